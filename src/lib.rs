@@ -1,1 +1,8 @@
-//! hostup-operator.
+//! A Kubernetes operator that restores HostUp VPS backups to new pay-as-you-go VMs: gates first,
+//! price known before it is paid, every paid call made at most once, no outcome ever lost.
+//!
+//! Modules are listed from the lowest floor up; imports point down only.
+
+pub mod api;
+pub mod domain;
+pub mod hostup;

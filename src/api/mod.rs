@@ -1,0 +1,16 @@
+//! Floor 2: our kinds as Kubernetes sees them: schema, CEL rules, conditions, and the way to and from
+//! the domain.
+
+pub mod conditions;
+mod convert;
+pub mod crds;
+pub mod operation;
+pub mod restore;
+pub mod shared;
+
+pub use convert::{
+    InvalidRecord, InvalidSpec, RecordDraft, intent, known_status, record, shown_quote,
+};
+
+/// Field manager of everything that the operator writes, and name of its Lease.
+pub const NAME: &str = "hostup-operator";

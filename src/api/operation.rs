@@ -1,0 +1,287 @@
+//! `VpsOperation`: one paid or destructive call; claim, price, request, job, outcome.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::restore::{BackupStatus, HourlyQuoteStatus};
+use super::shared::{GateStatus, ResolutionAnswer, VmSize, VmStatus};
+
+/// The record of one paid call, made before it is sent.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
+#[kube(
+    group = "vps.hostup.se",
+    version = "v1alpha1",
+    kind = "VpsOperation",
+    plural = "vpsoperations",
+    singular = "vpsoperation",
+    shortname = "vop",
+    category = "hostup",
+    status = "VpsOperationStatus",
+    doc = "One paid call to HostUp, recorded before it is sent: claim, price, request, job, outcome. Written by the operator; a person writes only spec.resolution. It outlives the object, the namespace and the release it was made for, and is the spending log.",
+    validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution may be set once; it may be set again only after status.resolutionRefused says why it was not taken"),
+    printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"Where the call stands; empty means Sending"}"#,
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","priority":1,"description":"Which call"}"#,
+    printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"Namespace of the object it was made for"}"#,
+    printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name","description":"The object it was made for"}"#,
+    printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.quote.summary","description":"The approved price"}"#,
+    printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.result.vpsId","description":"The VM that was bought"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Evidence","type":"string","jsonPath":".status.evidence","priority":1,"description":"What the state rests on"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1,"description":"What happened"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
+pub struct VpsOperationSpec {
+    /// Which call.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub r#type: OperationType,
+    /// The object it was made for.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub subject: SubjectRef,
+    /// Hash of the subject's source and target as the user wrote them.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub intent_digest: String,
+    /// Which attempt of its chain, from 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub attempt: u32,
+    /// Which attempt of this generation of the subject, from 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub try_of_generation: u32,
+    /// The Secret whose key the call used.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub credentials_ref: RecordedCredentials,
+    /// The source VPS.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub vps_id: String,
+    /// The backup.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub backup: BackupStatus,
+    /// The exact request.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub request: RecordedRequest,
+    /// The approved price.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub quote: HourlyQuoteStatus,
+    /// The gates as they were read before the claim.
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub gates: Vec<GateStatus>,
+    /// Hash of gates and price as they were read.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub readings_digest: String,
+    /// The name of the VM to be bought, with the token by which it is found again.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub expected_vm_name: String,
+    /// The size of the VM to be bought.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub ordered_size: VmSize,
+    /// Who may send the call, and until when.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    pub claim: RecordedClaim,
+    /// A person's answer to an unknown outcome. It acts only while status.state is Unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
+}
+
+/// Which paid call.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationType {
+    /// A backup restored to a new pay-as-you-go VM (restore-to-payg page).
+    RestoreToCloudVm,
+}
+
+/// The object that a call was made for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SubjectRef {
+    /// Its kind.
+    #[schemars(length(max = 64))]
+    pub kind: String,
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its uid.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Its generation when the call was decided.
+    pub generation: i64,
+}
+
+/// The Secret whose key a call used.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedCredentials {
+    /// Its namespace, always the subject's.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(max = 253))]
+    pub key: String,
+    /// Its resourceVersion when the call was decided.
+    #[schemars(length(max = 64))]
+    pub resource_version: String,
+}
+
+/// A request, as it is sent.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedRequest {
+    /// HTTP method.
+    #[schemars(length(max = 8))]
+    pub method: String,
+    /// Path on the configured origin.
+    #[schemars(length(max = 300))]
+    pub path: String,
+    /// Exact body.
+    #[schemars(length(max = 4096))]
+    pub body: String,
+}
+
+/// The claim that creating the record is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedClaim {
+    /// Fresh for each create call; only that call may send.
+    #[schemars(length(max = 64))]
+    pub holder: String,
+    /// The installation that drives this record.
+    #[schemars(length(max = 253))]
+    pub instance_id: String,
+    /// When it was made.
+    #[schemars(length(max = 40))]
+    pub made_at: String,
+    /// The call starts before this or never.
+    #[schemars(length(max = 40))]
+    pub send_before: String,
+}
+
+/// A person's answer.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolution {
+    /// NotExecuted: nothing was bought, a new attempt may follow. Adopt: vpsId is the VM. Abandon:
+    /// leave it.
+    pub answer: ResolutionAnswer,
+    /// With Adopt: the VM that was bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub vps_id: Option<String>,
+}
+
+/// What is known of the call. Without a state it is Sending.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VpsOperationStatus {
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<OperationState>,
+    /// What happened, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1200))]
+    pub message: Option<String>,
+    /// HostUp's code of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub code: Option<String>,
+    /// HostUp's job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<RecordedJob>,
+    /// The VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<VmStatus>,
+    /// The VM's size as HostUp shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_size: Option<VmSize>,
+    /// What the state rests on. An Unknown record with evidence waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<OperationEvidence>,
+    /// When the call was seen to end, or must have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub quiet_since: Option<String>,
+    /// After a rate limit: no paid call with this key before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub not_before: Option<String>,
+    /// Why a person's answer was not taken; another may be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 400))]
+    pub resolution_refused: Option<String>,
+    /// Ready, Reconciling and Stalled by the rules of kstatus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// HostUp's job and where to poll it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedJob {
+    /// Its id.
+    #[schemars(length(max = 128))]
+    pub id: String,
+    /// Path on the configured origin.
+    #[schemars(length(max = 200))]
+    pub poll_url: String,
+}
+
+/// Where a call stands.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OperationState {
+    /// Claimed; it may have been sent.
+    Sending,
+    /// HostUp took the order and named a job.
+    Accepted,
+    /// The VM exists.
+    Succeeded,
+    /// The job failed.
+    Failed,
+    /// Nothing left this host.
+    NotSent,
+    /// HostUp refused.
+    Rejected,
+    /// It may have been executed.
+    Unknown,
+    /// A person said that it was not executed.
+    NotExecuted,
+    /// A person gave it up.
+    Abandoned,
+}
+
+/// What a state rests on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationEvidence {
+    /// The job that the order named.
+    Job,
+    /// One VM bears the token.
+    VmFound,
+    /// A VM bore the token before anything was claimed; nothing was sent.
+    FoundBeforeClaim,
+    /// A person's answer.
+    Person,
+    /// No VM bears the token.
+    NoneFound,
+    /// Several VMs bear the token.
+    SeveralFound,
+    /// One VM bears the token, of another size.
+    OtherSize,
+    /// The key no longer reads the source VPS.
+    AccountMismatch,
+    /// The job had not ended by its deadline.
+    JobDeadline,
+}

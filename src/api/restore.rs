@@ -1,0 +1,233 @@
+//! `VpsBackupRestore`: this backup has been restored to that target, once.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::shared::{CredentialsSecretRef, GateStatus, JobStatus, VmStatus};
+
+/// Restores one backup of a HostUp VPS to a new pay-as-you-go VM, at most once. Without approval it is
+/// a preview: it shows the price and spends nothing.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
+#[kube(
+    group = "vps.hostup.se",
+    version = "v1alpha1",
+    kind = "VpsBackupRestore",
+    plural = "vpsbackuprestores",
+    singular = "vpsbackuprestore",
+    shortname = "vbr",
+    category = "hostup",
+    namespaced,
+    status = "VpsBackupRestoreStatus",
+    doc = "Restores one backup of a HostUp VPS to a new pay-as-you-go VM, at most once. Without approval it is a preview: it shows the price and spends nothing. Deleting it never deletes a VM.",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"True once the VM exists, runs and has an address"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"Why it is or is not ready"}"#,
+    printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".spec.source.vpsId","description":"The VPS whose backup is restored"}"#,
+    printcolumn = r#"{"name":"Price","type":"string","jsonPath":".status.quote.summary","description":"What the new VM costs"}"#,
+    printcolumn = r#"{"name":"Job","type":"string","jsonPath":".status.job.status","description":"HostUp's word for where its job stands"}"#,
+    printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.vm.vpsId","description":"The new VM"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"IP","type":"string","jsonPath":".status.vm.primaryIp","priority":1,"description":"Address of the new VM"}"#,
+    printcolumn = r#"{"name":"Progress","type":"integer","jsonPath":".status.job.progress","priority":1,"description":"Per cent, in steps of 25"}"#,
+    printcolumn = r#"{"name":"Operation","type":"string","jsonPath":".status.operation.name","priority":1,"description":"The VpsOperation that records the paid call"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"What happened and what to do"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VpsBackupRestoreSpec {
+    /// The backup to restore. Immutable.
+    #[x_kube(validation = ("self == oldSelf", "source cannot be changed: create a VpsBackupRestore with another name"))]
+    pub source: RestoreSource,
+    /// Where it is restored to. Immutable.
+    #[x_kube(validation = ("self == oldSelf", "target cannot be changed: create a VpsBackupRestore with another name"))]
+    pub target: RestoreTarget,
+    /// A person's consent to the price. Absent means preview.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<RestoreApproval>,
+    /// The Secret with the HostUp API key, in the object's own namespace. Immutable.
+    #[serde(default)]
+    #[x_kube(validation = ("self == oldSelf", "credentialsSecretRef cannot be changed: put the new key into the same Secret, or create a VpsBackupRestore with another name"))]
+    pub credentials_secret_ref: CredentialsSecretRef,
+    /// While true nothing is read, claimed or bought; a call that was already sent is still followed.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Which backup of which VPS.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.backupId) != has(self.backup)", "give exactly one of backupId (a certain backup) and backup: Latest"))]
+pub struct RestoreSource {
+    /// The VPS that the backup was made of, as HostUp names it, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub vps_id: String,
+    /// The backup, as HostUp names it, e.g. bkp_01hxa3b4c5d6e7f8g9h0j1k2m3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub backup_id: Option<String>,
+    /// Latest takes the newest complete backup, resolved once before the quote (status.backup).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSelector>,
+}
+
+/// How a backup is chosen.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupSelector {
+    /// The newest complete one.
+    Latest,
+}
+
+/// What the backup is restored to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreTarget {
+    /// A new pay-as-you-go VM.
+    pub cloud_vm: CloudVm,
+}
+
+/// The new VM. What is not given is taken from the source VPS before the price is shown.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudVm {
+    /// First part of the VM's name; a token is added by which the VM is found again. Defaults to
+    /// the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 3, max = 40),
+        regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
+    pub name: Option<String>,
+    /// A region that HostUp offers, e.g. stockholm. Defaults to HostUp's default region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    pub region: Option<String>,
+    /// CPU cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub cpu_cores: Option<u32>,
+    /// Memory in GB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub memory_gb: Option<u32>,
+    /// Storage in GB; at least the source's storage, the backup's size, and 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2000))]
+    pub storage_gb: Option<u32>,
+}
+
+/// A person's consent: to one shown quote, or to any price under a ceiling until a moment.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows)"))]
+#[x_kube(validation = ("!has(self.maxPrice) || has(self.validUntil)", "validUntil is required with maxPrice: a ceiling left in Git must not buy again after a rebuild"))]
+#[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
+pub struct RestoreApproval {
+    /// The most that the VM may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<HourlyCeiling>,
+    /// With maxPrice: the consent ends here, e.g. 2026-12-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub valid_until: Option<String>,
+    /// The quote that status.quote.id showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
+    pub quote_id: Option<String>,
+}
+
+/// A ceiling for an hourly price.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HourlyCeiling {
+    /// Decimal text, e.g. "0.80".
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
+    pub per_hour: String,
+    /// ISO currency code, e.g. SEK.
+    #[schemars(length(min = 3, max = 3), regex(pattern = "^[A-Z]{3}$"))]
+    pub currency_code: String,
+}
+
+/// How the restore stands.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VpsBackupRestoreStatus {
+    /// The generation that this status was decided from; -1 before the first look.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Ready, Reconciling and Stalled by the rules of kstatus; GatesPassed, Quoted, Approved and
+    /// Submitted for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// What it costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<HourlyQuoteStatus>,
+    /// Every gate that was read, with HostUp's own code and text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub gates: Vec<GateStatus>,
+    /// The backup that is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
+    /// The record of the paid call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationRef>,
+    /// HostUp's job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStatus>,
+    /// The new VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmStatus>,
+}
+
+/// A quote for an hourly price.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HourlyQuoteStatus {
+    /// What spec.approval.quoteId names.
+    #[schemars(length(max = 32))]
+    pub id: String,
+    /// Short text, e.g. 0.66 SEK/h.
+    #[schemars(length(max = 64))]
+    pub summary: String,
+    /// ISO currency code.
+    #[schemars(length(max = 3))]
+    pub currency_code: String,
+    /// For one hour, IPv4 included, traffic excluded.
+    #[schemars(length(max = 40))]
+    pub per_hour: String,
+    /// Estimate for 730 hours.
+    #[schemars(length(max = 40))]
+    pub per_month: String,
+}
+
+/// A backup at HostUp.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// Its id.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// When it was made.
+    #[schemars(length(max = 40))]
+    pub created_at: String,
+    /// Its size in GB.
+    #[schemars(length(max = 40))]
+    pub size_gb: String,
+}
+
+/// The record of the last paid call.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRef {
+    /// Name of the VpsOperation.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Its state.
+    #[schemars(length(max = 16))]
+    pub state: String,
+    /// Which attempt it is, from 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempt: u32,
+}

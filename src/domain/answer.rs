@@ -1,0 +1,535 @@
+//! What a paid POST came back with, and what it proves. The table is an allow-list: whatever is not
+//! listed is [`Verdict::Unknown`], for a 5xx may come after the commit (contract page "5xx").
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ids::JobId;
+use super::text::Text;
+
+/// What the network gave back for one paid POST.
+#[derive(Debug, Clone)]
+pub enum PaidAnswer {
+    /// No byte of the request left this host: connection refused, name not found, TLS failed.
+    NotSent(Text),
+    /// Something may have been sent and no complete answer was read.
+    Lost(Text),
+    /// A complete answer.
+    Answered {
+        /// HTTP status.
+        status: u16,
+        /// The `Retry-After` header as it was sent.
+        retry_after: Option<String>,
+        /// The whole body.
+        body: Vec<u8>,
+    },
+}
+
+/// What the answer proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was sent; a new attempt may follow.
+    NotSent(Text),
+    /// HostUp took the order and named a job.
+    Accepted(AcceptedJob),
+    /// A documented refusal; a new attempt may follow once its cause has changed.
+    Rejected(Refusal),
+    /// It may have been executed.
+    Unknown(Text),
+}
+
+/// The job of an accepted order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedJob {
+    /// Its id.
+    pub id: JobId,
+    /// Where to poll it: a path on the configured origin.
+    pub poll_path: String,
+    /// The status word of the answer.
+    pub status: Text,
+}
+
+/// A documented refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HostUp's stable code.
+    pub code: Text,
+    /// HostUp's text.
+    pub detail: Text,
+    /// For a rate limit: how long no paid call may leave, already clamped.
+    pub retry_after: Option<Duration>,
+}
+
+/// Shortest and longest wait that a `Retry-After` may ask for.
+const RETRY_AFTER_BOUNDS: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(15 * 60));
+/// The wait of a rate limit that names none (assumed: the legacy client's first back-off).
+pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
+pub const KNOWN_BLOCKERS: [&str; 8] = [
+    "has_unpaid_invoice",
+    "no_card_on_file",
+    "not_verified",
+    "no_cloud_access",
+    "cpu_limit_exceeded",
+    "memory_limit_exceeded",
+    "storage_limit_exceeded",
+    "instance_limit_exceeded",
+];
+
+/// Reads the answer to a restore-to-payg POST.
+pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
+    match answer {
+        PaidAnswer::NotSent(why) => Verdict::NotSent(why.clone()),
+        PaidAnswer::Lost(why) => Verdict::Unknown(why.clone()),
+        PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => accepted(body)
+            .map_or_else(
+                || {
+                    unknown(
+                        &format!("HostUp answered {status} without a usable job id"),
+                        body,
+                    )
+                },
+                Verdict::Accepted,
+            ),
+        PaidAnswer::Answered {
+            status,
+            retry_after,
+            body,
+        } => refused(*status, retry_after.as_deref(), body, now).map_or_else(
+            || {
+                let why = format!(
+                    "HostUp answered {status}, which does not prove that nothing was bought"
+                );
+                unknown(&why, body)
+            },
+            Verdict::Rejected,
+        ),
+    }
+}
+
+fn unknown(why: &str, body: &[u8]) -> Verdict {
+    let start = body.get(..400).unwrap_or(body);
+    let said = Text::bounded(&String::from_utf8_lossy(start), 120);
+    Verdict::Unknown(if said.as_str().is_empty() {
+        Text::new(why)
+    } else {
+        Text::new(&format!("{why}: {said}"))
+    })
+}
+
+fn accepted(body: &[u8]) -> Option<AcceptedJob> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        success: Option<bool>,
+        operation: Operation,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Operation {
+        job_id: String,
+        #[serde(default)]
+        poll_url: Value,
+        #[serde(default)]
+        status: Value,
+    }
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    if envelope.success == Some(false) {
+        return None;
+    }
+    let id = JobId::parse(&envelope.operation.job_id)?;
+    let status = Text::bounded(envelope.operation.status.as_str().unwrap_or_default(), 40);
+    let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
+    Some(AcceptedJob {
+        id,
+        poll_path,
+        status,
+    })
+}
+
+/// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.
+fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
+    let plain = |path: &&str| {
+        path.starts_with("/api/")
+            && path.len() <= 200
+            && !path.contains("..")
+            && !path.contains("//")
+            && path
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
+    };
+    poll_url
+        .filter(plain)
+        .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
+}
+
+/// The error bodies of both generations: RFC 7807 (errors page) and the legacy shape.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    status: Option<u16>,
+    code: Option<String>,
+    detail: Option<String>,
+    error: Option<String>,
+    message: Option<String>,
+    #[serde(default)]
+    retry_after: Value,
+    blocker_reasons: Option<Vec<String>>,
+    extensions: Option<Extensions>,
+}
+
+impl Problem {
+    /// The blockers at both places where HostUp's pages put them.
+    fn blockers(&self) -> Vec<&str> {
+        let inner = self
+            .extensions
+            .as_ref()
+            .and_then(|e| e.blocker_reasons.as_ref());
+        let both = [self.blocker_reasons.as_ref(), inner];
+        both.into_iter()
+            .flatten()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions {
+    blocker_reasons: Option<Vec<String>>,
+}
+
+fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Option<Refusal> {
+    let problem: Problem = serde_json::from_slice(body).ok()?;
+    let code = problem.code.as_deref().unwrap_or_default();
+    let documented = if problem.status == Some(status) {
+        is_documented(status, code) || is_blocked(status, code, &problem)
+    } else {
+        problem.status.is_none() && is_documented_legacy(status, &problem)
+    };
+    if !documented {
+        return None;
+    }
+    let named = retry_after
+        .map(str::to_owned)
+        .or_else(|| match &problem.retry_after {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        });
+    let said = problem
+        .detail
+        .as_deref()
+        .or(problem.message.as_deref())
+        .unwrap_or_default();
+    let blockers = problem.blockers();
+    let detail = if blockers.is_empty() {
+        said.to_owned()
+    } else {
+        format!("{said} [{}]", blockers.join(", "))
+    };
+    Some(Refusal {
+        code: Text::bounded(
+            if code.is_empty() {
+                "rate_limited"
+            } else {
+                code
+            },
+            60,
+        ),
+        detail: Text::new(&detail),
+        retry_after: (status == 429).then(|| {
+            named
+                .and_then(|text| parse_retry_after(&text, now))
+                .unwrap_or(RETRY_AFTER_DEFAULT)
+        }),
+    })
+}
+
+/// Codes that stand on the restore-to-payg page or in the error catalogue for that status.
+fn is_documented(status: u16, code: &str) -> bool {
+    match status {
+        400 => code == "invalid_request",
+        401 => code == "unauthorized",
+        403 => ["forbidden", "account_inactive", "verification_failed"].contains(&code),
+        404 => ["not_found", "vps_not_found", "backup_not_found"].contains(&code),
+        409 => code == "vps_not_ready",
+        429 => ["rate_limit_exceeded", "rate_limited"].contains(&code),
+        _ => false,
+    }
+}
+
+/// A 403 or 409 whose code, or every one of whose blockers, is a known blocker.
+fn is_blocked(status: u16, code: &str, problem: &Problem) -> bool {
+    let blockers = problem.blockers();
+    let all_known = !blockers.is_empty() && blockers.iter().all(|b| KNOWN_BLOCKERS.contains(b));
+    matches!(status, 403 | 409) && (KNOWN_BLOCKERS.contains(&code) || all_known)
+}
+
+fn is_documented_legacy(status: u16, problem: &Problem) -> bool {
+    if problem.error.is_none() {
+        return false;
+    }
+    match status {
+        400 => problem.code.as_deref() == Some("BAD_REQUEST"),
+        401 => problem.code.as_deref() == Some("UNAUTHORIZED"),
+        404 => problem.code.as_deref() == Some("NOT_FOUND"),
+        429 => !problem.retry_after.is_null(),
+        _ => false,
+    }
+}
+
+/// Reads a `Retry-After` in seconds or as an HTTP date, clamped to between 1 s and 15 min; `None`
+/// where it is neither.
+pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let (shortest, longest) = RETRY_AFTER_BOUNDS;
+    if text
+        .strip_prefix('-')
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Some(shortest);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if !whole.is_empty() && digits(whole) && digits(fraction) {
+        let seconds = whole.parse::<u64>().unwrap_or(u64::MAX);
+        let up = u64::from(fraction.bytes().any(|b| b != b'0'));
+        return Some(Duration::from_secs(seconds.saturating_add(up)).clamp(shortest, longest));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()?;
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    Some(wait.clamp(shortest, longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn now() -> Timestamp {
+        "2026-11-23T00:00:00Z".parse().unwrap()
+    }
+
+    fn answered(status: u16, body: impl Into<Vec<u8>>) -> Verdict {
+        let answer = PaidAnswer::Answered {
+            status,
+            retry_after: None,
+            body: body.into(),
+        };
+        classify_restore(&answer, now())
+    }
+
+    fn problem(status: u16, code: &str) -> String {
+        json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code})
+            .to_string()
+    }
+
+    fn job(verdict: Verdict) -> AcceptedJob {
+        match verdict {
+            Verdict::Accepted(job) => job,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_documented_refusal_of_the_restore_page_is_rejected() {
+        for (status, code) in [
+            (400, "invalid_request"),
+            (401, "unauthorized"),
+            (403, "forbidden"),
+            (403, "account_inactive"),
+            (403, "verification_failed"),
+            (403, "no_cloud_access"),
+            (404, "not_found"),
+            (404, "vps_not_found"),
+            (404, "backup_not_found"),
+            (409, "vps_not_ready"),
+            (409, "has_unpaid_invoice"),
+            (429, "rate_limit_exceeded"),
+            (429, "rate_limited"),
+        ] {
+            assert!(
+                matches!(
+                    answered(status, problem(status, code)),
+                    Verdict::Rejected(_)
+                ),
+                "{status} {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_on_the_list_proves_nothing() {
+        for (status, body) in [
+            (400, problem(400, "something_new")),
+            (400, problem(422, "invalid_request")),
+            (403, "<html>blocked by a firewall</html>".into()),
+            (404, String::new()),
+            (408, problem(408, "timeout")),
+            (409, problem(409, "existing_invoice_blocking")),
+            (409, problem(409, "conflict")),
+            (422, problem(422, "invalid_request")),
+            (429, "slow down".into()),
+            (301, problem(301, "not_found")),
+            (500, problem(500, "internal_error")),
+            (
+                502,
+                problem(502, "upstream_cloud_quick_deploy_shape_invalid"),
+            ),
+            (503, problem(503, "restore_intent_failed")),
+            (504, String::new()),
+        ] {
+            assert!(
+                matches!(answered(status, body.clone()), Verdict::Unknown(_)),
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn blockers_count_at_both_places_and_only_when_all_are_known() {
+        let with = |place: &str, blockers: Value| {
+            let mut body = json!({"status": 403, "code": "cloud_not_available", "detail": "no"});
+            match place {
+                "top" => body["blockerReasons"] = blockers,
+                _ => body["extensions"] = json!({"blockerReasons": blockers}),
+            }
+            answered(403, body.to_string())
+        };
+        for place in ["top", "extensions"] {
+            assert!(
+                matches!(with(place, json!(["not_verified"])), Verdict::Rejected(_)),
+                "{place}"
+            );
+            assert!(
+                matches!(
+                    with(place, json!(["not_verified", "new_one"])),
+                    Verdict::Unknown(_)
+                ),
+                "{place}"
+            );
+            assert!(
+                matches!(with(place, json!([])), Verdict::Unknown(_)),
+                "{place}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_legacy_shape_counts_by_its_pairs() {
+        let legacy = |status, code: &str| {
+            answered(
+                status,
+                json!({"error": "E", "message": "m", "code": code}).to_string(),
+            )
+        };
+        assert!(matches!(legacy(401, "UNAUTHORIZED"), Verdict::Rejected(_)));
+        assert!(matches!(legacy(400, "BAD_REQUEST"), Verdict::Rejected(_)));
+        assert!(matches!(legacy(404, "NOT_FOUND"), Verdict::Rejected(_)));
+        assert!(matches!(legacy(500, "INTERNAL_ERROR"), Verdict::Unknown(_)));
+        assert!(matches!(legacy(401, "NOT_FOUND"), Verdict::Unknown(_)));
+        let limited =
+            json!({"error": "Too many", "message": "m", "retryAfter": "7", "requestId": "r"})
+                .to_string();
+        match answered(429, limited) {
+            Verdict::Rejected(refusal) => {
+                assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_2xx_is_accepted_only_with_a_usable_job_id() {
+        let ok = json!({"operation": {"status": "queued", "jobId": "job_1", "pollUrl": "/api/jobs/job_1"}});
+        assert_eq!(
+            job(answered(202, ok.to_string())).poll_path,
+            "/api/jobs/job_1"
+        );
+        assert_eq!(job(answered(200, ok.to_string())).id.as_str(), "job_1");
+        for body in [
+            json!({"success": false, "operation": {"jobId": "job_1"}}).to_string(),
+            json!({"operation": {"jobId": 7}}).to_string(),
+            json!({"operation": {"jobId": "../x"}}).to_string(),
+            json!({"operation": {"jobId": "a\nb"}}).to_string(),
+            json!({"operation": {"jobId": "x".repeat(10_000)}}).to_string(),
+            json!({"operation": {}}).to_string(),
+            json!({}).to_string(),
+            String::new(),
+            "{\"operation\": {\"jobId\": \"job_1\"".into(),
+            "[".repeat(10_000),
+        ] {
+            assert!(
+                matches!(answered(202, body.clone()), Verdict::Unknown(_)),
+                "{:.80}",
+                body
+            );
+        }
+    }
+
+    #[test]
+    fn a_foreign_poll_url_is_never_used() {
+        for poll_url in [
+            "",
+            "https://evil.example/api/jobs/x",
+            "//evil.example/x",
+            "/api/../admin",
+            "/other",
+            "/api/jobs/x?y",
+        ] {
+            let body = json!({"operation": {"jobId": "job_1", "pollUrl": poll_url}}).to_string();
+            assert_eq!(
+                job(answered(202, body)).poll_path,
+                "/api/jobs/job_1",
+                "{poll_url}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_is_clamped_whatever_stands_in_it() {
+        for (text, seconds) in [
+            ("30", Some(30)),
+            ("0", Some(1)),
+            ("-1", Some(1)),
+            ("1.5", Some(2)),
+            ("1000000", Some(900)),
+            ("18446744073709551615", Some(900)),
+            ("99999999999999999999999", Some(900)),
+            ("Mon, 23 Nov 2026 00:00:20 GMT", Some(20)),
+            ("Mon, 23 Nov 2020 00:00:20 GMT", Some(1)),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                parse_retry_after(text, now()),
+                seconds.map(Duration::from_secs),
+                "{text:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_status_outside_the_documented_ones_is_ever_a_refusal(status in 0u16..1000, code in "[a-z_]{0,20}") {
+            let verdict = answered(status, problem(status, &code));
+            if !matches!(status, 400 | 401 | 403 | 404 | 409 | 429) {
+                prop_assert!(matches!(verdict, Verdict::Unknown(_)));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_classifier_panic_or_accept(status in 100u16..600, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(!matches!(answered(status, body), Verdict::Accepted(_)));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Names of things, each a type of its own, so that one id is never passed for another.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is; ids are opaque and never validated beyond use.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text, as the provider or Kubernetes gave it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// A VPS as HostUp names it, `vps_...` (vps page).
+    VpsId
+}
+id! {
+    /// A backup as HostUp names it, `bkp_...` (backups page).
+    BackupId
+}
+id! {
+    /// A job as HostUp names it, `job_...` (restore-to-payg page).
+    JobId
+}
+id! {
+    /// The name of one `VpsOperation`: `<hash of the key>-<n>`.
+    RecordName
+}
+id! {
+    /// A fresh random value for each create call of a record; whoever knows it made the record.
+    Holder
+}
+id! {
+    /// Which operator installation a record and a VM token belong to.
+    InstanceId
+}
+id! {
+    /// A Kubernetes object uid.
+    Uid
+}
+
+impl JobId {
+    /// Accepts what can safely stand in a URL path and in an object; anything else is no job id.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        ((1..=128).contains(&text.len()) && text.chars().all(plain)).then(|| Self::new(text))
+    }
+}
+
+/// Where in the cluster the object stands that an operation was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Namespace of the object, and of its credentials.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Identity of this very object, not of a later one of the same name.
+    pub uid: Uid,
+    /// `metadata.generation` that was decided from.
+    pub generation: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_id_with_path_characters_is_no_job_id() {
+        for bad in [
+            "",
+            "../x",
+            "a/b",
+            "a b",
+            "a\nb",
+            "a%2e",
+            "jöb",
+            &"x".repeat(129),
+        ] {
+            assert_eq!(JobId::parse(bad), None, "{bad:?}");
+        }
+        assert!(JobId::parse("job_01hxa3b4c5d6e7f8g9h0j1k2m3").is_some());
+    }
+}

@@ -1,0 +1,206 @@
+//! The account's VMs, and what their names prove about our purchases.
+
+use super::ids::VpsId;
+use super::names::VmToken;
+use super::price::Size;
+use super::text::Text;
+
+/// A VM as HostUp's list or single read shows it (vps page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    /// Its id.
+    pub id: VpsId,
+    /// Its display name; empty where HostUp gave none.
+    pub name: String,
+    /// `billing.isPayg`, the only reliable test for pay-as-you-go; `false` where it is missing.
+    pub is_payg: bool,
+    /// `resources`, rounded up; `None` while any of them is missing.
+    pub size: Option<Size>,
+    /// The address, once there is one.
+    pub primary_ip: Option<Text>,
+    /// Whether `powerState` is `running`.
+    pub running: bool,
+}
+
+impl Vm {
+    /// Whether it has booted as far as HostUp can tell.
+    pub fn is_up(&self) -> bool {
+        self.running && self.primary_ip.is_some()
+    }
+}
+
+/// What one complete read of the list says about one purchase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// No VM that could be it.
+    None,
+    /// Exactly one, of the ordered size.
+    One(Vm),
+    /// Exactly one, whose size differs or is not shown yet.
+    OtherSize(Vm),
+    /// More than one bears the token.
+    Several(Vec<VpsId>),
+}
+
+/// Looks for the VM that was bought under `token`: pay-as-you-go, and not the source.
+pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> Sighting {
+    let mut found = vms
+        .iter()
+        .filter(|vm| token.is_borne_by(&vm.name) && vm.is_payg && vm.id != *source);
+    match (found.next(), found.next()) {
+        (None, _) => Sighting::None,
+        (Some(only), None) if only.size == Some(ordered) => Sighting::One(only.clone()),
+        (Some(only), None) => Sighting::OtherSize(only.clone()),
+        (Some(first), Some(second)) => {
+            let rest = found.map(|vm| vm.id.clone());
+            Sighting::Several(
+                [first.id.clone(), second.id.clone()]
+                    .into_iter()
+                    .chain(rest)
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// A VM that no record accounts for, or one too many.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// A VM bears the token of a purchase that is recorded as finished without it.
+    WithoutRecord {
+        /// The VM.
+        vps: VpsId,
+        /// The token it bears.
+        token: String,
+    },
+    /// Several VMs bear one token.
+    Twins {
+        /// All of them.
+        vps: Vec<VpsId>,
+        /// The token they bear.
+        token: String,
+    },
+}
+
+/// What is known of one token from the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The token.
+    pub token: VmToken,
+    /// Whether a record that bears it has succeeded, or may still.
+    pub accounted: bool,
+}
+
+/// Holds the list against the records: every VM that bears one of our tokens must have a record that
+/// succeeded (or still may), and no two may bear the same one.
+pub fn audit(vms: &[Vm], claimed: &[Claimed]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for claim in claimed {
+        let bearers: Vec<VpsId> = vms
+            .iter()
+            .filter(|vm| vm.is_payg && claim.token.is_borne_by(&vm.name))
+            .map(|vm| vm.id.clone())
+            .collect();
+        let token = claim.token.as_str().to_owned();
+        if bearers.len() > 1 {
+            findings.push(Finding::Twins {
+                vps: bearers,
+                token,
+            });
+        } else if let (Some(vps), false) = (bearers.into_iter().next(), claim.accounted) {
+            findings.push(Finding::WithoutRecord { vps, token });
+        }
+    }
+    findings.sort();
+    findings
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::ids::InstanceId;
+    use super::*;
+
+    pub(crate) const SIZE: Size = Size {
+        cpu_cores: 2,
+        memory_gb: 4,
+        storage_gb: 80,
+    };
+
+    pub(crate) fn token() -> VmToken {
+        VmToken::new(&InstanceId::new("cluster-1"), "shop", "restore-web-01")
+    }
+
+    pub(crate) fn vm(id: &str, name: String) -> Vm {
+        Vm {
+            id: VpsId::new(id),
+            name,
+            is_payg: true,
+            size: Some(SIZE),
+            primary_ip: Some(Text::new("192.0.2.10")),
+            running: true,
+        }
+    }
+
+    fn ours(id: &str) -> Vm {
+        vm(id, format!("web-01-{}", token().as_str()))
+    }
+
+    fn seen(vms: &[Vm]) -> Sighting {
+        look_for(vms, &token(), &VpsId::new("vps_source"), SIZE)
+    }
+
+    #[test]
+    fn exactly_one_vm_with_our_token_and_size_is_evidence() {
+        assert_eq!(
+            seen(&[vm("vps_1", "other".into()), ours("vps_2")]),
+            Sighting::One(ours("vps_2"))
+        );
+    }
+
+    #[test]
+    fn a_fixed_vm_the_source_and_a_longer_word_are_no_evidence() {
+        let fixed = Vm {
+            is_payg: false,
+            ..ours("vps_1")
+        };
+        let longer = vm("vps_3", format!("web-01-x{}", token().as_str()));
+        assert_eq!(seen(&[fixed, ours("vps_source"), longer]), Sighting::None);
+    }
+
+    #[test]
+    fn another_size_and_two_candidates_never_count_as_the_one() {
+        let larger = Vm {
+            size: Some(Size {
+                storage_gb: 81,
+                ..SIZE
+            }),
+            ..ours("vps_1")
+        };
+        assert_eq!(
+            seen(std::slice::from_ref(&larger)),
+            Sighting::OtherSize(larger)
+        );
+        assert!(
+            matches!(seen(&[ours("vps_1"), ours("vps_2")]), Sighting::Several(ids) if ids.len() == 2)
+        );
+    }
+
+    #[test]
+    fn the_audit_names_twins_and_vms_that_no_succeeded_record_accounts_for() {
+        let claimed = |accounted| {
+            vec![Claimed {
+                token: token(),
+                accounted,
+            }]
+        };
+        assert_eq!(audit(&[ours("vps_1")], &claimed(true)), vec![]);
+        assert!(matches!(
+            audit(&[ours("vps_1")], &claimed(false))[..],
+            [Finding::WithoutRecord { .. }]
+        ));
+        assert!(matches!(
+            audit(&[ours("vps_1"), ours("vps_2")], &claimed(true))[..],
+            [Finding::Twins { .. }]
+        ));
+    }
+}

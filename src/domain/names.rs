@@ -1,0 +1,145 @@
+//! The two names by which a purchase is found again: the record in the cluster, the VM at HostUp.
+
+use super::digest;
+use super::ids::{InstanceId, RecordName};
+
+/// What the attempts of one intent have in common; the first part of their records' names.
+///
+/// Neither instance id nor apiVersion nor field spelling enters it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ChainKey(String);
+
+impl ChainKey {
+    /// The chain of a `VpsBackupRestore`, by namespace and name.
+    pub fn of_restore(namespace: &str, name: &str) -> Self {
+        Self(digest::base32(
+            "hostup-operator/chain/v1",
+            &["VpsBackupRestore", namespace, name],
+            26,
+        ))
+    }
+
+    /// The record of attempt `n`, counted from 1.
+    pub fn record(&self, n: u32) -> RecordName {
+        RecordName::new(format!("{}-{n}", self.0))
+    }
+
+    /// The attempt that `record` is in this chain, if it is one.
+    pub fn attempt(&self, record: &RecordName) -> Option<u32> {
+        let n = record.as_str().strip_prefix(&self.0)?.strip_prefix('-')?;
+        n.parse().ok().filter(|n| *n > 0)
+    }
+}
+
+/// The mark that a VM bought for one object of one installation bears in its name; 60 bits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VmToken(String);
+
+impl VmToken {
+    /// Always the same for the same installation, namespace and name.
+    pub fn new(instance: &InstanceId, namespace: &str, name: &str) -> Self {
+        Self(digest::base32(
+            "hostup-operator/vm-token/v1",
+            &[instance.as_str(), namespace, name],
+            12,
+        ))
+    }
+
+    /// Takes the token back out of a VM name made by [`vm_name`].
+    pub fn of_vm_name(vm_name: &str) -> Option<Self> {
+        let token = vm_name.rsplit('-').next()?;
+        (token.len() == 12).then(|| Self(token.to_owned()))
+    }
+
+    /// The token's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `vm_name` bears the token as a whole segment between `-`, `.` or an end.
+    ///
+    /// Letter case is ignored, for HostUp may normalise names (hostname page).
+    pub fn is_borne_by(&self, vm_name: &str) -> bool {
+        vm_name
+            .split(['-', '.'])
+            .any(|segment| segment.eq_ignore_ascii_case(&self.0))
+    }
+}
+
+/// The new VM's name: what the user chose, or the object's name, then the token.
+pub fn vm_name(chosen: Option<&str>, object_name: &str, token: &VmToken) -> String {
+    let base: String = match chosen {
+        Some(name) => name.to_owned(),
+        None => object_name.replace('.', "-").chars().take(40).collect(),
+    };
+    format!("{}-{}", base.trim_end_matches('-'), token.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> VmToken {
+        VmToken::new(&InstanceId::new("cluster-1"), "shop", "restore-web-01")
+    }
+
+    #[test]
+    fn names_are_the_same_for_ever() {
+        assert_eq!(
+            ChainKey::of_restore("shop", "restore-web-01")
+                .record(1)
+                .as_str(),
+            "GOLDEN_CHAIN-1"
+        );
+        assert_eq!(token().as_str(), "GOLDEN_TOKEN");
+    }
+
+    #[test]
+    fn a_token_counts_only_as_a_whole_segment() {
+        let token = token();
+        let t = token.as_str();
+        for borne in [
+            format!("web-01-{t}"),
+            format!("web-{}", t.to_uppercase()),
+            format!("web-{t}.example.com"),
+            format!("web-{t}-1"),
+            t.to_owned(),
+        ] {
+            assert!(token.is_borne_by(&borne), "{borne}");
+        }
+        for foreign in [
+            format!("web-x{t}"),
+            format!("web-{t}x"),
+            format!("web_{t}"),
+            String::new(),
+        ] {
+            assert!(!token.is_borne_by(&foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_vm_name_carries_its_token_and_stays_a_host_label() {
+        let long = "a".repeat(39) + ".b.c";
+        let name = vm_name(None, &long, &token());
+        assert_eq!(VmToken::of_vm_name(&name), Some(token()));
+        assert!(
+            name.len() <= 63 && !name.contains('.') && !name.contains("--"),
+            "{name}"
+        );
+        assert_eq!(
+            vm_name(Some("web-01"), "x", &token()),
+            format!("web-01-{}", token().as_str())
+        );
+    }
+
+    #[test]
+    fn an_attempt_is_read_back_from_its_record_name_only_in_its_chain() {
+        let key = ChainKey::of_restore("shop", "a");
+        assert_eq!(key.attempt(&key.record(12)), Some(12));
+        assert_eq!(
+            key.attempt(&ChainKey::of_restore("shop", "b").record(1)),
+            None
+        );
+        assert_eq!(key.attempt(&RecordName::new(format!("{}-0", key.0))), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! A quote: one exact request at one price, and the id that an approval names.
+
+use super::digest;
+use super::ids::Uid;
+use super::price::HourlyPrice;
+
+/// What a quote id is bound to besides the price. A change of any part makes another id, so a
+/// spent or foreign approval never matches again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuoteBasis {
+    /// The very object; a re-created one has another.
+    pub subject: Uid,
+    /// The canonical request: method, path and body.
+    pub request: String,
+}
+
+impl QuoteBasis {
+    /// The id of this request at `price`: `q-` and 50 bits.
+    pub fn id(&self, price: &HourlyPrice) -> QuoteId {
+        QuoteId(format!(
+            "q-{}",
+            digest::base32(
+                "hostup-operator/quote/v1",
+                &[
+                    self.subject.as_str(),
+                    &self.request,
+                    &price.per_hour.to_string(),
+                    price.currency.as_str(),
+                ],
+                10,
+            )
+        ))
+    }
+}
+
+/// The id of a quote, e.g. `q-7k2m5x4c2p`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuoteId(String);
+
+impl QuoteId {
+    /// Takes an id as a person wrote it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A quote as it stands in the object's status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// What an approval by quote names.
+    pub id: QuoteId,
+    /// The price that was shown with it.
+    pub price: HourlyPrice,
+}
+
+/// The quote to show: the one already shown while `approved` names it and the fresh price is no
+/// higher, else a new one.
+pub fn renew(
+    basis: &QuoteBasis,
+    fresh: &HourlyPrice,
+    shown: Option<&Quote>,
+    approved: Option<&QuoteId>,
+) -> Quote {
+    let stands = shown.filter(|shown| {
+        approved == Some(&shown.id)
+            && basis.id(&shown.price) == shown.id
+            && fresh.currency == shown.price.currency
+            && fresh.per_hour <= shown.price.per_hour
+    });
+    stands.cloned().unwrap_or_else(|| Quote {
+        id: basis.id(fresh),
+        price: fresh.clone(),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::money::{Amount, Currency};
+    use super::*;
+
+    pub(crate) fn price(per_hour: &str, currency: &str) -> HourlyPrice {
+        HourlyPrice {
+            currency: Currency::parse(currency).unwrap(),
+            per_hour: Amount::parse(per_hour).unwrap(),
+            per_month: Amount::parse(per_hour).unwrap().times(730).unwrap(),
+        }
+    }
+
+    fn basis() -> QuoteBasis {
+        QuoteBasis {
+            subject: Uid::new("uid-1"),
+            request: "POST /x {}".into(),
+        }
+    }
+
+    #[test]
+    fn the_id_is_the_same_for_ever() {
+        assert_eq!(basis().id(&price("0.66", "SEK")).as_str(), "GOLDEN_QUOTE");
+    }
+
+    #[test]
+    fn every_part_of_the_basis_and_of_the_price_makes_another_id() {
+        let first = basis().id(&price("0.66", "SEK"));
+        let others = [
+            QuoteBasis {
+                subject: Uid::new("uid-2"),
+                ..basis()
+            }
+            .id(&price("0.66", "SEK")),
+            QuoteBasis {
+                request: "POST /y {}".into(),
+                ..basis()
+            }
+            .id(&price("0.66", "SEK")),
+            basis().id(&price("0.67", "SEK")),
+            basis().id(&price("0.66", "EUR")),
+        ];
+        assert!(others.iter().all(|other| *other != first));
+    }
+
+    #[test]
+    fn an_approved_quote_stands_while_the_price_falls_and_is_renewed_when_it_rises() {
+        let shown = Quote {
+            id: basis().id(&price("0.66", "SEK")),
+            price: price("0.66", "SEK"),
+        };
+        let renewed = |fresh: &str| {
+            renew(
+                &basis(),
+                &price(fresh, "SEK"),
+                Some(&shown),
+                Some(&shown.id),
+            )
+        };
+        assert_eq!(renewed("0.60"), shown);
+        assert_eq!(renewed("0.66"), shown);
+        assert_ne!(renewed("0.67").id, shown.id);
+    }
+
+    #[test]
+    fn an_unapproved_quote_is_renewed_on_any_change() {
+        let shown = Quote {
+            id: basis().id(&price("0.66", "SEK")),
+            price: price("0.66", "SEK"),
+        };
+        let renewed = renew(&basis(), &price("0.60", "SEK"), Some(&shown), None);
+        assert_eq!(renewed.price, price("0.60", "SEK"));
+    }
+
+    #[test]
+    fn a_shown_quote_whose_price_was_tampered_with_does_not_stand() {
+        let honest = basis().id(&price("0.66", "SEK"));
+        let forged = Quote {
+            id: honest.clone(),
+            price: price("9.99", "SEK"),
+        };
+        let renewed = renew(
+            &basis(),
+            &price("5.00", "SEK"),
+            Some(&forged),
+            Some(&honest),
+        );
+        assert_ne!(renewed.id, honest);
+    }
+}

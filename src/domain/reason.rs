@@ -1,0 +1,132 @@
+//! The reasons of the `Ready` condition: stable API, one table for every reader.
+
+/// How a situation stands for those who wait on it (kstatus, Argo CD, `kubectl wait`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// `Ready=True`.
+    Done,
+    /// `Ready=False`: it waits for someone or something and is at rest.
+    Waiting,
+    /// `Ready=False`, `Reconciling=True`.
+    Progressing,
+    /// `Ready=False`, `Stalled=True`: a person must act.
+    Stalled,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $name:ident => $standing:ident,)+) => {
+        /// Why an object is or is not ready.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word in the condition.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// How it stands.
+            pub fn standing(self) -> Standing {
+                match self {
+                    $(Self::$name => Standing::$standing,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No approval, or one that names another quote: preview.
+    AwaitingApproval => Waiting,
+    /// The price is over the approved ceiling, or in another currency.
+    QuoteExceedsCeiling => Waiting,
+    /// `approval.validUntil` has passed.
+    ApprovalExpired => Waiting,
+    /// HostUp would refuse; read again at intervals.
+    GatesClosed => Waiting,
+    /// `spec.suspend` is true.
+    Suspended => Waiting,
+    /// The operator runs with `--read-only`.
+    ReadOnly => Waiting,
+    /// `--max-paid-calls` of the last 24 hours are used up.
+    PaidCallCap => Waiting,
+    /// The Secret or its key is missing, or hidden by RBAC.
+    CredentialsMissing => Progressing,
+    /// HostUp does not answer, or not usefully.
+    ProviderUnavailable => Progressing,
+    /// HostUp asked to wait.
+    RateLimited => Progressing,
+    /// The paid call is on its way.
+    Submitting => Progressing,
+    /// HostUp works on it.
+    JobRunning => Progressing,
+    /// The answer was lost; the VM is looked for.
+    ConfirmingOutcome => Progressing,
+    /// The VM exists and is not running yet.
+    Booting => Progressing,
+    /// The backup has been restored to the VM in `status.vm`.
+    Restored => Done,
+    /// An earlier object of this name and content has done it; nothing was bought again.
+    AlreadyExecuted => Done,
+    /// It is not known whether HostUp executed the call; a person decides.
+    OutcomeUnknown => Stalled,
+    /// HostUp's job failed.
+    JobFailed => Stalled,
+    /// HostUp's job failed and left a VM that costs money.
+    VpsLeftBilling => Stalled,
+    /// HostUp refused, and nothing has changed since.
+    Rejected => Stalled,
+    /// A person gave the operation up.
+    Abandoned => Stalled,
+    /// The spec cannot be understood.
+    InvalidSpec => Stalled,
+    /// The key does not read the source VPS.
+    VpsNotFound => Stalled,
+    /// The backup is gone, or not complete.
+    BackupNotFound => Stalled,
+    /// HostUp refuses the key, or a scope is missing.
+    Unauthorized => Stalled,
+    /// An earlier object of this name, with other contents, has a record.
+    NameReused => Stalled,
+    /// The record that the status names is gone.
+    LedgerMissing => Stalled,
+    /// The key no longer belongs to the account of the record.
+    AccountMismatch => Stalled,
+    /// The VM has another size than the one ordered.
+    WrongSize => Stalled,
+    /// The record belongs to another installation of the operator.
+    OtherInstance => Stalled,
+    /// The job did not end by `--job-deadline`.
+    JobDeadlineExceeded => Stalled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_restored_object_is_ready() {
+        let done: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|r| r.standing() == Standing::Done)
+            .collect();
+        assert_eq!(done, [&Reason::Restored, &Reason::AlreadyExecuted]);
+    }
+
+    #[test]
+    fn every_reason_is_a_word_that_kubernetes_takes() {
+        for reason in Reason::ALL {
+            assert!(
+                reason.as_str().chars().all(char::is_alphanumeric),
+                "{reason:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One paid call as it stands in the ledger: what was claimed, and what is known of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::gate::Gate;
+use super::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, VpsId};
+use super::money::Amount;
+use super::names::VmToken;
+use super::price::Size;
+use super::quote::Quote;
+use super::text::Text;
+
+/// Where a paid call stands. A record without a state is [`State::Sending`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Claimed; the call may have been sent.
+    Sending,
+    /// HostUp took the order and named a job.
+    Accepted,
+    /// The VM exists.
+    Succeeded,
+    /// The job failed; a VM may have been left.
+    Failed,
+    /// No byte left this host, or the claim was withdrawn before.
+    NotSent,
+    /// HostUp refused in a documented way.
+    Rejected,
+    /// It may have been executed; evidence or a person decides.
+    Unknown,
+    /// A person said that it was not executed.
+    NotExecuted,
+    /// A person gave it up without an answer.
+    Abandoned,
+}
+
+impl State {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 9] = [
+        Self::Sending,
+        Self::Accepted,
+        Self::Succeeded,
+        Self::Failed,
+        Self::NotSent,
+        Self::Rejected,
+        Self::Unknown,
+        Self::NotExecuted,
+        Self::Abandoned,
+    ];
+
+    /// Nothing changes it any more.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Sending | Self::Accepted | Self::Unknown => false,
+            Self::Succeeded
+            | Self::Failed
+            | Self::NotSent
+            | Self::Rejected
+            | Self::NotExecuted
+            | Self::Abandoned => true,
+        }
+    }
+
+    /// It ended in a way that may allow a further attempt.
+    pub fn frees_the_name(self) -> bool {
+        match self {
+            Self::NotSent | Self::Rejected | Self::NotExecuted => true,
+            Self::Sending
+            | Self::Accepted
+            | Self::Succeeded
+            | Self::Failed
+            | Self::Unknown
+            | Self::Abandoned => false,
+        }
+    }
+
+    /// The word in `status.state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "Sending",
+            Self::Accepted => "Accepted",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::NotSent => "NotSent",
+            Self::Rejected => "Rejected",
+            Self::Unknown => "Unknown",
+            Self::NotExecuted => "NotExecuted",
+            Self::Abandoned => "Abandoned",
+        }
+    }
+}
+
+/// What the state rests on. An Unknown record with evidence waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// The job that the order named.
+    Job,
+    /// Exactly one VM bears the token, pay-as-you-go and of the ordered size.
+    VmFound,
+    /// A VM bore the token before anything was claimed.
+    FoundBeforeClaim,
+    /// A person's answer.
+    Person,
+    /// No VM bears the token, after enough reads and time.
+    NoneFound,
+    /// Several VMs bear the token.
+    SeveralFound,
+    /// One VM bears the token, of another size.
+    OtherSize,
+    /// The key can no longer read the source VPS, so absence proves nothing.
+    AccountMismatch,
+    /// The job had not ended by its deadline.
+    JobDeadline,
+}
+
+/// The claim: who made the record, and until when its one call may start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Fresh for each create call.
+    pub holder: Holder,
+    /// The installation that drives this record.
+    pub instance: InstanceId,
+    /// When the record was made.
+    pub made_at: Timestamp,
+    /// No call starts after this.
+    pub send_before: Timestamp,
+}
+
+/// What a refusal may have been caused by, besides the subject's generation; a new attempt after a
+/// Rejected needs another cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// `resourceVersion` of the Secret that held the key.
+    pub secret_version: String,
+    /// A hash of the gates and of the price as they were read.
+    pub readings: String,
+}
+
+/// What is known of a call: all of `status`, as one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Where it stands.
+    pub state: State,
+    /// Why, in words for a person.
+    pub message: Text,
+    /// The provider's code of a refusal.
+    pub code: Option<Text>,
+    /// HostUp's job, once named.
+    pub job: Option<Job>,
+    /// The VM, once found.
+    pub result: Option<Bought>,
+    /// What the state rests on.
+    pub evidence: Option<Evidence>,
+    /// When the call was seen to end, or must have ended; absence proves nothing before
+    /// this and the settle time.
+    pub quiet_since: Option<Timestamp>,
+    /// No paid call with this key before.
+    pub not_before: Option<Timestamp>,
+    /// Why a person's answer was not taken.
+    pub answer_refused: Option<Text>,
+}
+
+impl Known {
+    /// What is known of a record that has just been made.
+    pub fn sending() -> Self {
+        Self {
+            state: State::Sending,
+            message: Text::default(),
+            code: None,
+            job: None,
+            result: None,
+            evidence: None,
+            quiet_since: None,
+            not_before: None,
+            answer_refused: None,
+        }
+    }
+}
+
+/// HostUp's job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Its path on the configured origin.
+    pub poll_path: String,
+}
+
+/// The VM that was bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bought {
+    /// Its id.
+    pub vps: VpsId,
+    /// Its name at HostUp.
+    pub name: Text,
+    /// Its address, if there was one when it was found.
+    pub primary_ip: Option<Text>,
+    /// Its size, if shown.
+    pub size: Option<Size>,
+}
+
+/// A person's answer to an unknown outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing was bought; a new attempt may follow under whatever approval stands.
+    NotExecuted,
+    /// This VM is the one.
+    Adopt(VpsId),
+    /// Leave it; nothing follows.
+    Abandon,
+}
+
+/// A record of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// `<hash of the key>-<n>`.
+    pub name: RecordName,
+    /// Which attempt of its chain, from 1.
+    pub attempt: u32,
+    /// The object it was made for.
+    pub subject: Subject,
+    /// Hash of source and target as the user wrote them.
+    pub intent: String,
+    /// The source VPS.
+    pub source: VpsId,
+    /// The new VM's name, with its token.
+    pub vm_name: String,
+    /// The ordered size.
+    pub ordered: Size,
+    /// The backup that is restored.
+    pub backup: Backup,
+    /// The quote that was approved.
+    pub quote: Quote,
+    /// The gates as they were read before the claim.
+    pub gates: Vec<Gate>,
+    /// Who may send, and until when.
+    pub claim: Claim,
+    /// What a refusal may have been caused by.
+    pub cause: Cause,
+    /// Attempts for this generation of this subject, with this one.
+    pub tries: u32,
+    /// A person's answer, if one stands.
+    pub answer: Option<Answer>,
+    /// What is known of the outcome.
+    pub known: Known,
+}
+
+impl Record {
+    /// The token of the VM that it buys.
+    pub fn token(&self) -> Option<VmToken> {
+        VmToken::of_vm_name(&self.vm_name)
+    }
+
+    /// When absence begins to prove something: the quiet point and the settle time.
+    pub fn settled_at(&self, times: &Times) -> Timestamp {
+        let quiet = self
+            .known
+            .quiet_since
+            .unwrap_or_else(|| later(self.claim.made_at, times.paid_timeout));
+        later(quiet, times.settle_time)
+    }
+}
+
+/// A backup that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Its id.
+    pub id: BackupId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its size in GB, as HostUp wrote it.
+    pub size_gb: Amount,
+}
+
+/// The durations that decisions depend on; each is a flag of the binary.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// How long after the quiet point a purchase may still show up.
+    pub settle_time: Duration,
+    /// The shortest interval between two polls of a job.
+    pub poll_interval: Duration,
+    /// How long after the claim the paid call may start.
+    pub request_timeout: Duration,
+    /// How long after the claim the paid call may last.
+    pub paid_timeout: Duration,
+    /// How long a job may last.
+    pub job_deadline: Duration,
+    /// How often things at rest are read again.
+    pub resync_interval: Duration,
+    /// How often closed gates are read again.
+    pub gate_interval: Duration,
+}
+
+/// `at` moved by `wait`, or the end of time.
+pub fn later(at: Timestamp, wait: Duration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

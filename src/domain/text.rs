@@ -1,0 +1,81 @@
+//! Text from outside, made safe to store and to show.
+
+use std::fmt;
+
+/// Text that is bounded and printable, whatever it was made from.
+///
+/// Control characters, escape sequences and direction marks are replaced by one blank.
+#[derive(Debug, Clone, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+pub struct Text(String);
+
+impl Text {
+    /// Most characters that a text from the provider keeps.
+    pub const LIMIT: usize = 300;
+
+    /// Bounds `raw` to [`Text::LIMIT`] characters and makes it printable.
+    pub fn new(raw: &str) -> Self {
+        Self::bounded(raw, Self::LIMIT)
+    }
+
+    /// As [`Text::new`] with a limit of its own, in characters.
+    pub fn bounded(raw: &str, limit: usize) -> Self {
+        let mut text = String::new();
+        let mut count = 0;
+        // The input is cut before it is looked at: a 5 MB body costs no more than a long line.
+        for c in raw.chars().take(limit.saturating_mul(4)) {
+            let c = if printable(c) { c } else { ' ' };
+            if c == ' ' && (text.is_empty() || text.ends_with(' ')) {
+                continue;
+            }
+            if count == limit {
+                text.push('…');
+                break;
+            }
+            text.push(c);
+            count += 1;
+        }
+        Self(text.trim_end().to_owned())
+    }
+
+    /// The safe text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn printable(c: char) -> bool {
+    let direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !c.is_whitespace() && !direction
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Text {
+    fn from(raw: &str) -> Self {
+        Self::new(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_escape_sequence_and_a_line_break_become_blanks() {
+        assert_eq!(Text::new("a\u{1b}[31mb\r\n\u{202e}c").as_str(), "a [31mb c");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_out_bounded_and_printable(raw in any::<String>(), limit in 1usize..50) {
+            let text = Text::bounded(&raw, limit);
+            prop_assert!(text.as_str().chars().count() <= limit + 1);
+            prop_assert!(text.as_str().chars().all(|c| c == ' ' || printable(c)));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a read brought nothing.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::Route;
+use crate::domain::text::Text;
+
+/// Why a read brought nothing. The texts are stable: the same trouble reads the same each time.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum ReadError {
+    /// HostUp asked to wait, or a wait that it asked for has not passed.
+    #[error("HostUp asked to wait")]
+    RateLimited {
+        /// Until then no call with this key leaves.
+        until: Timestamp,
+    },
+    /// Too many calls with this key are under way in this process; nothing was sent.
+    #[error("other calls with this key are under way")]
+    Busy,
+    /// 401.
+    #[error("HostUp does not know the API key: {0}")]
+    Unauthorized(Text),
+    /// 403.
+    #[error("HostUp forbids it; the key lacks a scope, or does not own the VPS: {0}")]
+    Forbidden(Text),
+    /// 404.
+    #[error("HostUp finds nothing: {0}")]
+    NotFound(Text),
+    /// No answer, a 5xx, or one that cannot be read.
+    #[error("HostUp does not answer usefully: {0}")]
+    Unavailable(Text),
+}
+
+impl ReadError {
+    /// An answer that cannot be used.
+    pub(super) fn unreadable(route: Route, why: &str) -> Self {
+        Self::Unavailable(Text::new(&format!("{}: {why}", route.as_str())))
+    }
+
+    /// What a status other than 2xx and 429 means for a read.
+    pub(super) fn of_status(route: Route, status: u16, body: &[u8]) -> Self {
+        let said = said(body);
+        match status {
+            401 => Self::Unauthorized(said),
+            403 => Self::Forbidden(said),
+            404 if is_json(body) => Self::NotFound(said),
+            _ => Self::unreadable(route, &format!("HTTP status {status}")),
+        }
+    }
+
+    /// A fixed word for metrics.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Busy => "busy",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+/// The text of an error body of either generation, for people only.
+fn said(body: &[u8]) -> Text {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: Option<String>,
+        message: Option<String>,
+    }
+    let problem = serde_json::from_slice::<Problem>(body).ok();
+    let text = problem.and_then(|problem| problem.detail.or(problem.message));
+    Text::new(text.as_deref().unwrap_or("no details"))
+}

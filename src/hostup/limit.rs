@@ -1,0 +1,182 @@
+//! One lane per API key: how many calls are under way, how fast they follow, and until when HostUp
+//! wants none.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::ReadError;
+use crate::domain::answer::{PaidAnswer, RETRY_AFTER_DEFAULT, parse_retry_after};
+
+/// Reads under way with one key; a hanging account holds no more workers than this.
+const READS_IN_FLIGHT: usize = 4;
+/// Paid calls under way with one key.
+const PAID_IN_FLIGHT: usize = 4;
+/// Reads per second with one key, and how many may come at once (assumed: no page gives a number).
+const READS_PER_SECOND: u32 = 20;
+const READS_AT_ONCE: u32 = 40;
+/// The longest that a worker waits for its turn.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The first and the longest pause after a call that hung.
+const HANG_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Lanes kept; the idle ones beyond go.
+const LANES_KEPT: usize = 1000;
+
+/// All lanes, by a hash of the key.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<HashMap<[u8; 32], Arc<Lane>>>);
+
+impl Lanes {
+    /// The lane of `key`.
+    pub(super) fn of(&self, key: &SecretString) -> Arc<Lane> {
+        let hash: [u8; 32] = Sha256::digest(key.expose_secret().as_bytes()).into();
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= LANES_KEPT {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.is_held());
+        }
+        lanes.entry(hash).or_default().clone()
+    }
+}
+
+/// What one key may do.
+pub(super) struct Lane {
+    reads: Semaphore,
+    paid: Arc<Semaphore>,
+    pace: DefaultDirectRateLimiter,
+    hold: Mutex<Hold>,
+}
+
+#[derive(Default)]
+struct Hold {
+    until: Option<(Instant, Timestamp)>,
+    why: Option<ReadError>,
+    limits_in_a_row: u32,
+    hangs_in_a_row: u32,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let per_second = NonZeroU32::new(READS_PER_SECOND).unwrap_or(NonZeroU32::MIN);
+        let at_once = NonZeroU32::new(READS_AT_ONCE).unwrap_or(NonZeroU32::MIN);
+        Self {
+            reads: Semaphore::new(READS_IN_FLIGHT),
+            paid: Arc::new(Semaphore::new(PAID_IN_FLIGHT)),
+            pace: RateLimiter::direct(Quota::per_second(per_second).allow_burst(at_once)),
+            hold: Mutex::default(),
+        }
+    }
+}
+
+impl Lane {
+    /// Waits a short while for leave to read; the guard is kept until the answer is there.
+    pub(super) async fn read_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ReadError> {
+        let permit = tokio::time::timeout(PATIENCE, self.reads.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(ReadError::Busy)?;
+        tokio::time::timeout(PATIENCE, self.pace.until_ready())
+            .await
+            .map_err(|_| ReadError::Busy)?;
+        self.held()?;
+        Ok(permit)
+    }
+
+    /// Leave for one paid call, or why not now.
+    pub(super) fn paid_permit(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        self.held()?;
+        self.paid
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ReadError::Busy)
+    }
+
+    fn is_held(&self) -> bool {
+        self.held().is_err()
+    }
+
+    /// Refuses while a wait has not passed. Both clocks count: a wall clock that jumps shortens nothing.
+    fn held(&self) -> Result<(), ReadError> {
+        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&hold.until, &hold.why) {
+            (Some((until, _)), Some(why)) if Instant::now() < *until => Err(why.clone()),
+            (_, _) => Ok(()),
+        }
+    }
+
+    /// A usable answer came; `remaining` and `reset` are HostUp's rate headers, if it sent them.
+    pub(super) fn went_well(
+        &self,
+        remaining: Option<u32>,
+        reset: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.limits_in_a_row = 0;
+        hold.hangs_in_a_row = 0;
+        if let (Some(0), Some(reset)) = (remaining, reset) {
+            let wait = Duration::try_from(reset.duration_since(now)).unwrap_or_default();
+            hold.pause(wait.min(LONGEST_WAIT), now, |until| {
+                ReadError::RateLimited { until }
+            });
+        }
+    }
+
+    /// A 429 came; without a usable wait it is 30 s, doubling.
+    pub(super) fn limited(&self, wait: Option<Duration>, now: Timestamp) -> ReadError {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubled =
+            RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(hold.limits_in_a_row.min(10)));
+        hold.limits_in_a_row = hold.limits_in_a_row.saturating_add(1);
+        let wait = wait.unwrap_or(doubled).min(LONGEST_WAIT);
+        hold.pause(wait, now, |until| ReadError::RateLimited { until });
+        ReadError::RateLimited {
+            until: now.checked_add(wait).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// A call hung until its deadline: others with this key are not let into the same hole for a while.
+    pub(super) fn hung(&self, why: &ReadError, now: Timestamp) {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, longest) = HANG_BOUNDS;
+        let wait = first
+            .saturating_mul(2_u32.saturating_pow(hold.hangs_in_a_row.min(10)))
+            .min(longest);
+        hold.hangs_in_a_row = hold.hangs_in_a_row.saturating_add(1);
+        hold.pause(wait, now, |_| why.clone());
+    }
+
+    /// A paid call that was rate limited holds every call with its key.
+    pub(super) fn learn_from_paid(&self, answer: &PaidAnswer, now: Timestamp) {
+        if let PaidAnswer::Answered {
+            status: 429,
+            retry_after,
+            ..
+        } = answer
+        {
+            let wait = retry_after
+                .as_deref()
+                .and_then(|text| parse_retry_after(text, now));
+            let _held = self.limited(wait, now);
+        }
+    }
+}
+
+impl Hold {
+    fn pause(&mut self, wait: Duration, now: Timestamp, why: impl FnOnce(Timestamp) -> ReadError) {
+        let until = Instant::now() + wait;
+        if self.until.is_none_or(|(earlier, _)| earlier < until) {
+            let wall = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+            self.until = Some((until, wall));
+            self.why = Some(why(wall));
+        }
+    }
+}

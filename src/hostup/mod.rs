@@ -1,0 +1,303 @@
+//! Floor 2: HostUp's HTTP API, typed. One method per endpoint, no policy.
+
+mod error;
+mod limit;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use url::Url;
+
+pub use error::ReadError;
+pub use transport::{Observer, PaidPermit};
+
+use crate::domain::answer::PaidAnswer;
+use crate::domain::ids::VpsId;
+use crate::domain::inventory::Vm;
+use crate::domain::job::JobState;
+use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::price::Size;
+use limit::{Lane, Lanes};
+use transport::{Get, Transport};
+
+/// Pages of one list read; more is taken for a list that never ends.
+const MOST_PAGES: usize = 1000;
+
+/// The provider, shared by all accounts.
+#[derive(Clone)]
+pub struct HostUp {
+    transport: Arc<Transport>,
+    lanes: Arc<Lanes>,
+}
+
+/// One endpoint, as metrics and logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `GET /api/v2/vps`
+    VpsList,
+    /// `GET /api/v2/vps/{id}`
+    Vps,
+    /// `GET /api/v2/vps/{id}/status`
+    VpsStatus,
+    /// `GET /api/v2/vps/{id}/backups`
+    Backups,
+    /// `GET /api/v2/vps/{id}/actions/convert-to-cloud`
+    ConvertToCloud,
+    /// `GET /api/v2/vps/payg/deployments`
+    Deployments,
+    /// `GET /api/v2/vps/payg/limits`
+    Limits,
+    /// `GET /api/jobs/{jobId}`, or what `pollUrl` said
+    Job,
+    /// `POST .../actions/restore-to-payg`
+    RestoreToPayg,
+}
+
+impl Route {
+    /// A label of few values.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VpsList => "vps_list",
+            Self::Vps => "vps",
+            Self::VpsStatus => "vps_status",
+            Self::Backups => "backups",
+            Self::ConvertToCloud => "convert_to_cloud",
+            Self::Deployments => "payg_deployments",
+            Self::Limits => "payg_limits",
+            Self::Job => "job",
+            Self::RestoreToPayg => "restore_to_payg",
+        }
+    }
+}
+
+/// A VPS and what its size is, as `GET /vps/{id}` shows it.
+#[derive(Debug, Clone)]
+pub struct SourceVps {
+    /// Rounded up; `None` where a part is missing.
+    pub size: Option<Size>,
+}
+
+impl HostUp {
+    /// A client for `origin`.
+    ///
+    /// # Errors
+    /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
+    pub fn new(
+        origin: Url,
+        request_timeout: Duration,
+        observer: Observer,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            transport: Arc::new(Transport::new(origin, request_timeout, observer)?),
+            lanes: Arc::new(Lanes::default()),
+        })
+    }
+
+    /// The account that `key` belongs to. Accounts of one key share one limiter.
+    pub fn account(&self, key: &SecretString) -> Account {
+        Account {
+            transport: self.transport.clone(),
+            lane: self.lanes.of(key),
+            key: key.clone(),
+        }
+    }
+}
+
+/// One account: the transport, a key, and that key's limiter.
+#[derive(Clone)]
+pub struct Account {
+    transport: Arc<Transport>,
+    lane: Arc<Lane>,
+    key: SecretString,
+}
+
+impl Account {
+    /// Every VPS of the account, all pages (vps list page). An incomplete read is an error, so that
+    /// absence is concluded from complete lists only.
+    ///
+    /// # Errors
+    /// [`ReadError`], also for a list that repeats a cursor or never ends.
+    pub async fn list_vps(&self) -> Result<Vec<Vm>, ReadError> {
+        let mut vms = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("limit", "100")];
+            if let Some(cursor) = &cursor {
+                query.push(("cursor", cursor));
+            }
+            let page: wire::VpsPage = self
+                .get(Route::VpsList, &["api", "v2", "vps"], &query)
+                .await?;
+            vms.extend(page.data.into_iter().filter_map(wire::Vps::into_vm));
+            match (page.has_more, page.next_cursor) {
+                (false, None) => return Ok(vms),
+                (_, Some(next)) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                (_, _) => {
+                    return Err(ReadError::unreadable(
+                        Route::VpsList,
+                        "the list of VPSs breaks off",
+                    ));
+                }
+            }
+        }
+        Err(ReadError::unreadable(
+            Route::VpsList,
+            "the list of VPSs does not end",
+        ))
+    }
+
+    /// One VPS (vps page). Where the summary leaves the power state open, `/status` is asked.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `NotFound` also for another account's VPS.
+    pub async fn vps(&self, id: &VpsId) -> Result<Vm, ReadError> {
+        let read: wire::Vps = self
+            .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
+            .await?;
+        let power_unknown = read.power_state.is_none();
+        let mut vm = read
+            .into_vm()
+            .filter(|vm| vm.id == *id)
+            .ok_or_else(|| ReadError::unreadable(Route::Vps, "the answer is not about this VPS"))?;
+        if power_unknown {
+            let path = ["api", "v2", "vps", id.as_str(), "status"];
+            let status: wire::VpsStatus = self.get(Route::VpsStatus, &path, &[]).await?;
+            vm.running = status.power_state.as_deref() == Some("running");
+        }
+        Ok(vm)
+    }
+
+    /// The source VPS, to prove that the key reads it and to learn its size (vps page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn source(&self, id: &VpsId) -> Result<SourceVps, ReadError> {
+        let read: wire::Vps = self
+            .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
+            .await?;
+        Ok(SourceVps { size: read.size() })
+    }
+
+    /// The backups of a VPS and the restore gate (backups page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn backups(
+        &self,
+        id: &VpsId,
+    ) -> Result<(Vec<ListedBackup>, ProviderGate), ReadError> {
+        let path = ["api", "v2", "vps", id.as_str(), "backups"];
+        let read: wire::Backups = self.get(Route::Backups, &path, &[]).await?;
+        let gate = read
+            .actions
+            .unwrap_or_default()
+            .can_restore
+            .unwrap_or_default()
+            .into();
+        let backups = read
+            .backups
+            .into_iter()
+            .filter_map(wire::Backup::into_listed)
+            .collect();
+        Ok((backups, gate))
+    }
+
+    /// Whether the account may use Cloud VMs (convert-to-cloud page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn eligibility(&self, id: &VpsId) -> Result<Eligibility, ReadError> {
+        let path = [
+            "api",
+            "v2",
+            "vps",
+            id.as_str(),
+            "actions",
+            "convert-to-cloud",
+        ];
+        let read: wire::ConvertToCloud = self.get(Route::ConvertToCloud, &path, &[]).await?;
+        Ok(read.into())
+    }
+
+    /// What may be deployed, and at what rates (payg deployments page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn deployments(&self) -> Result<Deployments, ReadError> {
+        let path = ["api", "v2", "vps", "payg", "deployments"];
+        let read: wire::Deployments = self.get(Route::Deployments, &path, &[]).await?;
+        Ok(read.into())
+    }
+
+    /// What the account's limits leave (payg limits page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn remaining(&self) -> Result<Remaining, ReadError> {
+        let path = ["api", "v2", "vps", "payg", "limits"];
+        let read: wire::Limits = self.get(Route::Limits, &path, &[]).await?;
+        Ok(read.remaining.unwrap_or_default().into())
+    }
+
+    /// A job by the path that its 202 named (job page). 403 and 404 mean that HostUp does not show
+    /// it (any more), never that it failed.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn job(&self, path: &str) -> Result<JobState, ReadError> {
+        match self
+            .transport
+            .get(&self.lane, &self.key, Get::path(Route::Job, path))
+            .await
+        {
+            Ok(body) => JobState::read(&body)
+                .ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job")),
+            Err(ReadError::NotFound(_) | ReadError::Forbidden(_)) => Ok(JobState::Lost),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leave to make one paid call now, taken before the claim so that the call can follow at once.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`] or [`ReadError::Busy`].
+    pub fn paid_permit(&self) -> Result<PaidPermit, ReadError> {
+        self.lane.paid_permit().map(PaidPermit::new)
+    }
+
+    /// Sends the one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline
+    /// for everything (restore-to-payg page). The permit is held until the answer is there.
+    pub async fn restore_to_payg(
+        &self,
+        _permit: PaidPermit,
+        path: &str,
+        body: String,
+        deadline: Duration,
+        now: Timestamp,
+    ) -> PaidAnswer {
+        let answer = self
+            .transport
+            .paid_post(&self.key, path, body, deadline)
+            .await;
+        self.lane.learn_from_paid(&answer, now);
+        answer
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        route: Route,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ReadError> {
+        let body = self
+            .transport
+            .get(&self.lane, &self.key, Get::segments(route, segments, query))
+            .await?;
+        serde_json::from_slice(&body)
+            .map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
+    }
+}

@@ -1,0 +1,345 @@
+//! How bytes reach HostUp. Reads: one pooled client, a few retries. The paid POST: a client of its own
+//! that can send its bytes only once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, ClientBuilder, Response, redirect, retry};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+use super::limit::Lane;
+use super::{ReadError, Route};
+use crate::domain::answer::{PaidAnswer, parse_retry_after};
+use crate::domain::text::Text;
+
+/// Told of every call: route, class of the outcome, how long it took.
+pub type Observer = Arc<dyn Fn(Route, &str, Duration) + Send + Sync>;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest body that is read; HostUp's own are some kilobytes.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Waits before the second and the third try of a read.
+const READ_RETRIES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// Leave to make one paid call.
+pub struct PaidPermit(#[allow(dead_code)] OwnedSemaphorePermit);
+
+impl PaidPermit {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(permit)
+    }
+}
+
+/// What a read asks for.
+pub(super) struct Get<'a> {
+    route: Route,
+    path: Path<'a>,
+    query: &'a [(&'a str, &'a str)],
+}
+
+enum Path<'a> {
+    Segments(&'a [&'a str]),
+    Plain(&'a str),
+}
+
+impl<'a> Get<'a> {
+    /// A path of segments, each encoded.
+    pub(super) fn segments(
+        route: Route,
+        segments: &'a [&'a str],
+        query: &'a [(&'a str, &'a str)],
+    ) -> Self {
+        Self {
+            route,
+            path: Path::Segments(segments),
+            query,
+        }
+    }
+
+    /// A path as HostUp gave it.
+    pub(super) fn path(route: Route, path: &'a str) -> Self {
+        Self {
+            route,
+            path: Path::Plain(path),
+            query: &[],
+        }
+    }
+}
+
+pub(super) struct Transport {
+    origin: Url,
+    timeout: Duration,
+    reads: Client,
+    paid: Client,
+    observer: Observer,
+}
+
+impl Transport {
+    pub(super) fn new(
+        origin: Url,
+        timeout: Duration,
+        observer: Observer,
+    ) -> Result<Self, reqwest::Error> {
+        let common = || -> ClientBuilder {
+            Client::builder()
+                .user_agent(concat!("hostup-operator/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+                .redirect(redirect::Policy::none())
+                .retry(retry::never())
+                .no_proxy()
+                .http1_only()
+                .tcp_nodelay(true)
+        };
+        Ok(Self {
+            origin,
+            timeout,
+            reads: common()
+                .pool_idle_timeout(Duration::from_secs(20))
+                .build()?,
+            paid: common().pool_max_idle_per_host(0).build()?,
+            observer,
+        })
+    }
+
+    /// Reads, with a few retries within one deadline.
+    pub(super) async fn get(
+        &self,
+        lane: &Lane,
+        key: &SecretString,
+        get: Get<'_>,
+    ) -> Result<Vec<u8>, ReadError> {
+        let started = Instant::now();
+        let result = self.get_within_deadline(lane, key, &get, started).await;
+        let class = result.as_ref().map_or_else(ReadError::class, |_| "ok");
+        (self.observer)(get.route, class, started.elapsed());
+        result
+    }
+
+    async fn get_within_deadline(
+        &self,
+        lane: &Lane,
+        key: &SecretString,
+        get: &Get<'_>,
+        started: Instant,
+    ) -> Result<Vec<u8>, ReadError> {
+        let url = self
+            .url(get)
+            .ok_or_else(|| ReadError::unreadable(get.route, "the path is not usable"))?;
+        let headers = headers(key).ok_or_else(|| {
+            ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
+        })?;
+        let mut retries = READ_RETRIES.iter();
+        loop {
+            let _permit = lane.read_permit().await?;
+            let left = self.timeout.saturating_sub(started.elapsed());
+            let sent = self
+                .reads
+                .get(url.clone())
+                .headers(headers.clone())
+                .timeout(left)
+                .send()
+                .await;
+            let passing = match read(sent).await {
+                Ok(answer) => match self.settle(lane, get.route, answer) {
+                    Err(ReadError::Unavailable(why)) => ReadError::Unavailable(why),
+                    settled => return settled,
+                },
+                Err(error) => {
+                    let failed = ReadError::unreadable(get.route, &describe(&error));
+                    if error.is_timeout() {
+                        lane.hung(&failed, Timestamp::now());
+                        return Err(failed);
+                    }
+                    failed
+                }
+            };
+            match retries.next() {
+                Some(wait) if started.elapsed() + *wait < self.timeout => {
+                    tokio::time::sleep(*wait).await
+                }
+                Some(_) | None => return Err(passing),
+            }
+        }
+    }
+
+    fn settle(&self, lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
+        let now = Timestamp::now();
+        match answer.status {
+            200..300 if answer.too_large => {
+                Err(ReadError::unreadable(route, "the answer is too large"))
+            }
+            200..300 => {
+                lane.went_well(
+                    answer.number("x-ratelimit-remaining"),
+                    answer.time("x-ratelimit-reset"),
+                    now,
+                );
+                Ok(answer.body)
+            }
+            429 => {
+                let wait = answer
+                    .text(RETRY_AFTER.as_str())
+                    .and_then(|text| parse_retry_after(text, now));
+                Err(lane.limited(wait, now))
+            }
+            status => Err(ReadError::of_status(route, status, &answer.body)),
+        }
+    }
+
+    /// Sends one paid POST and reads its whole answer within `deadline`.
+    pub(super) async fn paid_post(
+        &self,
+        key: &SecretString,
+        path: &str,
+        body: String,
+        deadline: Duration,
+    ) -> PaidAnswer {
+        let route = Route::RestoreToPayg;
+        let started = Instant::now();
+        let answer = match (self.url(&Get::path(route, path)), headers(key)) {
+            (Some(url), Some(headers)) => self.paid_post_to(url, headers, body, deadline).await,
+            (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
+            (_, None) => {
+                PaidAnswer::NotSent(Text::new("the key has characters that no API key has"))
+            }
+        };
+        let class = match &answer {
+            PaidAnswer::NotSent(_) => "not_sent",
+            PaidAnswer::Lost(_) => "lost",
+            PaidAnswer::Answered {
+                status: 200..300, ..
+            } => "ok",
+            PaidAnswer::Answered { .. } => "refused",
+        };
+        (self.observer)(route, class, started.elapsed());
+        answer
+    }
+
+    async fn paid_post_to(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        body: String,
+        deadline: Duration,
+    ) -> PaidAnswer {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let sent = self
+            .paid
+            .post(url)
+            .headers(headers)
+            .body(body)
+            .timeout(deadline)
+            .send()
+            .await;
+        match read(sent).await {
+            // The border is exact: a connection that was never made has carried no byte.
+            Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&describe(&error))),
+            Err(error) => PaidAnswer::Lost(Text::new(&describe(&error))),
+            Ok(answer) if answer.too_large => {
+                PaidAnswer::Lost(Text::new("the answer is too large"))
+            }
+            Ok(answer) => PaidAnswer::Answered {
+                status: answer.status,
+                retry_after: answer.text(RETRY_AFTER.as_str()).map(str::to_owned),
+                body: answer.body,
+            },
+        }
+    }
+
+    fn url(&self, get: &Get<'_>) -> Option<Url> {
+        let mut url = self.origin.clone();
+        match get.path {
+            Path::Segments(segments) => {
+                if segments
+                    .iter()
+                    .any(|segment| segment.is_empty() || [".", ".."].contains(segment))
+                {
+                    return None;
+                }
+                url.path_segments_mut().ok()?.clear().extend(segments);
+            }
+            Path::Plain(path) => {
+                let plain =
+                    |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+                if !path.starts_with("/api/")
+                    || path.contains("..")
+                    || path.contains("//")
+                    || !path.chars().all(plain)
+                {
+                    return None;
+                }
+                url.set_path(path);
+            }
+        }
+        if !get.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(get.query);
+        }
+        Some(url)
+    }
+}
+
+fn headers(key: &SecretString) -> Option<HeaderMap> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).ok()?;
+    bearer.set_sensitive(true);
+    let accept = HeaderValue::from_static("application/json");
+    Some(HeaderMap::from_iter([
+        (AUTHORIZATION, bearer),
+        (ACCEPT, accept),
+    ]))
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    too_large: bool,
+}
+
+impl Answer {
+    fn text(&self, header: &str) -> Option<&str> {
+        self.headers.get(header)?.to_str().ok()
+    }
+
+    fn number(&self, header: &str) -> Option<u32> {
+        self.text(header)?.trim().parse().ok()
+    }
+
+    fn time(&self, header: &str) -> Option<Timestamp> {
+        self.text(header)?.trim().parse().ok()
+    }
+}
+
+/// Reads the whole answer, but never more than [`MOST_BYTES`].
+async fn read(sent: Result<Response, reqwest::Error>) -> Result<Answer, reqwest::Error> {
+    let mut response = sent?;
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body: Vec::new(),
+        too_large: false,
+    };
+    while let Some(chunk) = response.chunk().await? {
+        if answer.body.len() + chunk.len() > MOST_BYTES {
+            answer.too_large = true;
+            answer.body.clear();
+            break;
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(answer)
+}
+
+/// What went wrong, in fixed words: no address, no port, nothing that differs from try to try.
+fn describe(error: &reqwest::Error) -> String {
+    let what = match () {
+        () if error.is_connect() && error.is_timeout() => "no connection within the time-out",
+        () if error.is_connect() => "no connection could be made",
+        () if error.is_timeout() => "no complete answer within the time-out",
+        () => "the connection broke before the answer was complete",
+    };
+    what.to_owned()
+}

@@ -1,0 +1,347 @@
+//! HostUp's bodies as far as we read them. Every field may be missing or null, and unknown fields
+//! and words never break the parsing.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::Deserializer;
+use serde_json::value::RawValue;
+
+use crate::domain::ids::{BackupId, VpsId};
+use crate::domain::inventory::Vm;
+use crate::domain::money::{Amount, Currency};
+use crate::domain::preflight;
+use crate::domain::price::{Rates, Size};
+use crate::domain::text::Text;
+
+/// A number as it was written, as JSON number or as text; never a float in between.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(Option<Amount>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Amount::parse(raw.get().trim_matches('"'))))
+    }
+}
+
+impl Number {
+    /// Rounded up to whole units; `None` for nothing or less.
+    fn whole(self) -> Option<u32> {
+        self.0.map(Amount::ceil_to_u32).filter(|n| *n > 0)
+    }
+}
+
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VpsPage {
+    // Required: a page without it is no page, and must not be taken for an empty account.
+    pub(super) data: Vec<Vps>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(super) has_more: bool,
+    pub(super) next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Vps {
+    id: Option<String>,
+    name: Option<String>,
+    primary_ip: Option<String>,
+    pub(super) power_state: Option<String>,
+    billing: Option<Billing>,
+    resources: Option<Resources>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Billing {
+    #[serde(default, deserialize_with = "flag")]
+    is_payg: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resources {
+    cpu_cores: Option<Number>,
+    memory_gb: Option<Number>,
+    storage_gb: Option<Number>,
+}
+
+impl Vps {
+    pub(super) fn size(&self) -> Option<Size> {
+        let resources = self.resources.as_ref()?;
+        Some(Size {
+            cpu_cores: resources.cpu_cores?.whole()?,
+            memory_gb: resources.memory_gb?.whole()?,
+            storage_gb: resources.storage_gb?.whole()?,
+        })
+    }
+
+    /// `None` for an entry without an id, which nothing can be done with.
+    pub(super) fn into_vm(self) -> Option<Vm> {
+        Some(Vm {
+            size: self.size(),
+            id: VpsId::new(self.id?),
+            name: self.name.unwrap_or_default().chars().take(300).collect(),
+            is_payg: self.billing.is_some_and(|billing| billing.is_payg),
+            primary_ip: self
+                .primary_ip
+                .map(|ip| Text::bounded(&ip, 60))
+                .filter(|ip| !ip.as_str().is_empty()),
+            running: self.power_state.as_deref() == Some("running"),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VpsStatus {
+    pub(super) power_state: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Gate {
+    #[serde(default, deserialize_with = "flag")]
+    allowed: bool,
+    code: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<Gate> for preflight::ProviderGate {
+    fn from(gate: Gate) -> Self {
+        Self {
+            allowed: gate.allowed,
+            code: gate.code.unwrap_or_default(),
+            reason: gate.reason.unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Backups {
+    pub(super) backups: Vec<Backup>,
+    pub(super) actions: Option<BackupActions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BackupActions {
+    pub(super) can_restore: Option<Gate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Backup {
+    id: Option<String>,
+    created_at: Option<String>,
+    size_gb: Option<Number>,
+}
+
+impl Backup {
+    /// `None` for an id that could not stand in a URL path.
+    pub(super) fn into_listed(self) -> Option<preflight::ListedBackup> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let id = self
+            .id
+            .filter(|id| (1..=64).contains(&id.len()) && id.chars().all(plain))?;
+        Some(preflight::ListedBackup {
+            id: BackupId::new(id),
+            created_at: self.created_at.and_then(|at| at.parse::<Timestamp>().ok()),
+            size_gb: self.size_gb.and_then(|size| size.0),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConvertToCloud {
+    #[serde(default, deserialize_with = "flag")]
+    available: bool,
+    reason: Option<String>,
+    current_billing_model: Option<String>,
+    #[serde(default, deserialize_with = "flag")]
+    requires_verification: bool,
+    actions: Option<ConvertActions>,
+    #[serde(default, deserialize_with = "list")]
+    blocker_reasons: Vec<String>,
+    extensions: Option<Extensions>,
+    prepaid_warning: Option<PrepaidWarning>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConvertActions {
+    can_convert_to_cloud: Option<Gate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions {
+    #[serde(default, deserialize_with = "list")]
+    blocker_reasons: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PrepaidWarning {
+    next_due_at: Option<String>,
+    days_remaining: Option<Number>,
+}
+
+impl From<ConvertToCloud> for preflight::Eligibility {
+    fn from(read: ConvertToCloud) -> Self {
+        let actions = read
+            .actions
+            .and_then(|actions| actions.can_convert_to_cloud);
+        let mut gate: preflight::ProviderGate = actions.unwrap_or_default().into();
+        if gate.reason.is_empty() {
+            gate.reason = read.reason.unwrap_or_default();
+        }
+        let extended = read.extensions.map(|extensions| extensions.blocker_reasons);
+        Self {
+            is_payg: read.current_billing_model.as_deref() == Some("payg"),
+            available: read.available,
+            gate,
+            blockers: read
+                .blocker_reasons
+                .into_iter()
+                .chain(extended.unwrap_or_default())
+                .collect(),
+            requires_verification: read.requires_verification,
+            prepaid_warning: read.prepaid_warning.map(|warning| {
+                let until = warning.next_due_at.unwrap_or_else(|| "?".to_owned());
+                match warning.days_remaining.and_then(|days| days.0) {
+                    Some(days) => format!("prepaid until {until}, {} days", days.ceil_to_u32()),
+                    None => format!("prepaid until {until}"),
+                }
+            }),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Deployments {
+    #[serde(default, deserialize_with = "flag")]
+    available: bool,
+    reason: Option<String>,
+    access: Option<Extensions>,
+    actions: Option<DeployActions>,
+    pricing: Option<Pricing>,
+    defaults: Option<Defaults>,
+    // The page is cut here: the list's name and shape are assumed.
+    regions: Option<Vec<Region>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeployActions {
+    can_deploy: Option<Gate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pricing {
+    currency_code: Option<String>,
+    cpu_per_core_hour: Option<Number>,
+    memory_per_gb_hour: Option<Number>,
+    storage_per_gb_hour: Option<Number>,
+    ip_per_hour: Option<Number>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Defaults {
+    region_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Region {
+    Id(String),
+    Entry { id: String },
+    Other(serde::de::IgnoredAny),
+}
+
+impl From<Deployments> for preflight::Deployments {
+    fn from(read: Deployments) -> Self {
+        let mut can_deploy: preflight::ProviderGate = read
+            .actions
+            .and_then(|actions| actions.can_deploy)
+            .unwrap_or_default()
+            .into();
+        can_deploy.allowed &= read.available;
+        if can_deploy.reason.is_empty() {
+            can_deploy.reason = read.reason.unwrap_or_default();
+        }
+        let blockers = read
+            .access
+            .map(|access| access.blocker_reasons)
+            .unwrap_or_default();
+        if can_deploy.code.is_empty() {
+            can_deploy.code = blockers.join(", ");
+        }
+        let regions: Option<Vec<String>> = read.regions.map(|regions| {
+            let ids = regions.into_iter().filter_map(|region| match region {
+                Region::Id(id) | Region::Entry { id } => Some(id),
+                Region::Other(_) => None,
+            });
+            ids.take(100).collect()
+        });
+        Self {
+            can_deploy,
+            rates: read.pricing.and_then(Pricing::into_rates),
+            default_region: read.defaults.and_then(|defaults| defaults.region_id),
+            regions: regions.filter(|regions| !regions.is_empty()),
+        }
+    }
+}
+
+impl Pricing {
+    fn into_rates(self) -> Option<Rates> {
+        Some(Rates {
+            currency: Currency::parse(&self.currency_code?)?,
+            cpu_core: self.cpu_per_core_hour?.0?,
+            memory_gb: self.memory_per_gb_hour?.0?,
+            storage_gb: self.storage_per_gb_hour?.0?,
+            ipv4: self.ip_per_hour?.0?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Limits {
+    pub(super) remaining: Option<Remaining>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Remaining {
+    cpu_cores: Option<Number>,
+    memory_gb: Option<Number>,
+    storage_gb: Option<Number>,
+    instance_count: Option<Number>,
+}
+
+impl From<Remaining> for preflight::Remaining {
+    fn from(read: Remaining) -> Self {
+        let left =
+            |number: Option<Number>| number.and_then(|n| n.0).map_or(0, Amount::floor_to_u32);
+        Self {
+            cpu_cores: left(read.cpu_cores),
+            memory_gb: left(read.memory_gb),
+            storage_gb: left(read.storage_gb),
+            instances: left(read.instance_count),
+        }
+    }
+}
