@@ -1,1 +1,77 @@
-//! hostup-sim
+//! A simulator of the HostUp public API, for tests and demonstrations.
+//!
+//! It is written from the provider's pages (doc comments name the page a fact comes from, or say
+//! "assumed"), never from a client, so that it cannot agree with a client's mistakes.
+//!
+//! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own.
+//! - [`World`] is what the provider knows: accounts, VPSs, backups, jobs. Tests read and change it
+//!   with [`SimHandle::world`].
+//! - [`Purchase`]s form the ledger: what was *executed*, whatever was answered.
+//! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
+//! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
+//!   is answered. [`Gate`]s hold a request before or after it is acted on.
+//! - [`RestoreBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave
+//!   open.
+//!
+//! ```
+//! use hostup_sim::{Answer, Fault, Route, Sim};
+//!
+//! let sim = Sim::start();
+//! let account = sim.world(|w| w.add_account("key-1"));
+//! sim.inject(Fault::on(Route::RestoreToPayg).acted(true).answer(Answer::reset()));
+//! // ... let the code under test run against sim.url() ...
+//! assert!(sim.world(|w| w.purchases_of(account).is_empty()));
+//! assert_eq!(sim.unfired().len(), 1);
+//! ```
+
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal is a problem document, made a few times per test"
+)]
+
+mod account;
+mod admin;
+mod answers;
+mod clock;
+mod faults;
+mod gates;
+mod http;
+mod ids;
+mod job;
+mod ledger;
+mod log;
+mod problem;
+mod reads;
+mod restore;
+mod routes;
+mod server;
+mod sim;
+mod vps;
+mod wire;
+mod world;
+
+pub use account::{
+    Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
+};
+pub use answers::{Answer, RateLimitStyle};
+pub use faults::Fault;
+pub use gates::{Gate, Stage};
+pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
+pub use ledger::{Purchase, PurchaseKind};
+pub use log::{Auth, Connection, Finish, RequestRecord};
+pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
+pub use routes::Route;
+pub use rust_decimal::Decimal;
+pub use sim::{Sim, SimHandle};
+pub use vps::{Backup, Billing, Convert, OperatingSystem, Resources, Vps};
+pub use wire::Json;
+pub use world::{BlockersAt, Oddities, SOURCE_BACKUP, SOURCE_VPS, SizeGbAs, World};
+
+/// An exact decimal from its text, for prices and sizes: `dec("0.12")`.
+///
+/// # Panics
+/// If the text is no decimal number.
+#[must_use]
+pub fn dec(text: &str) -> Decimal {
+    text.parse().expect("a decimal number")
+}

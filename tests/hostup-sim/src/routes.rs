@@ -1,0 +1,379 @@
+//! The routes: recognising a request, letting it in, and carrying it out.
+
+use std::time::{Duration, SystemTime};
+
+use crate::account::AccountId;
+use crate::clock::iso;
+use crate::http::Incoming;
+use crate::job::Job;
+use crate::log::Auth;
+use crate::problem::{Problem, legacy_code, legacy_error};
+use crate::reads::{convert, deployments, details, limits, query, status};
+use crate::restore::RestoreRequest;
+use crate::wire::Json;
+use crate::world::World;
+
+/// The routes of the provider that are simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Route {
+    /// `GET` or `HEAD /api/version`
+    Version,
+    /// `GET /api/v2/vps`
+    ListVps,
+    /// `GET /api/v2/vps/{id}`
+    GetVps,
+    /// `GET /api/v2/vps/{id}/status`
+    VpsStatus,
+    /// `GET /api/v2/vps/{id}/details`
+    VpsDetails,
+    /// `GET /api/v2/vps/{id}/backups`
+    ListBackups,
+    /// `GET /api/v2/vps/{id}/actions/convert-to-cloud`
+    ConvertToCloud,
+    /// `GET /api/v2/vps/payg/deployments`
+    PaygDeployments,
+    /// `GET /api/v2/vps/payg/limits`
+    PaygLimits,
+    /// `POST /api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg`: costs money
+    RestoreToPayg,
+    /// `GET /api/jobs/{jobId}`
+    Job,
+    /// Anything else; answered 404.
+    Unknown,
+    /// For faults, counts and switches: every route.
+    Any,
+}
+
+impl Route {
+    /// Whether a call of this route spends money.
+    #[must_use]
+    pub fn is_paid(self) -> bool {
+        self == Route::RestoreToPayg
+    }
+
+    /// Whether it is meant by a filter.
+    #[must_use]
+    pub fn is_in(self, filter: Route) -> bool {
+        filter == Route::Any || filter == self
+    }
+
+    /// Outside `/api/v2`: the legacy envelope and error body.
+    fn is_legacy(self) -> bool {
+        matches!(self, Route::Job | Route::Version)
+    }
+
+    /// The scopes a key needs (each endpoint's page, "Required API scopes").
+    fn scopes(self) -> &'static [&'static str] {
+        match self {
+            Route::RestoreToPayg => &["backup:vm", "write:billing"],
+            Route::Version | Route::Job | Route::Unknown | Route::Any => &[],
+            _ => &["read:vm"],
+        }
+    }
+}
+
+/// A recognised request line.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) route: Route,
+    /// The ids in the path, in order.
+    pub(crate) ids: Vec<String>,
+}
+
+pub(crate) fn recognise(method: &str, path: &str) -> Target {
+    let segments: Vec<String> = path.split('/').skip(1).map(decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let (route, ids): (Route, &[&str]) = match (method, segments.as_slice()) {
+        ("GET" | "HEAD", ["api", "version"]) => (Route::Version, &[]),
+        ("GET", ["api", "jobs", id]) => (Route::Job, &[*id]),
+        ("GET", ["api", "v2", "vps"]) => (Route::ListVps, &[]),
+        ("GET", ["api", "v2", "vps", "payg", "deployments"]) => (Route::PaygDeployments, &[]),
+        ("GET", ["api", "v2", "vps", "payg", "limits"]) => (Route::PaygLimits, &[]),
+        ("GET", ["api", "v2", "vps", id]) => (Route::GetVps, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "status"]) => (Route::VpsStatus, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "details"]) => (Route::VpsDetails, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => {
+            (Route::ConvertToCloud, &[*id])
+        }
+        (
+            "POST",
+            [
+                "api",
+                "v2",
+                "vps",
+                id,
+                "backups",
+                backup,
+                "actions",
+                "restore-to-payg",
+            ],
+        ) => (Route::RestoreToPayg, &[*id, *backup]),
+        _ => (Route::Unknown, &[]),
+    };
+    Target {
+        route,
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+/// Percent-decoding; what is no valid escape stays.
+pub(crate) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(escape.unwrap_or(bytes[at]));
+        at += if escape.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// An answer before it meets the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Json,
+}
+
+impl Reply {
+    /// For a request that is not carried out and whose normal answer nobody wants.
+    pub(crate) fn nothing() -> Reply {
+        Reply {
+            status: 500,
+            headers: Vec::new(),
+            body: Json::Null,
+        }
+    }
+}
+
+/// What carrying out a request came to.
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    /// A purchase was executed, or a read was looked up.
+    pub(crate) acted: bool,
+    pub(crate) throttled: bool,
+}
+
+impl World {
+    /// Carries a request out and makes the normal answer. With `act` false nothing is executed; a
+    /// paid call is then answered as if it had been.
+    pub(crate) fn carry_out(
+        &mut self,
+        incoming: &Incoming,
+        target: &Target,
+        auth: &Auth,
+        act: bool,
+        log_index: usize,
+    ) -> Done {
+        let mut rate_headers = Vec::new();
+        let mut throttled = false;
+        let outcome = self
+            .admit(target, auth, &mut rate_headers, &mut throttled)
+            .and_then(|account| self.answer(incoming, target, auth, account, act, log_index));
+        let (mut reply, acted) = match outcome {
+            Ok((status, body)) => (
+                Reply {
+                    status,
+                    headers: Vec::new(),
+                    body: self.dressed(target.route, body),
+                },
+                act || !target.route.is_paid(),
+            ),
+            Err(problem) => (self.refusal(target.route, &incoming.path, &problem), false),
+        };
+        reply.headers.append(&mut rate_headers);
+        Done {
+            reply,
+            acted,
+            throttled,
+        }
+    }
+
+    /// Keys, rate limit, scopes, in this order (assumed).
+    fn admit(
+        &mut self,
+        target: &Target,
+        auth: &Auth,
+        rate_headers: &mut Vec<(String, String)>,
+        throttled: &mut bool,
+    ) -> Result<Option<AccountId>, Problem> {
+        if matches!(target.route, Route::Version | Route::Unknown) {
+            return Ok(None);
+        }
+        let Auth::Key { account, key } = auth else {
+            return Err(Problem::new(401, "unauthorized"));
+        };
+        let now = self.now();
+        let own = self.account_mut(*account);
+        let admitted = own.admit(now);
+        if let (Some(limit), Some((start, used))) = (own.rate_limit, own.window) {
+            let until = (start + limit.window).saturating_duration_since(now);
+            let remaining = limit.requests.saturating_sub(used);
+            rate_headers.extend(rate_limit_headers(limit.requests, remaining, until));
+        }
+        if let Err(wait) = admitted {
+            *throttled = true;
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            rate_headers.push(("Retry-After".to_owned(), seconds.to_string()));
+            let mut problem = Problem::new(429, "rate_limit_exceeded");
+            problem.retry_after = Some(seconds.to_string());
+            return Err(problem);
+        }
+        let extra = (target.route == Route::Job)
+            .then_some(self.job_scope.as_deref())
+            .flatten();
+        let needed = target.route.scopes().iter().copied().chain(extra);
+        let key = self
+            .account(*account)
+            .keys
+            .iter()
+            .find(|own| own.name == *key);
+        for scope in needed {
+            if !key.is_some_and(|key| key.has(scope)) {
+                return Err(Problem::new(403, "forbidden"));
+            }
+        }
+        Ok(Some(*account))
+    }
+
+    fn answer(
+        &mut self,
+        incoming: &Incoming,
+        target: &Target,
+        auth: &Auth,
+        account: Option<AccountId>,
+        act: bool,
+        log_index: usize,
+    ) -> Result<(u16, Json), Problem> {
+        let id = target.ids.first().map_or("", String::as_str);
+        let Some(account) = account else {
+            return match target.route {
+                Route::Version => Ok((200, self.version())),
+                _ => Err(Problem::new(404, "not_found")),
+            };
+        };
+        match target.route {
+            Route::ListVps => {
+                let asked = query(incoming.query.as_deref());
+                self.vps_list(account, &asked)
+            }
+            Route::GetVps => self
+                .visible_vps(account, id)
+                .map(|vps| (200, self.vps_json(vps))),
+            Route::VpsStatus => self
+                .visible_vps(account, id)
+                .map(|vps| (200, status(vps, self.now()))),
+            Route::VpsDetails => self
+                .visible_vps(account, id)
+                .map(|vps| (200, details(vps, self.now()))),
+            Route::ListBackups => self.backup_list(account, id),
+            Route::ConvertToCloud => self
+                .visible_vps(account, id)
+                .map(|vps| (200, convert(self.account(account), vps))),
+            Route::PaygDeployments => Ok((200, deployments(self.account(account)))),
+            Route::PaygLimits => Ok((200, limits(self.account(account)))),
+            Route::Job => self.poll(account, id),
+            Route::RestoreToPayg => {
+                let job_id = if act {
+                    self.restore_to_payg(&RestoreRequest {
+                        account,
+                        auth,
+                        vps: id,
+                        backup: &target.ids[1],
+                        content_type: incoming.header("content-type"),
+                        body: &incoming.body,
+                        log_index,
+                    })?
+                } else {
+                    self.ids.next("job")
+                };
+                Ok((202, Job::operation(&job_id, Json::word("queued"), None)))
+            }
+            Route::Version | Route::Unknown | Route::Any => Err(Problem::new(404, "not_found")),
+        }
+    }
+
+    /// Applies the world's oddities and patches to a good answer.
+    fn dressed(&self, route: Route, mut body: Json) -> Json {
+        let on = |routes: &[Route]| routes.iter().any(|filter| route.is_in(*filter));
+        if on(&self.odd.nulls) {
+            body = body.with_nulls();
+        }
+        if on(&self.odd.unknown_words) {
+            body = body.with_unknown_words();
+        }
+        if on(&self.odd.extra_fields) {
+            body = body.with_extra_fields();
+        }
+        for (filter, pointer, value) in &self.patches {
+            if route.is_in(*filter) {
+                match value {
+                    Some(value) => body.set(pointer, value.clone()),
+                    None => body.remove(pointer),
+                }
+            }
+        }
+        body
+    }
+
+    pub(crate) fn refusal(&mut self, route: Route, path: &str, problem: &Problem) -> Reply {
+        let timestamp = iso(SystemTime::now());
+        let body = if route.is_legacy() {
+            let message = problem.detail.as_deref().unwrap_or(match problem.status {
+                401 => "Authentication required",
+                404 => "Job not found",
+                _ => "The request could not be completed",
+            });
+            let mut body = legacy_error(
+                problem.status,
+                // The legacy 429 has no code, but `retryAfter` (legacy details page).
+                (problem.status != 429).then_some(legacy_code(problem.status)),
+                message,
+                self.ids.uuid(),
+                timestamp,
+            );
+            if let Some(wait) = &problem.retry_after {
+                body.push("retryAfter", wait.into());
+            }
+            body
+        } else {
+            problem.body(path, self.ids.next("req"), timestamp)
+        };
+        Reply {
+            status: problem.status,
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    pub(crate) fn not_found(&self, specific: &str) -> Problem {
+        let code = if self.specific_not_found {
+            specific
+        } else {
+            "not_found"
+        };
+        Problem::new(404, code)
+    }
+}
+
+/// `X-RateLimit-*`; the reset is an ISO time (rate_limited page).
+pub(crate) fn rate_limit_headers(
+    limit: u32,
+    remaining: u32,
+    until: Duration,
+) -> [(String, String); 3] {
+    [
+        ("X-RateLimit-Limit".to_owned(), limit.to_string()),
+        ("X-RateLimit-Remaining".to_owned(), remaining.to_string()),
+        (
+            "X-RateLimit-Reset".to_owned(),
+            iso(SystemTime::now() + until),
+        ),
+    ]
+}
