@@ -4,5 +4,9 @@
 //! Modules are listed from the lowest floor up; imports point down only.
 
 pub mod api;
+pub mod app;
+pub mod args;
+pub mod controllers;
 pub mod domain;
 pub mod hostup;
+pub mod telemetry;

@@ -70,9 +70,7 @@ pub fn dated(
     now: Timestamp,
 ) -> Vec<Condition> {
     let since = |statement: &Statement| {
-        let same = |old: &&Condition| {
-            old.type_ == statement.about && old.status == statement.holds.as_str()
-        };
+        let same = |old: &&Condition| old.type_ == statement.about && old.status == statement.holds.as_str();
         before
             .iter()
             .find(same)
@@ -140,10 +138,7 @@ mod tests {
     fn a_transition_time_moves_only_with_the_status() {
         let first = conditions(Reason::GatesClosed, &[], "2026-11-23T00:00:00Z");
         let second = conditions(Reason::AwaitingApproval, &first, "2026-11-23T01:00:00Z");
-        assert_eq!(
-            first[0].last_transition_time,
-            second[0].last_transition_time
-        );
+        assert_eq!(first[0].last_transition_time, second[0].last_transition_time);
         let third = conditions(Reason::Restored, &second, "2026-11-23T02:00:00Z");
         assert_eq!(third[0].last_transition_time.0, at("2026-11-23T02:00:00Z"));
     }

@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use super::conditions;
 use super::operation::{
-    OperationEvidence, OperationState, OperationType, RecordedClaim, RecordedCredentials,
-    RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec, VpsOperationStatus,
+    OperationEvidence, OperationState, OperationType, RecordedClaim, RecordedCredentials, RecordedJob,
+    RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec, VpsOperationStatus,
 };
 use super::restore::{
     BackupSelector, BackupStatus, HourlyQuoteStatus, RestoreApproval, VpsBackupRestore,
@@ -24,9 +24,7 @@ use crate::domain::preflight::{BackupChoice, Target};
 use crate::domain::price::{HourlyPrice, Size};
 use crate::domain::quote::{Quote, QuoteId};
 use crate::domain::reason::Standing;
-use crate::domain::record::{
-    Answer, Backup, Bought, Cause, Claim, Evidence, Job, Known, Record, State,
-};
+use crate::domain::record::{Answer, Backup, Bought, Cause, Claim, Evidence, Job, Known, Record, State};
 use crate::domain::restore::{Intent, Order};
 use crate::domain::text::Text;
 
@@ -40,9 +38,7 @@ pub struct InvalidSpec {
 
 /// A record that cannot be read, e.g. one that a newer version wrote.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "VpsOperation {name}: {field} cannot be read; it was written by another version or by hand"
-)]
+#[error("VpsOperation {name}: {field} cannot be read; it was written by another version or by hand")]
 pub struct InvalidRecord {
     name: String,
     field: &'static str,
@@ -59,10 +55,7 @@ pub fn intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> {
         (Some(id), None) => BackupChoice::Id(BackupId::new(id)),
         (None, Some(BackupSelector::Latest)) => BackupChoice::Latest,
         (Some(_), Some(_)) | (None, None) => {
-            return Err(invalid(
-                "source",
-                "exactly one of backupId and backup is needed",
-            ));
+            return Err(invalid("source", "exactly one of backupId and backup is needed"));
         }
     };
     let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
@@ -124,17 +117,12 @@ fn approval(given: &RestoreApproval) -> Result<Approval, InvalidSpec> {
         (None, Some(ceiling)) => {
             let until = given.valid_until.as_deref().unwrap_or_default();
             Ok(Approval::Ceiling {
-                per_hour: Amount::parse(&ceiling.per_hour).ok_or_else(|| {
-                    invalid("approval.maxPrice.perHour", "is not a decimal amount")
-                })?,
-                currency: Currency::parse(&ceiling.currency_code).ok_or_else(|| {
-                    invalid("approval.maxPrice.currencyCode", "is not a currency code")
-                })?,
+                per_hour: Amount::parse(&ceiling.per_hour)
+                    .ok_or_else(|| invalid("approval.maxPrice.perHour", "is not a decimal amount"))?,
+                currency: Currency::parse(&ceiling.currency_code)
+                    .ok_or_else(|| invalid("approval.maxPrice.currencyCode", "is not a currency code"))?,
                 valid_until: until.parse().map_err(|_| {
-                    invalid(
-                        "approval.validUntil",
-                        "is not a time, e.g. 2026-12-01T00:00:00Z",
-                    )
+                    invalid("approval.validUntil", "is not a time, e.g. 2026-12-01T00:00:00Z")
                 })?,
             })
         }
@@ -282,9 +270,7 @@ pub struct RecordDraft<'a> {
 impl RecordDraft<'_> {
     /// The record's name: hash of the chain's key, and the attempt.
     pub fn name(&self) -> RecordName {
-        let Subject {
-            namespace, name, ..
-        } = &self.intent.subject;
+        let Subject { namespace, name, .. } = &self.intent.subject;
         ChainKey::of_restore(namespace, name).record(self.order.attempt)
     }
 
@@ -383,9 +369,7 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
         tries: spec.try_of_generation,
         answer: spec.resolution.as_ref().map(|given| match given.answer {
             ResolutionAnswer::NotExecuted => Answer::NotExecuted,
-            ResolutionAnswer::Adopt => {
-                Answer::Adopt(VpsId::new(given.vps_id.clone().unwrap_or_default()))
-            }
+            ResolutionAnswer::Adopt => Answer::Adopt(VpsId::new(given.vps_id.clone().unwrap_or_default())),
             ResolutionAnswer::Abandon => Answer::Abandon,
         }),
         known: known(object.status.as_ref(), &wrong)?,
@@ -438,9 +422,7 @@ pub fn known_status(
         (State::Succeeded, _) => Standing::Done,
         (State::Sending | State::Accepted, _) | (State::Unknown, None) => Standing::Progressing,
         (State::Unknown, Some(_)) | (State::Failed, _) => Standing::Stalled,
-        (State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned, _) => {
-            Standing::Waiting
-        }
+        (State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned, _) => Standing::Waiting,
     };
     let said = conditions::standing(standing, known.state.as_str(), known.message.as_str());
     VpsOperationStatus {
@@ -452,11 +434,7 @@ pub fn known_status(
             poll_url: job.poll_path.clone(),
         }),
         result: known.result.as_ref().map(VmStatus::from),
-        result_size: known
-            .result
-            .as_ref()
-            .and_then(|vm| vm.size)
-            .map(VmSize::from),
+        result_size: known.result.as_ref().and_then(|vm| vm.size).map(VmSize::from),
         evidence: known.evidence.map(OperationEvidence::from),
         quiet_since: known.quiet_since.map(|at| at.to_string()),
         not_before: known.not_before.map(|at| at.to_string()),

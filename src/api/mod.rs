@@ -8,9 +8,7 @@ pub mod operation;
 pub mod restore;
 pub mod shared;
 
-pub use convert::{
-    InvalidRecord, InvalidSpec, RecordDraft, intent, known_status, record, shown_quote,
-};
+pub use convert::{InvalidRecord, InvalidSpec, RecordDraft, intent, known_status, record, shown_quote};
 
 /// Field manager of everything that the operator writes, and name of its Lease.
 pub const NAME: &str = "hostup-operator";

@@ -92,10 +92,7 @@ pub struct CloudVm {
     /// First part of the VM's name; a token is added by which the VM is found again. Defaults to
     /// the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 3, max = 40),
-        regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 3, max = 40), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// A region that HostUp offers, e.g. stockholm. Defaults to HostUp's default region.
     #[serde(default, skip_serializing_if = "Option::is_none")]

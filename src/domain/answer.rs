@@ -64,8 +64,7 @@ pub struct Refusal {
 }
 
 /// Shortest and longest wait that a `Retry-After` may ask for.
-const RETRY_AFTER_BOUNDS: (Duration, Duration) =
-    (Duration::from_secs(1), Duration::from_secs(15 * 60));
+const RETRY_AFTER_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15 * 60));
 /// The wait of a rate limit that names none (assumed: the legacy client's first back-off).
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -88,12 +87,7 @@ pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
         PaidAnswer::Lost(why) => Verdict::Unknown(why.clone()),
         PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => accepted(body)
             .map_or_else(
-                || {
-                    unknown(
-                        &format!("HostUp answered {status} without a usable job id"),
-                        body,
-                    )
-                },
+                || unknown(&format!("HostUp answered {status} without a usable job id"), body),
                 Verdict::Accepted,
             ),
         PaidAnswer::Answered {
@@ -102,9 +96,7 @@ pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
             body,
         } => refused(*status, retry_after.as_deref(), body, now).map_or_else(
             || {
-                let why = format!(
-                    "HostUp answered {status}, which does not prove that nothing was bought"
-                );
+                let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
                 unknown(&why, body)
             },
             Verdict::Rejected,
@@ -185,16 +177,9 @@ struct Problem {
 impl Problem {
     /// The blockers at both places where HostUp's pages put them.
     fn blockers(&self) -> Vec<&str> {
-        let inner = self
-            .extensions
-            .as_ref()
-            .and_then(|e| e.blocker_reasons.as_ref());
+        let inner = self.extensions.as_ref().and_then(|e| e.blocker_reasons.as_ref());
         let both = [self.blocker_reasons.as_ref(), inner];
-        both.into_iter()
-            .flatten()
-            .flatten()
-            .map(String::as_str)
-            .collect()
+        both.into_iter().flatten().flatten().map(String::as_str).collect()
     }
 }
 
@@ -234,14 +219,7 @@ fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) 
         format!("{said} [{}]", blockers.join(", "))
     };
     Some(Refusal {
-        code: Text::bounded(
-            if code.is_empty() {
-                "rate_limited"
-            } else {
-                code
-            },
-            60,
-        ),
+        code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
         detail: Text::new(&detail),
         retry_after: (status == 429).then(|| {
             named
@@ -329,8 +307,7 @@ mod tests {
     }
 
     fn problem(status: u16, code: &str) -> String {
-        json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code})
-            .to_string()
+        json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code}).to_string()
     }
 
     fn job(verdict: Verdict) -> AcceptedJob {
@@ -358,10 +335,7 @@ mod tests {
             (429, "rate_limited"),
         ] {
             assert!(
-                matches!(
-                    answered(status, problem(status, code)),
-                    Verdict::Rejected(_)
-                ),
+                matches!(answered(status, problem(status, code)), Verdict::Rejected(_)),
                 "{status} {code}"
             );
         }
@@ -381,10 +355,7 @@ mod tests {
             (429, "slow down".into()),
             (301, problem(301, "not_found")),
             (500, problem(500, "internal_error")),
-            (
-                502,
-                problem(502, "upstream_cloud_quick_deploy_shape_invalid"),
-            ),
+            (502, problem(502, "upstream_cloud_quick_deploy_shape_invalid")),
             (503, problem(503, "restore_intent_failed")),
             (504, String::new()),
         ] {
@@ -417,10 +388,7 @@ mod tests {
                 ),
                 "{place}"
             );
-            assert!(
-                matches!(with(place, json!([])), Verdict::Unknown(_)),
-                "{place}"
-            );
+            assert!(matches!(with(place, json!([])), Verdict::Unknown(_)), "{place}");
         }
     }
 
@@ -438,8 +406,7 @@ mod tests {
         assert!(matches!(legacy(500, "INTERNAL_ERROR"), Verdict::Unknown(_)));
         assert!(matches!(legacy(401, "NOT_FOUND"), Verdict::Unknown(_)));
         let limited =
-            json!({"error": "Too many", "message": "m", "retryAfter": "7", "requestId": "r"})
-                .to_string();
+            json!({"error": "Too many", "message": "m", "retryAfter": "7", "requestId": "r"}).to_string();
         match answered(429, limited) {
             Verdict::Rejected(refusal) => {
                 assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)))
@@ -451,10 +418,7 @@ mod tests {
     #[test]
     fn a_2xx_is_accepted_only_with_a_usable_job_id() {
         let ok = json!({"operation": {"status": "queued", "jobId": "job_1", "pollUrl": "/api/jobs/job_1"}});
-        assert_eq!(
-            job(answered(202, ok.to_string())).poll_path,
-            "/api/jobs/job_1"
-        );
+        assert_eq!(job(answered(202, ok.to_string())).poll_path, "/api/jobs/job_1");
         assert_eq!(job(answered(200, ok.to_string())).id.as_str(), "job_1");
         for body in [
             json!({"success": false, "operation": {"jobId": "job_1"}}).to_string(),

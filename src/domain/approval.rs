@@ -54,12 +54,7 @@ pub enum Consent {
 }
 
 /// Holds `approval` against the fresh price and the quote that stands for it.
-pub fn judge(
-    approval: Option<&Approval>,
-    standing: &Quote,
-    fresh: &HourlyPrice,
-    now: Timestamp,
-) -> Consent {
+pub fn judge(approval: Option<&Approval>, standing: &Quote, fresh: &HourlyPrice, now: Timestamp) -> Consent {
     match approval {
         None => Consent::Missing,
         Some(Approval::Quote(id)) if *id == standing.id => Consent::Given,
@@ -107,12 +102,7 @@ mod tests {
     }
 
     fn judged(approval: Option<&Approval>, now: &str) -> Consent {
-        judge(
-            approval,
-            &quote("q-1", "0.66"),
-            &price("0.66", "SEK"),
-            at(now),
-        )
+        judge(approval, &quote("q-1", "0.66"), &price("0.66", "SEK"), at(now))
     }
 
     #[test]

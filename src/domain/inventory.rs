@@ -103,10 +103,7 @@ pub fn audit(vms: &[Vm], claimed: &[Claimed]) -> Vec<Finding> {
             .collect();
         let token = claim.token.as_str().to_owned();
         if bearers.len() > 1 {
-            findings.push(Finding::Twins {
-                vps: bearers,
-                token,
-            });
+            findings.push(Finding::Twins { vps: bearers, token });
         } else if let (Some(vps), false) = (bearers.into_iter().next(), claim.accounted) {
             findings.push(Finding::WithoutRecord { vps, token });
         }
@@ -176,13 +173,8 @@ pub(crate) mod tests {
             }),
             ..ours("vps_1")
         };
-        assert_eq!(
-            seen(std::slice::from_ref(&larger)),
-            Sighting::OtherSize(larger)
-        );
-        assert!(
-            matches!(seen(&[ours("vps_1"), ours("vps_2")]), Sighting::Several(ids) if ids.len() == 2)
-        );
+        assert_eq!(seen(std::slice::from_ref(&larger)), Sighting::OtherSize(larger));
+        assert!(matches!(seen(&[ours("vps_1"), ours("vps_2")]), Sighting::Several(ids) if ids.len() == 2));
     }
 
     #[test]

@@ -63,18 +63,12 @@ impl JobState {
             .unwrap_or_default();
         let flag = |name: &str| job[name].as_bool();
         match word.to_ascii_lowercase().as_str() {
-            "completed" if flag("isFailed") == Some(true) || flag("isCompleted") == Some(false) => {
-                Self::Lost
-            }
+            "completed" if flag("isFailed") == Some(true) || flag("isCompleted") == Some(false) => Self::Lost,
             "completed" => Self::completed(job),
-            "failed" | "cancelled"
-                if flag("isCompleted") == Some(true) && flag("isFailed") != Some(true) =>
-            {
+            "failed" | "cancelled" if flag("isCompleted") == Some(true) && flag("isFailed") != Some(true) => {
                 Self::Lost
             }
-            "failed" | "cancelled" => Self::Failed {
-                error: error_of(job),
-            },
+            "failed" | "cancelled" => Self::Failed { error: error_of(job) },
             "" if flag("isCompleted") == Some(true) && flag("isFailed") == Some(false) => {
                 Self::completed(job)
             }
@@ -94,11 +88,7 @@ impl JobState {
 }
 
 fn error_of(job: &Value) -> Text {
-    let said = [
-        &job["error"],
-        &job["error"]["message"],
-        &job["progressMessage"],
-    ];
+    let said = [&job["error"], &job["error"]["message"], &job["progressMessage"]];
     Text::new(
         said.into_iter()
             .find_map(Value::as_str)
@@ -120,9 +110,7 @@ fn collect_vps_ids(value: &Value, found: &mut Vec<VpsId>) {
             found.push(VpsId::new(text));
         }
         Value::Array(list) => list.iter().for_each(|item| collect_vps_ids(item, found)),
-        Value::Object(members) => members
-            .values()
-            .for_each(|item| collect_vps_ids(item, found)),
+        Value::Object(members) => members.values().for_each(|item| collect_vps_ids(item, found)),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

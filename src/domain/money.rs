@@ -59,20 +59,12 @@ impl Amount {
 
     /// Rounded up to a whole number of units; nothing below zero, and no more than `u32` holds.
     pub fn ceil_to_u32(self) -> u32 {
-        self.0
-            .ceil()
-            .max(Decimal::ZERO)
-            .try_into()
-            .unwrap_or(u32::MAX)
+        self.0.ceil().max(Decimal::ZERO).try_into().unwrap_or(u32::MAX)
     }
 
     /// Rounded down to a whole number of units; nothing below zero, and no more than `u32` holds.
     pub fn floor_to_u32(self) -> u32 {
-        self.0
-            .floor()
-            .max(Decimal::ZERO)
-            .try_into()
-            .unwrap_or(u32::MAX)
+        self.0.floor().max(Decimal::ZERO).try_into().unwrap_or(u32::MAX)
     }
 
     /// Whether it is below nothing; no rate is.

@@ -86,9 +86,7 @@ mod tests {
     #[test]
     fn names_are_the_same_for_ever() {
         assert_eq!(
-            ChainKey::of_restore("shop", "restore-web-01")
-                .record(1)
-                .as_str(),
+            ChainKey::of_restore("shop", "restore-web-01").record(1).as_str(),
             "GOLDEN_CHAIN-1"
         );
         assert_eq!(token().as_str(), "GOLDEN_TOKEN");
@@ -136,10 +134,7 @@ mod tests {
     fn an_attempt_is_read_back_from_its_record_name_only_in_its_chain() {
         let key = ChainKey::of_restore("shop", "a");
         assert_eq!(key.attempt(&key.record(12)), Some(12));
-        assert_eq!(
-            key.attempt(&ChainKey::of_restore("shop", "b").record(1)),
-            None
-        );
+        assert_eq!(key.attempt(&ChainKey::of_restore("shop", "b").record(1)), None);
         assert_eq!(key.attempt(&RecordName::new(format!("{}-0", key.0))), None);
     }
 }

@@ -103,9 +103,7 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
         | State::Rejected
         | State::NotExecuted
         | State::Abandoned => Need::Nothing,
-        State::Sending if memo.in_flight => {
-            Need::Wait(later(record.claim.made_at, times.paid_timeout))
-        }
+        State::Sending if memo.in_flight => Need::Wait(later(record.claim.made_at, times.paid_timeout)),
         State::Sending if now <= record.claim.send_before => {
             Need::Wait(later(record.claim.send_before, Duration::from_millis(1)))
         }
@@ -145,8 +143,7 @@ pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
         (State::Unknown, Some(_)) if !told => times.resync_interval,
         (State::Unknown, _) => (times.settle_time / 8).clamp(times.poll_interval, LONGEST_POLL),
         (_, _) => {
-            let age =
-                Duration::try_from(now.duration_since(record.claim.made_at)).unwrap_or_default();
+            let age = Duration::try_from(now.duration_since(record.claim.made_at)).unwrap_or_default();
             (age / 20).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
         }
     };
@@ -154,18 +151,10 @@ pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
 }
 
 /// What `input` makes of the record. The same value means that nothing is to be written.
-pub fn step(
-    record: &Record,
-    input: Input,
-    memo: &mut Memo,
-    times: &Times,
-    now: Timestamp,
-) -> Known {
+pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
     let known = &record.known;
     match (known.state, input) {
-        (State::Sending | State::Unknown, Input::Answered(verdict)) => {
-            answered(record, verdict, now)
-        }
+        (State::Sending | State::Unknown, Input::Answered(verdict)) => answered(record, verdict, now),
         (State::Sending | State::Unknown, Input::Withdrawn(why)) => Known {
             state: State::NotSent,
             message: why,
@@ -183,9 +172,7 @@ pub fn step(
         (State::Sending, Input::FoundBeforeClaim(sighting)) => found_before_claim(sighting, now),
         (State::Accepted, Input::DeadlinePassed) => Known {
             state: State::Unknown,
-            message: Text::new(
-                "the job had not ended by the job deadline; look at it in HostUp's panel",
-            ),
+            message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
             evidence: Some(Evidence::JobDeadline),
             quiet_since: Some(now),
             ..known.clone()
@@ -288,9 +275,7 @@ fn found_before_claim(sighting: Sighting, now: Timestamp) -> Known {
         ..Known::sending()
     };
     match sighting {
-        Sighting::One(vm) | Sighting::OtherSize(vm) => {
-            succeeded(&base, &vm, Evidence::FoundBeforeClaim)
-        }
+        Sighting::One(vm) | Sighting::OtherSize(vm) => succeeded(&base, &vm, Evidence::FoundBeforeClaim),
         Sighting::Several(ids) => several(&base, &ids),
         Sighting::None => Known::sending(),
     }
@@ -323,10 +308,7 @@ fn polled(
             Sighting::Several(ids) => several(known, &ids),
             Sighting::OtherSize(_) | Sighting::None => {
                 let hinted = vms.iter().find(|vm| {
-                    hints.contains(&vm.id)
-                        && vm.is_payg
-                        && vm.id != record.source
-                        && vm.size.is_some()
+                    hints.contains(&vm.id) && vm.is_payg && vm.id != record.source && vm.size.is_some()
                 });
                 let since = *memo.completed_since.get_or_insert(now);
                 match hinted {
@@ -345,10 +327,7 @@ fn polled(
         JobState::Failed { error } => {
             let left = match sighting {
                 Sighting::One(vm) | Sighting::OtherSize(vm) => Some(bought(&vm)),
-                Sighting::Several(ids) => vms
-                    .iter()
-                    .find(|vm| Some(&vm.id) == ids.first())
-                    .map(bought),
+                Sighting::Several(ids) => vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought),
                 Sighting::None => None,
             };
             Known {
@@ -383,9 +362,7 @@ fn searched(
         Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
         Sighting::Several(ids) => several(known, &ids),
         Sighting::OtherSize(Vm {
-            size: Some(size),
-            id,
-            ..
+            size: Some(size), id, ..
         }) => asks(
             Evidence::OtherSize,
             &format!(
@@ -417,9 +394,7 @@ fn absent(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Known 
     match (told, enough) {
         (true, true) => Known {
             state: State::NotExecuted,
-            message: Text::new(
-                "a person said that HostUp did not execute it, and no VM bears the token",
-            ),
+            message: Text::new("a person said that HostUp did not execute it, and no VM bears the token"),
             evidence: Some(Evidence::Person),
             ..known.clone()
         },
@@ -452,10 +427,9 @@ fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Known {
     };
     match named {
         Err(why) => refused(why.as_str()),
-        Ok(vm) if vm.id == record.source => refused(&format!(
-            "{} is the source of the backup, not the new VM",
-            vm.id
-        )),
+        Ok(vm) if vm.id == record.source => {
+            refused(&format!("{} is the source of the backup, not the new VM", vm.id))
+        }
         Ok(vm) if !vm.is_payg => refused(&format!("{} is not a pay-as-you-go VM", vm.id)),
         Ok(vm) => succeeded(&record.known, &vm, Evidence::Person),
     }

@@ -150,9 +150,8 @@ pub fn choose_backup(choice: &BackupChoice, listed: &[ListedBackup]) -> Result<B
             .ok_or_else(|| Text::new("the source VPS has no complete backup")),
         BackupChoice::Id(id) => {
             let found = listed.iter().find(|backup| backup.id == *id);
-            let found = found.ok_or_else(|| {
-                Text::new(&format!("the source VPS has no backup {id} (any more)"))
-            })?;
+            let found =
+                found.ok_or_else(|| Text::new(&format!("the source VPS has no backup {id} (any more)")))?;
             complete(found).ok_or_else(|| {
                 Text::new(&format!(
                     "backup {id} is not complete: it has no creation time or no size"
@@ -249,10 +248,7 @@ fn region_gate(deployments: &Deployments, region: &str) -> Gate {
         Some(regions) if regions.iter().any(|r| r == region) => (true, String::new()),
         Some(regions) => (
             false,
-            format!(
-                "{region} is not on offer; HostUp offers {}",
-                regions.join(", ")
-            ),
+            format!("{region} is not on offer; HostUp offers {}", regions.join(", ")),
         ),
         None if deployments.default_region.as_deref() == Some(region) => (true, String::new()),
         None => (
@@ -284,20 +280,12 @@ fn limits_gate(left: Remaining, ordered: Size) -> Gate {
             format!("{wanted} {what} wanted, {left} left, {sold} at most for one VM")
         })
         .collect();
-    Gate::new(
-        GateName::Limits,
-        lacking.is_empty(),
-        "",
-        &lacking.join("; "),
-    )
+    Gate::new(GateName::Limits, lacking.is_empty(), "", &lacking.join("; "))
 }
 
 fn storage_gate(source: Option<Size>, backup: &Backup, ordered: Size) -> Gate {
     let (allowed, reason) = match source {
-        None => (
-            false,
-            "HostUp does not show the source's storage".to_owned(),
-        ),
+        None => (false, "HostUp does not show the source's storage".to_owned()),
         Some(source) => {
             let needed = needed_storage(source, backup);
             if ordered.storage_gb >= needed {

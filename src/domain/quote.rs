@@ -129,14 +129,7 @@ pub(crate) mod tests {
             id: basis().id(&price("0.66", "SEK")),
             price: price("0.66", "SEK"),
         };
-        let renewed = |fresh: &str| {
-            renew(
-                &basis(),
-                &price(fresh, "SEK"),
-                Some(&shown),
-                Some(&shown.id),
-            )
-        };
+        let renewed = |fresh: &str| renew(&basis(), &price(fresh, "SEK"), Some(&shown), Some(&shown.id));
         assert_eq!(renewed("0.60"), shown);
         assert_eq!(renewed("0.66"), shown);
         assert_ne!(renewed("0.67").id, shown.id);
@@ -159,12 +152,7 @@ pub(crate) mod tests {
             id: honest.clone(),
             price: price("9.99", "SEK"),
         };
-        let renewed = renew(
-            &basis(),
-            &price("5.00", "SEK"),
-            Some(&forged),
-            Some(&honest),
-        );
+        let renewed = renew(&basis(), &price("5.00", "SEK"), Some(&forged), Some(&honest));
         assert_ne!(renewed.id, honest);
     }
 }

@@ -123,10 +123,7 @@ mod tests {
     #[test]
     fn every_reason_is_a_word_that_kubernetes_takes() {
         for reason in Reason::ALL {
-            assert!(
-                reason.as_str().chars().all(char::is_alphanumeric),
-                "{reason:?}"
-            );
+            assert!(reason.as_str().chars().all(char::is_alphanumeric), "{reason:?}");
         }
     }
 }

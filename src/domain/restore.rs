@@ -60,6 +60,10 @@ pub struct View {
     pub instance: InstanceId,
     /// The last record of the chain.
     pub tail: Option<Record>,
+    /// Why the last record cannot be read, if it is there and cannot.
+    pub unreadable_record: Option<String>,
+    /// Why the operation cannot be followed at the moment.
+    pub following: Option<Trouble>,
     /// The record that the status names, if the ledger no longer has it.
     pub missing_record: Option<RecordName>,
     /// What HostUp said.
@@ -210,6 +214,16 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
             ),
         );
     }
+    if let Some(unreadable) = &view.unreadable_record {
+        return stalled(
+            view,
+            times,
+            now,
+            Reason::OtherInstance,
+            Facts::Kept,
+            format!("{unreadable}; nothing is bought"),
+        );
+    }
     match &view.tail {
         Some(record) if record.claim.instance != view.instance => stalled(
             view,
@@ -224,23 +238,19 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
                 view.instance.as_str()
             ),
         ),
-        Some(record) if !record.known.state.frees_the_name() && record.intent != intent.digest => {
-            stalled(
-                view,
-                times,
-                now,
-                Reason::NameReused,
-                Facts::Nothing,
-                format!(
-                    "an earlier VpsBackupRestore of this name had another source or target (VpsOperation {}); \
+        Some(record) if !record.known.state.frees_the_name() && record.intent != intent.digest => stalled(
+            view,
+            times,
+            now,
+            Reason::NameReused,
+            Facts::Nothing,
+            format!(
+                "an earlier VpsBackupRestore of this name had another source or target (VpsOperation {}); \
                  create this one with another name",
-                    record.name
-                ),
-            )
-        }
-        Some(record) if !record.known.state.frees_the_name() => {
-            mirror(intent, record, view, times, now)
-        }
+                record.name
+            ),
+        ),
+        Some(record) if !record.known.state.frees_the_name() => mirror(intent, record, view, times, now),
         Some(_) | None => before_the_claim(intent, view, times, now),
     }
 }
@@ -248,8 +258,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
 /// The part of a life in which nothing is claimed.
 fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
     if intent.suspended || intent.deleted {
-        let message =
-            "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on";
+        let message = "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on";
         return report(Reason::Suspended, message.to_owned(), Facts::Kept, None);
     }
     match &view.account {
@@ -266,14 +275,13 @@ fn with_preflight(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let read =
-        |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| Facts::Read {
-            gates: gates.to_vec(),
-            backup: backup.cloned(),
-            quote: quote.cloned(),
-            approved,
-            tail: view.tail.clone().map(Box::new),
-        };
+    let read = |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| Facts::Read {
+        gates: gates.to_vec(),
+        backup: backup.cloned(),
+        quote: quote.cloned(),
+        approved,
+        tail: view.tail.clone().map(Box::new),
+    };
     let choice = match (&intent.backup, &view.resolved_backup) {
         (BackupChoice::Latest, Some(resolved)) => &BackupChoice::Id(resolved.clone()),
         (chosen, _) => chosen,
@@ -300,14 +308,7 @@ fn with_preflight(
         Ok(size) => size,
         Err(why) => {
             let facts = read(&[], Some(&backup), None, None);
-            return stalled(
-                view,
-                times,
-                now,
-                Reason::InvalidSpec,
-                facts,
-                why.to_string(),
-            );
+            return stalled(view, times, now, Reason::InvalidSpec, facts, why.to_string());
         }
     };
     let region = intent
@@ -322,11 +323,7 @@ fn with_preflight(
         .rates
         .as_ref()
         .and_then(|rates| HourlyPrice::of(size, rates));
-    let order = price.map(|price| {
-        place(
-            intent, view, preflight, &backup, size, &region, &gates, price,
-        )
-    });
+    let order = price.map(|price| place(intent, view, preflight, &backup, size, &region, &gates, price));
 
     if let Some(order) = &order {
         let sighting = inventory::look_for(
@@ -368,12 +365,7 @@ fn with_preflight(
         Some(consent == Consent::Given),
     );
     if let Some((reason, message)) = not_consented(intent, &consent, &order.quote, &fresh) {
-        return report(
-            reason,
-            message,
-            facts,
-            Some(later(now, times.resync_interval)),
-        );
+        return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
     if let Some(held) = held_back(view, &order, times, now, facts) {
         return held;
@@ -472,9 +464,7 @@ fn not_consented(
         )),
         Consent::AnotherQuote => Some((
             Reason::AwaitingApproval,
-            format!(
-                "the approved quote is not the one that stands now: it would cost {fresh}. {approve}"
-            ),
+            format!("the approved quote is not the one that stands now: it would cost {fresh}. {approve}"),
         )),
         Consent::Expired { at } => Some((
             Reason::ApprovalExpired,
@@ -488,24 +478,16 @@ fn not_consented(
 }
 
 fn approve_command(intent: &Intent, quote: &Quote) -> String {
-    let patch = json!({"spec": {"approval": {"quoteId": quote.id.as_str(), "maxPrice": null, "validUntil": null}}});
-    let Subject {
-        namespace, name, ..
-    } = &intent.subject;
+    let patch =
+        json!({"spec": {"approval": {"quoteId": quote.id.as_str(), "maxPrice": null, "validUntil": null}}});
+    let Subject { namespace, name, .. } = &intent.subject;
     format!("kubectl -n {namespace} patch vpsbackuprestore {name} --type=merge -p '{patch}'")
 }
 
 /// Consent stands, and still it must wait: after an attempt that came to nothing, or for a brake.
-fn held_back(
-    view: &View,
-    order: &Order,
-    times: &Times,
-    now: Timestamp,
-    facts: Facts,
-) -> Option<Decision> {
-    let wait = |reason, message: String, until: Timestamp| {
-        Some(report(reason, message, facts.clone(), Some(until)))
-    };
+fn held_back(view: &View, order: &Order, times: &Times, now: Timestamp, facts: Facts) -> Option<Decision> {
+    let wait =
+        |reason, message: String, until: Timestamp| Some(report(reason, message, facts.clone(), Some(until)));
     if let Some(tail) = view.tail.as_ref().filter(|_| order.tries > 1) {
         let ended = tail.known.quiet_since.unwrap_or(tail.claim.made_at);
         let next = later(ended, retry_wait(tail.tries));
@@ -559,9 +541,7 @@ fn held_back(
     }
     let gate = later(now, times.gate_interval);
     match view.brakes {
-        Brakes {
-            read_only: true, ..
-        } => wait(
+        Brakes { read_only: true, .. } => wait(
             Reason::ReadOnly,
             "approved, but the operator runs with --read-only and sends no paid call".into(),
             gate,
@@ -571,9 +551,7 @@ fn held_back(
             ..
         } => wait(
             Reason::PaidCallCap,
-            format!(
-                "approved, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
-            ),
+            format!("approved, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"),
             gate,
         ),
         Brakes {
@@ -601,25 +579,21 @@ fn retry_wait(tries: u32) -> Duration {
 }
 
 /// The part of a life in which a record says how things stand.
-fn mirror(
-    intent: &Intent,
-    record: &Record,
-    view: &View,
-    times: &Times,
-    now: Timestamp,
-) -> Decision {
+fn mirror(intent: &Intent, record: &Record, view: &View, times: &Times, now: Timestamp) -> Decision {
     let recorded = |vm: Option<Bought>| Facts::Recorded {
         record: Box::new(record.clone()),
         vm,
     };
     let facts = recorded(record.known.result.clone());
     let message = &record.known.message;
+    if let (State::Accepted | State::Unknown, None, Some(trouble)) =
+        (record.known.state, record.known.evidence, &view.following)
+    {
+        return report(trouble.reason, trouble.message.to_string(), facts, None);
+    }
     match record.known.state {
         State::Sending if now <= later(record.claim.made_at, times.paid_timeout) => {
-            let message = format!(
-                "the paid call of VpsOperation {} is on its way",
-                record.name
-            );
+            let message = format!("the paid call of VpsOperation {} is on its way", record.name);
             report(Reason::Submitting, message, facts, None)
         }
         State::Sending => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
@@ -634,12 +608,9 @@ fn mirror(
         }
         State::Unknown => match record.known.evidence {
             None => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
-            Some(Evidence::JobDeadline) => report(
-                Reason::JobDeadlineExceeded,
-                ask(record, message),
-                facts,
-                None,
-            ),
+            Some(Evidence::JobDeadline) => {
+                report(Reason::JobDeadlineExceeded, ask(record, message), facts, None)
+            }
             Some(Evidence::AccountMismatch) => {
                 report(Reason::AccountMismatch, ask(record, message), facts, None)
             }
@@ -682,13 +653,7 @@ fn mirror(
     }
 }
 
-fn after_success(
-    intent: &Intent,
-    record: &Record,
-    view: &View,
-    times: &Times,
-    now: Timestamp,
-) -> Decision {
+fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, now: Timestamp) -> Decision {
     let facts = |vm: Bought| Facts::Recorded {
         record: Box::new(record.clone()),
         vm: Some(vm),
@@ -720,11 +685,7 @@ fn after_success(
         let message = format!("backup {} restored to {} ({ip})", record.backup.id, vm.vps);
         report(Reason::Restored, message, facts(vm), None)
     };
-    if let Some(latched) = view
-        .latched
-        .clone()
-        .filter(|latched| latched.vps == bought.vps)
-    {
+    if let Some(latched) = view.latched.clone().filter(|latched| latched.vps == bought.vps) {
         return restored(latched);
     }
     let wait = |reason, message: String| {
@@ -734,12 +695,7 @@ fn after_success(
             times.poll_interval,
             times.poll_interval.max(Duration::from_secs(60)),
         );
-        report(
-            reason,
-            message,
-            facts(bought.clone()),
-            Some(later(now, wait)),
-        )
+        report(reason, message, facts(bought.clone()), Some(later(now, wait)))
     };
     match &view.account {
         Account::Unread | Account::Preflight(_) => Decision::ReadVm(bought.vps),
@@ -753,10 +709,7 @@ fn after_success(
             }),
             Some(size) => report(
                 Reason::WrongSize,
-                format!(
-                    "{} has {size} instead of the ordered {}",
-                    vm.id, record.ordered
-                ),
+                format!("{} has {size} instead of the ordered {}", vm.id, record.ordered),
                 facts(bought),
                 None,
             ),
@@ -765,10 +718,7 @@ fn after_success(
                 format!("{} runs; HostUp does not show its size yet", vm.id),
             ),
         },
-        Account::Vm(Some(vm)) => wait(
-            Reason::Booting,
-            format!("{} exists and is not up yet", vm.id),
-        ),
+        Account::Vm(Some(vm)) => wait(Reason::Booting, format!("{} exists and is not up yet", vm.id)),
         Account::Vm(None) => wait(
             Reason::Booting,
             format!("{} cannot be read at the moment", bought.vps),
@@ -789,9 +739,7 @@ fn ask(record: &Record, why: &Text) -> String {
     let token = record.token();
     let token = token.as_ref().map_or("", VmToken::as_str);
     let answer = |body: &str| {
-        format!(
-            "kubectl patch vpsoperation {name} --type=merge -p '{{\"spec\":{{\"resolution\":{body}}}}}'"
-        )
+        format!("kubectl patch vpsoperation {name} --type=merge -p '{{\"spec\":{{\"resolution\":{body}}}}}'")
     };
     format!(
         "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
@@ -805,20 +753,12 @@ fn ask(record: &Record, why: &Text) -> String {
     )
 }
 
-fn troubled(
-    trouble: &Trouble,
-    view: &View,
-    times: &Times,
-    now: Timestamp,
-    facts: Facts,
-) -> Decision {
+fn troubled(trouble: &Trouble, view: &View, times: &Times, now: Timestamp, facts: Facts) -> Decision {
     let message = trouble.message.to_string();
     if trouble.reason.standing() == Standing::Stalled {
         return stalled(view, times, now, trouble.reason, facts, message);
     }
-    let until = trouble
-        .until
-        .unwrap_or_else(|| later(now, times.gate_interval));
+    let until = trouble.until.unwrap_or_else(|| later(now, times.gate_interval));
     report(trouble.reason, message, facts, Some(until))
 }
 

@@ -93,10 +93,7 @@ impl Lane {
     /// Leave for one paid call, or why not now.
     pub(super) fn paid_permit(&self) -> Result<OwnedSemaphorePermit, ReadError> {
         self.held()?;
-        self.paid
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| ReadError::Busy)
+        self.paid.clone().try_acquire_owned().map_err(|_| ReadError::Busy)
     }
 
     fn is_held(&self) -> bool {
@@ -113,19 +110,14 @@ impl Lane {
     }
 
     /// A usable answer came; `remaining` and `reset` are HostUp's rate headers, if it sent them.
-    pub(super) fn went_well(
-        &self,
-        remaining: Option<u32>,
-        reset: Option<Timestamp>,
-        now: Timestamp,
-    ) {
+    pub(super) fn went_well(&self, remaining: Option<u32>, reset: Option<Timestamp>, now: Timestamp) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.limits_in_a_row = 0;
         hold.hangs_in_a_row = 0;
         if let (Some(0), Some(reset)) = (remaining, reset) {
             let wait = Duration::try_from(reset.duration_since(now)).unwrap_or_default();
-            hold.pause(wait.min(LONGEST_WAIT), now, |until| {
-                ReadError::RateLimited { until }
+            hold.pause(wait.min(LONGEST_WAIT), now, |until| ReadError::RateLimited {
+                until,
             });
         }
     }
@@ -133,8 +125,7 @@ impl Lane {
     /// A 429 came; without a usable wait it is 30 s, doubling.
     pub(super) fn limited(&self, wait: Option<Duration>, now: Timestamp) -> ReadError {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        let doubled =
-            RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(hold.limits_in_a_row.min(10)));
+        let doubled = RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(hold.limits_in_a_row.min(10)));
         hold.limits_in_a_row = hold.limits_in_a_row.saturating_add(1);
         let wait = wait.unwrap_or(doubled).min(LONGEST_WAIT);
         hold.pause(wait, now, |until| ReadError::RateLimited { until });

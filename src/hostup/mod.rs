@@ -86,11 +86,7 @@ impl HostUp {
     ///
     /// # Errors
     /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
-    pub fn new(
-        origin: Url,
-        request_timeout: Duration,
-        observer: Observer,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(origin: Url, request_timeout: Duration, observer: Observer) -> Result<Self, reqwest::Error> {
         Ok(Self {
             transport: Arc::new(Transport::new(origin, request_timeout, observer)?),
             lanes: Arc::new(Lanes::default()),
@@ -129,9 +125,7 @@ impl Account {
             if let Some(cursor) = &cursor {
                 query.push(("cursor", cursor));
             }
-            let page: wire::VpsPage = self
-                .get(Route::VpsList, &["api", "v2", "vps"], &query)
-                .await?;
+            let page: wire::VpsPage = self.get(Route::VpsList, &["api", "v2", "vps"], &query).await?;
             vms.extend(page.data.into_iter().filter_map(wire::Vps::into_vm));
             match (page.has_more, page.next_cursor) {
                 (false, None) => return Ok(vms),
@@ -186,10 +180,7 @@ impl Account {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn backups(
-        &self,
-        id: &VpsId,
-    ) -> Result<(Vec<ListedBackup>, ProviderGate), ReadError> {
+    pub async fn backups(&self, id: &VpsId) -> Result<(Vec<ListedBackup>, ProviderGate), ReadError> {
         let path = ["api", "v2", "vps", id.as_str(), "backups"];
         let read: wire::Backups = self.get(Route::Backups, &path, &[]).await?;
         let gate = read
@@ -211,14 +202,7 @@ impl Account {
     /// # Errors
     /// [`ReadError`].
     pub async fn eligibility(&self, id: &VpsId) -> Result<Eligibility, ReadError> {
-        let path = [
-            "api",
-            "v2",
-            "vps",
-            id.as_str(),
-            "actions",
-            "convert-to-cloud",
-        ];
+        let path = ["api", "v2", "vps", id.as_str(), "actions", "convert-to-cloud"];
         let read: wire::ConvertToCloud = self.get(Route::ConvertToCloud, &path, &[]).await?;
         Ok(read.into())
     }
@@ -254,8 +238,9 @@ impl Account {
             .get(&self.lane, &self.key, Get::path(Route::Job, path))
             .await
         {
-            Ok(body) => JobState::read(&body)
-                .ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job")),
+            Ok(body) => {
+                JobState::read(&body).ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job"))
+            }
             Err(ReadError::NotFound(_) | ReadError::Forbidden(_)) => Ok(JobState::Lost),
             Err(error) => Err(error),
         }
@@ -279,10 +264,7 @@ impl Account {
         deadline: Duration,
         now: Timestamp,
     ) -> PaidAnswer {
-        let answer = self
-            .transport
-            .paid_post(&self.key, path, body, deadline)
-            .await;
+        let answer = self.transport.paid_post(&self.key, path, body, deadline).await;
         self.lane.learn_from_paid(&answer, now);
         answer
     }
@@ -297,7 +279,6 @@ impl Account {
             .transport
             .get(&self.lane, &self.key, Get::segments(route, segments, query))
             .await?;
-        serde_json::from_slice(&body)
-            .map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
+        serde_json::from_slice(&body).map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
     }
 }

@@ -48,11 +48,7 @@ enum Path<'a> {
 
 impl<'a> Get<'a> {
     /// A path of segments, each encoded.
-    pub(super) fn segments(
-        route: Route,
-        segments: &'a [&'a str],
-        query: &'a [(&'a str, &'a str)],
-    ) -> Self {
+    pub(super) fn segments(route: Route, segments: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Self {
         Self {
             route,
             path: Path::Segments(segments),
@@ -79,11 +75,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(
-        origin: Url,
-        timeout: Duration,
-        observer: Observer,
-    ) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(origin: Url, timeout: Duration, observer: Observer) -> Result<Self, reqwest::Error> {
         let common = || -> ClientBuilder {
             Client::builder()
                 .user_agent(concat!("hostup-operator/", env!("CARGO_PKG_VERSION")))
@@ -97,9 +89,7 @@ impl Transport {
         Ok(Self {
             origin,
             timeout,
-            reads: common()
-                .pool_idle_timeout(Duration::from_secs(20))
-                .build()?,
+            reads: common().pool_idle_timeout(Duration::from_secs(20)).build()?,
             paid: common().pool_max_idle_per_host(0).build()?,
             observer,
         })
@@ -158,9 +148,7 @@ impl Transport {
                 }
             };
             match retries.next() {
-                Some(wait) if started.elapsed() + *wait < self.timeout => {
-                    tokio::time::sleep(*wait).await
-                }
+                Some(wait) if started.elapsed() + *wait < self.timeout => tokio::time::sleep(*wait).await,
                 Some(_) | None => return Err(passing),
             }
         }
@@ -169,9 +157,7 @@ impl Transport {
     fn settle(&self, lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
         let now = Timestamp::now();
         match answer.status {
-            200..300 if answer.too_large => {
-                Err(ReadError::unreadable(route, "the answer is too large"))
-            }
+            200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),
             200..300 => {
                 lane.went_well(
                     answer.number("x-ratelimit-remaining"),
@@ -203,16 +189,12 @@ impl Transport {
         let answer = match (self.url(&Get::path(route, path)), headers(key)) {
             (Some(url), Some(headers)) => self.paid_post_to(url, headers, body, deadline).await,
             (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
-            (_, None) => {
-                PaidAnswer::NotSent(Text::new("the key has characters that no API key has"))
-            }
+            (_, None) => PaidAnswer::NotSent(Text::new("the key has characters that no API key has")),
         };
         let class = match &answer {
             PaidAnswer::NotSent(_) => "not_sent",
             PaidAnswer::Lost(_) => "lost",
-            PaidAnswer::Answered {
-                status: 200..300, ..
-            } => "ok",
+            PaidAnswer::Answered { status: 200..300, .. } => "ok",
             PaidAnswer::Answered { .. } => "refused",
         };
         (self.observer)(route, class, started.elapsed());
@@ -239,9 +221,7 @@ impl Transport {
             // The border is exact: a connection that was never made has carried no byte.
             Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&describe(&error))),
             Err(error) => PaidAnswer::Lost(Text::new(&describe(&error))),
-            Ok(answer) if answer.too_large => {
-                PaidAnswer::Lost(Text::new("the answer is too large"))
-            }
+            Ok(answer) if answer.too_large => PaidAnswer::Lost(Text::new("the answer is too large")),
             Ok(answer) => PaidAnswer::Answered {
                 status: answer.status,
                 retry_after: answer.text(RETRY_AFTER.as_str()).map(str::to_owned),
@@ -263,8 +243,7 @@ impl Transport {
                 url.path_segments_mut().ok()?.clear().extend(segments);
             }
             Path::Plain(path) => {
-                let plain =
-                    |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
                 if !path.starts_with("/api/")
                     || path.contains("..")
                     || path.contains("//")
@@ -286,10 +265,7 @@ fn headers(key: &SecretString) -> Option<HeaderMap> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).ok()?;
     bearer.set_sensitive(true);
     let accept = HeaderValue::from_static("application/json");
-    Some(HeaderMap::from_iter([
-        (AUTHORIZATION, bearer),
-        (ACCEPT, accept),
-    ]))
+    Some(HeaderMap::from_iter([(AUTHORIZATION, bearer), (ACCEPT, accept)]))
 }
 
 struct Answer {

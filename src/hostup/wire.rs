@@ -31,9 +31,7 @@ impl Number {
     }
 }
 
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -200,9 +198,7 @@ struct PrepaidWarning {
 
 impl From<ConvertToCloud> for preflight::Eligibility {
     fn from(read: ConvertToCloud) -> Self {
-        let actions = read
-            .actions
-            .and_then(|actions| actions.can_convert_to_cloud);
+        let actions = read.actions.and_then(|actions| actions.can_convert_to_cloud);
         let mut gate: preflight::ProviderGate = actions.unwrap_or_default().into();
         if gate.reason.is_empty() {
             gate.reason = read.reason.unwrap_or_default();
@@ -335,8 +331,7 @@ pub(super) struct Remaining {
 
 impl From<Remaining> for preflight::Remaining {
     fn from(read: Remaining) -> Self {
-        let left =
-            |number: Option<Number>| number.and_then(|n| n.0).map_or(0, Amount::floor_to_u32);
+        let left = |number: Option<Number>| number.and_then(|n| n.0).map_or(0, Amount::floor_to_u32);
         Self {
             cpu_cores: left(read.cpu_cores),
             memory_gb: left(read.memory_gb),

@@ -128,10 +128,6 @@ mod tests {
 
     #[test]
     fn a_log_that_was_not_begun_is_empty() {
-        assert!(
-            read(Path::new("/nonexistent/audit.log"))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(read(Path::new("/nonexistent/audit.log")).unwrap().is_empty());
     }
 }

@@ -76,14 +76,10 @@ struct Running {
 
 impl Running {
     fn must_all_run(&mut self) -> Result<()> {
-        [
-            &mut self.etcd,
-            &mut self.apiserver,
-            &mut self.controller_manager,
-        ]
-        .into_iter()
-        .flatten()
-        .try_for_each(Supervised::must_run)
+        [&mut self.etcd, &mut self.apiserver, &mut self.controller_manager]
+            .into_iter()
+            .flatten()
+            .try_for_each(Supervised::must_run)
     }
 }
 
@@ -332,11 +328,7 @@ impl ControlPlane {
 
     /// Returns as soon as it answers at all.
     fn run_apiserver(&self) -> Result<()> {
-        let args = programs::apiserver(
-            self.dir.path(),
-            self.port.number(),
-            &self.options.apiserver_args,
-        )?;
+        let args = programs::apiserver(self.dir.path(), self.port.number(), &self.options.apiserver_args)?;
         self.lock().apiserver = Some(self.supervise("kube-apiserver", &args)?);
         self.await_answer("an answer of the API server", "/version", |answer| {
             answer.code == 200
@@ -401,9 +393,7 @@ impl ControlPlane {
     }
 
     fn new_file(&self, kind: &str) -> Result<PathBuf> {
-        Ok(self
-            .dir
-            .join(&format!("{kind}-{}.kubeconfig", random::name()?)))
+        Ok(self.dir.join(&format!("{kind}-{}.kubeconfig", random::name()?)))
     }
 
     /// A test that panicked elsewhere must not keep others from stopping what runs.

@@ -74,13 +74,7 @@ impl Credentials {
             .collect::<Result<Vec<_>>>()?;
         let table: String = tokens
             .iter()
-            .map(|(user, token)| {
-                format!(
-                    "{token},{name},{name}{}\n",
-                    user.groups(),
-                    name = user.name()
-                )
-            })
+            .map(|(user, token)| format!("{token},{name},{name}{}\n", user.groups(), name = user.name()))
             .collect();
 
         for (name, content) in [
@@ -168,10 +162,7 @@ fn client_tls(ca_pem: &str) -> std::result::Result<ClientConfig, Box<dyn std::er
     )
 }
 
-fn server_tls(
-    certificate: &str,
-    key: &str,
-) -> std::result::Result<ServerConfig, Box<dyn std::error::Error>> {
+fn server_tls(certificate: &str, key: &str) -> std::result::Result<ServerConfig, Box<dyn std::error::Error>> {
     Ok(
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?

@@ -73,9 +73,6 @@ pub(crate) trait Tried<T> {
 
 impl<T> Tried<T> for io::Result<T> {
     fn tried(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            what: what(),
-            source,
-        })
+        self.map_err(|source| Error::Io { what: what(), source })
     }
 }

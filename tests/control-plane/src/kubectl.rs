@@ -37,12 +37,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// kubectl cannot be run at all.
-    pub fn kubectl_as(
-        &self,
-        kubeconfig: &Path,
-        args: &[&str],
-        stdin: Option<&str>,
-    ) -> Result<Output> {
+    pub fn kubectl_as(&self, kubeconfig: &Path, args: &[&str], stdin: Option<&str>) -> Result<Output> {
         let run = || -> std::io::Result<Output> {
             let mut kubectl = self
                 .kubectl_command(kubeconfig)

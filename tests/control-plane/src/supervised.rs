@@ -59,12 +59,7 @@ pub(crate) struct Supervised {
 
 impl Supervised {
     /// Starts `program`; its output is appended to `<name>.log` in `dir`.
-    pub(crate) fn start(
-        dir: &Path,
-        name: &'static str,
-        program: &Path,
-        args: &[String],
-    ) -> Result<Self> {
+    pub(crate) fn start(dir: &Path, name: &'static str, program: &Path, args: &[String]) -> Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let pid_file = dir.join(format!("{name}.pid"));
         // The pid of an earlier run must not be taken for that of this one.
@@ -74,9 +69,7 @@ impl Supervised {
             .append(true)
             .open(&log)
             .tried(|| format!("write {}", log.display()))?;
-        let errors = output
-            .try_clone()
-            .tried(|| format!("write {}", log.display()))?;
+        let errors = output.try_clone().tried(|| format!("write {}", log.display()))?;
         let mut words: Vec<&OsStr> = vec![pid_file.as_os_str(), program.as_os_str()];
         words.extend(args.iter().map(OsStr::new));
         let leash = Leash::new(SUPERVISE, &words, output.into(), errors.into())?;

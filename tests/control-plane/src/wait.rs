@@ -14,11 +14,7 @@ pub(crate) enum Look<T> {
 }
 
 /// Looks again and again until it is there.
-pub(crate) fn until<T>(
-    what: &str,
-    within: Duration,
-    mut look: impl FnMut() -> Result<Look<T>>,
-) -> Result<T> {
+pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
     let started = Instant::now();
     loop {
         match look()? {

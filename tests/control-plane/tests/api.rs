@@ -26,9 +26,7 @@ fn the_audit_log_counts_writes_and_says_who_made_them() {
     assert_eq!(cluster.audit().unwrap().iter().filter(of_secret).count(), 0);
 
     cluster.apply(SECRET).unwrap();
-    cluster
-        .kubectl_ok(&["delete", "secret", "hostup-api"])
-        .unwrap();
+    cluster.kubectl_ok(&["delete", "secret", "hostup-api"]).unwrap();
     let author = cluster.kubeconfig(User::Author);
     let refused = cluster
         .kubectl_as(&author, &["delete", "secret", "hostup-api"], None)
@@ -87,11 +85,7 @@ spec:
         )
         .unwrap();
     cluster
-        .kubectl_ok(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/things.vps.hostup.se",
-        ])
+        .kubectl_ok(&["wait", "--for=condition=Established", "crd/things.vps.hostup.se"])
         .unwrap();
     cluster
         .apply("{apiVersion: vps.hostup.se/v1alpha1, kind: Thing, metadata: {name: a}}")
@@ -125,15 +119,11 @@ spec:
 #[test]
 fn a_service_account_without_rights_is_refused_until_a_role_is_bound() {
     let cluster = start();
-    cluster
-        .kubectl_ok(&["create", "namespace", "shop"])
-        .unwrap();
+    cluster.kubectl_ok(&["create", "namespace", "shop"]).unwrap();
     cluster
         .kubectl_ok(&["create", "serviceaccount", "operator", "-n", "shop"])
         .unwrap();
-    let account = cluster
-        .service_account_kubeconfig("shop", "operator")
-        .unwrap();
+    let account = cluster.service_account_kubeconfig("shop", "operator").unwrap();
     let get = ["get", "secrets", "-n", "shop"];
 
     let refused = cluster.kubectl_as(&account, &get, None).unwrap();
@@ -188,9 +178,7 @@ fn every_user_is_who_the_kubeconfig_says() {
         assert!(who.starts_with(user.name()), "{who}");
         assert_eq!(who.contains("system:masters"), user == User::Admin, "{who}");
     }
-    let carol = cluster
-        .user_kubeconfig("carol: \"x\"", &["buyers"])
-        .unwrap();
+    let carol = cluster.user_kubeconfig("carol: \"x\"", &["buyers"]).unwrap();
     let output = cluster.kubectl_as(&carol, &whoami, None).unwrap();
     let who = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(who, r#"carol: "x" ["buyers","system:authenticated"]"#);
@@ -204,26 +192,16 @@ fn an_api_server_that_crashed_comes_back_with_its_data_and_address() {
     cluster.apply(SECRET).unwrap();
 
     cluster.stop_apiserver();
-    assert!(
-        !cluster
-            .kubectl(&["get", "secrets"])
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(!cluster.kubectl(&["get", "secrets"]).unwrap().status.success());
     assert_eq!(cluster.pids().apiserver, None);
     assert!(!cluster.audit().unwrap().is_empty());
     cluster.start_apiserver().unwrap();
 
     assert_eq!(cluster.url(), url);
     assert_ne!(cluster.pids().apiserver, pid);
-    cluster
-        .kubectl_ok(&["get", "secret", "hostup-api"])
-        .unwrap();
+    cluster.kubectl_ok(&["get", "secret", "hostup-api"]).unwrap();
     cluster.restart_apiserver().unwrap();
-    cluster
-        .kubectl_ok(&["get", "secret", "hostup-api"])
-        .unwrap();
+    cluster.kubectl_ok(&["get", "secret", "hostup-api"]).unwrap();
 }
 
 #[test]
@@ -234,18 +212,14 @@ fn an_etcd_that_crashed_comes_back_with_its_data() {
     let write = ["create", "namespace", "shop", "--request-timeout=2s"];
     assert!(!cluster.kubectl(&write).unwrap().status.success());
     cluster.start_etcd().unwrap();
-    cluster
-        .kubectl_ok(&["get", "secret", "hostup-api"])
-        .unwrap();
+    cluster.kubectl_ok(&["get", "secret", "hostup-api"]).unwrap();
     cluster.kubectl_ok(&write[..3]).unwrap();
 }
 
 #[test]
 fn namespaces_end_and_owned_objects_go_with_their_owner() {
     let cluster = start();
-    cluster
-        .kubectl_ok(&["create", "namespace", "shop"])
-        .unwrap();
+    cluster.kubectl_ok(&["create", "namespace", "shop"]).unwrap();
     cluster
         .kubectl_ok(&["create", "configmap", "owner", "-n", "shop"])
         .unwrap();
@@ -321,7 +295,5 @@ spec: {policyName: no-evil, validationActions: [Deny]}
         .find(|output| !output.status.success())
         .expect("the policy takes hold");
     assert!(stderr(&refusal).contains("evil is not welcome"));
-    cluster
-        .kubectl_ok(&["create", "configmap", "good"])
-        .unwrap();
+    cluster.kubectl_ok(&["create", "configmap", "good"]).unwrap();
 }

@@ -50,20 +50,14 @@ impl Place {
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/build.sh"))
             .env("HOSTUP_TEST_CACHE", self.path("cache"))
             .env("GO_CALLS", self.path("calls"))
-            .env(
-                "PATH",
-                format!("{}:/usr/bin:/bin", self.path("bin").display()),
-            )
+            .env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()))
             .env_remove("KUBEBUILDER_ASSETS");
         script
     }
 
     fn builds(&self) -> usize {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
-        calls
-            .lines()
-            .filter(|call| call.starts_with("build "))
-            .count()
+        calls.lines().filter(|call| call.starts_with("build ")).count()
     }
 }
 
@@ -78,14 +72,9 @@ fn stderr(output: &Output) -> String {
 }
 
 fn has_all(folder: &Path) -> bool {
-    [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-    ]
-    .iter()
-    .all(|program| folder.join(program).is_file())
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }
 
 #[test]
@@ -116,12 +105,7 @@ fn a_build_that_fails_says_so_and_leaves_nothing_that_looks_built() {
         "{why}"
     );
     let folders = fs::read_dir(place.path("cache")).unwrap();
-    assert_eq!(
-        folders
-            .filter(|e| e.as_ref().unwrap().path().is_dir())
-            .count(),
-        0
-    );
+    assert_eq!(folders.filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0);
     assert!(has_all(&printed_folder(&place.script().output().unwrap())));
 }
 

@@ -68,11 +68,7 @@ impl Up {
         BufReader::new(process.stdout.as_mut().unwrap())
             .read_line(&mut ready)
             .unwrap();
-        Self {
-            process,
-            temp,
-            ready,
-        }
+        Self { process, temp, ready }
     }
 
     fn must_leave_nothing(&self) {
@@ -128,8 +124,7 @@ fn two_control_planes_stand_side_by_side_and_share_nothing() {
         (one.join().unwrap(), other.join().unwrap())
     });
     assert_ne!(one.url(), other.url());
-    one.kubectl_ok(&["create", "namespace", "only-here"])
-        .unwrap();
+    one.kubectl_ok(&["create", "namespace", "only-here"]).unwrap();
     let there = other.kubectl(&["get", "namespace", "only-here"]).unwrap();
     assert!(!there.status.success());
     drop(one);

@@ -8,9 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use control_plane::{
-    Action, ApiProxy, ControlPlane, Gate, Match, Options, Request, Rule, User, status,
-};
+use control_plane::{Action, ApiProxy, ControlPlane, Gate, Match, Options, Request, Rule, User, status};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Long enough for what would come at once to have come.
@@ -30,9 +28,7 @@ struct Through {
 impl Through {
     fn new() -> Self {
         let proxy = cluster().proxy().unwrap();
-        let kubeconfig = proxy
-            .kubeconfig(&cluster().kubeconfig(User::Admin))
-            .unwrap();
+        let kubeconfig = proxy.kubeconfig(&cluster().kubeconfig(User::Admin)).unwrap();
         Self { proxy, kubeconfig }
     }
 
@@ -45,11 +41,7 @@ impl Through {
     }
 
     fn creates(&self) -> usize {
-        self.proxy
-            .requests()
-            .iter()
-            .filter(|r| is_create(r))
-            .count()
+        self.proxy.requests().iter().filter(|r| is_create(r)).count()
     }
 
     /// The lines that `kubectl get configmap NAME --watch` prints.
@@ -70,9 +62,7 @@ impl Through {
                 }
             }
         });
-        self.proxy
-            .wait_for("a watch", SOON, Request::is_watch)
-            .unwrap();
+        self.proxy.wait_for("a watch", SOON, Request::is_watch).unwrap();
         Watch { kubectl, lines }
     }
 }
@@ -150,12 +140,10 @@ fn respond_answers_and_the_api_server_never_sees_it() {
 #[test]
 fn forward_then_respond_applies_it_and_lies_about_it() {
     let through = Through::new();
-    through
-        .proxy
-        .rule(on_create().action(Action::ForwardThenRespond(
-            504,
-            status(504, "Timeout", "who knows"),
-        )));
+    through.proxy.rule(on_create().action(Action::ForwardThenRespond(
+        504,
+        status(504, "Timeout", "who knows"),
+    )));
     let output = through.create("lied-about");
     assert!(!output.status.success() && stderr(&output).contains("who knows"));
     assert!(exists("lied-about"));
@@ -164,9 +152,7 @@ fn forward_then_respond_applies_it_and_lies_about_it() {
 #[test]
 fn forward_then_cut_loses_the_answer_and_not_the_object() {
     let through = Through::new();
-    through
-        .proxy
-        .rule(on_create().action(Action::ForwardThenCut));
+    through.proxy.rule(on_create().action(Action::ForwardThenCut));
     assert!(!through.create("answer-lost").status.success());
     assert!(exists("answer-lost"));
     assert_eq!(through.creates(), 1);
@@ -241,9 +227,7 @@ fn hold_after_applies_it_and_keeps_the_answer_until_the_gate_opens() {
 #[test]
 fn a_delay_delays() {
     let through = Through::new();
-    through
-        .proxy
-        .rule(on_create().action(Action::Delay(A_WHILE)));
+    through.proxy.rule(on_create().action(Action::Delay(A_WHILE)));
     let began = Instant::now();
     assert!(through.create("delayed").status.success());
     assert!(began.elapsed() >= A_WHILE);
@@ -252,15 +236,9 @@ fn a_delay_delays() {
 #[test]
 fn a_duplicate_is_refused_by_the_api_server_and_the_client_learns_only_that() {
     let through = Through::new();
-    through
-        .proxy
-        .rule(on_create().action(Action::DuplicateForward));
+    through.proxy.rule(on_create().action(Action::DuplicateForward));
     let output = through.create("twice");
-    assert!(
-        stderr(&output).contains("already exists"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("already exists"), "{}", stderr(&output));
     assert!(exists("twice"));
     assert_eq!(through.creates(), 1);
 }
@@ -287,9 +265,7 @@ fn rules_skip_and_count_and_tell_what_did_not_happen() {
 fn watches_stream_and_stand_still_while_frozen() {
     let through = Through::new();
     let watch = through.watch("watched");
-    cluster()
-        .kubectl_ok(&["create", "configmap", "watched"])
-        .unwrap();
+    cluster().kubectl_ok(&["create", "configmap", "watched"]).unwrap();
     assert_eq!(watch.lines.recv_timeout(SOON).unwrap(), "configmap/watched");
 
     through.proxy.freeze_watches(true);
@@ -298,14 +274,8 @@ fn watches_stream_and_stand_still_while_frozen() {
         .unwrap();
     // Lists are not frozen: only what a cache learns by watching grows stale.
     let listed = through.kubectl(&["get", "configmaps", "-l", "seen=no", "-o", "name"]);
-    assert_eq!(
-        String::from_utf8_lossy(&listed.stdout),
-        "configmap/watched\n"
-    );
-    assert_eq!(
-        watch.lines.recv_timeout(A_WHILE),
-        Err(RecvTimeoutError::Timeout)
-    );
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "configmap/watched\n");
+    assert_eq!(watch.lines.recv_timeout(A_WHILE), Err(RecvTimeoutError::Timeout));
     through.proxy.freeze_watches(false);
     assert_eq!(watch.lines.recv_timeout(SOON).unwrap(), "configmap/watched");
 }
@@ -326,10 +296,7 @@ fn nothing_passes_a_black_hole_and_who_waited_goes_on_after_it() {
         cluster()
             .kubectl_ok(&["create", "configmap", "beyond-direct"])
             .unwrap();
-        assert_eq!(
-            watch.lines.recv_timeout(A_WHILE),
-            Err(RecvTimeoutError::Timeout)
-        );
+        assert_eq!(watch.lines.recv_timeout(A_WHILE), Err(RecvTimeoutError::Timeout));
         assert!(!exists("beyond"));
         through.proxy.blackhole(false);
         assert!(create.join().unwrap().status.success());

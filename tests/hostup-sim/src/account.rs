@@ -207,10 +207,7 @@ impl LimitSet {
         [
             (self.cpu_cores < wanted.cpu_cores, "cpu_limit_exceeded"),
             (self.memory_gb < wanted.memory_gb, "memory_limit_exceeded"),
-            (
-                self.storage_gb < wanted.storage_gb,
-                "storage_limit_exceeded",
-            ),
+            (self.storage_gb < wanted.storage_gb, "storage_limit_exceeded"),
             (
                 self.instance_count < wanted.instance_count,
                 "instance_limit_exceeded",
@@ -328,9 +325,7 @@ impl Account {
     /// canDeploy as it is shown: closed by a blocker, else as set.
     pub(crate) fn deploy_gate(&self) -> ActionGate {
         match self.blockers.first() {
-            Some(blocker) => {
-                ActionGate::closed("Verify your account before using Cloud VMs.", Some(blocker))
-            }
+            Some(blocker) => ActionGate::closed("Verify your account before using Cloud VMs.", Some(blocker)),
             None => self.can_deploy.clone(),
         }
     }

@@ -31,10 +31,7 @@ hostup-sim, admin API
 
 /// Faults by name: on the answer, then on the restore itself.
 const ANSWERS: [(&str, &str); 14] = [
-    (
-        "lost-answer",
-        "the restore is executed, the connection reset",
-    ),
+    ("lost-answer", "the restore is executed, the connection reset"),
     ("lost-request", "nothing is executed, the connection reset"),
     ("cut-answer", "executed, the answer cut in the middle"),
     ("hang", "executed, then silence"),
@@ -121,11 +118,7 @@ fn names() -> String {
 
 fn times(query: Option<&str>) -> u32 {
     query
-        .and_then(|query| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("times="))
-        })
+        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("times=")))
         .and_then(|times| times.parse().ok())
         .unwrap_or(1)
 }
@@ -156,9 +149,8 @@ fn inject(world: &mut World, name: &str, times: u32) -> bool {
 }
 
 fn named_fault(name: &str) -> Option<Fault> {
-    let restore = |acted: bool, answer: Answer| {
-        Some(Fault::on(Route::RestoreToPayg).acted(acted).answer(answer))
-    };
+    let restore =
+        |acted: bool, answer: Answer| Some(Fault::on(Route::RestoreToPayg).acted(acted).answer(answer));
     match name {
         "lost-answer" => restore(true, Answer::reset()),
         "lost-request" => restore(false, Answer::reset()),
@@ -175,9 +167,7 @@ fn named_fault(name: &str) -> Option<Fault> {
         ),
         "blocked" => restore(false, Answer::blocked(403, "forbidden", &["not_verified"])),
         "redirect" => restore(false, Answer::redirect(307, "http://192.0.2.1/")),
-        "reads-down" => {
-            Some(Fault::on(Route::ListVps).answer(Answer::problem(503, "upstream_unavailable")))
-        }
+        "reads-down" => Some(Fault::on(Route::ListVps).answer(Answer::problem(503, "upstream_unavailable"))),
         "jobs-down" => Some(Fault::on(Route::Job).answer(Answer::html(502))),
         _ => None,
     }
@@ -243,10 +233,7 @@ fn request(record: &RequestRecord) -> Json {
         ("acted", record.acted.into()),
         ("fault", record.fault.as_ref().into()),
         ("status", record.status.map(u32::from).into()),
-        (
-            "finish",
-            record.finish.map(|finish| format!("{finish:?}")).into(),
-        ),
+        ("finish", record.finish.map(|finish| format!("{finish:?}")).into()),
     ])
 }
 
@@ -260,10 +247,7 @@ fn vps(world: &World) -> Json {
             ("isPayg", vps.billing.is_payg.into()),
             ("powerState", vps.power_state_at(now).into()),
             ("primaryIp", vps.primary_ip_at(now).into()),
-            (
-                "backups",
-                Json::list(vps.backups.iter().map(|backup| &backup.id)),
-            ),
+            ("backups", Json::list(vps.backups.iter().map(|backup| &backup.id))),
         ])
     }))
 }

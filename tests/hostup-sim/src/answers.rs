@@ -117,9 +117,7 @@ impl Answer {
     pub fn html(status: u16) -> Answer {
         Answer::raw(
             status,
-            format!(
-                "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
-            ),
+            format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"),
         )
         .header("Content-Type", "text/html; charset=utf-8")
     }
@@ -221,8 +219,7 @@ impl Answer {
     /// If the text is not JSON.
     #[must_use]
     pub fn set(mut self, pointer: &str, text: &str) -> Answer {
-        self.changes
-            .push((pointer.to_owned(), Some(Json::raw(text))));
+        self.changes.push((pointer.to_owned(), Some(Json::raw(text))));
         self
     }
 
@@ -236,8 +233,7 @@ impl Answer {
     /// Sets a header, also `Content-Type`, `Content-Length` (may be wrong) and `Content-Encoding`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
-        self.headers
-            .retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -405,9 +401,7 @@ impl Answer {
             }
         }
         for (name, value) in &self.headers {
-            reply
-                .headers
-                .retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+            reply.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
             reply.headers.push((name.clone(), value.clone()));
         }
         if let Some(wait) = &self.retry_after {
@@ -426,15 +420,10 @@ impl Answer {
     }
 
     fn too_many(&self, style: RateLimitStyle, path: &str, world: &mut World) -> Reply {
-        let wait = self
-            .retry_after
-            .as_deref()
-            .and_then(|text| text.parse().ok());
+        let wait = self.retry_after.as_deref().and_then(|text| text.parse().ok());
         let until = Duration::from_secs(wait.unwrap_or(30).min(86_400));
         let body = match style {
-            RateLimitStyle::Exceeded => {
-                problem_body(&Problem::new(429, "rate_limit_exceeded"), path, world)
-            }
+            RateLimitStyle::Exceeded => problem_body(&Problem::new(429, "rate_limit_exceeded"), path, world),
             RateLimitStyle::Limited => {
                 let mut problem = Problem::new(429, "rate_limited");
                 problem.title = Some("Rate limit exceeded".to_owned());

@@ -147,17 +147,14 @@ impl World {
                 let fault = &armed.fault;
                 route.is_in(fault.route)
                     && fault.key.as_ref().is_none_or(|key| key_of(key, self))
-                    && fault
-                        .path_part
-                        .as_ref()
-                        .is_none_or(|part| path.contains(part))
+                    && fault.path_part.as_ref().is_none_or(|part| path.contains(part))
             })
             .collect();
         let mut verdict = None;
         for (armed, _) in self.faults.iter_mut().zip(matching).filter(|(_, is)| *is) {
             armed.seen += 1;
-            let due = armed.seen > armed.fault.skip
-                && armed.fault.times.is_none_or(|times| armed.fired < times);
+            let due =
+                armed.seen > armed.fault.skip && armed.fault.times.is_none_or(|times| armed.fired < times);
             if due && verdict.is_none() {
                 armed.fired += 1;
                 verdict = Some(Verdict {

@@ -60,11 +60,7 @@ impl Reader {
     }
 
     /// Reads the next request. `count` is told of all bytes that come in.
-    pub(crate) async fn next(
-        &mut self,
-        stream: &mut TcpStream,
-        mut count: impl FnMut(usize),
-    ) -> Read {
+    pub(crate) async fn next(&mut self, stream: &mut TcpStream, mut count: impl FnMut(usize)) -> Read {
         self.first_byte_at = (!self.buffer.is_empty()).then(Instant::now);
         let (mut incoming, length, chunked) = loop {
             match parse_head(&self.buffer) {
@@ -172,8 +168,7 @@ fn parse_head(buffer: &[u8]) -> Head {
             .find(|(own, _)| own == name)
             .map(|(_, value)| value.as_str())
     };
-    let chunked =
-        of("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
+    let chunked = of("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
     let Ok(length) = of("content-length").unwrap_or("0").parse() else {
         return Head::Garbled("bad content-length");
     };
@@ -353,9 +348,7 @@ impl Outgoing {
             }
             Delivery::Cut { after, reset } => {
                 let body = &self.body[..after.min(self.body.len())];
-                if stream.write_all(&self.head).await.is_err()
-                    || stream.write_all(body).await.is_err()
-                {
+                if stream.write_all(&self.head).await.is_err() || stream.write_all(body).await.is_err() {
                     return left;
                 }
                 if reset {

@@ -282,10 +282,7 @@ impl Job {
             ]),
         );
         let turned = self.view.flags_contradict;
-        data.push(
-            "isCompleted",
-            ((phase == JobPhase::Completed) != turned).into(),
-        );
+        data.push("isCompleted", ((phase == JobPhase::Completed) != turned).into());
         data.push("isFailed", ((phase == JobPhase::Failed) != turned).into());
         data.push("isRunning", (phase == JobPhase::InProgress).into());
         data.push("isWaiting", (phase == JobPhase::Queued).into());

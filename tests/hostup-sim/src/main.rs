@@ -35,15 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         world.add_account(&key);
         world.add_backup(
             SOURCE_VPS,
-            Backup::new("bkp_01hxb7c8d9e0f1g2h3j4k5m6n7", "12.9")
-                .created(Some("2026-05-04T10:00:00.000Z")),
+            Backup::new("bkp_01hxb7c8d9e0f1g2h3j4k5m6n7", "12.9").created(Some("2026-05-04T10:00:00.000Z")),
         );
     });
-    println!(
-        "hostup-sim on {} (admin API: {}/_sim/)",
-        sim.url(),
-        sim.url()
-    );
+    println!("hostup-sim on {} (admin API: {}/_sim/)", sim.url(), sim.url());
     std::io::stdout().flush()?;
     loop {
         std::thread::park();

@@ -95,9 +95,7 @@ fn detail(status: u16) -> &'static str {
         403 => "The caller lacks a required scope or does not own the resource.",
         404 => "The requested resource could not be found.",
         429 => "Too many requests. Retry after the limit resets.",
-        500 => {
-            "An unexpected error occurred. Retry later or contact support if the issue persists."
-        }
+        500 => "An unexpected error occurred. Retry later or contact support if the issue persists.",
         _ => "The request could not be completed.",
     }
 }
@@ -110,10 +108,7 @@ pub(crate) fn legacy_error(
     request_id: String,
     timestamp: String,
 ) -> Json {
-    let mut body = Json::object([
-        ("error", phrase(status).into()),
-        ("message", message.into()),
-    ]);
+    let mut body = Json::object([("error", phrase(status).into()), ("message", message.into())]);
     if let Some(code) = code {
         body.push("code", code.into());
     }

@@ -130,11 +130,7 @@ impl World {
     }
 
     /// `GET /api/v2/vps/{id}/backups` (its page).
-    pub(crate) fn backup_list(
-        &mut self,
-        account: AccountId,
-        id: &str,
-    ) -> Result<(u16, Json), Problem> {
+    pub(crate) fn backup_list(&mut self, account: AccountId, id: &str) -> Result<(u16, Json), Problem> {
         let vps = self.visible_vps(account, id)?;
         let rows = vps.backups.iter().map(|backup| {
             let size = match self.odd.size_gb {
@@ -162,9 +158,7 @@ impl World {
                     ("limit", vps.backup_quota.into()),
                     (
                         "remaining",
-                        vps.backup_quota
-                            .map(|limit| limit.saturating_sub(used))
-                            .into(),
+                        vps.backup_quota.map(|limit| limit.saturating_sub(used)).into(),
                     ),
                 ]),
             ),
@@ -352,10 +346,7 @@ pub(crate) fn deployments(account: &Account) -> Json {
             ("available", gate.allowed.into()),
             ("reason", gate.reason.as_ref().into()),
             ("countryCode", own.country_code.as_ref().into()),
-            (
-                "countryPaymentAvailable",
-                own.country_payment_available.into(),
-            ),
+            ("countryPaymentAvailable", own.country_payment_available.into()),
             ("requiresCard", own.requires_card.into()),
             ("hasCard", own.has_card.into()),
             ("verified", own.verified.into()),
@@ -422,10 +413,7 @@ pub(crate) fn query(raw: Option<&str>) -> Vec<(String, String)> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (
-                decode(&name.replace('+', " ")),
-                decode(&value.replace('+', " ")),
-            )
+            (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
         })
         .collect()
 }

@@ -190,8 +190,8 @@ impl World {
         {
             return Err(at_root("The content type must be application/json."));
         }
-        let body: Value = serde_json::from_slice(asked.body)
-            .map_err(|_| at_root("The body is not valid JSON."))?;
+        let body: Value =
+            serde_json::from_slice(asked.body).map_err(|_| at_root("The body is not valid JSON."))?;
         let Value::Object(members) = body else {
             return Err(at_root("The body must be an object."));
         };
@@ -223,9 +223,7 @@ impl World {
                 "cpuCores" => integer(1, 32).map(|value| order.cpu_cores = Some(value)),
                 "memoryGb" => integer(1, 256).map(|value| order.memory_gb = Some(value)),
                 "storageGb" => match integer(1, 2000) {
-                    Ok(value) if value < needed => {
-                        Err(format!("`storageGb` must be at least {needed}."))
-                    }
+                    Ok(value) if value < needed => Err(format!("`storageGb` must be at least {needed}.")),
                     checked => checked.map(|value| order.storage_gb = Some(value)),
                 },
                 _ => Err(format!("`{name}` is not a known field.")),
@@ -287,10 +285,7 @@ impl World {
 
     /// Puts the words where this world has them: the two texts of the convert page differ.
     pub(crate) fn with_blockers(&self, mut problem: Problem, blockers: &[String]) -> Problem {
-        let member = (
-            "blockerReasons".to_owned(),
-            crate::wire::Json::list(blockers),
-        );
+        let member = ("blockerReasons".to_owned(), crate::wire::Json::list(blockers));
         if matches!(self.blockers_at, BlockersAt::TopLevel | BlockersAt::Both) {
             problem.top.push(member.clone());
         }
@@ -315,13 +310,8 @@ impl World {
         let job_id = self.ids.next("job");
         let account = self.account(asked.account);
         let pricing = account.pricing.clone();
-        let region = order
-            .region
-            .unwrap_or_else(|| account.default_region.clone());
-        let sent = order
-            .name
-            .clone()
-            .unwrap_or_else(|| self.ids.label("restore"));
+        let region = order.region.unwrap_or_else(|| account.default_region.clone());
+        let sent = order.name.clone().unwrap_or_else(|| self.ids.label("restore"));
         let (name, hostname) = match &behaviour.name_as {
             NameAs::Sent => (sent, None),
             NameAs::UpperCase => (sent.to_uppercase(), None),
@@ -374,10 +364,7 @@ impl World {
             made: at,
             lasts: behaviour.job_duration,
             ends: behaviour.outcome != Outcome::NeverEnds,
-            fails: matches!(
-                behaviour.outcome,
-                Outcome::FailsWithVm | Outcome::FailsWithoutVm
-            ),
+            fails: matches!(behaviour.outcome, Outcome::FailsWithVm | Outcome::FailsWithoutVm),
             steps: behaviour.progress_steps,
         });
         let key = match asked.auth {
@@ -423,10 +410,8 @@ fn good_name(name: &str) -> bool {
 fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     use std::fmt::Write as _;
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -93,9 +93,7 @@ pub(crate) fn recognise(method: &str, path: &str) -> Target {
         ("GET", ["api", "v2", "vps", id, "status"]) => (Route::VpsStatus, &[*id]),
         ("GET", ["api", "v2", "vps", id, "details"]) => (Route::VpsDetails, &[*id]),
         ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
-        ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => {
-            (Route::ConvertToCloud, &[*id])
-        }
+        ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => (Route::ConvertToCloud, &[*id]),
         (
             "POST",
             [
@@ -229,11 +227,7 @@ impl World {
             .then_some(self.job_scope.as_deref())
             .flatten();
         let needed = target.route.scopes().iter().copied().chain(extra);
-        let key = self
-            .account(*account)
-            .keys
-            .iter()
-            .find(|own| own.name == *key);
+        let key = self.account(*account).keys.iter().find(|own| own.name == *key);
         for scope in needed {
             if !key.is_some_and(|key| key.has(scope)) {
                 return Err(Problem::new(403, "forbidden"));
@@ -263,9 +257,7 @@ impl World {
                 let asked = query(incoming.query.as_deref());
                 self.vps_list(account, &asked)
             }
-            Route::GetVps => self
-                .visible_vps(account, id)
-                .map(|vps| (200, self.vps_json(vps))),
+            Route::GetVps => self.visible_vps(account, id).map(|vps| (200, self.vps_json(vps))),
             Route::VpsStatus => self
                 .visible_vps(account, id)
                 .map(|vps| (200, status(vps, self.now()))),
@@ -363,17 +355,10 @@ impl World {
 }
 
 /// `X-RateLimit-*`; the reset is an ISO time (rate_limited page).
-pub(crate) fn rate_limit_headers(
-    limit: u32,
-    remaining: u32,
-    until: Duration,
-) -> [(String, String); 3] {
+pub(crate) fn rate_limit_headers(limit: u32, remaining: u32, until: Duration) -> [(String, String); 3] {
     [
         ("X-RateLimit-Limit".to_owned(), limit.to_string()),
         ("X-RateLimit-Remaining".to_owned(), remaining.to_string()),
-        (
-            "X-RateLimit-Reset".to_owned(),
-            iso(SystemTime::now() + until),
-        ),
+        ("X-RateLimit-Reset".to_owned(), iso(SystemTime::now() + until)),
     ]
 }

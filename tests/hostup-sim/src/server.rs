@@ -135,12 +135,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// One request: log, faults, gate, act, gate, answer. Says whether the connection goes on.
-async fn request(
-    incoming: Incoming,
-    stream: &mut TcpStream,
-    shared: &Arc<Shared>,
-    connection: u64,
-) -> bool {
+async fn request(incoming: Incoming, stream: &mut TcpStream, shared: &Arc<Shared>, connection: u64) -> bool {
     if let Some(outgoing) = shared.change(|world| admin::answer(world, &incoming)) {
         let (_, _, goes_on) = outgoing.send(stream).await;
         return goes_on && incoming.keep_alive;

@@ -72,9 +72,7 @@ impl Sim {
     /// If the address cannot be bound.
     pub fn start_on(address: SocketAddr) -> io::Result<Sim> {
         let listener = server::bind(address)?;
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, inbox) = mpsc::unbounded_channel();
         let handle = SimHandle {
             address: listener.local_addr()?,
@@ -238,12 +236,7 @@ impl SimHandle {
     }
 
     /// The same, after so many requests that pass.
-    pub fn after_nth(
-        &self,
-        route: Route,
-        skip: u32,
-        hook: impl FnOnce(&mut World) + Send + 'static,
-    ) {
+    pub fn after_nth(&self, route: Route, skip: u32, hook: impl FnOnce(&mut World) + Send + 'static) {
         self.world(|world| world.hooks.push((route, skip, Some(Box::new(hook)))));
     }
 
@@ -279,11 +272,7 @@ impl SimHandle {
     }
 
     /// [`SimHandle::wait_until`] for async tests; works in any runtime, also with paused time.
-    pub async fn until(
-        &self,
-        timeout: Duration,
-        mut condition: impl FnMut(&World) -> bool,
-    ) -> bool {
+    pub async fn until(&self, timeout: Duration, mut condition: impl FnMut(&World) -> bool) -> bool {
         let deadline = Instant::now() + timeout;
         let mut changes = self.shared.changes();
         loop {
@@ -338,7 +327,5 @@ impl SimHandle {
 }
 
 fn wake_time(world: &World, deadline: Instant) -> Instant {
-    world
-        .next_event()
-        .map_or(deadline, |event| event.min(deadline))
+    world.next_event().map_or(deadline, |event| event.min(deadline))
 }

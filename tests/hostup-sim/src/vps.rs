@@ -64,10 +64,7 @@ impl Billing {
         let mut billing = Json::object([
             ("amount", self.amount.into()),
             ("currencyCode", (&self.currency_code).into()),
-            (
-                "billingCycle",
-                self.billing_cycle.clone().map(Json::Word).into(),
-            ),
+            ("billingCycle", self.billing_cycle.clone().map(Json::Word).into()),
             ("isPayg", self.is_payg.into()),
         ]);
         if with_period {
@@ -313,9 +310,7 @@ impl Vps {
 
     /// Whether the provider shows it at all yet.
     pub(crate) fn visible(&self, now: Instant) -> bool {
-        self.birth
-            .as_ref()
-            .is_none_or(|birth| birth.visible_at <= now)
+        self.birth.as_ref().is_none_or(|birth| birth.visible_at <= now)
     }
 
     pub(crate) fn booted(&self, now: Instant) -> bool {

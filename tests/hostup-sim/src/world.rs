@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::account::{
-    Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes,
-};
+use crate::account::{Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes};
 use crate::faults::ArmedFault;
 use crate::gates::ArmedGate;
 use crate::ids::Ids;
@@ -195,12 +193,7 @@ impl World {
     }
 
     /// One more key with these scopes; returns its name.
-    pub fn add_key_with_scopes(
-        &mut self,
-        account: AccountId,
-        key: &str,
-        scopes: &[&str],
-    ) -> String {
+    pub fn add_key_with_scopes(&mut self, account: AccountId, key: &str, scopes: &[&str]) -> String {
         self.keys_made += 1;
         let name = format!("key{}", self.keys_made);
         self.account_mut(account).keys.push(Key {

@@ -61,11 +61,7 @@ fn the_demonstration_sells_lists_and_fails_on_demand() {
     assert_eq!(set.status, 200);
     assert_eq!(sim.call("POST", "/_sim/job-duration/soon", "").status, 400);
     assert_eq!(sim.call("POST", &restore_path(), ORDER).status, 202);
-    assert_eq!(
-        sim.call("POST", "/_sim/faults/500-acted?times=1", "")
-            .status,
-        200
-    );
+    assert_eq!(sim.call("POST", "/_sim/faults/500-acted?times=1", "").status, 200);
     assert_eq!(sim.call("POST", "/_sim/faults/nonsense", "").status, 404);
     assert_eq!(
         sim.call("GET", "/_sim/unfired", "")
@@ -85,11 +81,7 @@ fn the_demonstration_sells_lists_and_fails_on_demand() {
     assert_eq!(requests.at("/3/status"), json!(500));
     assert!(!requests.text().contains("Bearer demo"));
     assert_eq!(
-        sim.call("GET", "/_sim/vps", "")
-            .json()
-            .as_array()
-            .unwrap()
-            .len(),
+        sim.call("GET", "/_sim/vps", "").json().as_array().unwrap().len(),
         3
     );
     assert!(sim.call("GET", "/_sim/", "").text().contains("purchases"));

@@ -178,10 +178,7 @@ fn a_429_comes_in_three_styles_with_any_retry_after_or_none() {
 #[test]
 fn bodies_can_be_html_empty_broken_huge_deep_or_wrongly_labelled() {
     let (answer, _) = read_under(Answer::html(502));
-    assert_eq!(
-        answer.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(answer.text().starts_with("<html>"));
     let (answer, _) = read_under(Answer::empty(202));
     assert_eq!((answer.status, answer.body.len()), (202, 0));
@@ -294,11 +291,7 @@ fn an_accepted_answer_can_lie_about_job_and_poll_url_while_the_job_is_real() {
             .acted(true)
             .answer(Answer::normal().remove("/operation/jobId")),
     );
-    assert!(
-        restore(&sim, ORDER).json()["operation"]
-            .get("jobId")
-            .is_none()
-    );
+    assert!(restore(&sim, ORDER).json()["operation"].get("jobId").is_none());
 }
 
 #[test]
@@ -310,10 +303,7 @@ fn a_request_held_before_the_act_has_bought_nothing_yet_and_goes_on_though_its_c
     client.send("POST", &restore_path(), &json, ORDER.as_bytes());
     assert!(gate.wait_held(SOON));
     assert_eq!(gate.holds(), Some(0));
-    assert_eq!(
-        (sim.count(Route::RestoreToPayg), sim.purchases().len()),
-        (1, 0)
-    );
+    assert_eq!((sim.count(Route::RestoreToPayg), sim.purchases().len()), (1, 0));
     assert_eq!(sim.requests()[0].finish, None);
     drop(client);
     gate.release();
@@ -345,10 +335,7 @@ async fn async_waits_work_even_where_tokio_s_time_stands_still() {
     let client = std::thread::spawn(move || get(&handle, "/api/v2/vps").status);
     assert!(gate.held(SOON).await);
     gate.release();
-    assert!(
-        sim.until(SOON, |w| w.count_answered(Route::ListVps) == 1)
-            .await
-    );
+    assert!(sim.until(SOON, |w| w.count_answered(Route::ListVps) == 1).await);
     assert!(!sim.until(Duration::from_millis(30), |_| false).await);
     assert_eq!(client.join().unwrap(), 200);
 }

@@ -3,9 +3,7 @@
 mod common;
 
 use common::{Client, KEY, get};
-use hostup_sim::{
-    ActionGate, Convert, Pricing, RateLimit, Route, SOURCE_VPS, Sim, SizeGbAs, Vps, dec,
-};
+use hostup_sim::{ActionGate, Convert, Pricing, RateLimit, Route, SOURCE_VPS, Sim, SizeGbAs, Vps, dec};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -204,10 +202,7 @@ fn a_blocker_closes_deployments_and_conversion() {
     });
     let deployments = get(&sim, "/api/v2/vps/payg/deployments");
     assert_eq!(deployments.at("/actions/canDeploy/allowed"), json!(false));
-    assert_eq!(
-        deployments.at("/access/blockerReasons"),
-        json!(["not_verified"])
-    );
+    assert_eq!(deployments.at("/access/blockerReasons"), json!(["not_verified"]));
     let convert = get(&sim, &vps("/actions/convert-to-cloud"));
     assert_eq!(convert.at("/available"), json!(false));
     assert_eq!(convert.at("/requiresVerification"), json!(true));
@@ -270,28 +265,18 @@ fn a_key_that_is_missing_unknown_revoked_or_rotated_away_gets_the_documented_401
         refused.at("/type"),
         json!("https://developer.hostup.se/errors/unauthorized")
     );
-    assert!(
-        refused
-            .at("/requestId")
-            .as_str()
-            .unwrap()
-            .starts_with("req_")
-    );
+    assert!(refused.at("/requestId").as_str().unwrap().starts_with("req_"));
     assert!(refused.at("/timestamp").as_str().unwrap().ends_with('Z'));
 
     sim.world(|w| w.rotate_key(KEY, "new-key-77"));
     assert_eq!(get(&sim, &vps("")).status, 401);
     assert_eq!(
-        Client::new(&sim, "new-key-77")
-            .call("GET", &vps(""), "")
-            .status,
+        Client::new(&sim, "new-key-77").call("GET", &vps(""), "").status,
         200
     );
     sim.world(|w| w.revoke_key("new-key-77"));
     assert_eq!(
-        Client::new(&sim, "new-key-77")
-            .call("GET", &vps(""), "")
-            .status,
+        Client::new(&sim, "new-key-77").call("GET", &vps(""), "").status,
         401
     );
 }
@@ -320,10 +305,7 @@ fn another_account_s_objects_are_not_found_and_unknown_paths_are_recorded() {
     sim.world(|w| w.add_account("second"));
     let mut second = Client::new(&sim, "second");
     let refused = second.call("GET", &vps(""), "");
-    assert_eq!(
-        (refused.status, refused.at("/code")),
-        (404, json!("not_found"))
-    );
+    assert_eq!((refused.status, refused.at("/code")), (404, json!("not_found")));
     let own = second.call("GET", "/api/v2/vps", "");
     assert_ne!(own.at("/data/0/id"), json!(SOURCE_VPS));
 

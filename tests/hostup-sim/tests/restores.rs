@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use common::{Client, KEY, ORDER, SOON, get, restore, restore_path};
 use hostup_sim::{
-    AccountId, ActionGate, BlockersAt, Boots, Decimal, JobForget, JobPhase, JobResult, JobShape,
-    JobView, LimitSet, NameAs, Outcome, Resources, RestoreBehaviour, Route, SOURCE_BACKUP,
-    SOURCE_VPS, Sim, dec,
+    AccountId, ActionGate, BlockersAt, Boots, Decimal, JobForget, JobPhase, JobResult, JobShape, JobView,
+    LimitSet, NameAs, Outcome, Resources, RestoreBehaviour, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, dec,
 };
 use serde_json::{Value, json};
 
@@ -55,10 +54,7 @@ fn a_restore_is_answered_202_and_stands_in_the_ledger_with_its_facts() {
     assert_eq!(answer.at("/operation/status"), json!("queued"));
     let job = answer.at("/operation/jobId").as_str().unwrap().to_owned();
     assert_eq!(job.len(), "job_".len() + 26);
-    assert_eq!(
-        answer.at("/operation/pollUrl"),
-        json!(format!("/api/jobs/{job}"))
-    );
+    assert_eq!(answer.at("/operation/pollUrl"), json!(format!("/api/jobs/{job}")));
     assert_eq!(answer.json()["operation"].as_object().unwrap().len(), 3);
 
     let [purchase] = &sim.purchases()[..] else {
@@ -92,10 +88,7 @@ fn two_identical_posts_buy_twice() {
     let (first, second) = (restore(&sim, ORDER), restore(&sim, ORDER));
     assert_ne!(first.at("/operation/jobId"), second.at("/operation/jobId"));
     assert_eq!(sim.purchases().len(), 2);
-    assert_eq!(
-        sim.world(|w| w.vps_named(account, "restore-web-01").len()),
-        2
-    );
+    assert_eq!(sim.world(|w| w.vps_named(account, "restore-web-01").len()), 2);
 }
 
 #[test]
@@ -165,10 +158,7 @@ fn a_restore_needs_both_scopes() {
     });
     for key in ["only-backup", "only-billing"] {
         let refused = Client::new(&sim, key).call("POST", &restore_path(), ORDER);
-        assert_eq!(
-            (refused.status, refused.at("/code")),
-            (403, json!("forbidden"))
-        );
+        assert_eq!((refused.status, refused.at("/code")), (403, json!("forbidden")));
     }
     assert_eq!(sim.purchases().len(), 0);
 }
@@ -211,21 +201,12 @@ fn closed_gates_refuse_the_post_and_the_blockers_stand_where_the_switch_says() {
     ] {
         sim.world(|w| w.blockers_at = place);
         let refused = restore(&sim, ORDER);
-        assert_eq!(
-            (refused.status, refused.at("/code")),
-            (403, json!("forbidden"))
-        );
+        assert_eq!((refused.status, refused.at("/code")), (403, json!("forbidden")));
         let body = refused.json();
         for pointer in ["/blockerReasons", "/extensions/blockerReasons"] {
             assert_eq!(body.pointer(pointer).is_some(), pointers.contains(&pointer));
         }
-        assert!(
-            refused
-                .at("/detail")
-                .as_str()
-                .unwrap()
-                .contains("not_verified")
-        );
+        assert!(refused.at("/detail").as_str().unwrap().contains("not_verified"));
     }
     sim.world(|w| {
         w.blockers_at = BlockersAt::TopLevel;
@@ -381,10 +362,7 @@ fn a_job_can_fail_with_a_vm_and_without_one_and_never_end() {
         let told = get(&sim, &path);
         assert_eq!(told.at("/data/status"), json!(status), "{outcome:?}");
         assert_eq!(told.at("/data/isFailed"), json!(status == "failed"));
-        assert_eq!(
-            told.json()["data"].get("error").is_some(),
-            status == "failed"
-        );
+        assert_eq!(told.json()["data"].get("error").is_some(), status == "failed");
         let after = sim.world(|w| w.account(account).vps.len());
         assert_eq!(after - before, made, "{outcome:?}");
         let purchase = sim.purchases().pop().unwrap();
@@ -423,16 +401,8 @@ fn a_job_s_result_takes_every_form() {
     for (form, pointer, wanted) in [
         (JobResult::Null, "/data/result", json!(null)),
         (JobResult::NumericVmId, "/data/result/vmId", json!(18211)),
-        (
-            JobResult::NamesSource,
-            "/data/result/vpsId",
-            json!(SOURCE_VPS),
-        ),
-        (
-            JobResult::Custom("[7]".to_owned()),
-            "/data/result/0",
-            json!(7),
-        ),
+        (JobResult::NamesSource, "/data/result/vpsId", json!(SOURCE_VPS)),
+        (JobResult::Custom("[7]".to_owned()), "/data/result/0", json!(7)),
     ] {
         let (job, path) = go(
             &sim,
@@ -576,10 +546,7 @@ fn names_can_be_changed_by_the_provider() {
         assert_eq!(purchase.name, name);
         assert_eq!(purchase.name_sent.as_deref(), Some("restore-web-01"));
         let vps = purchase.vps_id.unwrap();
-        assert_eq!(
-            get(&sim, &format!("/api/v2/vps/{vps}")).at("/name"),
-            json!(name)
-        );
+        assert_eq!(get(&sim, &format!("/api/v2/vps/{vps}")).at("/name"), json!(name));
         let details = get(&sim, &format!("/api/v2/vps/{vps}/details"));
         assert_eq!(details.at("/hostname"), json!(hostname));
     }

@@ -70,9 +70,7 @@ impl ApiProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .tried(|| "listen for a proxy".to_owned())?;
-        let address = listener
-            .local_addr()
-            .tried(|| "listen for a proxy".to_owned())?;
+        let address = listener.local_addr().tried(|| "listen for a proxy".to_owned())?;
         let shared = Arc::new(Shared {
             book: Mutex::default(),
             entered: Condvar::new(),

@@ -79,10 +79,7 @@ async fn connection(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
 }
 
 /// Dropped, and with it what waits for the end of a black hole, when the client goes.
-async fn answer(
-    incoming: hyper::Request<Incoming>,
-    shared: Arc<Shared>,
-) -> Result<Response<Body>, Cut> {
+async fn answer(incoming: hyper::Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Body>, Cut> {
     let (parts, body) = incoming.into_parts();
     let body = body.collect().await?.to_bytes();
     shared.until_no_blackhole().await;
@@ -148,10 +145,9 @@ async fn act(
 fn made_up(code: u16, body: &Value) -> Result<Response<Body>, Cut> {
     let mut answer = Response::new(full(Bytes::from(body.to_string())));
     *answer.status_mut() = StatusCode::from_u16(code).map_err(|error| Cut(error.to_string()))?;
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
 }
 

@@ -44,8 +44,7 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// A value by its JSON pointer.
@@ -65,10 +64,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(sim: &SimHandle, key: &str) -> Client {
-        Client::over(
-            TcpStream::connect(sim.address()).expect("a connection"),
-            key,
-        )
+        Client::over(TcpStream::connect(sim.address()).expect("a connection"), key)
     }
 
     pub fn over(stream: TcpStream, key: &str) -> Client {

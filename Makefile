@@ -1,0 +1,45 @@
+# Every CI job is a target here; .ci/run calls `make test`.
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: test
+test: fmt clippy unit integration ## Everything that a change must pass
+
+.PHONY: fmt
+fmt: ## Formatting
+	$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy: ## Lints, warnings denied
+	$(CARGO) clippy --workspace --all-targets --features fail-points --locked -- -D warnings
+
+.PHONY: unit
+unit: ## Unit and property tests, and the simulator's own
+	$(CARGO) test --locked --lib
+	$(CARGO) test --locked -p hostup-sim
+
+.PHONY: control-plane
+control-plane: ## Build etcd, API server, controller-manager and kubectl into the cache, once
+	bash tests/control-plane/build.sh >/dev/null
+
+.PHONY: integration
+integration: control-plane ## The built binary against the real control plane and the simulator
+	$(CARGO) test --locked -p control-plane
+	$(CARGO) test --locked --test it --features fail-points
+
+.PHONY: crds
+crds: ## Write crds/ anew from the types
+	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
+
+.PHONY: demo
+demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
+	$(CARGO) build --locked --release
+	bash tests/demo/run.sh
+
+.PHONY: deny
+deny: ## Licences, bans and sources of dependencies
+	cargo deny check bans licenses sources

@@ -1,0 +1,73 @@
+//! Calls to the API server, each with a deadline: kube's client has none of its own for reads.
+
+use std::future::Future;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The longest that the API server may take for one call.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A call to the API server that brought nothing.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// It answered with an error, or the connection failed.
+    #[error("the API server: {0}")]
+    Kube(#[from] kube::Error),
+    /// It did not answer in time.
+    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    Silent,
+}
+
+impl ApiError {
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            Self::Kube(_) | Self::Silent => None,
+        }
+    }
+
+    /// 404.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// 409, for a name that exists and for a version that is not the current one.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// 403.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    /// The API server said no before it changed anything; every other error leaves that open.
+    pub fn is_refusal(&self) -> bool {
+        self.code()
+            .is_some_and(|code| matches!(code, 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422))
+    }
+}
+
+/// Waits for `call`, but not for ever.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+    tokio::time::timeout(DEADLINE, call)
+        .await
+        .map_err(|_| ApiError::Silent)?
+        .map_err(ApiError::from)
+}
+
+/// As [`within`], with `None` for 404.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn found<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<Option<T>, ApiError> {
+    match within(call).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,87 @@
+//! What this process remembers between two looks. Nothing here is needed for safety; all of it may
+//! be lost.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::ids::{Holder, RecordName};
+use crate::domain::operation::Memo;
+use crate::domain::restore::Trouble;
+
+/// Notes by record.
+#[derive(Default)]
+pub struct Desk(Mutex<Notes>);
+
+#[derive(Default)]
+struct Notes {
+    in_flight: HashSet<RecordName>,
+    unsent: HashSet<Holder>,
+    followed: HashMap<RecordName, Followed>,
+}
+
+/// What is remembered of one operation that is being followed.
+#[derive(Debug, Clone, Default)]
+pub struct Followed {
+    /// Timing of the machine.
+    pub memo: Memo,
+    /// Per cent of its job, in steps of 25.
+    pub progress: Option<u8>,
+    /// Why it cannot be followed at the moment.
+    pub trouble: Option<Trouble>,
+}
+
+impl Desk {
+    /// Marks the record as being sent by this process until the guard is dropped.
+    pub fn begin(self: &Arc<Self>, name: &RecordName) -> InFlight {
+        self.lock().in_flight.insert(name.clone());
+        InFlight {
+            desk: self.clone(),
+            name: name.clone(),
+        }
+    }
+
+    /// What is remembered of the record.
+    pub fn followed(&self, name: &RecordName) -> Followed {
+        let notes = self.lock();
+        let mut followed = notes.followed.get(name).cloned().unwrap_or_default();
+        followed.memo.in_flight = notes.in_flight.contains(name);
+        followed
+    }
+
+    /// Remembers.
+    pub fn remember(&self, name: &RecordName, followed: Followed) {
+        self.lock().followed.insert(name.clone(), followed);
+    }
+
+    /// Forgets a record that is finished.
+    pub fn forget(&self, name: &RecordName) {
+        self.lock().followed.remove(name);
+    }
+
+    /// Remembers a claim whose create call was never answered: if its record shows up late, this
+    /// process knows that nothing was sent for it.
+    pub fn never_sent(&self, holder: &Holder) {
+        self.lock().unsent.insert(holder.clone());
+    }
+
+    /// Whether this process made that claim and knows that nothing was sent for it.
+    pub fn knows_unsent(&self, holder: &Holder) -> bool {
+        self.lock().unsent.contains(holder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A send that is under way in this process.
+pub struct InFlight {
+    desk: Arc<Desk>,
+    name: RecordName,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.desk.lock().in_flight.remove(&self.name);
+    }
+}

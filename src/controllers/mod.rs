@@ -1,0 +1,52 @@
+//! Floor 3: observe, decide, act, report. The only floor with both clients.
+
+pub mod api_call;
+pub mod context;
+pub mod desk;
+mod events;
+pub mod fail_point;
+pub mod lease;
+pub mod ledger;
+pub mod observer;
+pub mod operation;
+pub mod restore;
+pub mod run;
+pub mod secrets;
+pub mod settings;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use thiserror::Error;
+
+/// A reconcile that could not be finished; it is tried again.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server could not be read or written.
+    #[error(transparent)]
+    Api(#[from] api_call::ApiError),
+    /// The reconcile panicked; the object is looked at again, the process goes on.
+    #[error("the reconcile panicked; this is a bug, please report it with the log")]
+    Panicked,
+}
+
+/// The wait after a reconcile that failed; the API server's own backpressure comes on top.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Looks again at `at`, never at once.
+fn at(at: Option<Timestamp>, now: Timestamp) -> Action {
+    match at {
+        None => Action::await_change(),
+        Some(at) => {
+            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            Action::requeue(wait.max(Duration::from_millis(20)))
+        }
+    }
+}
+
+/// A wait that differs from object to object, so that they do not come back all at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or_default() % 1000;
+    wait + wait * random / 4000
+}

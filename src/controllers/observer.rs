@@ -1,0 +1,22 @@
+//! What the controllers tell of themselves; telemetry listens.
+
+use futures::future::BoxFuture;
+use kube::runtime::controller::Action;
+
+use super::Error;
+use crate::domain::record::{Record, State};
+
+/// One reconcile, as the wrapper sees it.
+pub type Reconcile = BoxFuture<'static, Result<Action, Error>>;
+
+/// Listens to the controllers.
+pub trait Observer: Send + Sync {
+    /// Wraps one reconcile: span, duration, and a panic turned into an error.
+    fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile;
+    /// A paid call has ended in `state`.
+    fn paid_call(&self, record: &Record, state: State);
+    /// A record has reached a state in which a person must act.
+    fn asks_a_person(&self, record: &Record);
+    /// What the audit of the last VM list found, by kind of finding.
+    fn audit(&self, without_record: usize, twins: usize);
+}

@@ -1,0 +1,98 @@
+//! The paid call: claimed once, sent once, followed to its end. Shared by all kinds that buy.
+
+pub mod claim;
+mod observe;
+pub mod record;
+pub mod send;
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use super::context::Context;
+use super::ledger::Watched;
+use super::{Error, at};
+use crate::api;
+use crate::api::operation::OperationState;
+use crate::domain::ids::RecordName;
+use crate::domain::operation::{Need, need, next_look, step};
+use crate::domain::record::State;
+use observe::Reading;
+
+/// Follows one record.
+///
+/// # Errors
+/// When the API server could not be read or written; the record is looked at again.
+pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let name = RecordName::new(seen.name_any());
+    if let Some(subject) = finished(&seen) {
+        ctx.desk.forget(&name);
+        ctx.wake(&subject.namespace, &subject.name);
+        return Ok(Action::await_change());
+    }
+    let Some(object) = ctx.ledger.get(&name).await? else {
+        ctx.desk.forget(&name);
+        return Ok(Action::await_change());
+    };
+    let record = match api::record(&object) {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::error!(%error, "a record cannot be read; nothing is done with it");
+            return Ok(Action::await_change());
+        }
+    };
+    if record.claim.instance != ctx.settings.instance
+        || !ctx.settings.watched.includes(&record.subject.namespace)
+    {
+        return Ok(Action::await_change());
+    }
+    let times = &ctx.settings.times;
+    let mut followed = ctx.desk.followed(&name);
+    let now = ctx.now();
+    let reading = match need(&record, &followed.memo, times, now) {
+        Need::Nothing => Reading::Settled(None),
+        Need::Wait(until) => Reading::Settled(Some(until)),
+        Need::Say(input) => Reading::Input(input),
+        Need::Job(job) => observe::job(&ctx, &object, &job, &mut followed).await?,
+        Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
+        Need::Vm(vps) => observe::named(&ctx, &object, &vps).await?,
+    };
+    let input = match reading {
+        Reading::Input(input) => input,
+        Reading::Settled(until) => {
+            ctx.wake(&record.subject.namespace, &record.subject.name);
+            return Ok(at(until, now));
+        }
+        Reading::Later(until, trouble) => {
+            followed.trouble = trouble;
+            ctx.desk.remember(&name, followed);
+            ctx.wake(&record.subject.namespace, &record.subject.name);
+            return Ok(at(Some(until), now));
+        }
+    };
+    let known = step(
+        &record,
+        claim::knowing(&ctx, &record, input),
+        &mut followed.memo,
+        times,
+        ctx.now(),
+    );
+    followed.trouble = None;
+    followed.memo.not_before = next_look(&record, times, ctx.now());
+    let next = followed.memo.not_before;
+    ctx.desk.remember(&name, followed);
+    if known == record.known {
+        ctx.wake(&record.subject.namespace, &record.subject.name);
+        return Ok(at(Some(next), ctx.now()));
+    }
+    record::write(&ctx, object, &record, &known).await?;
+    Ok(at(Some(next).filter(|_| !known.state.is_final()), ctx.now()))
+}
+
+/// The subject of a record that needs nothing any more, as far as the watch shows.
+fn finished(seen: &Watched) -> Option<api::operation::SubjectRef> {
+    let object = seen.0.as_ref().ok()?;
+    let state = object.status.as_ref()?.state.unwrap_or(OperationState::Sending);
+    State::from(state).is_final().then(|| object.spec.subject.clone())
+}

@@ -1,0 +1,142 @@
+//! What is read of HostUp to follow a call.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::operation::VpsOperation;
+use crate::api::shared::CredentialsSecretRef;
+use crate::controllers::context::{Blocked, Context, blocked};
+use crate::controllers::desk::Followed;
+use crate::controllers::{Error, fail_point, jittered};
+use crate::domain::ids::VpsId;
+use crate::domain::inventory::Vm;
+use crate::domain::job::JobState;
+use crate::domain::operation::{Input, InventoryReading};
+use crate::domain::reason::Reason;
+use crate::domain::record::{Job, Record, later};
+use crate::domain::restore::Trouble;
+use crate::domain::text::Text;
+use crate::hostup::{Account, ReadError};
+
+/// The wait after a read for which too many others were under way.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// What came of a look.
+pub enum Reading {
+    /// Something to go on with.
+    Input(Input),
+    /// Nothing was needed; look again then, or on a change.
+    Settled(Option<Timestamp>),
+    /// It could not be read; why, and when to try again.
+    Later(Timestamp, Option<Trouble>),
+}
+
+/// The job, and every VM once it has ended.
+pub async fn job(
+    ctx: &Context,
+    object: &VpsOperation,
+    job: &Job,
+    followed: &mut Followed,
+) -> Result<Reading, Error> {
+    fail_point::reach("before-job-read");
+    let read = async {
+        let account = account(ctx, object).await?;
+        let state = account.job(&job.poll_path).await.map_err(unavailable)?;
+        let vms = if state.has_ended() {
+            list(ctx, &account).await?
+        } else {
+            Vec::new()
+        };
+        Ok((state, vms))
+    };
+    let read = read.await;
+    fail_point::reach("after-job-read");
+    if let Ok((
+        JobState::Running {
+            progress: Some(per_cent),
+            ..
+        },
+        _,
+    )) = &read
+    {
+        let step = per_cent / 25 * 25;
+        followed.progress = followed.progress.max(Some(step).filter(|step| *step > 0));
+    }
+    settle(ctx, object, read.map(|(state, vms)| Input::Job(state, vms)))
+}
+
+/// Every VM, and whether the key reads the source too.
+pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
+    let read = async {
+        let account = account(ctx, object).await?;
+        let vms = list(ctx, &account).await?;
+        let reads_source = match account.source(&record.source).await {
+            Ok(_) => true,
+            Err(ReadError::NotFound(_)) => false,
+            Err(error) => return Err(unavailable(error)),
+        };
+        Ok(Input::Inventory(InventoryReading { vms, reads_source }))
+    };
+    let read = read.await;
+    settle(ctx, object, read)
+}
+
+/// The VM that a person named.
+pub async fn named(ctx: &Context, object: &VpsOperation, vps: &VpsId) -> Result<Reading, Error> {
+    let read = async {
+        let account = account(ctx, object).await?;
+        match account.vps(vps).await {
+            Ok(vm) => Ok(Input::Named(Ok(vm))),
+            Err(ReadError::NotFound(_)) => Ok(Input::Named(Err(Text::new(&format!(
+                "the key does not read {vps}; is it the right VM?"
+            ))))),
+            Err(error) => Err(unavailable(error)),
+        }
+    };
+    let read = read.await;
+    settle(ctx, object, read)
+}
+
+async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocked> {
+    let used = &object.spec.credentials_ref;
+    let wanted = CredentialsSecretRef {
+        name: used.name.clone(),
+        key: used.key.clone(),
+    };
+    Ok(ctx.account(&used.namespace, &wanted).await?.0)
+}
+
+async fn list(ctx: &Context, account: &Account) -> Result<Vec<Vm>, Blocked> {
+    let vms = account.list_vps().await.map_err(unavailable)?;
+    ctx.audit(&vms);
+    Ok(vms)
+}
+
+fn unavailable(error: ReadError) -> Blocked {
+    blocked(error, Reason::ProviderUnavailable)
+}
+
+/// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.
+fn settle(ctx: &Context, object: &VpsOperation, read: Result<Input, Blocked>) -> Result<Reading, Error> {
+    let now = ctx.now();
+    match read {
+        Ok(input) => Ok(Reading::Input(input)),
+        Err(Blocked::Busy) => Ok(Reading::Later(later(now, jittered(BUSY_WAIT)), None)),
+        Err(Blocked::Error(error)) => Err(error),
+        Err(Blocked::Trouble(trouble)) => {
+            let used = &object.spec.credentials_ref;
+            if trouble.reason == Reason::Unauthorized {
+                let wanted = CredentialsSecretRef {
+                    name: used.name.clone(),
+                    key: used.key.clone(),
+                };
+                ctx.secrets.forget(&used.namespace, &wanted);
+            }
+            let again = later(now, jittered(ctx.settings.times.poll_interval * 2));
+            let until = trouble.until.unwrap_or(again);
+            let shown = matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing);
+            Ok(Reading::Later(until, Some(trouble).filter(|_| shown)))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Writes what is known of a call to its record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::PostParams;
+
+use super::claim::Held;
+use crate::api::operation::VpsOperation;
+use crate::api::{self, NAME};
+use crate::controllers::api_call::{self, ApiError};
+use crate::controllers::context::Context;
+use crate::controllers::{Error, fail_point, jittered};
+use crate::domain::operation::{Input, Memo, step};
+use crate::domain::record::{Evidence, Known, Record, State};
+
+/// Waits between two tries to write an outcome; it is tried until it stands.
+const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Writes `known` over what was read, if nobody wrote meanwhile.
+///
+/// # Errors
+/// When the API server could not be written, or another write came first.
+pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: &Known) -> Result<(), Error> {
+    if known.state.is_final() {
+        fail_point::reach("before-outcome-recorded");
+    }
+    put(ctx, object, known).await?;
+    if known.state.is_final() {
+        fail_point::reach("after-outcome-recorded");
+    }
+    tell(ctx, record, known);
+    Ok(())
+}
+
+/// Writes what the holder of the claim has learnt, however long the API server takes: an outcome
+/// that reached this process is not lost while the process lives.
+pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
+    let Held {
+        mut object,
+        mut record,
+        in_flight,
+    } = held;
+    let (mut wait, longest) = RETRIES;
+    loop {
+        let known = step(
+            &record,
+            input.clone(),
+            &mut Memo::default(),
+            &ctx.settings.times,
+            ctx.now(),
+        );
+        if known == record.known {
+            tracing::warn!(operation = %record.name, state = record.known.state.as_str(), ?input,
+                "the sender's answer came after the record was settled otherwise");
+            break;
+        }
+        match put(ctx, object.clone(), &known).await {
+            Ok(()) => {
+                if known.state == State::NotSent {
+                    ctx.ledger.release(&record.name);
+                }
+                tell(ctx, &record, &known);
+                break;
+            }
+            Err(error) if error.is_not_found() => {
+                tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was under way; \
+                    what is known of it stands only in this line");
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(operation = %record.name, %error, "the outcome could not be written; trying again");
+                tokio::time::sleep(jittered(wait)).await;
+                wait = (wait * 2).min(longest);
+            }
+        }
+        if let Ok(Some(fresh)) = ctx.ledger.get(&record.name).await
+            && let Ok(read) = api::record(&fresh)
+        {
+            object = fresh;
+            record = read;
+        }
+    }
+    // Only now may others of this process take the record for one that nobody sends.
+    drop(in_flight);
+    ctx.wake(&record.subject.namespace, &record.subject.name);
+}
+
+async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(), ApiError> {
+    let before = object.status.take().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    object.status = Some(api::known_status(
+        known,
+        &before.conditions,
+        generation,
+        ctx.now(),
+    ));
+    object.metadata.managed_fields = None;
+    let by = PostParams {
+        field_manager: Some(NAME.to_owned()),
+        ..PostParams::default()
+    };
+    api_call::within(ctx.ledger.api().replace_status(&object.name_any(), &by, &object)).await?;
+    Ok(())
+}
+
+fn tell(ctx: &Context, record: &Record, known: &Known) {
+    let state = known.state;
+    tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
+        from = record.known.state.as_str(), to = state.as_str(), evidence = ?known.evidence, message = %known.message,
+        "the operation went on");
+    if record.known.state == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
+        ctx.observer.paid_call(record, state);
+    }
+    if state == State::Unknown && known.evidence.is_some() && record.known.evidence != known.evidence {
+        ctx.observer.asks_a_person(record);
+    }
+    ctx.wake(&record.subject.namespace, &record.subject.name);
+}

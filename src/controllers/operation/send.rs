@@ -1,0 +1,58 @@
+//! The one POST, in a task of its own that shutdown waits for.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+
+use super::claim::{Held, SendPermit};
+use super::record;
+use crate::controllers::context::Context;
+use crate::controllers::fail_point;
+use crate::domain::answer::{Verdict, classify_restore};
+use crate::domain::operation::Input;
+use crate::domain::text::Text;
+use crate::hostup::{Account, PaidPermit};
+
+/// Hands the permit to a task that sends, reads the answer and records it.
+pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
+    let task = run(ctx.clone(), permit, account, leave);
+    ctx.paid_calls.spawn(task);
+}
+
+async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
+    let (held, deadline) = match permit.redeem(&ctx) {
+        Ok(redeemed) => redeemed,
+        Err(held) => {
+            let why = Text::new("withdrawn: the claim was too old to be sent");
+            record::conclude(&ctx, held, Input::Withdrawn(why)).await;
+            return;
+        }
+    };
+    fail_point::reach("before-send");
+    let call = post(&ctx, &held, &account, leave, deadline);
+    let verdict = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+        Verdict::Unknown(Text::new("the operator panicked while it sent; this is a bug"))
+    });
+    fail_point::reach("after-answer");
+    record::conclude(&ctx, held, Input::Answered(verdict)).await;
+    fail_point::reach("after-answer-recorded");
+}
+
+async fn post(
+    ctx: &Context,
+    held: &Held,
+    account: &Account,
+    leave: PaidPermit,
+    deadline: std::time::Duration,
+) -> Verdict {
+    let request = &held.object.spec.request;
+    tracing::info!(
+        operation = %held.record.name, namespace = %held.record.subject.namespace,
+        object = %held.record.subject.name, price = %held.record.quote.price.summary(), "sending the paid call"
+    );
+    let answer = account
+        .restore_to_payg(leave, &request.path, request.body.clone(), deadline, ctx.now())
+        .await;
+    classify_restore(&answer, ctx.now())
+}

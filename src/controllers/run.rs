@@ -1,0 +1,183 @@
+//! Starts the controllers and stops them in order: controllers first, then the paid calls that are
+//! under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, Store, store};
+use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, WatchedRestore};
+use super::ledger::{self, Ledger, Watched as WatchedOperation};
+use super::observer::Observer;
+use super::settings::{Settings, Watched};
+use super::{Error, RETRY, jittered, operation, restore};
+use crate::api::operation::VpsOperation;
+use crate::hostup::HostUp;
+
+/// How long the controllers may take to finish what they are at.
+const DRAIN: Duration = Duration::from_secs(10);
+/// A watch that brings nothing for so long is opened again.
+const WATCH_IDLE_SECONDS: u32 = 60;
+
+/// What the controllers are made from.
+pub struct Parts {
+    /// The API server.
+    pub client: Client,
+    /// The provider.
+    pub hostup: HostUp,
+    /// What the admin decided.
+    pub settings: Settings,
+    /// Who listens.
+    pub observer: Arc<dyn Observer>,
+    /// The API server sends lists as streams (on by default since Kubernetes 1.34).
+    pub streaming_lists: bool,
+}
+
+/// Runs every controller until `stop`, then waits for the paid calls that are under way, so that
+/// their outcomes are recorded. `started` is given the context once it exists.
+pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc<Context>)) {
+    let Parts {
+        client,
+        hostup,
+        settings,
+        observer,
+        streaming_lists,
+    } = parts;
+    let mut watch = watcher::Config::default().timeout(WATCH_IDLE_SECONDS);
+    if streaming_lists {
+        watch = watch.streaming_lists();
+    }
+    let (records, writer) = store::<WatchedOperation>();
+    let watched = settings.watched.clone();
+    let ledger = Ledger::new(client.clone(), records.clone());
+    let ctx = Arc::new(Context::new(client, hostup, settings, ledger, observer));
+    started(ctx.clone());
+
+    let operations = operations(&ctx, &watch, records.clone(), writer, stop.clone());
+    let restores = async {
+        // Counting paid calls and finding tails both need the whole ledger.
+        tokio::select! {
+            ready = records.wait_until_ready() => ready.is_ok(),
+            () = stop.cancelled() => false,
+        }
+        .then_some(())?;
+        let namespaces = match watched {
+            Watched::All => vec![None],
+            Watched::Only(names) => names.into_iter().map(Some).collect(),
+        };
+        join_all(
+            namespaces
+                .into_iter()
+                .map(|namespace| restores(&ctx, &watch, namespace, stop.clone())),
+        )
+        .await;
+        Some(())
+    };
+    let controllers = async { futures::join!(operations, restores) };
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        _ = controllers => {}
+        () = drained => tracing::warn!("the controllers did not finish in time"),
+    }
+    ctx.paid_calls.close();
+    if !ctx.paid_calls.is_empty() {
+        tracing::info!(calls = ctx.paid_calls.len(), "waiting for paid calls under way");
+    }
+    ctx.paid_calls.wait().await;
+}
+
+async fn operations(
+    ctx: &Arc<Context>,
+    watch: &watcher::Config,
+    records: Store<WatchedOperation>,
+    writer: reflector::store::Writer<WatchedOperation>,
+    stop: CancellationToken,
+) {
+    let api: Api<DeserializeGuard<VpsOperation>> = Api::all(ctx.client.clone());
+    let stream = watcher(api, watch.clone())
+        .default_backoff()
+        .modify(ledger::prune)
+        .reflect(writer)
+        .applied_objects();
+    let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
+        let name = seen.name_any();
+        let work = operation::reconcile(seen, ctx.clone()).boxed();
+        ctx.observer.reconcile("vpsoperation", "", &name, work)
+    };
+    Controller::for_stream(stream, records)
+        .with_config(Config::default().concurrency(ctx.settings.workers))
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, try_again, ctx.clone())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn restores(
+    ctx: &Arc<Context>,
+    watch: &watcher::Config,
+    namespace: Option<String>,
+    stop: CancellationToken,
+) {
+    let api: Api<WatchedRestore> = match &namespace {
+        None => Api::all(ctx.client.clone()),
+        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+    };
+    let (objects, writer) = store::<WatchedRestore>();
+    // A status write of our own wakes nobody; a change of the spec or of an annotation does.
+    let stream = watcher(api, watch.clone())
+        .default_backoff()
+        .modify(prune)
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            |object: &WatchedRestore| {
+                let generation = predicates::generation(object).unwrap_or_default();
+                Some(
+                    generation
+                        ^ predicates::annotations(object)
+                            .unwrap_or_default()
+                            .rotate_left(32),
+                )
+            },
+            PredicateConfig::default(),
+        );
+    let wakes = ctx.wake_ups(namespace);
+    let reconcile = |seen: Arc<WatchedRestore>, ctx: Arc<Context>| {
+        let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+        let work = restore::reconcile(seen, ctx.clone()).boxed();
+        ctx.observer
+            .reconcile("vpsbackuprestore", &namespace, &name, work)
+    };
+    Controller::for_stream(stream, objects)
+        .with_config(Config::default().concurrency(ctx.settings.workers))
+        .reconcile_on(wakes)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, try_again, ctx.clone())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// The name, the version and the annotations are all that the store is asked for.
+fn prune(object: &mut WatchedRestore) {
+    let metadata = &mut object.metadata;
+    metadata.managed_fields = None;
+    metadata.labels = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {
+    tracing::warn!(%error, "a reconcile failed; trying again");
+    Action::requeue(jittered(RETRY))
+}

@@ -1,0 +1,40 @@
+//! What the admin decided, once, at start.
+
+use crate::domain::ids::InstanceId;
+use crate::domain::record::Times;
+
+/// Everything that the controllers need to know of flags and environment.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This installation; enters the VM token and the claim.
+    pub instance: InstanceId,
+    /// The namespaces whose objects are driven.
+    pub watched: Watched,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--max-paid-calls` in 24 hours; `None` without a cap.
+    pub most_paid_calls: Option<u32>,
+    /// Reconciles of one kind at a time.
+    pub workers: u16,
+    /// The durations of decisions.
+    pub times: Times,
+}
+
+/// The namespaces whose objects are driven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// All.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl Watched {
+    /// Whether objects of this namespace are driven.
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Floor 4: logs, metrics, probes, and the wrapper around every reconcile.
+
+pub mod http;
+pub mod logs;
+pub mod metrics;
