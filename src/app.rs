@@ -68,6 +68,9 @@ pub async fn run(args: Run) -> Result<(), Failure> {
             args.listen
         ))
     })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "serving /metrics, /livez and /readyz");
+    }
     let serving = tokio::spawn(probes.clone().serve(listener));
     let watched = watched(&args);
     let streaming_lists = wait_for_crds(&client, &watched).await?;

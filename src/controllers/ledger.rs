@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::api_call::{self, ApiError};
 use crate::api::operation::{OperationEvidence, OperationState, VpsOperation};
-use crate::domain::ids::RecordName;
+use crate::domain::ids::{InstanceId, RecordName};
 use crate::domain::inventory::Claimed;
 use crate::domain::names::{ChainKey, VmToken};
 use crate::domain::record::later;
@@ -25,15 +25,17 @@ pub type Watched = DeserializeGuard<VpsOperation>;
 /// The ledger.
 pub struct Ledger {
     client: Client,
+    instance: InstanceId,
     store: Store<Watched>,
     own: Mutex<HashMap<RecordName, Timestamp>>,
 }
 
 impl Ledger {
-    /// On top of a store that a watch keeps.
-    pub fn new(client: Client, store: Store<Watched>) -> Self {
+    /// Of this installation, on top of a store that a watch keeps.
+    pub fn new(client: Client, instance: InstanceId, store: Store<Watched>) -> Self {
         Self {
             client,
+            instance,
             store,
             own: Mutex::default(),
         }
@@ -82,6 +84,7 @@ impl Ledger {
     /// process has claimed counts before the watch shows it.
     pub fn reserve(&self, name: &RecordName, cap: Option<u32>, now: Timestamp) -> bool {
         let mut own = self.lock();
+        own.retain(|_, at| later(*at, WINDOW) > now);
         if cap.is_some_and(|cap| self.count(&own, now) >= cap) {
             return false;
         }
@@ -94,7 +97,7 @@ impl Ledger {
         self.lock().remove(name);
     }
 
-    /// Paid calls of the last 24 hours: every record that may have been sent.
+    /// Paid calls of this installation in the last 24 hours: every record that may have been sent.
     pub fn paid_calls(&self, now: Timestamp) -> u32 {
         let own = self.lock();
         self.count(&own, now)
@@ -107,7 +110,7 @@ impl Ledger {
             .iter()
             .map(|(name, at)| (name.clone(), in_window(*at)))
             .collect();
-        for object in &records {
+        for object in records.iter().filter(|object| self.is_ours(object)) {
             names.insert(
                 name_of(object),
                 may_have_been_sent(object) && made_at(object).is_none_or(in_window),
@@ -170,6 +173,13 @@ impl Ledger {
     /// All records, for gauges.
     pub fn all(&self) -> Vec<Arc<Watched>> {
         self.store.state()
+    }
+
+    /// A record that cannot be read may be ours, and counts.
+    fn is_ours(&self, object: &Arc<Watched>) -> bool {
+        object.0.as_ref().map_or(true, |record| {
+            record.spec.claim.instance_id == self.instance.as_str()
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RecordName, Timestamp>> {

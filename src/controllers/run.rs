@@ -56,7 +56,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     }
     let (records, writer) = store::<WatchedOperation>();
     let watched = settings.watched.clone();
-    let ledger = Ledger::new(client.clone(), records.clone());
+    let ledger = Ledger::new(client.clone(), settings.instance.clone(), records.clone());
     let ctx = Arc::new(Context::new(client, hostup, settings, ledger, observer));
     started(ctx.clone());
 

@@ -1,1 +1,6 @@
+//! The built binary against a real control plane and the simulated provider.
 
+mod crds;
+mod floors;
+mod life;
+mod support;

@@ -1,0 +1,192 @@
+//! After the claim: the record says how things stand.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Account, Decision, Facts, Intent, View, report, troubled};
+use crate::domain::names::VmToken;
+use crate::domain::reason::Reason;
+use crate::domain::record::{Bought, Evidence, Record, State, Times, later};
+use crate::domain::text::Text;
+
+/// The part of a life in which a record says how things stand.
+pub(super) fn mirror(
+    intent: &Intent,
+    record: &Record,
+    view: &View,
+    times: &Times,
+    now: Timestamp,
+) -> Decision {
+    let recorded = |vm: Option<Bought>| Facts::Recorded {
+        record: Box::new(record.clone()),
+        vm,
+    };
+    let facts = recorded(record.known.result.clone());
+    let message = &record.known.message;
+    if let (State::Accepted | State::Unknown, None, Some(trouble)) =
+        (record.known.state, record.known.evidence, &view.following)
+    {
+        return report(trouble.reason, trouble.message.to_string(), facts, None);
+    }
+    match record.known.state {
+        State::Sending if now <= later(record.claim.made_at, times.paid_timeout) => {
+            let message = format!("the paid call of VpsOperation {} is on its way", record.name);
+            report(Reason::Submitting, message, facts, None)
+        }
+        State::Sending => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
+        State::Accepted => {
+            let job = record.known.job.as_ref().map_or("", |job| job.id.as_str());
+            report(
+                Reason::JobRunning,
+                format!("HostUp restores the backup (job {job})"),
+                facts,
+                None,
+            )
+        }
+        State::Unknown => match record.known.evidence {
+            None => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
+            Some(Evidence::JobDeadline) => {
+                report(Reason::JobDeadlineExceeded, ask(record, message), facts, None)
+            }
+            Some(Evidence::AccountMismatch) => {
+                report(Reason::AccountMismatch, ask(record, message), facts, None)
+            }
+            Some(
+                Evidence::NoneFound
+                | Evidence::SeveralFound
+                | Evidence::OtherSize
+                | Evidence::Job
+                | Evidence::VmFound
+                | Evidence::FoundBeforeClaim
+                | Evidence::Person,
+            ) => report(Reason::OutcomeUnknown, ask(record, message), facts, None),
+        },
+        State::Failed => match &record.known.result {
+            Some(vm) => report(
+                Reason::VpsLeftBilling,
+                format!(
+                    "{message}, and left {} ({}), which costs money until it is cancelled in HostUp's panel. \
+                 To try again create a VpsBackupRestore with another name",
+                    vm.vps, vm.name
+                ),
+                facts,
+                None,
+            ),
+            None => report(
+                Reason::JobFailed,
+                format!(
+                    "{message}. No VM bears its token; to try again create a VpsBackupRestore with another name"
+                ),
+                facts,
+                None,
+            ),
+        },
+        State::Abandoned => report(Reason::Abandoned, message.to_string(), facts, None),
+        State::Succeeded => after_success(intent, record, view, times, now),
+        // These free the name and never come here.
+        State::NotSent | State::Rejected | State::NotExecuted => {
+            report(Reason::Rejected, message.to_string(), facts, None)
+        }
+    }
+}
+
+fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, now: Timestamp) -> Decision {
+    let facts = |vm: Bought| Facts::Recorded {
+        record: Box::new(record.clone()),
+        vm: Some(vm),
+    };
+    let Some(bought) = record.known.result.clone() else {
+        return report(
+            Reason::OutcomeUnknown,
+            ask(record, &record.known.message),
+            Facts::Nothing,
+            None,
+        );
+    };
+    if let Some(size) = bought.size.filter(|size| *size != record.ordered) {
+        let message = format!(
+            "{} has {size} instead of the ordered {}; it is billed by its real size. Resize or cancel it in HostUp's panel",
+            bought.vps, record.ordered
+        );
+        return report(Reason::WrongSize, message, facts(bought), None);
+    }
+    if record.subject.uid != intent.subject.uid {
+        let message = format!(
+            "already restored to {} by VpsOperation {} for an earlier object of this name; nothing was bought again",
+            bought.vps, record.name
+        );
+        return report(Reason::AlreadyExecuted, message, facts(bought), None);
+    }
+    let restored = |vm: Bought| {
+        let ip = vm.primary_ip.as_ref().map_or("", Text::as_str);
+        let message = format!("backup {} restored to {} ({ip})", record.backup.id, vm.vps);
+        report(Reason::Restored, message, facts(vm), None)
+    };
+    if let Some(latched) = view.latched.clone().filter(|latched| latched.vps == bought.vps) {
+        return restored(latched);
+    }
+    let wait = |reason, message: String| {
+        let since = record.known.quiet_since.unwrap_or(record.claim.made_at);
+        let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let wait = (age / 20).clamp(
+            times.poll_interval,
+            times.poll_interval.max(Duration::from_secs(60)),
+        );
+        report(reason, message, facts(bought.clone()), Some(later(now, wait)))
+    };
+    match &view.account {
+        Account::Unread | Account::Preflight(_) => Decision::ReadVm(bought.vps),
+        Account::Trouble(trouble) => troubled(trouble, view, times, now, facts(bought.clone())),
+        Account::Vm(Some(vm)) if vm.is_up() && vm.is_payg => match vm.size {
+            Some(size) if size == record.ordered => restored(Bought {
+                vps: vm.id.clone(),
+                name: Text::bounded(&vm.name, 80),
+                primary_ip: vm.primary_ip.clone(),
+                size: vm.size,
+            }),
+            Some(size) => report(
+                Reason::WrongSize,
+                format!("{} has {size} instead of the ordered {}", vm.id, record.ordered),
+                facts(bought),
+                None,
+            ),
+            None => wait(
+                Reason::Booting,
+                format!("{} runs; HostUp does not show its size yet", vm.id),
+            ),
+        },
+        Account::Vm(Some(vm)) => wait(Reason::Booting, format!("{} exists and is not up yet", vm.id)),
+        Account::Vm(None) => wait(
+            Reason::Booting,
+            format!("{} cannot be read at the moment", bought.vps),
+        ),
+    }
+}
+
+fn confirming(record: &Record) -> String {
+    format!(
+        "the answer to the paid call of VpsOperation {} was lost; the VM {} is looked for. It is not sent again",
+        record.name, record.vm_name
+    )
+}
+
+/// The question to a person, with the command of each answer.
+fn ask(record: &Record, why: &Text) -> String {
+    let name = &record.name;
+    let token = record.token();
+    let token = token.as_ref().map_or("", VmToken::as_str);
+    let answer = |body: &str| {
+        format!("kubectl patch vpsoperation {name} --type=merge -p '{{\"spec\":{{\"resolution\":{body}}}}}'")
+    };
+    format!(
+        "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
+         Look in HostUp's panel, then give one of three answers. \
+         It was not executed: {}. This VM is the one: {}. Give it up: {}",
+        record.quote.price.summary(),
+        record.claim.made_at,
+        answer("{\"answer\":\"NotExecuted\"}"),
+        answer("{\"answer\":\"Adopt\",\"vpsId\":\"vps_...\"}"),
+        answer("{\"answer\":\"Abandon\"}"),
+    )
+}

@@ -1,0 +1,189 @@
+//! The house has floors, and imports point down only.
+
+use std::path::{Path, PathBuf};
+
+/// From the lowest up: the module, what of ours it may import, which crates only it (and its equals) may.
+const FLOORS: [(&str, &[&str]); 6] = [
+    ("domain", &["domain"]),
+    ("api", &["domain", "api"]),
+    ("hostup", &["domain", "hostup"]),
+    ("controllers", &["domain", "api", "hostup", "controllers"]),
+    (
+        "telemetry",
+        &["domain", "api", "hostup", "controllers", "telemetry"],
+    ),
+    (
+        "top",
+        &[
+            "domain",
+            "api",
+            "hostup",
+            "controllers",
+            "telemetry",
+            "args",
+            "app",
+        ],
+    ),
+];
+
+/// Crates that stand on certain floors only.
+const GUARDED: [(&str, &[&str]); 8] = [
+    ("kube", &["api", "controllers", "telemetry", "top"]),
+    ("k8s_openapi", &["api", "controllers", "telemetry", "top"]),
+    ("reqwest", &["hostup"]),
+    ("tokio", &["hostup", "controllers", "telemetry", "top"]),
+    ("futures", &["controllers", "telemetry"]),
+    ("axum", &["telemetry"]),
+    ("prometheus_client", &["telemetry"]),
+    ("tracing", &["controllers", "telemetry", "top"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn floor_of(source: &Path, file: &Path) -> &'static str {
+    let relative = file.strip_prefix(source).unwrap();
+    let first = relative
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
+    FLOORS
+        .iter()
+        .find(|(floor, _)| *floor == first)
+        .map_or("top", |(floor, _)| floor)
+}
+
+/// Lines of code, without comments, up to the unit tests.
+fn code(file: &Path) -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line.trim().to_owned()));
+    lines
+        .take_while(|(_, line)| line != "#[cfg(test)]" || file.ends_with("fail_point.rs"))
+        .filter(|(_, line)| !line.starts_with("//"))
+        .collect()
+}
+
+fn violations(file: &Path, floor: &str, lines: &[(usize, String)]) -> Vec<String> {
+    let allowed = FLOORS.iter().find(|(name, _)| *name == floor).unwrap().1;
+    let mut found = Vec::new();
+    for (n, line) in lines {
+        for path in line.split("crate::").skip(1) {
+            let module: String = path
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            if !module.is_empty()
+                && !allowed.contains(&module.as_str())
+                && FLOORS.iter().any(|(f, _)| *f == module)
+            {
+                found.push(format!("{}:{n} ({floor}) imports {module}", file.display()));
+            }
+        }
+        for (guarded, floors) in GUARDED {
+            let word = format!("{guarded}::");
+            let used = line.find(&word).is_some_and(|at| {
+                let before = line[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+            });
+            if used && !floors.contains(&floor) {
+                found.push(format!("{}:{n} ({floor}) uses {guarded}", file.display()));
+            }
+        }
+        if floor == "domain"
+            && (line.contains("async fn") || line.contains("Timestamp::now") || line.contains("std::env"))
+        {
+            found.push(format!(
+                "{}:{n} the domain is neither async nor has a clock",
+                file.display()
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_down_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    assert!(files.len() > 30, "only {} files were looked at", files.len());
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|file| violations(file, floor_of(&source, file), &code(file)))
+        .collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn an_upward_import_would_be_seen() {
+    let line = |text: &str| vec![(1, text.to_owned())];
+    let file = Path::new("x.rs");
+    assert_eq!(
+        violations(file, "domain", &line("use crate::api::restore;")).len(),
+        1
+    );
+    assert_eq!(
+        violations(file, "hostup", &line("use crate::controllers::Error;")).len(),
+        1
+    );
+    assert_eq!(
+        violations(file, "api", &line("use crate::hostup::Route;")).len(),
+        1
+    );
+    assert_eq!(
+        violations(file, "controllers", &line("let c = reqwest::Client::new();")).len(),
+        1
+    );
+    assert_eq!(violations(file, "domain", &line("use kube::Api;")).len(), 1);
+    assert_eq!(
+        violations(file, "controllers", &line("use crate::domain::ids::VpsId;")).len(),
+        0
+    );
+}
+
+#[test]
+fn no_file_is_longer_than_can_be_read_at_once() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    for file in files {
+        let lines = code(&file).len();
+        assert!(lines <= 600, "{} has {lines} lines without tests", file.display());
+    }
+}
+
+#[test]
+fn the_release_binary_cannot_contain_the_simulator() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--edges",
+            "normal",
+            "--package",
+            "hostup-operator",
+            "--offline",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("kube v"), "{tree}");
+    assert!(
+        !tree.contains("hostup-sim") && !tree.contains("control-plane"),
+        "{tree}"
+    );
+}

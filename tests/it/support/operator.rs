@@ -1,0 +1,181 @@
+//! The built binary as a process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// Durations that make a life last seconds.
+const FAST: [&str; 7] = [
+    "--poll-interval=100ms",
+    "--settle-time=3s",
+    "--request-timeout=3s",
+    "--paid-timeout=5s",
+    "--gate-interval=300ms",
+    "--resync-interval=2s",
+    "--job-deadline=60s",
+];
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<(Vec<String>, bool)>,
+    more: Condvar,
+}
+
+/// A running operator; killed when dropped.
+pub struct Operator {
+    child: Child,
+    output: Arc<Output>,
+}
+
+impl Operator {
+    /// Starts the binary with fast durations, without leader election and without a cap, unless
+    /// `args` (which come last and win) say otherwise.
+    pub fn start(kubeconfig: &Path, args: &[String], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hostup-operator"));
+        command.arg("run");
+        let given = |flag: &str| {
+            let name = flag.split('=').next().unwrap();
+            args.iter().any(|arg| arg.split('=').next() == Some(name))
+        };
+        let others = [
+            "--leader-elect=false",
+            "--max-paid-calls=0",
+            "--listen=127.0.0.1:0",
+        ];
+        command.args(FAST.iter().chain(&others).filter(|flag| !given(flag)));
+        command
+            .args(args)
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", "debug,hyper_util=off,kube_client=off,tower=off");
+        command.envs(env.iter().copied());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Output::default());
+        let stderr = child.stderr.take().unwrap();
+        let shared = output.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n') {
+                let Ok(line) = line else { break };
+                shared
+                    .lines
+                    .lock()
+                    .unwrap()
+                    .0
+                    .push(String::from_utf8_lossy(&line).into_owned());
+                shared.more.notify_all();
+            }
+            shared.lines.lock().unwrap().1 = true;
+            shared.more.notify_all();
+        });
+        Self { child, output }
+    }
+
+    /// Everything it has written to standard error, line by line.
+    pub fn log(&self) -> Vec<String> {
+        self.output.lines.lock().unwrap().0.clone()
+    }
+
+    /// Waits for a log line that holds `text`.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.output.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.0.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero() && !lines.1,
+                "no line with {text:?} in:\n{}",
+                lines.0.join("\n")
+            );
+            lines = self.output.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process as a crash would.
+    pub fn kill_9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by name, e.g. `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.output.lines.lock().unwrap();
+        while !lines.1 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "the operator does not end:\n{}",
+                lines.0.join("\n")
+            );
+            lines = self.output.more.wait_timeout(lines, left).unwrap().0;
+        }
+        drop(lines);
+        self.child.wait().unwrap()
+    }
+
+    /// What a GET of its own server answers: status line and body.
+    pub fn http(&self, path: &str) -> (String, String) {
+        let line = self.wait_for_line("serving /metrics");
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        let mut stream = TcpStream::connect(parsed["address"].as_str().unwrap()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// All metrics as text.
+    pub fn metrics(&self) -> String {
+        self.http("/metrics").1
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- log of operator {} ---\n{}",
+                self.pid(),
+                self.log().join("\n")
+            );
+        }
+    }
+}

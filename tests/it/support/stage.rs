@@ -1,0 +1,340 @@
+//! One test's own namespace, provider and installation.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use control_plane::{ControlPlane, User};
+use hostup_sim::{SOURCE_BACKUP, SOURCE_VPS, Sim};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
+
+use super::{Operator, PATIENCE, client_of, control_plane};
+
+/// The API key that the stage's account and Secret hold.
+pub const KEY: &str = "hostup-test-key-5f3c9a";
+
+/// One test's world: a namespace with a Secret, a provider with one standard account, and an
+/// instance id of its own.
+pub struct Stage {
+    pub plane: &'static ControlPlane,
+    pub sim: Sim,
+    pub namespace: String,
+    pub client: kube::Client,
+    pub kubeconfig: PathBuf,
+}
+
+impl Stage {
+    /// On the shared control plane.
+    pub async fn new(name: &str) -> Self {
+        let plane = tokio::task::spawn_blocking(control_plane).await.unwrap();
+        Self::on(plane, name).await
+    }
+
+    /// On a control plane that the test has to itself. It is leaked, and ends with the process.
+    pub async fn on(plane: &'static ControlPlane, name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let namespace = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let sim = Sim::start();
+        sim.world(|world| {
+            world.add_account(KEY);
+        });
+        let client = client_of(plane, User::Admin).await;
+        let stage = Self {
+            plane,
+            sim,
+            namespace,
+            client,
+            kubeconfig: plane.kubeconfig(User::Admin),
+        };
+        stage
+            .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}}))
+            .await;
+        stage.put_secret(KEY).await;
+        stage
+    }
+
+    /// An operator for this stage. `args` win over the stage's own.
+    pub fn operator(&self, args: &[&str]) -> Operator {
+        self.operator_with(args, &[])
+    }
+
+    /// An operator with environment variables of its own.
+    pub fn operator_with(&self, args: &[&str], env: &[(&str, &str)]) -> Operator {
+        let mut all = vec![format!("--hostup-url={}", self.sim.url())];
+        let given = |name: &str| args.iter().any(|arg| arg.split('=').next() == Some(name));
+        if !given("--watch-namespaces") {
+            all.push(format!("--watch-namespaces={}", self.namespace));
+        }
+        if !given("--instance-id") {
+            all.push(format!("--instance-id={}", self.namespace));
+        }
+        all.retain(|flag| !given(flag.split('=').next().unwrap()));
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        Operator::start(&self.kubeconfig, &all, env)
+    }
+
+    /// A restore of the standard backup, approved by a ceiling that covers its 0.66 SEK/h.
+    pub fn approved(&self, name: &str) -> Value {
+        let mut object = self.preview(name);
+        object["spec"]["approval"] = json!({
+            "maxPrice": {"perHour": "0.80", "currencyCode": "SEK"},
+            "validUntil": "2099-01-01T00:00:00Z",
+        });
+        object
+    }
+
+    /// A restore of the standard backup without approval.
+    pub fn preview(&self, name: &str) -> Value {
+        json!({
+            "apiVersion": "vps.hostup.se/v1alpha1",
+            "kind": "VpsBackupRestore",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "source": {"vpsId": SOURCE_VPS, "backupId": SOURCE_BACKUP},
+                "target": {"cloudVm": {"name": "web-01", "region": "stockholm", "cpuCores": 2, "memoryGb": 4, "storageGb": 80}},
+            },
+        })
+    }
+
+    /// Creates any object; the error is the API server's.
+    pub async fn try_create(&self, object: Value) -> Result<DynamicObject, kube::Error> {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        self.api_of(&object)
+            .create(&kube::api::PostParams::default(), &object)
+            .await
+    }
+
+    /// Creates any object.
+    pub async fn create(&self, object: Value) -> DynamicObject {
+        self.try_create(object.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{error} on {object}"))
+    }
+
+    /// Writes the stage's Secret with this key.
+    pub async fn put_secret(&self, key: &str) {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "hostup-api", "namespace": self.namespace},
+            "stringData": {"token": key},
+        });
+        let object: DynamicObject = serde_json::from_value(secret).unwrap();
+        let by = PatchParams::apply("test").force();
+        self.api_of(&object)
+            .patch("hostup-api", &by, &Patch::Apply(&object))
+            .await
+            .unwrap();
+    }
+
+    /// Removes the stage's Secret.
+    pub async fn delete_secret(&self) {
+        let secrets: Api<k8s_openapi::api::core::v1::Secret> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        secrets
+            .delete("hostup-api", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// The restores of the stage's namespace.
+    pub fn restores(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &kind("VpsBackupRestore", "vpsbackuprestores"),
+        )
+    }
+
+    /// All records.
+    pub fn operations(&self) -> Api<DynamicObject> {
+        Api::all_with(self.client.clone(), &kind("VpsOperation", "vpsoperations"))
+    }
+
+    /// The records made for the stage's objects, by attempt.
+    pub async fn records(&self) -> Vec<Value> {
+        let listed = self.operations().list(&ListParams::default()).await.unwrap();
+        let ours = |record: &Value| record["spec"]["subject"]["namespace"] == self.namespace.as_str();
+        let mut records: Vec<Value> = listed
+            .items
+            .into_iter()
+            .map(|object| serde_json::to_value(object).unwrap())
+            .filter(ours)
+            .collect();
+        records.sort_by_key(|record| {
+            (
+                record["spec"]["subject"]["name"].to_string(),
+                record["spec"]["attempt"].as_u64(),
+            )
+        });
+        records
+    }
+
+    /// One restore as it stands.
+    pub async fn restore(&self, name: &str) -> Value {
+        serde_json::to_value(self.restores().get(name).await.unwrap()).unwrap()
+    }
+
+    /// Changes a restore by a merge patch.
+    pub async fn patch(&self, name: &str, patch: Value) -> Result<DynamicObject, kube::Error> {
+        self.restores()
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+    }
+
+    /// Answers an unknown outcome, as a person would.
+    pub async fn resolve(&self, record: &str, resolution: Value) -> Result<DynamicObject, kube::Error> {
+        let patch = json!({"spec": {"resolution": resolution}});
+        self.operations()
+            .patch(record, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+    }
+
+    /// Deletes a restore and waits until it is gone.
+    pub async fn delete(&self, name: &str) {
+        let deleted = self
+            .restores()
+            .delete(name, &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
+        let uid = deleted
+            .either(
+                |object| object.metadata.uid,
+                |status| status.details.map(|details| details.uid),
+            )
+            .unwrap();
+        let gone = kube::runtime::conditions::is_deleted(&uid);
+        tokio::time::timeout(PATIENCE, await_condition(self.restores(), name, gone))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Waits until the restore satisfies `condition`; fails with what it saw last.
+    pub async fn wait(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(self.restores(), name, what, PATIENCE, condition)
+            .await
+    }
+
+    /// Waits until a restore has come to this reason of Ready.
+    pub async fn wait_for_reason(&self, name: &str, wanted: &str) -> Value {
+        self.wait(name, wanted, |object| reason(object) == wanted).await
+    }
+
+    /// Waits until a record satisfies `condition`.
+    pub async fn wait_for_record(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(self.operations(), name, what, PATIENCE, condition)
+            .await
+    }
+
+    async fn wait_for(
+        &self,
+        api: Api<DynamicObject>,
+        name: &str,
+        what: &str,
+        within: Duration,
+        condition: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let holds = |object: Option<&DynamicObject>| {
+            object.is_some_and(|object| condition(&serde_json::to_value(object).unwrap()))
+        };
+        let waited = tokio::time::timeout(within, await_condition(api.clone(), name, holds)).await;
+        match waited {
+            Ok(Ok(Some(object))) => serde_json::to_value(object).unwrap(),
+            Ok(Ok(None)) | Ok(Err(_)) | Err(_) => {
+                let last = api.get_opt(name).await.unwrap();
+                panic!(
+                    "{name} did not come to {what}; it stands at:\n{}",
+                    serde_json::to_string_pretty(&last).unwrap()
+                )
+            }
+        }
+    }
+
+    /// What the provider executed, whatever it answered.
+    pub fn executed(&self) -> usize {
+        self.sim.purchases().len()
+    }
+
+    /// Paid POSTs that reached the provider.
+    pub fn posts(&self) -> usize {
+        self.sim.count(hostup_sim::Route::RestoreToPayg)
+    }
+
+    /// What the invariants say of every run, at its end: each record sent at most one POST, nothing was
+    /// sent over a used connection, the key stood nowhere but in its header, and each purchase has a
+    /// record.
+    pub async fn check_invariants(&self) {
+        let records = self.records().await;
+        let posts = self.sim.requests_on(hostup_sim::Route::RestoreToPayg);
+        for record in &records {
+            let body = record["spec"]["request"]["body"].as_str().unwrap();
+            let path = record["spec"]["request"]["path"].as_str().unwrap();
+            let tries = records
+                .iter()
+                .filter(|other| other["spec"]["request"]["body"] == body)
+                .count();
+            let sent = posts
+                .iter()
+                .filter(|post| post.path == path && post.body_text() == body)
+                .count();
+            assert!(sent <= tries, "{sent} POSTs for {tries} records of {body}");
+        }
+        for post in &posts {
+            assert_eq!(
+                post.nth_on_connection, 1,
+                "a paid POST went over a used connection"
+            );
+            assert_eq!(post.http_version, "HTTP/1.1");
+            let recorded = records
+                .iter()
+                .any(|record| record["spec"]["request"]["body"] == post.body_text().as_ref());
+            assert!(recorded, "a POST without a record: {}", post.body_text());
+        }
+        for request in self.sim.requests() {
+            assert!(
+                !request.key_elsewhere,
+                "the key stood outside its header in {} {}",
+                request.method, request.path
+            );
+        }
+        for record in &records {
+            let whole = record.to_string();
+            assert!(!whole.contains(KEY), "the key stands in {whole}");
+            assert!(whole.len() < 200 * 1024, "a record of {} bytes", whole.len());
+        }
+    }
+
+    fn api_of(&self, object: &DynamicObject) -> Api<DynamicObject> {
+        let types = object.types.clone().unwrap();
+        let gvk = GroupVersionKind::try_from(&types).unwrap();
+        let resource = ApiResource::from_gvk(&gvk);
+        match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+}
+
+fn kind(kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("vps.hostup.se", "v1alpha1", kind), plural)
+}
+
+/// The value at a path of members, e.g. `status.vm.vpsId`; null where it is missing.
+pub fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |value, member| &value[member])
+}
+
+/// The `Ready` condition.
+pub fn ready(object: &Value) -> &Value {
+    let conditions = at(object, "status.conditions").as_array();
+    conditions
+        .and_then(|list| list.iter().find(|c| c["type"] == "Ready"))
+        .unwrap_or(&Value::Null)
+}
+
+/// The reason of the `Ready` condition; empty where there is none.
+pub fn reason(object: &Value) -> &str {
+    ready(object)["reason"].as_str().unwrap_or_default()
+}
