@@ -87,9 +87,9 @@ mod tests {
     fn names_are_the_same_for_ever() {
         assert_eq!(
             ChainKey::of_restore("shop", "restore-web-01").record(1).as_str(),
-            "GOLDEN_CHAIN-1"
+            "cyox6bpy4fv6ltkhjleofwlo4v-1"
         );
-        assert_eq!(token().as_str(), "GOLDEN_TOKEN");
+        assert_eq!(token().as_str(), "mjx2t6ydosjj");
     }
 
     #[test]

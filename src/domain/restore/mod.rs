@@ -2,6 +2,8 @@
 
 mod before_claim;
 mod mirror;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::time::Duration;
 

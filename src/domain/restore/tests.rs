@@ -1,0 +1,698 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::gate;
+use crate::domain::ids::{Holder, Uid};
+use crate::domain::inventory::Vm;
+use crate::domain::money::{Amount, Currency};
+use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::price::tests::rates;
+use crate::domain::quote::QuoteId;
+use crate::domain::record::{Answer, Claim, Evidence, Job, Known, State};
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn times() -> Times {
+    Times {
+        settle_time: Duration::from_secs(900),
+        poll_interval: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(30),
+        paid_timeout: Duration::from_secs(120),
+        job_deadline: Duration::from_secs(6 * 3600),
+        resync_interval: Duration::from_secs(3600),
+        gate_interval: Duration::from_secs(60),
+    }
+}
+
+pub(crate) const SIZE: Size = Size {
+    cpu_cores: 2,
+    memory_gb: 4,
+    storage_gb: 80,
+};
+
+fn instance() -> InstanceId {
+    InstanceId::new("cluster-1")
+}
+
+fn subject() -> Subject {
+    Subject {
+        namespace: "shop".into(),
+        name: "restore-web-01".into(),
+        uid: Uid::new("uid-1"),
+        generation: 1,
+    }
+}
+
+fn ceiling(per_hour: &str) -> Approval {
+    Approval::Ceiling {
+        per_hour: Amount::parse(per_hour).unwrap(),
+        currency: Currency::parse("SEK").unwrap(),
+        valid_until: "2026-12-01T00:00:00Z".parse().unwrap(),
+    }
+}
+
+fn intent() -> Intent {
+    Intent {
+        subject: subject(),
+        source: VpsId::new("vps_source"),
+        backup: BackupChoice::Id(BackupId::new("bkp_1")),
+        target: Target {
+            name: Some("web-01".into()),
+            region: Some("stockholm".into()),
+            cpu_cores: Some(2),
+            memory_gb: Some(4),
+            storage_gb: Some(80),
+        },
+        digest: "intent-1".into(),
+        approval: Some(ceiling("0.80")),
+        suspended: false,
+        deleted: false,
+    }
+}
+
+fn open() -> ProviderGate {
+    ProviderGate {
+        allowed: true,
+        ..ProviderGate::default()
+    }
+}
+
+fn preflight() -> Preflight {
+    Preflight {
+        read_at: now(),
+        secret_version: "7".into(),
+        source_size: Some(SIZE),
+        backups: vec![ListedBackup {
+            id: BackupId::new("bkp_1"),
+            created_at: Some(now()),
+            size_gb: Amount::parse("12.4"),
+        }],
+        can_restore: open(),
+        eligibility: Eligibility {
+            is_payg: false,
+            available: true,
+            gate: open(),
+            blockers: vec![],
+            requires_verification: false,
+            prepaid_warning: None,
+        },
+        deployments: Deployments {
+            can_deploy: open(),
+            rates: Some(rates()),
+            default_region: Some("stockholm".into()),
+            regions: Some(vec!["stockholm".into()]),
+        },
+        remaining: Remaining {
+            cpu_cores: 12,
+            memory_gb: 56,
+            storage_gb: 880,
+            instances: 8,
+        },
+        vms: vec![],
+    }
+}
+
+fn view(account: Account) -> View {
+    View {
+        instance: instance(),
+        tail: None,
+        unreadable_record: None,
+        following: None,
+        missing_record: None,
+        account,
+        resolved_backup: None,
+        shown_quote: None,
+        latched: None,
+        stalled_since: None,
+        brakes: Brakes {
+            read_only: false,
+            cap_reached: None,
+            key_not_before: None,
+        },
+    }
+}
+
+fn read(preflight: Preflight) -> View {
+    view(Account::Preflight(Box::new(preflight)))
+}
+
+/// A record of the order that an approved, open view makes.
+pub(crate) fn record(state: State) -> Record {
+    let Decision::Buy(order) = decide(&intent(), &read(preflight()), &times(), now()) else {
+        panic!("the standard view buys");
+    };
+    Record {
+        name: RecordName::new("chain-1"),
+        attempt: order.attempt,
+        subject: subject(),
+        intent: "intent-1".into(),
+        source: VpsId::new("vps_source"),
+        vm_name: order.vm_name,
+        ordered: order.size,
+        backup: order.backup,
+        quote: order.quote,
+        gates: order.gates,
+        claim: Claim {
+            holder: Holder::new("h"),
+            instance: instance(),
+            made_at: now(),
+            send_before: later(now(), times().request_timeout),
+        },
+        cause: order.cause,
+        tries: order.tries,
+        answer: None,
+        known: Known {
+            state,
+            quiet_since: Some(now()),
+            ..Known::sending()
+        },
+    }
+}
+
+fn with_tail(tail: Record) -> View {
+    View {
+        tail: Some(tail),
+        ..read(preflight())
+    }
+}
+
+fn reason(decision: &Decision) -> Reason {
+    match decision {
+        Decision::Report(report) => report.reason,
+        other => panic!("no report: {other:?}"),
+    }
+}
+
+fn decided(intent: &Intent, view: &View) -> Decision {
+    decide(intent, view, &times(), now())
+}
+
+fn after(wait: Duration, intent: &Intent, view: &View) -> Decision {
+    let at = later(now(), wait);
+    let mut view = view.clone();
+    if let Account::Preflight(preflight) = &mut view.account {
+        preflight.read_at = at;
+    }
+    decide(intent, &view, &times(), at)
+}
+
+#[test]
+fn an_approved_restore_with_open_gates_is_bought_and_says_exactly_what_it_orders() {
+    let Decision::Buy(order) = decided(&intent(), &read(preflight())) else {
+        panic!("not bought");
+    };
+    assert_eq!(
+        order.path,
+        "/api/v2/vps/vps_source/backups/bkp_1/actions/restore-to-payg"
+    );
+    let body: serde_json::Value = serde_json::from_str(&order.body).unwrap();
+    assert_eq!(body["region"], "stockholm");
+    assert_eq!(
+        (&body["cpuCores"], &body["memoryGb"], &body["storageGb"]),
+        (&2.into(), &4.into(), &80.into())
+    );
+    assert!(
+        intent()
+            .token(&instance())
+            .is_borne_by(body["name"].as_str().unwrap())
+    );
+}
+
+#[test]
+fn nothing_is_read_of_hostup_for_a_suspended_or_deleted_object() {
+    for intent in [
+        Intent {
+            suspended: true,
+            ..intent()
+        },
+        Intent {
+            deleted: true,
+            ..intent()
+        },
+    ] {
+        assert_eq!(
+            reason(&decided(&intent, &view(Account::Unread))),
+            Reason::Suspended
+        );
+    }
+    assert!(matches!(
+        decided(&intent(), &view(Account::Unread)),
+        Decision::ReadPreflight
+    ));
+}
+
+#[test]
+fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
+    let brakes = |change: fn(&mut Brakes)| {
+        let mut view = read(preflight());
+        change(&mut view.brakes);
+        reason(&decided(&intent(), &view))
+    };
+    assert_eq!(brakes(|b| b.read_only = true), Reason::ReadOnly);
+    assert_eq!(brakes(|b| b.cap_reached = Some(20)), Reason::PaidCallCap);
+    assert_eq!(
+        brakes(|b| b.key_not_before = Some(Timestamp::MAX)),
+        Reason::RateLimited
+    );
+    let approved = |approval| reason(&decided(&Intent { approval, ..intent() }, &read(preflight())));
+    assert_eq!(approved(None), Reason::AwaitingApproval);
+    assert_eq!(
+        approved(Some(Approval::Quote(QuoteId::new("q-aaaa")))),
+        Reason::AwaitingApproval
+    );
+    assert_eq!(approved(Some(ceiling("0.65"))), Reason::QuoteExceedsCeiling);
+    let expired = Approval::Ceiling {
+        per_hour: Amount::parse("9").unwrap(),
+        currency: Currency::parse("SEK").unwrap(),
+        valid_until: now(),
+    };
+    assert_eq!(approved(Some(expired)), Reason::ApprovalExpired);
+}
+
+#[test]
+fn readings_that_took_longer_than_a_minute_are_not_bought_upon() {
+    let mut old = preflight();
+    old.read_at = now() - Duration::from_secs(61);
+    assert_eq!(
+        reason(&decided(&intent(), &read(old))),
+        Reason::ProviderUnavailable
+    );
+}
+
+#[test]
+fn the_message_prints_the_command_that_approves_the_quote() {
+    let intent = Intent {
+        approval: None,
+        ..intent()
+    };
+    let Decision::Report(report) = decided(&intent, &read(preflight())) else {
+        panic!("no report");
+    };
+    let Facts::Read {
+        quote: Some(quote), ..
+    } = &report.facts
+    else {
+        panic!("no quote");
+    };
+    let approved = Intent {
+        approval: Some(Approval::Quote(quote.id.clone())),
+        ..intent
+    };
+    assert!(
+        report
+            .message
+            .contains(&format!("\"quoteId\":\"{}\"", quote.id.as_str())),
+        "{}",
+        report.message
+    );
+    assert!(matches!(decided(&approved, &read(preflight())), Decision::Buy(_)));
+}
+
+#[test]
+fn a_record_that_may_have_been_sent_is_never_followed_by_another_purchase() {
+    for state in State::ALL.into_iter().filter(|state| !state.frees_the_name()) {
+        let tail = record(state);
+        let decision = after(Duration::from_secs(86_400), &intent(), &with_tail(tail));
+        assert!(
+            !matches!(decision, Decision::Buy(_) | Decision::Adopt(..)),
+            "{state:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_with_a_record_of_other_contents_is_stalled_and_shows_nothing_of_it() {
+    let other = Intent {
+        digest: "intent-2".into(),
+        ..intent()
+    };
+    for state in State::ALL.into_iter().filter(|state| !state.frees_the_name()) {
+        let Decision::Report(report) = decided(&other, &with_tail(record(state))) else {
+            panic!("{state:?} is not reported");
+        };
+        assert_eq!(report.reason, Reason::NameReused);
+        assert!(matches!(report.facts, Facts::Nothing));
+    }
+}
+
+#[test]
+fn a_free_name_buys_again_only_after_its_wait_and_a_changed_cause() {
+    let not_sent = with_tail(record(State::NotSent));
+    assert_eq!(
+        reason(&decided(&intent(), &not_sent)),
+        Reason::ProviderUnavailable
+    );
+    assert!(matches!(
+        after(Duration::from_secs(31), &intent(), &not_sent),
+        Decision::Buy(_)
+    ));
+
+    let rejected = with_tail(record(State::Rejected));
+    assert_eq!(
+        reason(&after(Duration::from_secs(86_400), &intent(), &rejected)),
+        Reason::Rejected
+    );
+    let mut rotated = rejected.clone();
+    if let Account::Preflight(preflight) = &mut rotated.account {
+        preflight.secret_version = "8".into();
+    }
+    assert_eq!(reason(&decided(&intent(), &rotated)), Reason::ProviderUnavailable);
+    assert!(matches!(
+        after(Duration::from_secs(31), &intent(), &rotated),
+        Decision::Buy(_)
+    ));
+
+    let mut edited = intent();
+    edited.subject.generation = 2;
+    assert!(matches!(decided(&edited, &rejected), Decision::Buy(_)));
+    assert!(matches!(
+        decided(&intent(), &with_tail(record(State::NotExecuted))),
+        Decision::Buy(_)
+    ));
+}
+
+#[test]
+fn after_a_rate_limit_the_next_attempt_waits_for_the_moment_that_hostup_named() {
+    let mut limited = record(State::Rejected);
+    limited.known.not_before = Some(later(now(), Duration::from_secs(300)));
+    let view = with_tail(limited);
+    assert_eq!(
+        reason(&after(Duration::from_secs(299), &intent(), &view)),
+        Reason::RateLimited
+    );
+    assert!(matches!(
+        after(Duration::from_secs(300), &intent(), &view),
+        Decision::Buy(_)
+    ));
+}
+
+#[test]
+fn eight_attempts_of_one_generation_are_enough() {
+    let mut tail = record(State::NotSent);
+    tail.tries = 8;
+    let day = Duration::from_secs(86_400);
+    assert_eq!(
+        reason(&after(day, &intent(), &with_tail(tail.clone()))),
+        Reason::Rejected
+    );
+    let mut edited = intent();
+    edited.subject.generation = 2;
+    assert!(matches!(after(day, &edited, &with_tail(tail)), Decision::Buy(_)));
+}
+
+#[test]
+fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
+    let mut seen = preflight();
+    seen.vms = vec![Vm {
+        id: VpsId::new("vps_new"),
+        name: record(State::Sending).vm_name,
+        is_payg: true,
+        size: Some(SIZE),
+        primary_ip: None,
+        running: false,
+    }];
+    for approval in [None, Some(ceiling("0.80"))] {
+        let intent = Intent { approval, ..intent() };
+        assert!(matches!(
+            decided(&intent, &read(seen.clone())),
+            Decision::Adopt(_, Sighting::One(_))
+        ));
+    }
+}
+
+#[test]
+fn a_latest_backup_is_resolved_once() {
+    let latest = Intent {
+        backup: BackupChoice::Latest,
+        ..intent()
+    };
+    let mut two = preflight();
+    two.backups.push(ListedBackup {
+        id: BackupId::new("bkp_2"),
+        created_at: Some(later(now(), Duration::from_secs(60))),
+        size_gb: Amount::parse("13"),
+    });
+    let backup = |view: &View| match decided(&latest, view) {
+        Decision::Buy(order) => order.backup.id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(backup(&read(two.clone())), BackupId::new("bkp_2"));
+    let resolved = View {
+        resolved_backup: Some(BackupId::new("bkp_1")),
+        ..read(two)
+    };
+    assert_eq!(backup(&resolved), BackupId::new("bkp_1"));
+}
+
+#[test]
+fn a_closed_gate_or_a_missing_price_is_never_bought_through() {
+    let closed = |change: fn(&mut Preflight)| {
+        let mut preflight = preflight();
+        change(&mut preflight);
+        reason(&decided(&intent(), &read(preflight)))
+    };
+    assert_eq!(closed(|p| p.can_restore.allowed = false), Reason::GatesClosed);
+    assert_eq!(
+        closed(|p| p.deployments.can_deploy.allowed = false),
+        Reason::GatesClosed
+    );
+    assert_eq!(
+        closed(|p| p.deployments.regions = Some(vec!["oslo".into()])),
+        Reason::GatesClosed
+    );
+    assert_eq!(closed(|p| p.remaining.instances = 0), Reason::GatesClosed);
+    assert_eq!(
+        closed(|p| p.source_size = Some(Size {
+            storage_gb: 81,
+            ..SIZE
+        })),
+        Reason::GatesClosed
+    );
+    assert_eq!(
+        closed(|p| p.eligibility.blockers = vec!["not_verified".into()]),
+        Reason::GatesClosed
+    );
+    assert_eq!(
+        closed(|p| p.deployments.rates = None),
+        Reason::ProviderUnavailable
+    );
+    assert_eq!(closed(|p| p.backups.clear()), Reason::BackupNotFound);
+    assert_eq!(closed(|p| p.backups[0].created_at = None), Reason::BackupNotFound);
+    assert_eq!(
+        closed(|p| p.backups[0].size_gb = Some(Amount::ZERO)),
+        Reason::BackupNotFound
+    );
+}
+
+#[test]
+fn a_limit_blocker_of_the_source_is_shown_and_decided_by_the_ordered_size() {
+    let mut limited = preflight();
+    limited.eligibility.available = false;
+    limited.eligibility.gate.allowed = false;
+    limited.eligibility.blockers = vec!["memory_limit_exceeded".into()];
+    let Decision::Buy(order) = decided(&intent(), &read(limited)) else {
+        panic!("not bought");
+    };
+    let shown = order.gates.iter().any(|g| {
+        g.code
+            .as_ref()
+            .is_some_and(|c| c.as_str() == "memory_limit_exceeded")
+    });
+    assert!(shown && gate::closed(&order.gates).is_none());
+}
+
+#[test]
+fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
+    let mut tail = record(State::Succeeded);
+    tail.known.result = Some(Bought {
+        vps: VpsId::new("vps_new"),
+        name: Text::new("web"),
+        primary_ip: None,
+        size: Some(SIZE),
+    });
+    let seen = |vm: Option<Vm>| {
+        let view = View {
+            tail: Some(tail.clone()),
+            ..view(Account::Vm(vm))
+        };
+        reason(&decided(&intent(), &view))
+    };
+    let up = Vm {
+        id: VpsId::new("vps_new"),
+        name: "web".into(),
+        is_payg: true,
+        size: Some(SIZE),
+        primary_ip: Some(Text::new("192.0.2.1")),
+        running: true,
+    };
+    assert_eq!(seen(Some(up.clone())), Reason::Restored);
+    assert_eq!(
+        seen(Some(Vm {
+            running: false,
+            ..up.clone()
+        })),
+        Reason::Booting
+    );
+    assert_eq!(
+        seen(Some(Vm {
+            primary_ip: None,
+            ..up.clone()
+        })),
+        Reason::Booting
+    );
+    assert_eq!(
+        seen(Some(Vm {
+            is_payg: false,
+            ..up.clone()
+        })),
+        Reason::Booting
+    );
+    assert_eq!(
+        seen(Some(Vm {
+            size: Some(Size { cpu_cores: 4, ..SIZE }),
+            ..up
+        })),
+        Reason::WrongSize
+    );
+    assert_eq!(seen(None), Reason::Booting);
+
+    let mut recreated = intent();
+    recreated.subject.uid = Uid::new("uid-2");
+    let view = View {
+        tail: Some(tail),
+        ..view(Account::Unread)
+    };
+    assert_eq!(reason(&decided(&recreated, &view)), Reason::AlreadyExecuted);
+}
+
+#[test]
+fn the_question_to_a_person_names_everything_and_each_answer() {
+    let mut tail = record(State::Unknown);
+    tail.known.evidence = Some(Evidence::NoneFound);
+    let Decision::Report(report) = decided(&intent(), &with_tail(tail.clone())) else {
+        panic!("no report");
+    };
+    assert_eq!(report.reason, Reason::OutcomeUnknown);
+    let token = tail.token().unwrap();
+    for part in [
+        "chain-1",
+        "0.66 SEK/h",
+        "2026-11-23T12:00:00Z",
+        token.as_str(),
+        "NotExecuted",
+        "Adopt",
+        "Abandon",
+    ] {
+        assert!(
+            report.message.contains(part),
+            "{part} is missing in {}",
+            report.message
+        );
+    }
+}
+
+#[test]
+fn a_missing_a_foreign_and_an_unreadable_record_stall_the_object() {
+    let missing = View {
+        missing_record: Some(RecordName::new("chain-1")),
+        ..read(preflight())
+    };
+    assert_eq!(reason(&decided(&intent(), &missing)), Reason::LedgerMissing);
+    let mut foreign = record(State::NotSent);
+    foreign.claim.instance = InstanceId::new("cluster-2");
+    assert_eq!(
+        reason(&decided(&intent(), &with_tail(foreign))),
+        Reason::OtherInstance
+    );
+    let unreadable = View {
+        unreadable_record: Some("cannot be read".into()),
+        ..read(preflight())
+    };
+    assert_eq!(reason(&decided(&intent(), &unreadable)), Reason::OtherInstance);
+}
+
+fn any_state() -> impl Strategy<Value = Option<State>> {
+    proptest::option::of(proptest::sample::select(State::ALL.to_vec()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Held against an independent statement of when a purchase is allowed at all.
+    #[test]
+    fn a_purchase_is_decided_only_when_everything_allows_it(
+        suspended in any::<bool>(),
+        deleted in any::<bool>(),
+        ceiling_cents in 0u32..140,
+        approved in any::<bool>(),
+        gate_open in prop::array::uniform4(prop::bool::weighted(0.9)),
+        read_only in prop::bool::weighted(0.1),
+        capped in prop::bool::weighted(0.1),
+        missing in prop::bool::weighted(0.1),
+        state in any_state(),
+        same_intent in prop::bool::weighted(0.8),
+        same_instance in prop::bool::weighted(0.9),
+        waited in 0u64..2000,
+        generation in 1i64..3,
+        tries in 1u32..10,
+    ) {
+        let mut intent = intent();
+        intent.suspended = suspended;
+        intent.deleted = deleted;
+        intent.subject.generation = generation;
+        intent.approval = approved.then(|| ceiling(&format!("{}.{:02}", ceiling_cents / 100, ceiling_cents % 100)));
+        let mut flight = preflight();
+        flight.can_restore.allowed = gate_open[0];
+        flight.eligibility.gate.allowed = gate_open[1];
+        flight.deployments.can_deploy.allowed = gate_open[2];
+        flight.remaining.instances = u32::from(gate_open[3]);
+        let mut view = read(flight);
+        view.brakes.read_only = read_only;
+        view.brakes.cap_reached = capped.then_some(1);
+        view.missing_record = missing.then(|| RecordName::new("chain-1"));
+        view.tail = state.map(|state| {
+            let mut tail = record(state);
+            tail.tries = tries;
+            if !same_intent { tail.intent = "other".into(); }
+            if !same_instance { tail.claim.instance = InstanceId::new("other"); }
+            tail
+        });
+        if let Decision::Buy(order) = after(Duration::from_secs(waited), &intent, &view) {
+            prop_assert!(!suspended && !deleted && !read_only && !capped && !missing);
+            prop_assert!(approved && ceiling_cents >= 66);
+            prop_assert!(gate_open.iter().all(|open| *open));
+            prop_assert!(gate::closed(&order.gates).is_none());
+            if let Some(state) = state {
+                prop_assert!(matches!(state, State::NotSent | State::Rejected | State::NotExecuted));
+                prop_assert!(same_instance);
+                prop_assert_eq!(order.attempt, 2);
+                if generation == 1 {
+                    prop_assert!(state != State::Rejected, "the cause has not changed");
+                    prop_assert!(state != State::NotSent || waited >= 30);
+                    prop_assert!(order.tries <= 8);
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn unknown_with(answer: Option<Answer>) -> Record {
+    Record {
+        answer,
+        ..record(State::Unknown)
+    }
+}
+
+pub(crate) fn accepted() -> Record {
+    let mut accepted = record(State::Accepted);
+    accepted.known.job = Some(Job {
+        id: crate::domain::ids::JobId::parse("job_1").unwrap(),
+        poll_path: "/api/jobs/job_1".into(),
+    });
+    accepted
+}
