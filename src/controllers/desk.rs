@@ -14,7 +14,7 @@ pub struct Desk(Mutex<Notes>);
 
 #[derive(Default)]
 struct Notes {
-    in_flight: HashSet<RecordName>,
+    in_flight: HashMap<RecordName, u32>,
     unsent: HashSet<Holder>,
     followed: HashMap<RecordName, Followed>,
 }
@@ -33,7 +33,7 @@ pub struct Followed {
 impl Desk {
     /// Marks the record as being sent by this process until the guard is dropped.
     pub fn begin(self: &Arc<Self>, name: &RecordName) -> InFlight {
-        self.lock().in_flight.insert(name.clone());
+        *self.lock().in_flight.entry(name.clone()).or_default() += 1;
         InFlight {
             desk: self.clone(),
             name: name.clone(),
@@ -44,7 +44,7 @@ impl Desk {
     pub fn followed(&self, name: &RecordName) -> Followed {
         let notes = self.lock();
         let mut followed = notes.followed.get(name).cloned().unwrap_or_default();
-        followed.memo.in_flight = notes.in_flight.contains(name);
+        followed.memo.in_flight = notes.in_flight.contains_key(name);
         followed
     }
 
@@ -82,6 +82,12 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.desk.lock().in_flight.remove(&self.name);
+        let mut notes = self.desk.lock();
+        if let Some(senders) = notes.in_flight.get_mut(&self.name) {
+            *senders -= 1;
+            if *senders == 0 {
+                notes.in_flight.remove(&self.name);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, Store, store};
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -140,15 +140,7 @@ async fn restores(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(
-            |object: &WatchedRestore| {
-                let generation = predicates::generation(object).unwrap_or_default();
-                Some(
-                    generation
-                        ^ predicates::annotations(object)
-                            .unwrap_or_default()
-                            .rotate_left(32),
-                )
-            },
+            predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
     let wakes = ctx.wake_ups(namespace);

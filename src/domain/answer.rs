@@ -409,7 +409,7 @@ mod tests {
             json!({"error": "Too many", "message": "m", "retryAfter": "7", "requestId": "r"}).to_string();
         match answered(429, limited) {
             Verdict::Rejected(refusal) => {
-                assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)))
+                assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
             }
             other => panic!("{other:?}"),
         }
@@ -434,8 +434,7 @@ mod tests {
         ] {
             assert!(
                 matches!(answered(202, body.clone()), Verdict::Unknown(_)),
-                "{:.80}",
-                body
+                "{body:.80}"
             );
         }
     }

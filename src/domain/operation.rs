@@ -690,12 +690,12 @@ mod tests {
 
     #[test]
     fn a_job_is_polled_neither_faster_than_two_seconds_nor_slower_than_five_percent_of_its_age() {
-        for age in [0, 10, 40, 100, 600, 1200] {
-            let wait = next_look(&accepted(), &times(), after(age))
-                .duration_since(after(age))
+        for age in [0_u32, 10, 40, 100, 600, 1200] {
+            let wait = next_look(&accepted(), &times(), after(age.into()))
+                .duration_since(after(age.into()))
                 .as_secs_f64();
             assert!(
-                wait >= 2.0 && wait <= (age as f64 / 20.0).max(2.0),
+                wait >= 2.0 && wait <= (f64::from(age) / 20.0).max(2.0),
                 "{wait} s at an age of {age} s"
             );
         }

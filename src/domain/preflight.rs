@@ -219,7 +219,7 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
         notes.push_str(" (account verification is required)");
     }
     if let Some(warning) = &eligibility.prepaid_warning {
-        notes.push_str(&format!(" ({warning})"));
+        notes = format!("{notes} ({warning})");
     }
     let is_limit = |blocker: &str| blocker.ends_with("_limit_exceeded");
     let row = |blocker: &String| {

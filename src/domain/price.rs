@@ -70,9 +70,7 @@ impl HourlyPrice {
         if items.iter().any(|item| item.is_negative()) {
             return None;
         }
-        let exact = items
-            .into_iter()
-            .try_fold(Amount::ZERO, |sum, item| sum.plus(item))?;
+        let exact = items.into_iter().try_fold(Amount::ZERO, Amount::plus)?;
         Some(Self {
             currency: rates.currency.clone(),
             per_hour: exact.rounded_up(),

@@ -101,7 +101,7 @@ impl Lane {
     }
 
     /// Refuses while a wait has not passed. Both clocks count: a wall clock that jumps shortens nothing.
-    fn held(&self) -> Result<(), ReadError> {
+    pub(super) fn held(&self) -> Result<(), ReadError> {
         let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         match (&hold.until, &hold.why) {
             (Some((until, _)), Some(why)) if Instant::now() < *until => Err(why.clone()),

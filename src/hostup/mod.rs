@@ -21,6 +21,7 @@ use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::Size;
+use crate::domain::text::Text;
 use limit::{Lane, Lanes};
 use transport::{Get, Transport};
 
@@ -262,11 +263,20 @@ impl Account {
         path: &str,
         body: String,
         deadline: Duration,
-        now: Timestamp,
     ) -> PaidAnswer {
+        // Another call with this key may have been told to wait since the permit was taken.
+        if let Err(held) = self.lane.held() {
+            return PaidAnswer::NotSent(Text::new(&held.to_string()));
+        }
         let answer = self.transport.paid_post(&self.key, path, body, deadline).await;
-        self.lane.learn_from_paid(&answer, now);
+        self.lane.learn_from_paid(&answer, Timestamp::now());
         answer
+    }
+
+    /// Lets no call with this key leave for `wait`: a paid call was told so, in whichever words.
+    pub fn hold(&self, wait: Duration) {
+        // The error is for those who ask; here only the hold counts.
+        let _told = self.lane.limited(Some(wait), Timestamp::now());
     }
 
     async fn get<T: serde::de::DeserializeOwned>(

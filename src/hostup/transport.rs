@@ -134,7 +134,7 @@ impl Transport {
                 .send()
                 .await;
             let passing = match read(sent).await {
-                Ok(answer) => match self.settle(lane, get.route, answer) {
+                Ok(answer) => match Self::settle(lane, get.route, answer) {
                     Err(ReadError::Unavailable(why)) => ReadError::Unavailable(why),
                     settled => return settled,
                 },
@@ -154,7 +154,7 @@ impl Transport {
         }
     }
 
-    fn settle(&self, lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
+    fn settle(lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
         let now = Timestamp::now();
         match answer.status {
             200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),

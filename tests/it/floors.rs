@@ -160,7 +160,7 @@ fn no_file_is_longer_than_can_be_read_at_once() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&source, &mut files);
-    for file in files {
+    for file in files.into_iter().filter(|file| !file.ends_with("tests.rs")) {
         let lines = code(&file).len();
         assert!(lines <= 600, "{} has {lines} lines without tests", file.display());
     }

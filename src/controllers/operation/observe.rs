@@ -104,7 +104,8 @@ async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocke
         name: used.name.clone(),
         key: used.key.clone(),
     };
-    Ok(ctx.account(&used.namespace, &wanted).await?.0)
+    // The subject's own namespace: no record may make us read another one's Secret.
+    Ok(ctx.account(&object.spec.subject.namespace, &wanted).await?.0)
 }
 
 async fn list(ctx: &Context, account: &Account) -> Result<Vec<Vm>, Blocked> {
@@ -131,11 +132,16 @@ fn settle(ctx: &Context, object: &VpsOperation, read: Result<Input, Blocked>) ->
                     name: used.name.clone(),
                     key: used.key.clone(),
                 };
-                ctx.secrets.forget(&used.namespace, &wanted);
+                ctx.secrets.forget(&object.spec.subject.namespace, &wanted);
             }
-            let again = later(now, jittered(ctx.settings.times.poll_interval * 2));
-            let until = trouble.until.unwrap_or(again);
             let shown = matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing);
+            let times = &ctx.settings.times;
+            let pause = if shown {
+                times.gate_interval
+            } else {
+                times.gate_interval.min(times.poll_interval * 2)
+            };
+            let until = trouble.until.unwrap_or_else(|| later(now, jittered(pause)));
             Ok(Reading::Later(until, Some(trouble).filter(|_| shown)))
         }
     }

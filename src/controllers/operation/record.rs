@@ -30,7 +30,7 @@ pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: 
     if known.state.is_final() {
         fail_point::reach("after-outcome-recorded");
     }
-    tell(ctx, record, known);
+    tell(ctx, record.known.state, record, known);
     Ok(())
 }
 
@@ -43,7 +43,13 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
         in_flight,
     } = held;
     let (mut wait, longest) = RETRIES;
+    let mut wanted: Option<Known> = None;
     loop {
+        // The write before may have been applied although its answer was lost.
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted == record.known) {
+            tell(ctx, State::Sending, &record, wanted);
+            break;
+        }
         let known = step(
             &record,
             input.clone(),
@@ -61,7 +67,7 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
                 if known.state == State::NotSent {
                     ctx.ledger.release(&record.name);
                 }
-                tell(ctx, &record, &known);
+                tell(ctx, record.known.state, &record, &known);
                 break;
             }
             Err(error) if error.is_not_found() => {
@@ -73,6 +79,7 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
                 tracing::warn!(operation = %record.name, %error, "the outcome could not be written; trying again");
                 tokio::time::sleep(jittered(wait)).await;
                 wait = (wait * 2).min(longest);
+                wanted = Some(known);
             }
         }
         if let Ok(Some(fresh)) = ctx.ledger.get(&record.name).await
@@ -105,12 +112,12 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
     Ok(())
 }
 
-fn tell(ctx: &Context, record: &Record, known: &Known) {
+fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {
     let state = known.state;
     tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
-        from = record.known.state.as_str(), to = state.as_str(), evidence = ?known.evidence, message = %known.message,
+        from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, message = %known.message,
         "the operation went on");
-    if record.known.state == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
+    if from == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
         ctx.observer.paid_call(record, state);
     }
     if state == State::Unknown && known.evidence.is_some() && record.known.evidence != known.evidence {

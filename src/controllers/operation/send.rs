@@ -9,7 +9,7 @@ use super::claim::{Held, SendPermit};
 use super::record;
 use crate::controllers::context::Context;
 use crate::controllers::fail_point;
-use crate::domain::answer::{Verdict, classify_restore};
+use crate::domain::answer::{Refusal, Verdict, classify_restore};
 use crate::domain::operation::Input;
 use crate::domain::text::Text;
 use crate::hostup::{Account, PaidPermit};
@@ -52,7 +52,15 @@ async fn post(
         object = %held.record.subject.name, price = %held.record.quote.price.summary(), "sending the paid call"
     );
     let answer = account
-        .restore_to_payg(leave, &request.path, request.body.clone(), deadline, ctx.now())
+        .restore_to_payg(leave, &request.path, request.body.clone(), deadline)
         .await;
-    classify_restore(&answer, ctx.now())
+    let verdict = classify_restore(&answer, ctx.now());
+    if let Verdict::Rejected(Refusal {
+        retry_after: Some(wait),
+        ..
+    }) = &verdict
+    {
+        account.hold(*wait);
+    }
+    verdict
 }

@@ -28,7 +28,11 @@ const READINGS_LAST: Duration = Duration::from_secs(60);
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
     if intent.suspended || intent.deleted {
-        let message = "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on";
+        let message = if intent.deleted {
+            "being deleted: nothing is read and nothing is bought"
+        } else {
+            "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
+        };
         return report(Reason::Suspended, message.to_owned(), Facts::Kept, None);
     }
     match &view.account {
@@ -258,10 +262,14 @@ fn approve_command(intent: &Intent, quote: &Quote) -> String {
 fn held_back(view: &View, order: &Order, times: &Times, now: Timestamp, facts: Facts) -> Option<Decision> {
     let wait =
         |reason, message: String, until: Timestamp| Some(report(reason, message, facts.clone(), Some(until)));
+    let limited = view.tail.as_ref().and_then(|tail| tail.known.not_before);
+    if let Some(until) = limited.filter(|until| now < *until) {
+        let message = "HostUp asked to wait before the next paid call".to_owned();
+        return wait(Reason::RateLimited, message, until);
+    }
     if let Some(tail) = view.tail.as_ref().filter(|_| order.tries > 1) {
         let ended = tail.known.quiet_since.unwrap_or(tail.claim.made_at);
         let next = later(ended, retry_wait(tail.tries));
-        let limited = tail.known.not_before;
         if order.tries > MOST_TRIES {
             let message = format!(
                 "{MOST_TRIES} attempts came to nothing; the last: {}. Change the spec to try again",
@@ -270,14 +278,6 @@ fn held_back(view: &View, order: &Order, times: &Times, now: Timestamp, facts: F
             return Some(stalled(view, times, now, Reason::Rejected, facts, message));
         }
         match tail.known.state {
-            State::Rejected if limited.is_some_and(|until| now < until) => {
-                let until = limited.unwrap_or(next);
-                return wait(
-                    Reason::RateLimited,
-                    "HostUp asked to wait before the next paid call".into(),
-                    until,
-                );
-            }
             State::Rejected if limited.is_none() && tail.cause == order.cause => {
                 let code = tail
                     .known

@@ -240,16 +240,12 @@ impl Stage {
             object.is_some_and(|object| condition(&serde_json::to_value(object).unwrap()))
         };
         let waited = tokio::time::timeout(within, await_condition(api.clone(), name, holds)).await;
-        match waited {
-            Ok(Ok(Some(object))) => serde_json::to_value(object).unwrap(),
-            Ok(Ok(None)) | Ok(Err(_)) | Err(_) => {
-                let last = api.get_opt(name).await.unwrap();
-                panic!(
-                    "{name} did not come to {what}; it stands at:\n{}",
-                    serde_json::to_string_pretty(&last).unwrap()
-                )
-            }
+        if let Ok(Ok(Some(object))) = waited {
+            return serde_json::to_value(object).unwrap();
         }
+        let last = api.get_opt(name).await.unwrap();
+        let last = serde_json::to_string_pretty(&last).unwrap();
+        panic!("{name} did not come to {what}; it stands at:\n{last}")
     }
 
     /// What the provider executed, whatever it answered.
