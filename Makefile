@@ -37,8 +37,12 @@ crds: ## Write crds/ anew from the types
 
 .PHONY: demo
 demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
 	bash tests/demo/run.sh
+
+.PHONY: shellcheck
+shellcheck: ## Lints of the shell scripts
+	shellcheck .ci/run tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh
 
 .PHONY: deny
 deny: ## Licences, bans and sources of dependencies

@@ -1,0 +1,356 @@
+#!/usr/bin/env bash
+# A first walk with hostup-operator: a real Kubernetes API server, the release binary under the rights
+# of deploy/rbac.yaml, and a simulator in HostUp's place. Nothing leaves this machine and nothing is
+# bought. Every claim that it prints is checked; it ends with an error at the first that does not hold.
+#
+#   make demo            shows it and cleans up
+#   KEEP=1 make demo     leaves everything running and says how to stop it
+#
+# Needs bash and curl beside what `make demo` builds.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+built=${CARGO_TARGET_DIR:-$root/target}/release
+programs=$(bash tests/control-plane/build.sh)
+PATH=$programs:$PATH
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hostup-demo.XXXXXX")
+readonly root built programs dir
+pids=() # in the order of starting
+failed=0
+
+if [[ -t 1 ]]; then bold=$'\e[1m' green=$'\e[32m' cyan=$'\e[36m' plain=$'\e[0m'; else bold='' green='' cyan='' plain=''; fi
+
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+say() { printf '%s\n' "$@" | fold -s -w 100; }
+holds() { printf '%s   [checked] %s%s\n' "$green" "$*" "$plain"; }
+show() { printf '%s$ %s%s\n' "$cyan" "$*" "$plain"; }
+
+die() {
+  failed=1
+  printf '\nThe demo FAILED: %s\n' "$*" >&2
+  if [[ -s $dir/operator.log ]]; then
+    printf 'Last lines of the operator:\n' >&2
+    tail -n 15 "$dir/operator.log" >&2
+  fi
+  exit 1
+}
+
+# Shows a command as a person would type it, then runs that very text.
+run() {
+  show "$1"
+  eval "$1" || die "this command should have worked: $1"
+}
+
+# A command that must be refused, with these words.
+refused() {
+  local said
+  show "$1"
+  if said=$(eval "$1" 2>&1); then die "this command should have been refused: $1"; fi
+  fold -s -w 100 <<<"$said"
+  [[ $said == *"$2"* ]] || die "the refusal does not say: $2"
+}
+
+expect() { # what is told, what is, what should be
+  [[ $2 == "$3" ]] || die "$1: it is '$2' and should be '$3'"
+  holds "$1"
+}
+
+stop_one() {
+  local pid=$1 tries=150
+  kill "$pid" 2>/dev/null || return 0
+  while kill -0 "$pid" 2>/dev/null && ((tries-- > 0)); do sleep 0.1; done
+  kill -9 "$pid" 2>/dev/null || true
+}
+
+stop() {
+  local status=$? n
+  trap '' INT TERM
+  [[ $status == 0 || $status == 130 || $status == 143 ]] || failed=1
+  for ((n = ${#pids[@]} - 1; n >= 0; n--)); do stop_one "${pids[n]}"; done
+  if ((failed)); then
+    printf 'Logs are in %s\n' "$dir" >&2
+  else
+    rm -rf "$dir"
+  fi
+  exit "$status"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Starts a program that prints one line when it is ready, and sets `line` to it.
+start() { # name, seconds, command...
+  local name=$1 seconds=$2
+  shift 2
+  mkfifo "$dir/$name.ready"
+  "$@" <"$dir/held" >"$dir/$name.ready" 2>"$dir/$name.log" 3>&- &
+  pids+=("$!")
+  IFS= read -r -t "$seconds" line <"$dir/$name.ready" || {
+    cat "$dir/$name.log" >&2
+    die "$name was not ready within $seconds s"
+  }
+}
+
+free_port() {
+  local port
+  for _ in {1..50}; do
+    port=$((20000 + RANDOM % 12000))
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
+      echo "$port"
+      return
+    }
+  done
+  return 1
+}
+
+in_an_hour() {
+  local at=$(($(date +%s) + 3600))
+  date -u -d "@$at" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$at" +%Y-%m-%dT%H:%M:%SZ
+}
+
+await() { # restore, reason, seconds
+  local path='{.status.conditions[?(@.type=="Ready")].reason}'
+  kubectl -n shop wait "vbr/$1" --for=jsonpath="$path"="$2" --timeout="$3s" >/dev/null 2>&1 ||
+    die "$1 did not come to $2 within $3 s, it is: $(kubectl -n shop get "vbr/$1" -o jsonpath="$path" 2>&1)"
+}
+
+message() { # restore
+  kubectl -n shop get vbr "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].message}'
+}
+
+record_of() { # restore, jsonpath of its last VpsOperation
+  local name
+  name=$(kubectl -n shop get vbr "$1" -o jsonpath='{.status.operation.name}')
+  kubectl get vop "$name" -o jsonpath="$2"
+}
+
+# Sets `bought`: how many VMs the simulator has sold, whatever it answered.
+count_purchases() {
+  local ledger
+  ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
+  bought=$(tr '{' '\n' <<<"$ledger" | grep -c '"sequence"') || true
+}
+
+# Sets `orders`: how many paid requests reached the simulator, executed or not.
+count_orders() {
+  local requests
+  requests=$(curl -fsS "$sim/_sim/requests") || die "the simulator does not answer"
+  orders=$(grep -o '"path":"[^"]*/actions/restore-to-payg"' <<<"$requests" | wc -l)
+  orders=$((orders))
+}
+
+title "Start: API server, simulator, operator"
+command -v curl >/dev/null || die "curl is missing: install it"
+for program in hostup-operator hostup-sim control-plane; do
+  [[ -x $built/$program ]] || die "$built/$program is missing; run: make demo"
+done
+# Programs that read this pipe stop when the last writer is gone, even after kill -9 of this script.
+mkfifo "$dir/held"
+exec 3<>"$dir/held"
+if [[ -n ${KEEP:-} ]]; then
+  sleep infinity >"$dir/held" 2>/dev/null 3>&- &
+  pids+=("$!")
+fi
+
+start control-plane 120 "$built/control-plane" up --dir "$dir/cluster"
+export KUBECONFIG=$dir/cluster/kubeconfig
+say "A real Kubernetes API server with nothing in it:"
+run "kubectl version | tail -n 1"
+
+# The simulator takes the placeholder of examples/secret.yaml for a key.
+start hostup-sim 20 "$built/hostup-sim" --listen 127.0.0.1:0 --key put-your-hostup-api-key-here
+[[ $line =~ (http://127\.0\.0\.1:[0-9]+) ]] || die "the simulator names no address: $line"
+sim=${BASH_REMATCH[1]}
+say "" "In HostUp's place: a simulator with one VPS, its backups, and its own book of what it sold ($sim)."
+
+hostup-operator() { "$built/hostup-operator" "$@"; }
+say "" "Installing the operator: its kinds, and the rights it runs with."
+run "hostup-operator crds | kubectl apply --server-side -f -"
+run "kubectl apply -f deploy/rbac.yaml"
+
+as_operator=$dir/operator.kubeconfig
+cp "$KUBECONFIG" "$as_operator"
+{
+  admin=$(kubectl config view -o jsonpath='{.users[0].name}')
+  kubectl --kubeconfig "$as_operator" config set-credentials operator \
+    --token="$(kubectl -n hostup-system create token hostup-operator --duration=2h)"
+  kubectl --kubeconfig "$as_operator" config set-context --current --user=operator
+  kubectl --kubeconfig "$as_operator" config delete-user "$admin"
+} >/dev/null
+whoami=$(kubectl --kubeconfig "$as_operator" auth whoami -o jsonpath='{.status.userInfo.username}')
+expect "the operator runs as its ServiceAccount" "$whoami" system:serviceaccount:hostup-system:hostup-operator
+may() { kubectl auth can-i "$@" --as=system:serviceaccount:hostup-system:hostup-operator 2>/dev/null || true; }
+expect "it may not list Secrets" "$(may list secrets --all-namespaces)" no
+expect "it may not delete its records" "$(may delete vpsoperations.vps.hostup.se)" no
+expect "it may not change what people write" "$(may update vpsbackuprestores.vps.hostup.se --all-namespaces)" no
+
+port=$(free_port) || die "no free port was found"
+operator=http://127.0.0.1:$port
+say "" "Starting it as that ServiceAccount. The durations are short for the demo; the defaults are minutes."
+flags="--hostup-url $sim --listen 127.0.0.1:$port --log-format text --settle-time 5s --poll-interval 500ms"
+flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s"
+show "KUBECONFIG=$as_operator hostup-operator $flags"
+read -ra flags <<<"$flags"
+KUBECONFIG=$as_operator "$built/hostup-operator" "${flags[@]}" <"$dir/held" >"$dir/operator.log" 2>&1 3>&- &
+pids+=("$!")
+for ((tries = 100; tries > 0; tries--)); do
+  ! curl -fsS "$operator/readyz" >/dev/null 2>&1 || break
+  kill -0 "${pids[-1]}" 2>/dev/null || die "the operator ended"
+  sleep 0.2
+done
+((tries > 0)) || die "the operator was not ready within 20 s"
+holds "/readyz says ok"
+
+title "1. A preview shows the price and spends nothing"
+run "kubectl create namespace shop"
+run "kubectl apply -f examples/secret.yaml -f examples/restore-preview.yaml"
+await restore-web-01 AwaitingApproval 20
+run "kubectl -n shop get vbr"
+say "" "The gates that it read at HostUp, and what it says:"
+run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{range .status.gates[*]}{.name}={.allowed} {end}{\"\\n\"}'"
+run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}' | fold -s -w 100"
+price=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.quote.summary}')
+expect "2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address are priced" "$price" "0.66 SEK/h"
+gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].allowed}')
+expect "six gates were read and all are open" "$gates" "true true true true true true"
+count_purchases
+expect "nothing was bought" "$bought" 0
+
+title "2. Mistakes are refused before they cost anything"
+say "A typo in a field:"
+refused "sed 's/storageGb/storageGB/; s/restore-web-01/typo/' examples/restore-preview.yaml | kubectl apply -f -" \
+  'unknown field "spec.target.cloudVm.storageGB"'
+say "" "A ceiling without an end, that would buy again after a rebuild of the cluster:"
+refused "sed '/validUntil/d' examples/restore-approved-ceiling.yaml | kubectl apply -f -" "validUntil is required with maxPrice"
+say "" "Another backup in an object that was already priced:"
+refused "kubectl -n shop patch vbr restore-web-01 --type=merge -p '{\"spec\":{\"source\":{\"backupId\":\"bkp_another\"}}}'" \
+  "create a VpsBackupRestore with another name"
+holds "each was refused, and says what to do"
+
+title "3. Approval: the very command that the message printed"
+approve=$(message restore-web-01 | sed -n 's/.*To approve: //p')
+[[ $approve == "kubectl -n shop patch vpsbackuprestore restore-web-01 "* ]] || die "the message prints no command: $approve"
+run "$approve"
+
+say "" "HostUp works on it; progress is shown in steps of 25 %:"
+columns='REASON:.status.conditions[?(@.type=="Ready")].reason,JOB:.status.job.status,PROGRESS:.status.job.progress'
+show "kubectl -n shop get vbr restore-web-01 --watch -o custom-columns='$columns'"
+kubectl -n shop get vbr restore-web-01 --watch -o custom-columns="$columns" > >(tee "$dir/progress") 2>/dev/null 3>&- &
+watch=$!
+pids+=("$watch")
+kubectl -n shop wait vbr/restore-web-01 --for=condition=Ready --timeout=60s >/dev/null ||
+  die "the restore did not become ready: $(message restore-web-01)"
+for ((tries = 50; tries > 0; tries--)); do
+  ! grep -q '^Restored' "$dir/progress" || break
+  sleep 0.1
+done
+stop_one "$watch"
+unset 'pids[-1]'
+grep -Eq '^JobRunning +running +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
+holds "progress was seen on the way, and kubectl wait --for=condition=Ready returned"
+
+title "4. The new VM"
+run "kubectl -n shop get vbr"
+ip=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm.primaryIp}')
+run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm}{\"\\n\"}'"
+run "kubectl -n shop events --for vbr/restore-web-01"
+[[ $ip =~ ^[0-9.]+$ ]] || die "the VM has no address: '$ip'"
+[[ $(curl -fsS "$sim/_sim/vps") == *"\"primaryIp\":\"$ip\""* ]] || die "HostUp has no VM with the address $ip"
+holds "HostUp has a VM with this address"
+count_purchases
+expect "one VM was bought" "$bought" 1
+
+title "5. The ledger: one record for each paid call, made before the call"
+say "It stands before the first byte is sent, outlives the object and the namespace, and cannot be changed:"
+run "kubectl get vop"
+run "kubectl get vop -o jsonpath='{.items[0].spec.request}{\"\\n\"}'"
+expect "the record says how it ended" "$(record_of restore-web-01 '{.status.state}')" Succeeded
+expect "and the price that was approved" "$(record_of restore-web-01 '{.spec.quote.summary}')" "0.66 SEK/h"
+refused "kubectl patch vop $(record_of restore-web-01 '{.metadata.name}') --type=merge -p '{\"spec\":{\"quote\":{\"perHour\":\"0.01\"}}}'" \
+  "a VpsOperation cannot be changed"
+
+title "6. The same manifest again, as after a re-created namespace or a replayed Git repository"
+run "kubectl delete -f examples/restore-preview.yaml"
+run "kubectl apply -f examples/restore-preview.yaml"
+await restore-web-01 AlreadyExecuted 20
+say "" "One name, one restore: its record was found."
+run "kubectl -n shop get vbr"
+count_purchases
+expect "HostUp sold nothing more" "$bought" 1
+
+title "7. Approved in Git, and the answer gets lost"
+curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
+say "A ceiling instead of one quote. Its end is past, so nothing is bought yet:"
+run "kubectl apply -f examples/restore-approved-ceiling.yaml"
+await restore-web-02 ApprovalExpired 20
+run "kubectl -n shop get vbr restore-web-02"
+count_purchases
+expect "still one purchase" "$bought" 1
+say "" "HostUp will now execute the next order and then drop the connection without an answer:"
+run "curl -fsS -X POST '$sim/_sim/faults/lost-answer'"
+run "kubectl -n shop patch vbr restore-web-02 --type=merge -p '{\"spec\":{\"approval\":{\"validUntil\":\"$(in_an_hour)\"}}}'"
+kubectl -n shop wait vbr/restore-web-02 --for=condition=Ready --timeout=60s >/dev/null ||
+  die "the restore did not become ready: $(message restore-web-02)"
+say "" "The VM bears a token in its name, so it was found in HostUp's list:"
+run "kubectl -n shop events --for vbr/restore-web-02"
+expect "the VM was found by the token in its name" "$(record_of restore-web-02 '{.status.evidence}')" VmFound
+events=$(kubectl -n shop events --for vbr/restore-web-02 -o jsonpath='{.items[*].reason}')
+[[ $events == *ConfirmingOutcome* && $events != *OutcomeUnknown* ]] || die "the events are: $events"
+holds "it said that it was looking, and nobody was asked"
+count_purchases
+expect "two purchases for two restores" "$bought" 2
+count_orders
+expect "two orders were sent; the lost one was not repeated" "$orders" 2
+
+title "8. An order gets lost before HostUp executes it: only a person can know"
+run "curl -fsS -X POST '$sim/_sim/faults/lost-request'"
+run "sed 's/web-02/web-03/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
+say "From here it looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
+await restore-web-03 OutcomeUnknown 60
+run "kubectl -n shop get vbr restore-web-03"
+say "" "It does not guess. It asks, and prints the command of each answer:"
+run "kubectl -n shop get vbr restore-web-03 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}' | fold -s -w 100"
+count_orders
+expect "the order was sent once and not repeated" "$orders" 3
+count_purchases
+expect "no third VM was sold" "$bought" 2
+say "" "In HostUp's panel there is no such VM, so a person answers with the first of them:"
+answer=$(message restore-web-03 | grep -o "kubectl patch vpsoperation [^']*'[^']*NotExecuted[^']*'") ||
+  die "the message prints no command"
+run "$answer"
+say "Only now, and because the approval still stands, it orders again:"
+kubectl -n shop wait vbr/restore-web-03 --for=condition=Ready --timeout=60s >/dev/null ||
+  die "the restore did not become ready: $(message restore-web-03)"
+run "kubectl -n shop get vbr restore-web-03"
+count_purchases
+expect "three purchases for three restores" "$bought" 3
+
+title "9. What it has cost so far: three books, one sum"
+say "The ledger, with the call that a person declared not executed:"
+run "kubectl get vop"
+run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_per_hour'"
+say "" "And the simulator's own book ($sim/_sim/purchases):"
+ledger=$(curl -fsS "$sim/_sim/purchases")
+tr '{' '\n' <<<"$ledger" |
+  sed -nE 's/.*"name":"([^"]*)".*"perHour":"?([0-9.]+)"?.*"vpsId":"([^"]*)".*/\1  \2 SEK\/h  \3/p' | tee "$dir/book"
+in_book=$(awk '{ sum += $2 } END { printf "%.2f", sum }' "$dir/book")
+in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.spec.quote.perHour}{"\n"}{end}' |
+  awk '{ sum += $1 } END { printf "%.2f", sum }')
+in_metrics=$(curl -fsS "$operator/metrics" | awk '/^hostup_operator_spend_per_hour[{]/ { sum += $NF } END { printf "%.2f", sum }')
+expect "the ledger in the cluster says what HostUp's book says, $in_book SEK/h" "$in_ledger" "$in_book"
+expect "the metric says the same" "$in_metrics" "$in_book"
+names_in_book=$(awk '{ print $1 }' "$dir/book" | sort)
+names_in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.status.result.name}{"\n"}{end}' | sort)
+expect "name by name" "$names_in_ledger" "$names_in_book"
+if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the operator was refused something by the RBAC of deploy/"; fi
+if grep -q put-your-hostup-api-key-here "$dir/operator.log"; then die "the API key stands in the log"; fi
+holds "the rights of deploy/rbac.yaml were enough, and the API key stands in no log line"
+
+title "Done in $SECONDS s. Nothing was bought from anybody."
+if [[ -n ${KEEP:-} ]]; then
+  printf 'Everything is left running; the simulator at %s/_sim/, metrics at %s/metrics, logs in %s.\n' "$sim" "$operator" "$dir"
+  printf 'To use it:\n  export KUBECONFIG=%s PATH=%s:"%s"\n' "$KUBECONFIG" "$programs" "\$PATH"
+  printf 'To stop it:\n  kill %s && rm -rf %s\n' "${pids[*]}" "$dir"
+  trap - EXIT
+fi
