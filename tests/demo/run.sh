@@ -92,18 +92,6 @@ start() { # name, seconds, command...
   }
 }
 
-free_port() {
-  local port
-  for _ in {1..50}; do
-    port=$((20000 + RANDOM % 12000))
-    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
-      echo "$port"
-      return
-    }
-  done
-  return 1
-}
-
 in_an_hour() {
   local at=$(($(date +%s) + 3600))
   date -u -d "@$at" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$at" +%Y-%m-%dT%H:%M:%SZ
@@ -141,7 +129,9 @@ count_orders() {
 }
 
 title "Start: API server, simulator, operator"
-command -v curl >/dev/null || die "curl is missing: install it"
+for program in curl kubectl; do
+  command -v "$program" >/dev/null || die "$program is missing: install it"
+done
 for program in hostup-operator hostup-sim control-plane; do
   [[ -x $built/$program ]] || die "$built/$program is missing; run: make demo"
 done
@@ -185,16 +175,15 @@ expect "it may not list Secrets" "$(may list secrets --all-namespaces)" no
 expect "it may not delete its records" "$(may delete vpsoperations.vps.hostup.se)" no
 expect "it may not change what people write" "$(may update vpsbackuprestores.vps.hostup.se --all-namespaces)" no
 
-port=$(free_port) || die "no free port was found"
-operator=http://127.0.0.1:$port
 say "" "Starting it as that ServiceAccount. The durations are short for the demo; the defaults are minutes."
-flags="--hostup-url $sim --listen 127.0.0.1:$port --log-format text --settle-time 5s --poll-interval 500ms"
+flags="--hostup-url $sim --listen 127.0.0.1:0 --log-format text --settle-time 5s --poll-interval 500ms"
 flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s"
 show "KUBECONFIG=$as_operator hostup-operator $flags"
 read -ra flags <<<"$flags"
 KUBECONFIG=$as_operator "$built/hostup-operator" "${flags[@]}" <"$dir/held" >"$dir/operator.log" 2>&1 3>&- &
 pids+=("$!")
 for ((tries = 100; tries > 0; tries--)); do
+  operator=http://$(sed -n 's/.*serving .* address=\([0-9.:]*\).*/\1/p' "$dir/operator.log")
   ! curl -fsS "$operator/readyz" >/dev/null 2>&1 || break
   kill -0 "${pids[-1]}" 2>/dev/null || die "the operator ended"
   sleep 0.2
