@@ -92,6 +92,23 @@ start() { # name, seconds, command...
   }
 }
 
+# Starts the operator and waits until it is ready; sets `operator` to its address.
+start_operator() {
+  local tries log=$dir/operator.log from
+  touch "$log"
+  from=$(($(wc -l <"$log") + 1))
+  KUBECONFIG=$as_operator "$built/hostup-operator" "${flags[@]}" <"$dir/held" >>"$log" 2>&1 3>&- &
+  operator_pid=$!
+  pids+=("$operator_pid")
+  for ((tries = 100; tries > 0; tries--)); do
+    operator=http://$(tail -n "+$from" "$log" | sed -n 's/.*serving .* address=\([0-9.:]*\).*/\1/p')
+    ! curl -fsS "$operator/readyz" >/dev/null 2>&1 || return 0
+    kill -0 "$operator_pid" 2>/dev/null || die "the operator ended"
+    sleep 0.2
+  done
+  die "the operator was not ready within 20 s"
+}
+
 in_an_hour() {
   local at=$(($(date +%s) + 3600))
   date -u -d "@$at" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$at" +%Y-%m-%dT%H:%M:%SZ
@@ -180,15 +197,7 @@ flags="--hostup-url $sim --listen 127.0.0.1:0 --log-format text --settle-time 5s
 flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s"
 show "KUBECONFIG=$as_operator hostup-operator $flags"
 read -ra flags <<<"$flags"
-KUBECONFIG=$as_operator "$built/hostup-operator" "${flags[@]}" <"$dir/held" >"$dir/operator.log" 2>&1 3>&- &
-pids+=("$!")
-for ((tries = 100; tries > 0; tries--)); do
-  operator=http://$(sed -n 's/.*serving .* address=\([0-9.:]*\).*/\1/p' "$dir/operator.log")
-  ! curl -fsS "$operator/readyz" >/dev/null 2>&1 || break
-  kill -0 "${pids[-1]}" 2>/dev/null || die "the operator ended"
-  sleep 0.2
-done
-((tries > 0)) || die "the operator was not ready within 20 s"
+start_operator
 holds "/readyz says ok"
 
 title "1. A preview shows the price and spends nothing"
@@ -315,7 +324,26 @@ run "kubectl -n shop get vbr restore-web-03"
 count_purchases
 expect "three purchases for three restores" "$bought" 3
 
-title "9. What it has cost so far: three books, one sum"
+title "9. The operator is killed in the middle of it"
+curl -fsS -X POST "$sim/_sim/job-duration/8s" >/dev/null
+run "sed 's/web-02/web-04/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
+await restore-web-04 JobRunning 30
+run "kill -9 $operator_pid"
+wait "$operator_pid" 2>/dev/null || true
+unset 'pids[-1]'
+say "" "Another one is started. It waits until the Lease of the dead one has run out, 15 s:"
+show "hostup-operator ..."
+start_operator
+kubectl -n shop wait vbr/restore-web-04 --for=condition=Ready --timeout=90s >/dev/null ||
+  die "the restore did not become ready: $(message restore-web-04)"
+run "kubectl -n shop get vbr"
+count_purchases
+expect "four purchases for four restores" "$bought" 4
+count_orders
+expect "five orders in all, one of them lost in step 8; one for each record" \
+  "$orders" "$(kubectl get vop -o name | wc -l | tr -d ' ')"
+
+title "10. What it has cost so far: three books, one sum"
 say "The ledger, with the call that a person declared not executed:"
 run "kubectl get vop"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_per_hour'"
