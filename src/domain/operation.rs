@@ -358,26 +358,37 @@ fn searched(
         evidence: Some(evidence),
         ..known.clone()
     };
+    // An answer that cannot take effect must not bar the way of another one.
+    let open_to_another = |asked: Known| {
+        let refused = Text::new(&format!("NotExecuted is not taken while {}", asked.message));
+        match &record.answer {
+            Some(Answer::NotExecuted) => Known {
+                answer_refused: Some(refused),
+                ..asked
+            },
+            Some(Answer::Adopt(_) | Answer::Abandon) | None => asked,
+        }
+    };
     match inventory::look_for(&reading.vms, &token, &record.source, record.ordered) {
         Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
-        Sighting::Several(ids) => several(known, &ids),
+        Sighting::Several(ids) => open_to_another(several(known, &ids)),
         Sighting::OtherSize(Vm {
             size: Some(size), id, ..
-        }) => asks(
+        }) => open_to_another(asks(
             Evidence::OtherSize,
             &format!(
                 "{id} bears the token, but has {size} instead of {}",
                 record.ordered
             ),
-        ),
+        )),
         Sighting::OtherSize(_) => known.clone(),
-        Sighting::None if !reading.reads_source => asks(
+        Sighting::None if !reading.reads_source => open_to_another(asks(
             Evidence::AccountMismatch,
             &format!(
                 "the key no longer reads {}, so that no VM is found proves nothing",
                 record.source
             ),
-        ),
+        )),
         Sighting::None => {
             memo.absent_reads = memo.absent_reads.saturating_add(1);
             absent(record, memo, times, now)
@@ -396,12 +407,14 @@ fn absent(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Known 
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it, and no VM bears the token"),
             evidence: Some(Evidence::Person),
+            answer_refused: None,
             ..known.clone()
         },
         (true, false) => Known {
             message: Text::new(&format!(
                 "the answer NotExecuted takes effect at {settled:.0}, if no VM shows up before"
             )),
+            answer_refused: None,
             ..known.clone()
         },
         (false, true) if known.evidence != Some(Evidence::JobDeadline) => Known {
@@ -439,6 +452,7 @@ fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Known {
 mod tests {
     use super::super::answer::{AcceptedJob, Refusal};
     use super::super::ids::JobId;
+    use super::super::price::Size;
     use super::super::restore::tests::{SIZE, accepted, now, record, times, unknown_with};
     use super::*;
     use proptest::prelude::*;
@@ -646,6 +660,37 @@ mod tests {
             (due.state, due.evidence),
             (State::NotExecuted, Some(Evidence::Person))
         );
+    }
+
+    #[test]
+    fn a_not_executed_that_the_list_contradicts_is_refused_so_that_another_answer_can_be_given() {
+        let told = unknown_with(Some(Answer::NotExecuted));
+        let other_size = Vm {
+            size: Some(Size {
+                cpu_cores: SIZE.cpu_cores + 1,
+                ..SIZE
+            }),
+            ..ours("vps_new")
+        };
+        let foreign = Input::Inventory(InventoryReading {
+            vms: vec![],
+            reads_source: false,
+        });
+        let contradictions = [
+            inventory(vec![other_size]),
+            inventory(vec![ours("vps_a"), ours("vps_b")]),
+            foreign,
+        ];
+        for contradiction in contradictions {
+            let known = stepped(&told, contradiction.clone());
+            assert_eq!(known.state, State::Unknown);
+            assert!(known.answer_refused.is_some(), "{contradiction:?}");
+            let again = Record {
+                known: known.clone(),
+                ..told.clone()
+            };
+            assert_eq!(stepped(&again, contradiction), known, "nothing to write twice");
+        }
     }
 
     #[test]
