@@ -176,6 +176,11 @@ fn ask(record: &Record, why: &Text) -> String {
     let name = &record.name;
     let token = record.token();
     let token = token.as_ref().map_or("", VmToken::as_str);
+    let refused = record.known.answer_refused.as_ref();
+    let why = refused.map_or_else(
+        || why.to_string(),
+        |refused| format!("the last answer was not taken: {refused}"),
+    );
     let answer = |body: &str| {
         format!("kubectl patch vpsoperation {name} --type=merge -p '{{\"spec\":{{\"resolution\":{body}}}}}'")
     };

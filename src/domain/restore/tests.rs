@@ -597,6 +597,23 @@ fn the_question_to_a_person_names_everything_and_each_answer() {
 }
 
 #[test]
+fn the_question_tells_a_person_why_the_last_answer_was_not_taken() {
+    let mut tail = record(State::Unknown);
+    tail.known.evidence = Some(Evidence::NoneFound);
+    tail.known.answer_refused = Some(Text::new("vps_1 is not a pay-as-you-go VM"));
+    let Decision::Report(report) = decided(&intent(), &with_tail(tail)) else {
+        panic!("no report");
+    };
+    assert!(
+        report
+            .message
+            .contains("not taken: vps_1 is not a pay-as-you-go VM"),
+        "{}",
+        report.message
+    );
+}
+
+#[test]
 fn a_missing_a_foreign_and_an_unreadable_record_stall_the_object() {
     let missing = View {
         missing_record: Some(RecordName::new("chain-1")),
