@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use control_plane::{Action, Gate, Request, Rule};
 use futures::future::join_all;
-use hostup_sim::{Answer, Route, Sim};
+use hostup_sim::{ActionGate, Answer, RateLimitStyle, Route, Sim};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, Stage, Tenant, at, ready, reason};
+use crate::support::{Operator, PATIENCE, Stage, Tenant, at, ready, reason};
 
 /// How a row ends.
 #[derive(Clone)]
@@ -285,6 +286,274 @@ async fn a_redirect_of_the_purchase_is_never_followed() {
     assert_eq!(foreign.world(|world| world.connections().len()), 0);
 }
 
+#[tokio::test]
+async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
+    let mut stage = Stage::new("refused").await;
+    let proxy = stage.plane.proxy().unwrap();
+    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+    let claim = Gate::new();
+    let is_claim = |request: &Request| request.path.ends_with("/vpsoperations");
+    proxy.rule(Rule::on("POST", is_claim).action(Action::HoldBefore(claim.clone())));
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    claim.wait_held(PATIENCE).unwrap();
+    // All reads are done; only the POST is left.
+    stage.sim.go_down();
+    claim.release();
+    let name = loop {
+        if let Some(record) = stage.records().await.first() {
+            break at(record, "metadata.name").as_str().unwrap().to_owned();
+        }
+    };
+    let record = stage
+        .wait_for_record(&name, "NotSent", |record| at(record, "status.state") == "NotSent")
+        .await;
+    assert_eq!(at(&record, "status.message"), "no connection could be made");
+    assert_eq!(stage.posts(), 0);
+    stage.sim.come_up();
+    let object = stage
+        .wait("web", "the announcement of another attempt", |object| {
+            let message = ready(object)["message"].as_str().unwrap_or_default();
+            message.contains("the last attempt came to nothing: no connection could be made")
+        })
+        .await;
+    assert_eq!(reason(&object), "ProviderUnavailable");
+    assert_eq!(condition(&object, "Reconciling")["status"], "True");
+    stage.wait_for_reason("web", "Restored").await;
+    let records = stage.records().await;
+    let states: Vec<_> = records.iter().map(|record| at(record, "status.state")).collect();
+    assert_eq!(states, ["NotSent", "Succeeded"]);
+    let ended: Timestamp = at(&record, "status.quietSince")
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let again: Timestamp = at(&records[1], "spec.claim.madeAt")
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(again.duration_since(ended).as_secs() >= 30, "{ended} {again}");
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    assert_eq!(proxy.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn after_a_refusal_a_changed_spec_allows_exactly_one_more_attempt() {
+    let stage = Stage::new("changed").await;
+    let _operator = stage.operator(&[]);
+    let tenant = stage.tenant("web").await;
+    let twice = tenant.fault(Route::RestoreToPayg).times(2).acted(false);
+    stage
+        .sim
+        .inject(twice.answer(Answer::problem(403, "verification_failed")));
+    stage.create(tenant.restore(&stage)).await;
+    for attempt in 1..=2 {
+        stage
+            .wait("web", "Rejected", |object| {
+                reason(object) == "Rejected"
+                    && at(object, "status.operation.attempt") == attempt
+                    && at(object, "status.observedGeneration") == attempt
+            })
+            .await;
+        stage.wait_for_list_reads(&tenant, 3).await;
+        assert_eq!(stage.posts(), attempt);
+        let ceiling = format!("0.{}", 80 + attempt);
+        let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": ceiling}}}});
+        stage.patch("web", changed).await.unwrap();
+    }
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (3, 1));
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_half_a_minute_has_passed() {
+    let stage = Stage::new("cause").await;
+    let operator = stage.operator(&[]);
+    let (gate, secret) = (stage.tenant("gate").await, stage.tenant("secret").await);
+    for tenant in [&gate, &secret] {
+        let once = tenant.fault(Route::RestoreToPayg).acted(false);
+        stage
+            .sim
+            .inject(once.answer(Answer::problem(409, "vps_not_ready")));
+        stage.create(tenant.restore(&stage)).await;
+        stage.wait_for_reason(&tenant.name, "Rejected").await;
+    }
+    let new_key = format!("{}-new", secret.key);
+    stage.sim.world(|world| {
+        world.vps_mut(&gate.vps).unwrap().can_restore = ActionGate::open_with_code("another");
+        world.add_key(secret.account, &new_key);
+    });
+    stage.put_key(&secret.name, &new_key).await;
+    // A restart brings no attempt sooner, and reads the Secret anew.
+    drop(operator);
+    let _operator = stage.operator(&[]);
+    join_all([&gate, &secret].map(|tenant| async {
+        let object = stage
+            .wait(&tenant.name, "the announcement of another attempt", |object| {
+                let message = ready(object)["message"].as_str().unwrap_or_default();
+                message.contains("the last attempt came to nothing: HostUp refused")
+            })
+            .await;
+        assert_eq!(reason(&object), "ProviderUnavailable", "{}", tenant.name);
+        stage.wait_for_reason(&tenant.name, "Restored").await;
+        let posts = stage.posts_of(tenant);
+        assert_eq!(posts.len(), 2, "{}", tenant.name);
+        let between = posts[1].received_at - posts[0].finished_at.unwrap();
+        assert!(between >= Duration::from_secs(29), "{}: {between:?}", tenant.name);
+        assert_eq!(stage.executed_of(tenant), 1, "{}", tenant.name);
+    }))
+    .await;
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
+    let stage = Stage::new("limited").await;
+    let _operator = stage.operator(&["--workers=32"]);
+    let wait = Duration::from_secs(5);
+    let date = (Timestamp::now() + Duration::from_secs(12))
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    let styled = |style| Answer::rate_limited(style);
+    let body_only = r#"{"error":"Too Many Requests","message":"m","retryAfter":5}"#;
+    let rows = [
+        (
+            "exceeded",
+            styled(RateLimitStyle::Exceeded).retry_after("5"),
+            "rate_limit_exceeded",
+        ),
+        (
+            "limited",
+            styled(RateLimitStyle::Limited).retry_after("5"),
+            "rate_limited",
+        ),
+        (
+            "fraction",
+            styled(RateLimitStyle::Limited).retry_after("4.5"),
+            "rate_limited",
+        ),
+        (
+            "date",
+            styled(RateLimitStyle::Exceeded).retry_after(&date),
+            "rate_limit_exceeded",
+        ),
+        (
+            "legacy",
+            styled(RateLimitStyle::Legacy).retry_after("5"),
+            "rate_limited",
+        ),
+        ("legacy-body", Answer::json(429, body_only), "rate_limited"),
+    ];
+    let checks = rows.map(|(name, answer, code)| {
+        let stage = &stage;
+        async move {
+            let tenant = stage.tenant(name).await;
+            let once = tenant.fault(Route::RestoreToPayg).acted(false);
+            stage.sim.inject(once.answer(answer));
+            stage.create(tenant.restore(stage)).await;
+            let object = stage.wait_for_reason(name, "RateLimited").await;
+            assert_eq!(condition(&object, "Reconciling")["status"], "True", "{name}");
+            let record = &stage.records_of(name).await[0];
+            assert_eq!(at(record, "status.state"), "Rejected", "{name}");
+            assert_eq!(at(record, "status.code"), code, "{name}");
+            // With another generation there is no other wait than the one that was asked for.
+            let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": "0.90"}}}});
+            stage.patch(name, changed).await.unwrap();
+            stage.wait_for_reason(name, "Restored").await;
+            let silent = silence_after_the_first_post(stage, &tenant);
+            assert!(silent >= wait, "{name}: a call left after {silent:?}");
+            assert!(silent < wait * 3, "{name}: no call left for {silent:?}");
+            assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
+            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+        }
+    });
+    let undocumented = async {
+        let tenant = stage.tenant("page").await;
+        let once = tenant.fault(Route::RestoreToPayg).acted(false);
+        stage.sim.inject(once.answer(Answer::html(429).retry_after("5")));
+        stage.create(tenant.restore(&stage)).await;
+        stage.wait_for_reason("page", "OutcomeUnknown").await;
+        let silent = silence_after_the_first_post(&stage, &tenant);
+        assert!(silent >= wait, "a call left after {silent:?}");
+        assert_eq!(stage.posts_of(&tenant).len(), 1);
+    };
+    let unnamed = async {
+        let tenant = stage.tenant("unnamed").await;
+        let once = tenant.fault(Route::RestoreToPayg).acted(false);
+        stage.sim.inject(once.answer(styled(RateLimitStyle::Exceeded)));
+        stage.create(tenant.restore(&stage)).await;
+        stage.wait_for_reason("unnamed", "RateLimited").await;
+        let record = &stage.records_of("unnamed").await[0];
+        let time = |path: &str| at(record, path).as_str().unwrap().parse::<Timestamp>().unwrap();
+        let asked = time("status.notBefore").duration_since(time("status.quietSince"));
+        assert_eq!(asked.as_secs(), 30);
+        tenant
+    };
+    let (_, (), unnamed) = futures::join!(join_all(checks), undocumented, unnamed);
+    let last = stage
+        .sim
+        .requests()
+        .into_iter()
+        .rfind(|request| request.is_from(unnamed.account));
+    assert_eq!(
+        last.unwrap().route,
+        Route::RestoreToPayg,
+        "a call left within half a minute"
+    );
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_before_its_time() {
+    let stage = Stage::new("restart429").await;
+    let operator = stage.operator(&[]);
+    let tenant = stage.tenant("web").await;
+    let once = tenant.fault(Route::RestoreToPayg).acted(false);
+    let answer = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("10");
+    stage.sim.inject(once.answer(answer));
+    stage.create(tenant.restore(&stage)).await;
+    stage.wait_for_reason("web", "RateLimited").await;
+    drop(operator);
+    let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": "0.90"}}}});
+    stage.patch("web", changed).await.unwrap();
+    let mut other = tenant.restore(&stage);
+    other["metadata"]["name"] = json!("other");
+    stage.create(other).await;
+    let _operator = stage.operator(&[]);
+    let held = |name| stage.wait_for_reason(name, "RateLimited");
+    stage.wait_for_list_reads(&tenant, 1).await;
+    futures::join!(held("web"), held("other"));
+    assert_eq!(stage.posts(), 1);
+    futures::join!(
+        stage.wait_for_reason("web", "Restored"),
+        stage.wait_for_reason("other", "Restored")
+    );
+    let posts = stage.posts_of(&tenant);
+    assert_eq!((posts.len(), stage.executed()), (3, 2));
+    for later in &posts[1..] {
+        let between = later.received_at - posts[0].finished_at.unwrap();
+        assert!(between >= Duration::from_secs(10), "{between:?}");
+    }
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+/// From the answer to the first POST to the first byte of the customer's next call.
+fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Duration {
+    let post = &stage.posts_of(tenant)[0];
+    let requests = stage.sim.requests();
+    let next = requests
+        .iter()
+        .find(|request| request.is_from(tenant.account) && request.index > post.index);
+    next.unwrap().first_byte_at - post.finished_at.unwrap()
+}
+
 /// Every row as a customer of one provider, driven by one operator.
 async fn check(rows: Vec<Row>) {
     let stage = Stage::new("answers").await;
@@ -411,7 +680,7 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     for part in [says, code, "once the spec, the Secret or a gate has changed"] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    stage.wait_for_list_reads(tenant, 4).await;
+    stage.wait_for_list_reads(tenant, 3).await;
     let records = stage.records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     assert_eq!(at(&records[0], "status.state"), "Rejected", "{name}");

@@ -33,12 +33,7 @@ impl Stage {
             vps,
             backup,
         };
-        self.create(json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": tenant.name, "namespace": self.namespace},
-            "stringData": {"token": tenant.key},
-        }))
-        .await;
+        self.put_key(&tenant.name, &tenant.key).await;
         tenant
     }
 
