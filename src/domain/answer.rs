@@ -200,13 +200,6 @@ fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) 
     if !documented {
         return None;
     }
-    let named = retry_after
-        .map(str::to_owned)
-        .or_else(|| match &problem.retry_after {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        });
     let said = problem
         .detail
         .as_deref()
@@ -221,11 +214,8 @@ fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) 
     Some(Refusal {
         code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
         detail: Text::new(&detail),
-        retry_after: (status == 429).then(|| {
-            named
-                .and_then(|text| parse_retry_after(&text, now))
-                .unwrap_or(RETRY_AFTER_DEFAULT)
-        }),
+        retry_after: (status == 429)
+            .then(|| wait_asked_for(retry_after, body, now).unwrap_or(RETRY_AFTER_DEFAULT)),
     })
 }
 
@@ -259,6 +249,19 @@ fn is_documented_legacy(status: u16, problem: &Problem) -> bool {
         404 => problem.code.as_deref() == Some("NOT_FOUND"),
         429 => !problem.retry_after.is_null(),
         _ => false,
+    }
+}
+
+/// The wait that a 429 asks for, clamped: its `Retry-After`, else `retryAfter` of a legacy body.
+pub fn wait_asked_for(retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Option<Duration> {
+    if let Some(text) = retry_after {
+        return parse_retry_after(text, now);
+    }
+    let problem: Problem = serde_json::from_slice(body).ok()?;
+    match problem.retry_after {
+        Value::String(text) => parse_retry_after(&text, now),
+        Value::Number(number) => parse_retry_after(&number.to_string(), now),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -456,6 +459,17 @@ mod tests {
                 "{poll_url}"
             );
         }
+    }
+
+    #[test]
+    fn a_429_may_ask_for_its_wait_in_a_header_or_in_a_legacy_body() {
+        let asked = |header, body: &str| wait_asked_for(header, body.as_bytes(), now());
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(asked(Some("7"), r#"{"retryAfter":40}"#), seconds(7));
+        assert_eq!(asked(None, r#"{"retryAfter":40}"#), seconds(40));
+        assert_eq!(asked(None, r#"{"retryAfter":"40"}"#), seconds(40));
+        assert_eq!(asked(None, r#"{"retryAfter":null}"#), None);
+        assert_eq!(asked(None, "<html>"), None);
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub struct Memo {
     pub absent_reads: u32,
     /// No reading before this.
     pub not_before: Timestamp,
-    /// Since when the job has been seen completed without a VM to show.
-    pub completed_since: Option<Timestamp>,
+    /// Since when the job has been seen ended without a VM to show.
+    pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
     pub tried: Option<Answer>,
 }
@@ -39,7 +39,7 @@ impl Default for Memo {
             in_flight: false,
             absent_reads: 0,
             not_before: Timestamp::MIN,
-            completed_since: None,
+            ended_since: None,
             tried: None,
         }
     }
@@ -254,16 +254,15 @@ fn succeeded(known: &Known, vm: &Vm, evidence: Evidence) -> Known {
     }
 }
 
+fn bearers(ids: &[VpsId]) -> String {
+    let list: Vec<&str> = ids.iter().take(10).map(VpsId::as_str).collect();
+    format!("several VMs bear the token: {}", list.join(", "))
+}
+
 fn several(known: &Known, ids: &[VpsId]) -> Known {
-    let list = ids
-        .iter()
-        .take(10)
-        .map(VpsId::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
     Known {
         state: State::Unknown,
-        message: Text::new(&format!("several VMs bear the token: {list}")),
+        message: Text::new(&bearers(ids)),
         evidence: Some(Evidence::SeveralFound),
         ..known.clone()
     }
@@ -310,7 +309,7 @@ fn polled(
                 let hinted = vms.iter().find(|vm| {
                     hints.contains(&vm.id) && vm.is_payg && vm.id != record.source && vm.size.is_some()
                 });
-                let since = *memo.completed_since.get_or_insert(now);
+                let since = *memo.ended_since.get_or_insert(now);
                 match hinted {
                     Some(vm) => succeeded(known, vm, Evidence::Job),
                     None if now >= later(since, times.settle_time) => Known {
@@ -325,14 +324,26 @@ fn polled(
             }
         },
         JobState::Failed { error } => {
+            let mut message = format!("the job failed: {error}");
             let left = match sighting {
                 Sighting::One(vm) | Sighting::OtherSize(vm) => Some(bought(&vm)),
-                Sighting::Several(ids) => vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought),
-                Sighting::None => None,
+                Sighting::Several(ids) => {
+                    message.push_str(&format!("; {}", bearers(&ids)));
+                    vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought)
+                }
+                Sighting::None => {
+                    // A list may lag behind the job: a VM that costs money is not to be missed.
+                    let since = *memo.ended_since.get_or_insert(now);
+                    memo.absent_reads = memo.absent_reads.saturating_add(1);
+                    if memo.absent_reads < ABSENT_READS || now < later(since, times.settle_time) {
+                        return known.clone();
+                    }
+                    None
+                }
             };
             Known {
                 state: State::Failed,
-                message: Text::new(&format!("the job failed: {error}")),
+                message: Text::bounded(&message, 1000),
                 result: left,
                 evidence: Some(Evidence::Job),
                 ..known.clone()

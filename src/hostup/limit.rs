@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ReadError;
-use crate::domain::answer::{PaidAnswer, RETRY_AFTER_DEFAULT, parse_retry_after};
+use crate::domain::answer::{PaidAnswer, RETRY_AFTER_DEFAULT, wait_asked_for};
 
 /// Reads under way with one key; a hanging account holds no more workers than this.
 const READS_IN_FLIGHT: usize = 4;
@@ -150,12 +150,10 @@ impl Lane {
         if let PaidAnswer::Answered {
             status: 429,
             retry_after,
-            ..
+            body,
         } = answer
         {
-            let wait = retry_after
-                .as_deref()
-                .and_then(|text| parse_retry_after(text, now));
+            let wait = wait_asked_for(retry_after.as_deref(), body, now);
             let _held = self.limited(wait, now);
         }
     }

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::limit::Lane;
 use super::{ReadError, Route};
-use crate::domain::answer::{PaidAnswer, parse_retry_after};
+use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::text::Text;
 
 /// Told of every call: route, class of the outcome, how long it took.
@@ -167,9 +167,7 @@ impl Transport {
                 Ok(answer.body)
             }
             429 => {
-                let wait = answer
-                    .text(RETRY_AFTER.as_str())
-                    .and_then(|text| parse_retry_after(text, now));
+                let wait = wait_asked_for(answer.text(RETRY_AFTER.as_str()), &answer.body, now);
                 Err(lane.limited(wait, now))
             }
             status => Err(ReadError::of_status(route, status, &answer.body)),

@@ -9,7 +9,10 @@
     clippy::disallowed_methods
 )]
 
+mod answers;
 mod crds;
 mod floors;
+mod hostile;
+mod jobs;
 mod life;
 mod support;

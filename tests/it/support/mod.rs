@@ -2,6 +2,7 @@
 
 mod operator;
 mod stage;
+mod tenant;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
 
 pub use operator::Operator;
-pub use stage::{Stage, at, ready, reason};
+pub use stage::{KEY, Stage, at, ready, reason};
+pub use tenant::Tenant;
 
 /// The longest that any single wait may last before the test fails and says what it saw.
 pub const PATIENCE: Duration = Duration::from_secs(45);

@@ -115,15 +115,20 @@ impl Stage {
 
     /// Writes the stage's Secret with this key.
     pub async fn put_secret(&self, key: &str) {
+        self.put_key("hostup-api", key).await;
+    }
+
+    /// Writes a Secret of that name with this key.
+    pub async fn put_key(&self, name: &str, key: &str) {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "hostup-api", "namespace": self.namespace},
+            "metadata": {"name": name, "namespace": self.namespace},
             "stringData": {"token": key},
         });
         let object: DynamicObject = serde_json::from_value(secret).unwrap();
         let by = PatchParams::apply("test").force();
         self.api_of(&object)
-            .patch("hostup-api", &by, &Patch::Apply(&object))
+            .patch(name, &by, &Patch::Apply(&object))
             .await
             .unwrap();
     }

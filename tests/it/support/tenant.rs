@@ -1,0 +1,93 @@
+//! One more customer on a stage: with many of them, one operator drives a whole table of rows.
+
+use hostup_sim::{AccountId, Fault, RequestRecord, Route};
+use serde_json::{Value, json};
+
+use super::Stage;
+use super::stage::KEY;
+
+/// An account of its own, with a standard source VPS, a key, and a Secret that holds the key.
+#[derive(Clone)]
+pub struct Tenant {
+    /// Name of its Secret, and of the restore that [`Tenant::restore`] makes.
+    pub name: String,
+    pub key: String,
+    pub account: AccountId,
+    pub vps: String,
+    pub backup: String,
+}
+
+impl Stage {
+    /// A new customer with a Secret in the stage's namespace.
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        let key = format!("{KEY}-{name}");
+        let (account, vps, backup) = self.sim.world(|world| {
+            let account = world.add_account(&key);
+            let source = &world.account(account).vps[0];
+            (account, source.id.clone(), source.backups[0].id.clone())
+        });
+        let tenant = Tenant {
+            name: name.to_owned(),
+            key,
+            account,
+            vps,
+            backup,
+        };
+        self.put_key(&tenant.name, &tenant.key).await;
+        tenant
+    }
+
+    /// Paid POSTs of one customer, as they arrived.
+    pub fn posts_of(&self, tenant: &Tenant) -> Vec<RequestRecord> {
+        self.requests_of(tenant, Route::RestoreToPayg)
+    }
+
+    /// One customer's requests on a route, as they arrived.
+    pub fn requests_of(&self, tenant: &Tenant, route: Route) -> Vec<RequestRecord> {
+        let mut requests = self.sim.requests_on(route);
+        requests.retain(|request| request.is_from(tenant.account));
+        requests
+    }
+
+    /// What the provider executed for one customer.
+    pub fn executed_of(&self, tenant: &Tenant) -> usize {
+        self.sim.world(|world| world.purchases_of(tenant.account).len())
+    }
+
+    /// The records made for the objects of that name, by attempt.
+    pub async fn records_of(&self, name: &str) -> Vec<Value> {
+        let mut records = self.records().await;
+        records.retain(|record| record["spec"]["subject"]["name"] == name);
+        records
+    }
+
+    /// Waits until the customer's list of VMs was read so many times more.
+    pub async fn wait_for_list_reads(&self, tenant: &Tenant, more: usize) {
+        let account = tenant.account;
+        let count = move |world: &hostup_sim::World| {
+            let reads = world.requests_on(Route::ListVps);
+            reads.filter(|read| read.is_from(account)).count()
+        };
+        let wanted = self.sim.world(|world| count(world)) + more;
+        let came = self
+            .sim
+            .until(super::PATIENCE, move |world| count(world) >= wanted)
+            .await;
+        assert!(came, "{}: the list was not read {more} times more", tenant.name);
+    }
+}
+
+impl Tenant {
+    /// An approved restore of its backup, named like the tenant.
+    pub fn restore(&self, stage: &Stage) -> Value {
+        let mut object = stage.approved(&self.name);
+        object["spec"]["source"] = json!({"vpsId": self.vps, "backupId": self.backup});
+        object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
+        object
+    }
+
+    /// A fault on this customer's calls alone.
+    pub fn fault(&self, route: Route) -> Fault {
+        Fault::on(route).key(&self.key)
+    }
+}
