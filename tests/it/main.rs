@@ -4,4 +4,5 @@ mod crash;
 mod crds;
 mod floors;
 mod life;
+mod replicas;
 mod support;
