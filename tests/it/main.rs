@@ -1,5 +1,6 @@
 //! The built binary against a real control plane and the simulated provider.
 
+mod api_server;
 mod crash;
 mod crds;
 mod floors;
