@@ -10,9 +10,12 @@
 )]
 
 mod answers;
+mod api_server;
+mod crash;
 mod crds;
 mod floors;
 mod hostile;
 mod jobs;
 mod life;
+mod replicas;
 mod support;

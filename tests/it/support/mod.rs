@@ -4,7 +4,8 @@ mod operator;
 mod stage;
 mod tenant;
 
-use std::sync::OnceLock;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use control_plane::{ControlPlane, Options, User};
@@ -53,4 +54,31 @@ pub async fn client_of(plane: &ControlPlane, user: User) -> kube::Client {
             .await
             .unwrap();
     kube::Client::try_from(config).unwrap()
+}
+
+/// Runs the rows of a table, a few at a time, and fails with the names of those that failed. Needs a
+/// runtime of several threads.
+pub async fn each_row<F>(rows: impl IntoIterator<Item = (String, F)>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(tokio::sync::Semaphore::new(20));
+    let running: Vec<_> = rows
+        .into_iter()
+        .map(|(name, row)| {
+            let places = places.clone();
+            let row = async move {
+                let _place = places.acquire().await.unwrap();
+                row.await;
+            };
+            (name, tokio::spawn(row))
+        })
+        .collect();
+    let mut failed = Vec::new();
+    for (name, row) in running {
+        if row.await.is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed, for reasons printed above: {failed:?}");
 }

@@ -142,6 +142,21 @@ impl Operator {
         self.child.wait().unwrap()
     }
 
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        self.output.lines.lock().unwrap().1
+    }
+
+    /// Waits for the process to end by itself, without holding up other tasks.
+    pub async fn ended(mut self) -> (Self, ExitStatus) {
+        tokio::task::spawn_blocking(move || {
+            let status = self.wait_for_end();
+            (self, status)
+        })
+        .await
+        .unwrap()
+    }
+
     /// What a GET of its own server answers: status line and body.
     pub fn http(&self, path: &str) -> (String, String) {
         let line = self.wait_for_line("serving /metrics");

@@ -1,0 +1,552 @@
+//! The API server fails, lies, lags or is away, and the object changes behind the operator's back.
+
+use std::time::Duration;
+
+use control_plane::{Action, ApiProxy, ControlPlane, Gate, Request, Rule, status};
+use hostup_operator::domain::names::ChainKey;
+use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
+use serde_json::{Value, json};
+
+use crate::support::{Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
+
+const OPERATIONS: &str = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
+
+/// A stage whose operator speaks through a proxy.
+struct Behind {
+    stage: Stage,
+    proxy: ApiProxy,
+}
+
+impl Behind {
+    async fn new(name: &str) -> Self {
+        let mut stage = Stage::new(name).await;
+        let proxy = stage.plane.proxy().unwrap();
+        stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+        Self { stage, proxy }
+    }
+
+    /// Ends a test: the faults fired, and the invariants hold.
+    async fn check(&self) {
+        assert!(self.proxy.unfired().is_empty(), "{:?}", self.proxy.unfired());
+        assert!(
+            self.stage.sim.unfired().is_empty(),
+            "{:?}",
+            self.stage.sim.unfired()
+        );
+        self.stage.check_invariants().await;
+    }
+
+    /// Creates of records that reached the proxy.
+    fn claims(&self) -> usize {
+        self.proxy
+            .requests()
+            .iter()
+            .filter(|request| is_claim(request))
+            .count()
+    }
+
+    /// Waits until the proxy has seen `count` requests of this sort.
+    async fn seen(&self, count: usize, sort: impl Fn(&Request) -> bool) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while self
+            .proxy
+            .requests()
+            .iter()
+            .filter(|request| sort(request))
+            .count()
+            < count
+        {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "fewer than {count} such requests came"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn is_claim(request: &Request) -> bool {
+    request.method == "POST" && request.path == OPERATIONS
+}
+
+fn is_outcome(request: &Request) -> bool {
+    request.method == "PUT" && request.path.starts_with(OPERATIONS) && request.path.ends_with("/status")
+}
+
+fn claim(action: Action) -> Rule {
+    Rule::on("POST", is_claim).named("the claim").action(action)
+}
+
+/// Waits at a gate of the proxy without holding up other tasks.
+async fn held(gate: &Gate) {
+    let gate = gate.clone();
+    tokio::task::spawn_blocking(move || gate.wait_held(PATIENCE))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+async fn record_of(stage: &Stage, attempt: u32) -> String {
+    ChainKey::of_restore(&stage.namespace, "web")
+        .record(attempt)
+        .to_string()
+}
+
+/// The record has come to this state; the object's first attempt.
+async fn comes_to(stage: &Stage, state: &str) -> Value {
+    let name = record_of(stage, 1).await;
+    stage
+        .wait_for_record(&name, state, |record| at(record, "status.state") == state)
+        .await
+}
+
+async fn an_unclear_claim(action: Action) {
+    let behind = Behind::new("unclear").await;
+    behind.proxy.rule(claim(action));
+    let stage = &behind.stage;
+    stage.create(stage.approved("web")).await;
+    let _operator = stage.operator(&[]);
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    assert_eq!(stage.records().await.len(), 1);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_whose_answer_was_lost_is_known_by_its_holder_and_sent_once() {
+    let refused = |code, reason| status(code, reason, "as the test wants");
+    let rows = [
+        ("cut", Action::ForwardThenCut),
+        ("504", Action::ForwardThenRespond(504, refused(504, "Timeout"))),
+        (
+            "500",
+            Action::ForwardThenRespond(500, refused(500, "InternalError")),
+        ),
+        (
+            "409",
+            Action::ForwardThenRespond(409, refused(409, "AlreadyExists")),
+        ),
+        (
+            "429",
+            Action::ForwardThenRespond(429, refused(429, "TooManyRequests")),
+        ),
+        (
+            "garbage",
+            Action::ForwardThenRespond(201, json!({"kind": "Nonsense"})),
+        ),
+        ("sent twice", Action::DuplicateForward),
+        ("delayed", Action::Delay(Duration::from_millis(800))),
+    ];
+    each_row(rows.map(|(name, action)| (name.to_owned(), an_unclear_claim(action)))).await;
+}
+
+async fn an_api_server_that_takes_no_claims(action: Action) {
+    let behind = Behind::new("readonly").await;
+    behind.proxy.rule(
+        Rule::on("POST", is_claim)
+            .named("no claims")
+            .always()
+            .action(action),
+    );
+    let stage = &behind.stage;
+    stage.create(stage.approved("web")).await;
+    let _operator = stage.operator(&[]);
+    behind.seen(2, is_claim).await;
+    assert_eq!(stage.posts(), 0);
+    assert!(stage.records().await.is_empty());
+    assert!(behind.proxy.unfired().is_empty());
+    behind.proxy.clear_rules();
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_paid_while_records_cannot_be_written_and_it_goes_on_once_they_can() {
+    let refused = |code| Action::Respond(code, status(code, "Nope", "as the test wants"));
+    let rows = [
+        ("500", refused(500)),
+        ("503", refused(503)),
+        ("504", refused(504)),
+        ("429", refused(429)),
+        ("409", refused(409)),
+        ("403", refused(403)),
+        ("cut", Action::CutBefore),
+    ];
+    each_row(rows.map(|(name, action)| (name.to_owned(), an_api_server_that_takes_no_claims(action)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_that_arrives_too_late_is_never_sent() {
+    // The create call is answered, but after the time in which its call may be sent.
+    let answered_late = async {
+        let behind = Behind::new("late").await;
+        let gate = Gate::new();
+        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        let stage = &behind.stage;
+        stage.create(stage.approved("web")).await;
+        let _operator = stage.operator(&["--request-timeout=1s"]);
+        held(&gate).await;
+        // Longer than the claim lasts; there is nothing to wait for but time.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        gate.release();
+        let record = comes_to(stage, "NotSent").await;
+        assert!(
+            at(&record, "status.message")
+                .as_str()
+                .unwrap()
+                .contains("too old")
+        );
+        assert_eq!(stage.posts(), 0);
+        behind.check().await;
+    };
+    // The create call has failed long before the API server does it.
+    let after_the_client_is_gone = async {
+        let behind = Behind::new("later").await;
+        let gate = Gate::new();
+        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        let refused = status(503, "Nope", "as the test wants");
+        behind.proxy.rule(
+            Rule::on("POST", is_claim)
+                .named("later claims")
+                .always()
+                .action(Action::Respond(503, refused)),
+        );
+        let stage = &behind.stage;
+        stage.create(stage.approved("web")).await;
+        let _operator = stage.operator(&[]);
+        held(&gate).await;
+        behind.seen(2, is_claim).await;
+        gate.release();
+        let record = comes_to(stage, "NotSent").await;
+        assert!(
+            at(&record, "status.message")
+                .as_str()
+                .unwrap()
+                .contains("did not confirm")
+        );
+        assert_eq!((stage.posts(), stage.executed()), (0, 0));
+        behind.check().await;
+    };
+    // As above, and the process that made the claim has died meanwhile: nobody knows.
+    let after_its_process_is_gone = async {
+        let behind = Behind::new("latest").await;
+        let gate = Gate::new();
+        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        let stage = &behind.stage;
+        stage.create(stage.approved("web")).await;
+        let mut first = stage.operator(&[]);
+        held(&gate).await;
+        first.kill_9();
+        gate.release();
+        let name = record_of(stage, 1).await;
+        stage.wait_for_record(&name, "the late record", |_| true).await;
+        let _second = stage.operator(&["--settle-time=1s"]);
+        stage.wait_for_reason("web", "OutcomeUnknown").await;
+        assert_eq!((stage.posts(), stage.executed()), (0, 0));
+        behind.check().await;
+    };
+    futures::join!(answered_late, after_the_client_is_gone, after_its_process_is_gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_of_the_same_name_that_somebody_else_made_is_never_sent() {
+    let behind = Behind::new("foreign").await;
+    let stage = &behind.stage;
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+    stage.create(stage.approved("web")).await;
+    let _operator = stage.operator(&["--settle-time=1s"]);
+    held(&gate).await;
+    let requests = behind.proxy.requests();
+    let mut foreign = requests
+        .iter()
+        .find(|request| is_claim(request))
+        .unwrap()
+        .json()
+        .unwrap();
+    foreign["spec"]["claim"]["holder"] = json!("somebodyelse");
+    stage.create(foreign).await;
+    gate.release();
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    assert_eq!(
+        at(&object, "status.operation.name"),
+        record_of(stage, 1).await.as_str()
+    );
+    assert_eq!((stage.posts(), stage.executed()), (0, 0));
+    assert_eq!(at(&stage.records().await[0], "spec.claim.holder"), "somebodyelse");
+    behind.check().await;
+}
+
+/// What befalls the object between the claim and the second look.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    Suspended,
+    Deleted,
+    Recreated,
+    ApprovalWithdrawn,
+    CeilingLowered,
+    Unreadable,
+}
+
+async fn between_claim_and_second_look(what: Meanwhile) {
+    let behind = Behind::new("meanwhile").await;
+    let stage = &behind.stage;
+    stage.create(stage.approved("web")).await;
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = stage.operator(&[]);
+    held(&gate).await;
+    let patched = match what {
+        Meanwhile::Suspended => Some(json!({"suspend": true})),
+        Meanwhile::ApprovalWithdrawn => Some(json!({"approval": null})),
+        Meanwhile::CeilingLowered => Some(json!({"approval": {"maxPrice": {"perHour": "0.10"}}})),
+        Meanwhile::Deleted => {
+            stage.delete("web").await;
+            None
+        }
+        Meanwhile::Recreated => {
+            stage.delete("web").await;
+            stage.create(stage.preview("web")).await;
+            None
+        }
+        Meanwhile::Unreadable => {
+            let path = format!(
+                "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",
+                stage.namespace
+            );
+            behind.proxy.rule(
+                Rule::on("GET", move |request| request.path == path)
+                    .named("the second look")
+                    .action(Action::Respond(500, status(500, "Nope", "as the test wants"))),
+            );
+            None
+        }
+    };
+    if let Some(spec) = patched {
+        stage.patch("web", json!({"spec": spec})).await.unwrap();
+    }
+    gate.release();
+    let record = comes_to(stage, "NotSent").await;
+    let message = at(&record, "status.message").as_str().unwrap();
+    assert!(message.starts_with("withdrawn: "), "{message}");
+    let shown = match what {
+        Meanwhile::Suspended => Some("Suspended"),
+        Meanwhile::Recreated | Meanwhile::ApprovalWithdrawn => Some("AwaitingApproval"),
+        Meanwhile::CeilingLowered => Some("QuoteExceedsCeiling"),
+        Meanwhile::Unreadable => Some("ProviderUnavailable"),
+        Meanwhile::Deleted => None,
+    };
+    if let Some(shown) = shown {
+        stage.wait_for_reason("web", shown).await;
+    }
+    assert_eq!((stage.posts(), stage.executed()), (0, 0));
+    assert_eq!(stage.records().await.len(), 1);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_object_that_no_longer_wants_it_at_the_second_look_withdraws_the_claim() {
+    let rows = [
+        Meanwhile::Suspended,
+        Meanwhile::Deleted,
+        Meanwhile::Recreated,
+        Meanwhile::ApprovalWithdrawn,
+        Meanwhile::CeilingLowered,
+        Meanwhile::Unreadable,
+    ];
+    each_row(rows.map(|what| (format!("{what:?}"), between_claim_and_second_look(what)))).await;
+}
+
+async fn an_outcome_that_cannot_be_written_at_first(action: Action, times: usize) {
+    let behind = Behind::new("outcome").await;
+    let stage = &behind.stage;
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            job_duration: Duration::from_secs(1),
+            ..RestoreBehaviour::default()
+        });
+    });
+    behind.proxy.rule(
+        Rule::on("PUT", is_outcome)
+            .named("the outcome")
+            .times(times)
+            .action(action),
+    );
+    stage.create(stage.approved("web")).await;
+    let _operator = stage.operator(&[]);
+    stage.wait_for_reason("web", "Restored").await;
+    let records = stage.records().await;
+    assert_eq!(
+        at(&records[0], "status.evidence"),
+        "Job",
+        "the job id was lost on the way"
+    );
+    assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_is_recorded_however_often_the_write_fails() {
+    let refused = |code| status(code, "Nope", "as the test wants");
+    let rows = [
+        ("500", Action::Respond(500, refused(500)), 4),
+        ("409", Action::Respond(409, refused(409)), 3),
+        ("cut", Action::CutBefore, 3),
+        ("done and cut", Action::ForwardThenCut, 1),
+        ("done and 409", Action::ForwardThenRespond(409, refused(409)), 1),
+    ];
+    each_row(rows.map(|(name, action, times)| {
+        (
+            name.to_owned(),
+            an_outcome_that_cannot_be_written_at_first(action, times),
+        )
+    }))
+    .await;
+}
+
+/// What befalls an object while the operator's watches show nothing of it.
+#[derive(Debug, Clone, Copy)]
+enum Unseen {
+    Approved,
+    ApprovedAndWithdrawn,
+    Suspended,
+    Deleted,
+    Recreated,
+}
+
+async fn behind_frozen_watches(what: Unseen) {
+    let behind = Behind::new("stale").await;
+    let stage = &behind.stage;
+    let approval = stage.approved("web")["spec"]["approval"].clone();
+    stage.create(stage.preview("web")).await;
+    let _operator = stage.operator(&[]);
+    stage.wait_for_reason("web", "AwaitingApproval").await;
+    behind.proxy.freeze_watches(true);
+    let patch = |spec: Value| stage.patch("web", json!({"spec": spec}));
+    match what {
+        Unseen::Approved => {
+            patch(json!({"approval": approval})).await.unwrap();
+            // Found by the next read at an interval, without the watch.
+            let claimed = |object: &Value| at(object, "status.operation.name").is_string();
+            stage.wait("web", "a claim", claimed).await;
+        }
+        Unseen::ApprovedAndWithdrawn => {
+            patch(json!({"approval": approval})).await.unwrap();
+            patch(json!({"approval": null})).await.unwrap();
+        }
+        Unseen::Suspended => {
+            patch(json!({"suspend": true})).await.unwrap();
+            patch(json!({"approval": approval})).await.unwrap();
+            stage.wait_for_reason("web", "Suspended").await;
+        }
+        Unseen::Deleted => stage.delete("web").await,
+        Unseen::Recreated => {
+            stage.delete("web").await;
+            stage.create(stage.approved("web")).await;
+            stage
+                .wait("web", "seen", |object| !reason(object).is_empty())
+                .await;
+        }
+    }
+    behind.proxy.freeze_watches(false);
+    let bought = match what {
+        Unseen::Approved | Unseen::Recreated => {
+            stage.wait_for_reason("web", "Restored").await;
+            1
+        }
+        Unseen::ApprovedAndWithdrawn => {
+            stage
+                .wait("web", "generation 3 seen", |object| {
+                    at(object, "status.observedGeneration") == 3
+                })
+                .await;
+            assert_eq!(reason(&stage.restore("web").await), "AwaitingApproval");
+            0
+        }
+        Unseen::Suspended => {
+            assert_eq!(reason(&stage.restore("web").await), "Suspended");
+            0
+        }
+        Unseen::Deleted => {
+            // Another object of the stage shows that the operator has gone on.
+            stage.create(stage.preview("other")).await;
+            stage.wait_for_reason("other", "AwaitingApproval").await;
+            0
+        }
+    };
+    assert_eq!((stage.posts(), stage.executed()), (bought, bought));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn decisions_rest_on_fresh_reads_and_not_on_a_stale_watch() {
+    let rows = [
+        Unseen::Approved,
+        Unseen::ApprovedAndWithdrawn,
+        Unseen::Suspended,
+        Unseen::Deleted,
+        Unseen::Recreated,
+    ];
+    each_row(rows.map(|what| (format!("{what:?}"), behind_frozen_watches(what)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_life_goes_on_where_it_was_when_the_api_server_comes_back() {
+    let plane: &'static ControlPlane =
+        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
+            .await
+            .unwrap();
+    let long_call = ["--paid-timeout=40s"];
+    let preview = Stage::on(plane, "preview").await;
+    preview.create(preview.preview("web")).await;
+    let _first = preview.operator(&[]);
+    let held = Stage::on(plane, "held").await;
+    let gate = held.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+    held.create(held.approved("web")).await;
+    let _second = held.operator(&long_call);
+    let running = Stage::on(plane, "running").await;
+    running.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            job_duration: Duration::from_secs(3600),
+            ..RestoreBehaviour::default()
+        });
+    });
+    running.create(running.approved("web")).await;
+    let third: Operator = running.operator(&[]);
+    preview.wait_for_reason("web", "AwaitingApproval").await;
+    assert!(gate.held(PATIENCE).await);
+    running.wait_for_reason("web", "JobRunning").await;
+
+    tokio::task::spawn_blocking(|| plane.stop_apiserver())
+        .await
+        .unwrap();
+    // The answer reaches a process that cannot write it down yet.
+    gate.release();
+    assert!(
+        held.sim
+            .until(PATIENCE, |world| world.count_answered(Route::RestoreToPayg) == 1)
+            .await
+    );
+    let job = running.sim.purchases()[0].job_id.clone();
+    running.sim.world(|world| world.finish_job(&job));
+    let (head, _) = third.http("/livez");
+    assert!(head.contains("200"), "{head}");
+    tokio::task::spawn_blocking(|| plane.start_apiserver())
+        .await
+        .unwrap()
+        .unwrap();
+
+    let approval = preview.approved("web")["spec"]["approval"].clone();
+    preview
+        .patch("web", json!({"spec": {"approval": approval}}))
+        .await
+        .unwrap();
+    for stage in [&preview, &held, &running] {
+        stage.wait_for_reason("web", "Restored").await;
+        let records = stage.records().await;
+        assert_eq!(at(&records[0], "status.evidence"), "Job");
+        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+        stage.check_invariants().await;
+    }
+}

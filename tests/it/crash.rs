@@ -1,0 +1,398 @@
+//! The process dies, at every point between two effects and at random.
+
+use std::time::{Duration, Instant};
+
+use hostup_operator::controllers::fail_point;
+use hostup_operator::domain::ids::InstanceId;
+use hostup_operator::domain::names::VmToken;
+use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};
+use serde_json::{Value, json};
+
+use crate::support::{Operator, PATIENCE, Stage, at, each_row, reason};
+
+/// Reasons at which an object of this file rests.
+const ENDS: [&str; 4] = ["Restored", "AlreadyExecuted", "OutcomeUnknown", "Suspended"];
+
+/// What happens around the death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Approved from the start.
+    Approved,
+    /// A preview that is approved later, by another process if the first has died.
+    Previewed,
+    /// The job has told of progress to a process that was killed before.
+    Progressing,
+    /// Suspended while the paid call is held at the provider.
+    SuspendedInFlight,
+    /// Suspended while no process runs.
+    SuspendedWhileDown,
+    /// Deleted and created again with the same contents while no process runs.
+    RecreatedWhileDown,
+    /// A VM bears the token before anything is claimed.
+    Adopted,
+}
+
+/// An unanswered claim is given up for lost sooner than elsewhere.
+const QUICK: [&str; 2] = ["--paid-timeout=4s", "--settle-time=1s"];
+
+fn armed(stage: &Stage, point: &str) -> Operator {
+    stage.operator_with(&QUICK, &[("HOSTUP_FAIL_POINT", point)])
+}
+
+/// Waits until the process has died at `point`; one that never comes there fails the test.
+async fn died_at(operator: Operator, point: &str) {
+    let (operator, status) = operator.ended().await;
+    assert!(!status.success());
+    let line = format!("fail point reached: {point}");
+    assert!(
+        operator.log().contains(&line),
+        "it ended, but not at {point}:\n{}",
+        operator.log().join("\n")
+    );
+}
+
+/// A record without an outcome stands in etcd: the call may have been sent.
+async fn is_open(stage: &Stage) -> bool {
+    let records = stage.records().await;
+    assert!(records.len() <= 1, "{records:?}");
+    records
+        .first()
+        .is_some_and(|record| matches!(at(record, "status.state").as_str(), None | Some("Sending")))
+}
+
+async fn at_rest(stage: &Stage, name: &str) -> Value {
+    stage
+        .wait(name, "an end", |object| ENDS.contains(&reason(object)))
+        .await
+}
+
+/// A VM that a purchase for the object `web` would have made.
+fn bearer(stage: &Stage, id: &str) -> Vps {
+    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+    Vps::payg(id, &format!("web-01-{}", token.as_str()), 2, 4, 80)
+}
+
+async fn dies(life: Life, point: &'static str) {
+    let stage = Stage::new("crash").await;
+    match life {
+        Life::Approved | Life::SuspendedWhileDown | Life::RecreatedWhileDown => {
+            stage.create(stage.approved("web")).await;
+            died_at(armed(&stage, point), point).await;
+        }
+        Life::Adopted => {
+            let found = bearer(&stage, "vps_there");
+            stage.sim.world(|world| world.add_vps(stage.account, found));
+            stage.create(stage.approved("web")).await;
+            died_at(armed(&stage, point), point).await;
+        }
+        Life::Previewed => {
+            stage.create(stage.preview("web")).await;
+            let mut first = armed(&stage, point);
+            if point.ends_with("-report") {
+                died_at(first, point).await;
+                first = stage.operator(&QUICK);
+            }
+            let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+            let quote = at(&shown, "status.quote.id");
+            let approval = json!({"spec": {"approval": {"quoteId": quote}}});
+            stage.patch("web", approval).await.unwrap();
+            if point.ends_with("-report") {
+                stage.wait_for_reason("web", "Restored").await;
+                first.kill_9();
+            } else {
+                died_at(first, point).await;
+            }
+        }
+        Life::Progressing => {
+            stage.sim.world(|world| {
+                world.restore_next(RestoreBehaviour {
+                    job_duration: Duration::from_secs(4),
+                    ..RestoreBehaviour::default()
+                });
+            });
+            stage.create(stage.approved("web")).await;
+            let mut first = stage.operator(&QUICK);
+            stage
+                .wait("web", "progress", |object| {
+                    at(object, "status.job.progress").as_u64() >= Some(25)
+                })
+                .await;
+            first.kill_9();
+            died_at(armed(&stage, point), point).await;
+        }
+        Life::SuspendedInFlight => {
+            let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+            stage.create(stage.approved("web")).await;
+            let first = armed(&stage, point);
+            assert!(gate.held(PATIENCE).await);
+            stage
+                .patch("web", json!({"spec": {"suspend": true}}))
+                .await
+                .unwrap();
+            gate.release();
+            died_at(first, point).await;
+        }
+    }
+    match life {
+        Life::SuspendedWhileDown => {
+            stage
+                .patch("web", json!({"spec": {"suspend": true}}))
+                .await
+                .unwrap();
+        }
+        Life::RecreatedWhileDown => {
+            stage.delete("web").await;
+            stage.create(stage.approved("web")).await;
+        }
+        Life::Approved | Life::Previewed | Life::Progressing | Life::SuspendedInFlight | Life::Adopted => {}
+    }
+    let open = is_open(&stage).await;
+    let claimed = !stage.records().await.is_empty();
+    let _second = stage.operator(&QUICK);
+    let object = at_rest(&stage, "web").await;
+    let executed = stage.executed();
+    let wanted = match life {
+        _ if open && executed == 0 && life != Life::Adopted => "OutcomeUnknown",
+        Life::SuspendedWhileDown if !claimed => "Suspended",
+        Life::RecreatedWhileDown if claimed => "AlreadyExecuted",
+        _ => "Restored",
+    };
+    assert_eq!(reason(&object), wanted);
+    let bought = usize::from(!matches!(wanted, "OutcomeUnknown" | "Suspended") && life != Life::Adopted);
+    assert_eq!(executed, bought);
+    assert_eq!(stage.posts(), bought);
+    match point {
+        "after-claim" | "after-second-look" | "before-send" => assert_eq!(wanted, "OutcomeUnknown"),
+        "after-answer" => assert_ne!(wanted, "OutcomeUnknown"),
+        "before-claim" => assert!(!claimed),
+        "after-answer-recorded" | "before-job-read" | "after-job-read" | "before-outcome-recorded" => {
+            assert!(claimed && !open);
+        }
+        _ => {}
+    }
+    if life == Life::Progressing {
+        assert_eq!(at(&object, "status.job.progress"), 100);
+    }
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_death_at_any_point_is_survived_without_a_second_purchase_and_mostly_without_a_question() {
+    let of_a_job = [
+        "after-answer-recorded",
+        "before-job-read",
+        "after-job-read",
+        "before-outcome-recorded",
+        "after-outcome-recorded",
+    ];
+    let mut rows: Vec<(Life, &'static str)> = Vec::new();
+    for point in fail_point::ALL {
+        let life = match point {
+            "after-adoption-claim" => Life::Adopted,
+            _ => Life::Approved,
+        };
+        rows.push((life, point));
+    }
+    rows.extend(of_a_job[1..].iter().map(|point| (Life::Progressing, *point)));
+    rows.extend(["before-report", "after-report"].map(|point| (Life::Progressing, point)));
+    rows.extend(of_a_job.map(|point| (Life::SuspendedInFlight, point)));
+    rows.push((Life::SuspendedInFlight, "after-answer"));
+    for point in [
+        "before-claim",
+        "before-report",
+        "after-report",
+        "after-second-look",
+        "after-answer",
+    ] {
+        rows.push((Life::Previewed, point));
+    }
+    for point in [
+        "before-claim",
+        "after-second-look",
+        "after-answer",
+        "after-answer-recorded",
+    ] {
+        rows.push((Life::SuspendedWhileDown, point));
+        rows.push((Life::RecreatedWhileDown, point));
+    }
+    each_row(
+        rows.into_iter()
+            .map(|(life, point)| (format!("{life:?} {point}"), dies(life, point))),
+    )
+    .await;
+}
+
+/// Dies at `first`, again at `second` while that is put right, and is then left alone.
+async fn dies_twice(first: &'static str, second: &'static str) {
+    let stage = Stage::new("crash-twice").await;
+    stage.create(stage.approved("web")).await;
+    died_at(armed(&stage, first), first).await;
+    died_at(armed(&stage, second), second).await;
+    let _third = stage.operator(&QUICK);
+    let object = at_rest(&stage, "web").await;
+    assert_eq!(reason(&object), "Restored");
+    assert_eq!(stage.executed(), 1);
+    assert_eq!(stage.posts(), 1);
+    assert_eq!(stage.records().await.len(), 1);
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_second_death_during_recovery_is_survived_too() {
+    let rows = [
+        ("before-claim", "after-answer"),
+        ("after-answer", "before-outcome-recorded"),
+        ("after-answer", "after-outcome-recorded"),
+        ("after-answer", "before-report"),
+        ("after-answer", "after-report"),
+        ("after-answer-recorded", "before-job-read"),
+        ("after-answer-recorded", "before-outcome-recorded"),
+        ("after-job-read", "before-outcome-recorded"),
+        ("before-outcome-recorded", "after-outcome-recorded"),
+        ("after-outcome-recorded", "before-report"),
+    ];
+    each_row(rows.map(|(first, second)| (format!("{first}, {second}"), dies_twice(first, second)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_kill_while_the_paid_call_is_at_the_provider_is_found_by_the_token_if_it_was_executed() {
+    let held = |moment: Moment| async move {
+        let stage = Stage::new("kill").await;
+        let gate = stage.sim.hold(Route::RestoreToPayg, moment);
+        stage.create(stage.approved("web")).await;
+        let mut first = stage.operator(&QUICK);
+        assert!(gate.held(PATIENCE).await);
+        first.kill_9();
+        gate.release();
+        let _second = stage.operator(&QUICK);
+        assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
+        let records = stage.records().await;
+        assert_eq!(at(&records[0], "status.evidence"), "VmFound");
+        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+        stage.check_invariants().await;
+    };
+    let swallowed = async {
+        let stage = Stage::new("kill").await;
+        stage.sim.inject(
+            Fault::on(Route::RestoreToPayg)
+                .acted(false)
+                .answer(Answer::silence()),
+        );
+        stage.create(stage.approved("web")).await;
+        let mut first = stage.operator(&QUICK);
+        let arrived = |world: &hostup_sim::World| world.count(Route::RestoreToPayg) == 1;
+        assert!(stage.sim.until(PATIENCE, arrived).await);
+        first.kill_9();
+        let _second = stage.operator(&QUICK);
+        assert_eq!(reason(&at_rest(&stage, "web").await), "OutcomeUnknown");
+        assert_eq!((stage.posts(), stage.executed()), (1, 0));
+        assert!(stage.sim.unfired().is_empty());
+        stage.check_invariants().await;
+    };
+    let rows = [Moment::BeforeAct, Moment::AfterAct].map(|moment| (format!("{moment:?}"), held(moment)));
+    futures::future::join(each_row(rows), each_row([("swallowed".to_owned(), swallowed)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
+    let stage = Stage::new("term").await;
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            job_duration: Duration::from_secs(2),
+            ..RestoreBehaviour::default()
+        });
+    });
+    let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+    stage.create(stage.approved("web")).await;
+    let first = stage.operator(&QUICK);
+    assert!(gate.held(PATIENCE).await);
+    first.signal("TERM");
+    first.wait_for_line("waiting for paid calls under way");
+    assert!(!first.has_ended());
+    assert!(is_open(&stage).await);
+    gate.release();
+    let (_first, status) = first.ended().await;
+    assert_eq!(status.code(), Some(0));
+    let records = stage.records().await;
+    assert_eq!(at(&records[0], "status.state"), "Accepted");
+    let _second = stage.operator(&QUICK);
+    assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
+    assert_eq!(at(&stage.records().await[0], "status.evidence"), "Job");
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    stage.check_invariants().await;
+}
+
+/// Numbers that look random and are the same for the same seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    /// The seed is `HOSTUP_SEED`, or the time; it is printed.
+    fn new() -> Self {
+        #[allow(clippy::disallowed_methods)]
+        let given = std::env::var("HOSTUP_SEED").ok();
+        let seed = given.map_or_else(
+            || jiff::Timestamp::now().as_nanosecond() as u64,
+            |seed| seed.parse().unwrap(),
+        );
+        eprintln!("HOSTUP_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kills_at_random_moments_never_buy_twice_and_ask_only_where_nothing_was_bought() {
+    const OBJECTS: usize = 6;
+    const KILLS: usize = 15;
+    let stage = Stage::new("random").await;
+    let mut dice = Dice::new();
+    let until = Instant::now() + Duration::from_secs(15);
+    for kill in 0..KILLS {
+        if kill % 2 == 0 && kill / 2 < OBJECTS {
+            stage.create(stage.approved(&format!("web-{}", kill / 2))).await;
+        }
+        let mut operator = stage.operator(&QUICK);
+        // The random moment is the subject of this test.
+        tokio::time::sleep(Duration::from_millis(100 + dice.below(1_800))).await;
+        operator.kill_9();
+        if Instant::now() > until && kill / 2 + 1 >= OBJECTS {
+            break;
+        }
+    }
+    let _last = stage.operator(&QUICK);
+    for n in 0..OBJECTS {
+        let name = format!("web-{n}");
+        let object = at_rest(&stage, &name).await;
+        let records = stage.records().await;
+        let of_object: Vec<_> = records
+            .iter()
+            .filter(|record| at(record, "spec.subject.name") == name.as_str())
+            .collect();
+        let bought = stage
+            .sim
+            .purchases()
+            .iter()
+            .filter(|bought| {
+                of_object
+                    .iter()
+                    .any(|record| at(record, "spec.expectedVmName").as_str() == bought.name_sent.as_deref())
+            })
+            .count();
+        match reason(&object) {
+            "Restored" => assert_eq!(bought, 1, "{name}"),
+            "OutcomeUnknown" => {
+                assert_eq!(bought, 0, "{name}");
+                assert_eq!(at(of_object[0], "status.evidence"), "NoneFound");
+            }
+            other => panic!("{name} rests at {other}"),
+        }
+    }
+    stage.check_invariants().await;
+}

@@ -1,0 +1,144 @@
+//! Several operators at once, with and without leader election.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use hostup_sim::{LimitSet, Route, Stage as Moment};
+use serde_json::Value;
+
+use crate::support::{Operator, PATIENCE, Stage, at, ready};
+
+/// A claim on a busy machine may take its time; whether it is in time is not the subject here.
+const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
+
+/// A stage whose account may own any number of VMs, with `count` approved objects.
+async fn stage_with(name: &str, count: usize) -> Stage {
+    let stage = Stage::new(name).await;
+    stage.sim.world(|world| {
+        world.account_mut(stage.account).limits_max = LimitSet::new(10_000, 10_000, 100_000, 1_000);
+    });
+    join_all((0..count).map(|n| stage.create(stage.approved(&format!("web-{n}"))))).await;
+    stage
+}
+
+async fn all_restored(stage: &Stage, count: usize) -> Vec<Value> {
+    let names: Vec<_> = (0..count).map(|n| format!("web-{n}")).collect();
+    join_all(names.iter().map(|name| stage.wait_for_reason(name, "Restored"))).await
+}
+
+/// One purchase, one POST and one record for each object, and each VM belongs to one object.
+async fn check_once_each(stage: &Stage, objects: &[Value]) {
+    let count = objects.len();
+    assert_eq!((stage.posts(), stage.executed()), (count, count));
+    let records = stage.records().await;
+    assert_eq!(records.len(), count, "a second attempt was made");
+    let vms: HashSet<_> = objects
+        .iter()
+        .map(|object| at(object, "status.vm.vpsId").to_string())
+        .collect();
+    assert_eq!(vms.len(), count, "two objects show one VM");
+    assert!(objects.iter().all(|object| ready(object)["status"] == "True"));
+    stage.check_invariants().await;
+}
+
+/// Paid calls that this process has sent, by its own word.
+fn sent_by(operator: &Operator) -> usize {
+    let lines = operator.log();
+    lines
+        .iter()
+        .filter(|line| line.contains("sending the paid call"))
+        .count()
+}
+
+async fn race(replicas: usize, objects: usize) {
+    let stage = stage_with("race", objects).await;
+    let operators: Vec<_> = (0..replicas).map(|_| stage.operator(&CALM)).collect();
+    let restored = all_restored(&stage, objects).await;
+    check_once_each(&stage, &restored).await;
+    let shares: Vec<_> = operators.iter().map(sent_by).collect();
+    assert_eq!(shares.iter().sum::<usize>(), objects);
+    assert!(
+        shares.iter().all(|share| *share > 0),
+        "no race took place: {shares:?}"
+    );
+    // Five writes make a life; each replica may write each of them once at most, and lose.
+    let writes = stage
+        .plane
+        .audit()
+        .unwrap()
+        .into_iter()
+        .filter(|event| event.is_write() && event.code < 300 && event.namespace == stage.namespace)
+        .filter(|event| event.resource == "vpsbackuprestores" && event.subresource == "status")
+        .count();
+    assert!(
+        writes <= objects * 4,
+        "{writes} status writes for {objects} objects"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_and_three_replicas_without_election_buy_each_of_fifty_once() {
+    futures::join!(race(2, 50), race(3, 50));
+}
+
+fn elected(stage: &Stage) -> Operator {
+    let namespace = format!("--operator-namespace={}", stage.namespace);
+    stage.operator(&["--leader-elect=true", &namespace, "--paid-timeout=30s"])
+}
+
+fn leads(operator: &Operator) -> bool {
+    operator.log().iter().any(|line| line.contains("\"leading\""))
+}
+
+/// Two operators of which the first leads.
+async fn pair(stage: &Stage) -> (Operator, Operator) {
+    let first = elected(stage);
+    first.wait_for_line("\"leading\"");
+    let second = elected(stage);
+    second.wait_for_line("\"ready\"");
+    (first, second)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_election_only_the_leader_acts_and_sigterm_hands_over_within_seconds() {
+    let stage = stage_with("handover", 3).await;
+    let (first, second) = pair(&stage).await;
+    all_restored(&stage, 3).await;
+    assert_eq!((sent_by(&first), sent_by(&second)), (3, 0));
+    assert!(!leads(&second));
+    let told = Instant::now();
+    first.signal("TERM");
+    second.wait_for_line("\"leading\"");
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(6), "the handover took {took:?}");
+    let (first, status) = first.ended().await;
+    assert_eq!(status.code(), Some(0));
+    stage.create(stage.approved("web-3")).await;
+    let restored = all_restored(&stage, 4).await;
+    assert_eq!((sent_by(&first), sent_by(&second)), (3, 1));
+    check_once_each(&stage, &restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_the_leader_is_killed_in_mid_call_the_other_takes_over_and_finds_what_was_bought() {
+    let stage = stage_with("takeover", 3).await;
+    let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+    let (mut first, second) = pair(&stage).await;
+    assert!(gate.held(PATIENCE).await);
+    assert!(
+        stage
+            .sim
+            .until(PATIENCE, |world| world.count(Route::RestoreToPayg) == 3)
+            .await
+    );
+    let killed = Instant::now();
+    first.kill_9();
+    gate.release();
+    second.wait_for_line("\"leading\"");
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(20), "the takeover took {took:?}");
+    let restored = all_restored(&stage, 3).await;
+    assert_eq!(sent_by(&second), 0);
+    check_once_each(&stage, &restored).await;
+}
