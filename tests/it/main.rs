@@ -2,5 +2,6 @@
 
 mod crds;
 mod floors;
+mod gates;
 mod life;
 mod support;

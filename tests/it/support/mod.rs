@@ -1,6 +1,7 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
 mod operator;
+mod owner;
 mod stage;
 
 use std::sync::OnceLock;
@@ -10,7 +11,8 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
 
 pub use operator::Operator;
-pub use stage::{Stage, at, ready, reason};
+pub use owner::{Owner, condition, gates};
+pub use stage::{KEY, Stage, at, ready, reason};
 
 /// The longest that any single wait may last before the test fails and says what it saw.
 pub const PATIENCE: Duration = Duration::from_secs(45);
