@@ -4,4 +4,5 @@ mod crds;
 mod floors;
 mod gates;
 mod life;
+mod manifests;
 mod support;
