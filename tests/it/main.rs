@@ -1,6 +1,9 @@
 //! The built binary against a real control plane and the simulated provider.
 
+mod approval;
+mod brakes;
 mod crds;
+mod credentials;
 mod floors;
 mod gates;
 mod life;

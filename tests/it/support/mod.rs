@@ -2,6 +2,7 @@
 
 mod operator;
 mod owner;
+mod person;
 mod stage;
 
 use std::sync::OnceLock;

@@ -67,11 +67,13 @@ impl Stage {
         }
         let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
             kube::Api::namespaced(self.client.clone(), &self.namespace);
-        let by = kube::api::PatchParams::apply("test").force();
-        secrets
-            .patch(name, &by, &kube::api::Patch::Apply(&secret))
-            .await
-            .unwrap();
+        let secret = serde_json::from_value(secret).unwrap();
+        let by = kube::api::PostParams::default();
+        if secrets.get_opt(name).await.unwrap().is_some() {
+            secrets.replace(name, &by, &secret).await.unwrap();
+        } else {
+            secrets.create(&by, &secret).await.unwrap();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub const KEY: &str = "hostup-test-key-5f3c9a";
 pub struct Stage {
     pub plane: &'static ControlPlane,
     pub sim: Sim,
+    pub account: hostup_sim::AccountId,
     pub namespace: String,
     pub client: kube::Client,
     pub kubeconfig: PathBuf,
@@ -37,13 +38,12 @@ impl Stage {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let namespace = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let sim = Sim::start();
-        sim.world(|world| {
-            world.add_account(KEY);
-        });
+        let account = sim.world(|world| world.add_account(KEY));
         let client = client_of(plane, User::Admin).await;
         let stage = Self {
             plane,
             sim,
+            account,
             namespace,
             client,
             kubeconfig: plane.kubeconfig(User::Admin),
