@@ -230,7 +230,14 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
         };
         Gate::new(name, !closes, blocker, &notes)
     };
-    let mut rows: Vec<Gate> = eligibility.blockers.iter().take(20).map(row).collect();
+    // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
+    let mut blockers: Vec<&String> = Vec::new();
+    for blocker in &eligibility.blockers {
+        if !blockers.contains(&blocker) && blockers.len() < 20 {
+            blockers.push(blocker);
+        }
+    }
+    let mut rows: Vec<Gate> = blockers.into_iter().map(row).collect();
     if rows.is_empty() {
         let open = eligibility.available && eligibility.gate.allowed;
         let allowed = open || eligibility.is_payg;

@@ -42,33 +42,8 @@ async fn a_preview_shows_the_price_and_buys_only_with_the_quote_that_it_shows() 
         .await;
     assert_eq!(reason(&refused), "AwaitingApproval");
     assert_eq!(stage.posts(), 0);
-    let message = ready(&object)["message"].as_str().unwrap();
-    let command = message.split("To approve: ").nth(1).unwrap();
-    let printed = std::process::Command::new("bash")
-        .args(["-c", command])
-        .env("KUBECONFIG", &stage.kubeconfig)
-        .env("PATH", path_with_kubectl())
-        .output()
-        .unwrap();
-    assert!(
-        printed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&printed.stderr)
-    );
+    stage.follow(&object, "To approve: ").await;
     stage.wait_for_reason("web", "Restored").await;
     assert_eq!(stage.executed(), 1);
     stage.check_invariants().await;
-}
-
-fn path_with_kubectl() -> String {
-    let built = std::process::Command::new("bash")
-        .arg("tests/control-plane/build.sh")
-        .output()
-        .unwrap();
-    let folder = String::from_utf8(built.stdout).unwrap();
-    format!(
-        "{}:{}",
-        folder.trim().lines().last().unwrap(),
-        std::env::var("PATH").unwrap()
-    )
 }

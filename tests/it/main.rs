@@ -11,11 +11,16 @@
 
 mod answers;
 mod api_server;
+mod approval;
+mod brakes;
 mod crash;
 mod crds;
+mod credentials;
 mod floors;
+mod gates;
 mod hostile;
 mod jobs;
 mod life;
+mod manifests;
 mod replicas;
 mod support;

@@ -61,7 +61,10 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let input = match reading {
         Reading::Input(input) => input,
         Reading::Settled(until) => {
-            ctx.wake(&record.subject.namespace, &record.subject.name);
+            // Who sends wakes the object with the answer; a call of a moment is not worth a write.
+            if !followed.memo.in_flight {
+                ctx.wake(&record.subject.namespace, &record.subject.name);
+            }
             return Ok(at(until, now));
         }
         Reading::Later(until, trouble) => {

@@ -68,14 +68,13 @@ fn with_preflight(
                 "{why} (VPS {}); choose another backup in a new VpsBackupRestore",
                 intent.source
             );
-            return stalled(
-                view,
-                times,
-                now,
-                Reason::BackupNotFound,
-                read(&[gate], None, None, None),
-                message,
-            );
+            // A `Latest` that was resolved stays resolved, also while its backup is away.
+            let facts = if view.resolved_backup.is_some() && intent.backup == BackupChoice::Latest {
+                Facts::Kept
+            } else {
+                read(&[gate], None, None, None)
+            };
+            return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
     };
     let size = match preflight::ordered_size(&intent.target, preflight.source_size, &backup) {

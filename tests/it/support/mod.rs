@@ -1,6 +1,8 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
 mod operator;
+mod owner;
+mod person;
 mod stage;
 mod tenant;
 
@@ -12,6 +14,7 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
 
 pub use operator::Operator;
+pub use owner::{Owner, condition, gates};
 pub use stage::{KEY, Stage, at, ready, reason};
 pub use tenant::Tenant;
 

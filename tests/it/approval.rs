@@ -1,0 +1,297 @@
+//! A person's consent, held against a price that moves.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use hostup_sim::{ActionGate, Route, SOURCE_VPS, Stage as Moment, dec};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Stage, at, condition, ready, reason};
+
+const FAR: &str = "2099-01-01T00:00:00Z";
+
+fn ceiling(per_hour: &str, currency: &str, until: &str) -> Value {
+    json!({"maxPrice": {"perHour": per_hour, "currencyCode": currency}, "validUntil": until})
+}
+
+async fn approve(stage: &Stage, name: &str, approval: Value) {
+    let patch = json!({"spec": {"approval": approval}});
+    stage.patch(name, patch).await.unwrap();
+}
+
+fn close(stage: &Stage) {
+    stage.sim.world(|world| {
+        world.vps_mut(SOURCE_VPS).unwrap().can_restore = ActionGate::closed("later", None);
+    });
+}
+
+fn open(stage: &Stage) {
+    stage
+        .sim
+        .world(|world| world.vps_mut(SOURCE_VPS).unwrap().can_restore = ActionGate::open());
+}
+
+/// 2 cores make each 0.01 of a core's rate 0.02 of the price: 0.66 at 0.12.
+fn core_rate(stage: &Stage, rate: &str) {
+    let account = stage.account;
+    stage.sim.world(|world| {
+        world.account_mut(account).pricing.cpu_per_core_hour = Some(dec(rate));
+    });
+}
+
+#[tokio::test]
+async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() {
+    let stage = Stage::new("consent").await;
+    let now = "0.66 SEK/h";
+    let rows = [
+        (
+            "preview",
+            Value::Null,
+            "AwaitingApproval",
+            "it would cost 0.66 SEK/h",
+        ),
+        (
+            "low",
+            ceiling("0.6599", "SEK", FAR),
+            "QuoteExceedsCeiling",
+            "over the ceiling of 0.6599 SEK/h",
+        ),
+        (
+            "euro",
+            ceiling("9.00", "EUR", FAR),
+            "QuoteExceedsCeiling",
+            "over the ceiling of 9.00 EUR/h",
+        ),
+        (
+            "expired",
+            ceiling("9.00", "SEK", "2026-01-01T00:00:00Z"),
+            "ApprovalExpired",
+            "the approval ended at 2026-01-01T00:00:00Z",
+        ),
+        (
+            "other",
+            json!({"quoteId": "q-aaaaaaaaaa"}),
+            "AwaitingApproval",
+            "the approved quote is not the one that stands now",
+        ),
+    ];
+    let _operator = stage.operator(&[]);
+    let objects = join_all(rows.iter().map(|(name, approval, expected, says)| {
+        let stage = &stage;
+        async move {
+            let mut object = stage.preview(name);
+            if !approval.is_null() {
+                object["spec"]["approval"] = approval.clone();
+            }
+            stage.create(object).await;
+            let object = stage.wait_for_reason(name, expected).await;
+            let message = ready(&object)["message"].as_str().unwrap();
+            assert!(
+                message.contains(says) && message.contains(now),
+                "{name}: {message}"
+            );
+            assert_eq!(condition(&object, "Approved")["status"], "False", "{name}");
+            assert_eq!(condition(&object, "Stalled"), &Value::Null, "{name}");
+            object
+        }
+    }))
+    .await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    join_all(objects.iter().map(|object| {
+        let stage = &stage;
+        async move {
+            stage.follow(object, "To approve: ").await;
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let object = stage.wait_for_reason(name, "Restored").await;
+            let quote = at(&object, "spec.approval");
+            assert_eq!(quote, &json!({"quoteId": at(&object, "status.quote.id")}));
+            assert_eq!(condition(&object, "Approved")["status"], "True", "{name}");
+        }
+    }))
+    .await;
+    assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_ceiling_raised_to_the_price_and_one_that_is_prolonged_go_ahead() {
+    let stage = Stage::new("raised").await;
+    let _operator = stage.operator(&[]);
+    for (name, before, shown, after) in [
+        (
+            "low",
+            ceiling("0.65", "SEK", FAR),
+            "QuoteExceedsCeiling",
+            ceiling("0.66", "SEK", FAR),
+        ),
+        (
+            "late",
+            ceiling("0.66", "SEK", "2026-01-01T00:00:00Z"),
+            "ApprovalExpired",
+            ceiling("0.66", "SEK", FAR),
+        ),
+    ] {
+        let mut object = stage.preview(name);
+        object["spec"]["approval"] = before;
+        stage.create(object).await;
+        stage.wait_for_reason(name, shown).await;
+        approve(&stage, name, after).await;
+        stage.wait_for_reason(name, "Restored").await;
+    }
+    assert_eq!((stage.executed(), stage.posts()), (2, 2));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_approval_that_ends_while_a_gate_is_closed_buys_nothing() {
+    let stage = Stage::new("ends").await;
+    close(&stage);
+    let _operator = stage.operator(&[]);
+    let mut object = stage.approved("web");
+    let end = Timestamp::now() + Duration::from_secs(3);
+    object["spec"]["approval"]["validUntil"] = json!(end.to_string());
+    stage.create(object).await;
+    stage.wait_for_reason("web", "GatesClosed").await;
+    tokio::time::sleep(Duration::try_from(end.duration_since(Timestamp::now())).unwrap()).await;
+    open(&stage);
+    stage.wait_for_reason("web", "ApprovalExpired").await;
+    assert_eq!((stage.executed(), stage.posts()), (0, 0));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_quote_is_good_for_its_own_object_only() {
+    let stage = Stage::new("quotes").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("first")).await;
+    stage.create(stage.preview("second")).await;
+    let first = stage.wait_for_reason("first", "AwaitingApproval").await;
+    let second = stage.wait_for_reason("second", "AwaitingApproval").await;
+    let quote = at(&first, "status.quote.id");
+    assert_ne!(quote, at(&second, "status.quote.id"));
+    approve(&stage, "second", json!({"quoteId": quote})).await;
+    let second = stage
+        .wait("second", "the foreign quote seen", |o| {
+            at(o, "status.observedGeneration") == 2
+        })
+        .await;
+    assert_eq!(reason(&second), "AwaitingApproval");
+    assert_eq!(stage.posts(), 0);
+
+    // The same name and contents again is another object, with another quote.
+    stage.delete("first").await;
+    let mut again = stage.preview("first");
+    again["spec"]["approval"] = json!({"quoteId": quote});
+    stage.create(again).await;
+    let again = stage.wait_for_reason("first", "AwaitingApproval").await;
+    assert_ne!(at(&again, "status.quote.id"), quote);
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_spent_quote_buys_nothing_when_it_comes_back_from_git() {
+    let stage = Stage::new("spent").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("web")).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let quote = at(&object, "status.quote.id");
+    approve(&stage, "web", json!({"quoteId": quote})).await;
+    stage.wait_for_reason("web", "Restored").await;
+    stage.delete("web").await;
+    let mut again = stage.preview("web");
+    again["spec"]["approval"] = json!({"quoteId": quote});
+    stage.create(again).await;
+    let object = stage.wait_for_reason("web", "AlreadyExecuted").await;
+    assert_eq!(ready(&object)["status"], "True");
+    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_approved_quote_stands_while_the_price_falls() {
+    let stage = Stage::new("falls").await;
+    close(&stage);
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("web")).await;
+    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    let quote = at(&object, "status.quote.id").clone();
+    approve(&stage, "web", json!({"quoteId": quote})).await;
+    stage
+        .wait("web", "the approval seen", |o| {
+            at(o, "status.observedGeneration") == 2
+        })
+        .await;
+    core_rate(&stage, "0.11");
+    open(&stage);
+    let object = stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&object, "status.quote.id"), &quote);
+    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_price_that_rises_ends_every_consent_it_no_longer_covers() {
+    let stage = Stage::new("rises").await;
+    close(&stage);
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("quoted")).await;
+    let mut capped = stage.preview("capped");
+    capped["spec"]["approval"] = ceiling("0.66", "SEK", FAR);
+    stage.create(capped).await;
+    let object = stage.wait_for_reason("quoted", "GatesClosed").await;
+    stage.wait_for_reason("capped", "GatesClosed").await;
+    let quote = at(&object, "status.quote.id").clone();
+    approve(&stage, "quoted", json!({"quoteId": quote})).await;
+    stage
+        .wait("quoted", "the approval seen", |o| {
+            at(o, "status.observedGeneration") == 2
+        })
+        .await;
+    core_rate(&stage, "0.13");
+    open(&stage);
+    let object = stage.wait_for_reason("quoted", "AwaitingApproval").await;
+    assert_ne!(at(&object, "status.quote.id"), &quote);
+    assert_eq!(at(&object, "status.quote.summary"), "0.68 SEK/h");
+    let over = stage.wait_for_reason("capped", "QuoteExceedsCeiling").await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.follow(&object, "To approve: ").await;
+    stage.follow(&over, "To approve: ").await;
+    stage.wait_for_reason("quoted", "Restored").await;
+    stage.wait_for_reason("capped", "Restored").await;
+    for record in stage.records().await {
+        assert_eq!(at(&record, "spec.quote.summary"), "0.68 SEK/h");
+    }
+    assert_eq!((stage.executed(), stage.posts()), (2, 2));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_approval_that_is_taken_back_before_the_call_withdraws_it() {
+    let stage = Stage::new("takenback").await;
+    // The list is the last reading before the claim.
+    let gate = stage.sim.hold(Route::ListVps, Moment::BeforeAct);
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    assert!(gate.held(PATIENCE).await);
+    approve(&stage, "web", Value::Null).await;
+    gate.release();
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let records = stage.records().await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(at(&records[0], "status.state"), "NotSent");
+    let why = at(&records[0], "status.message").as_str().unwrap();
+    assert!(why.contains("changed before anything was sent"), "{why}");
+    assert_eq!(at(&object, "status.operation.state"), "NotSent");
+    assert_eq!(stage.posts(), 0);
+    // Given again, it goes at once: the new attempt follows a new decision.
+    stage.follow(&object, "To approve: ").await;
+    stage.wait_for_reason("web", "Restored").await;
+    let states: Vec<_> = stage.records().await;
+    let states: Vec<_> = states.iter().map(|record| at(record, "status.state")).collect();
+    assert_eq!(states, ["NotSent", "Succeeded"]);
+    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.check_invariants().await;
+}

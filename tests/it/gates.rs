@@ -1,0 +1,730 @@
+//! What must be open, and known, before anything is bought.
+
+use futures::future::join_all;
+use hostup_sim::{
+    ActionGate, Answer, Backup, Convert, Fault, LimitSet, Resources, Route, SOURCE_BACKUP, SOURCE_VPS, Vps,
+    World, dec,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Operator, Owner, Stage, at, condition, gates, ready, reason};
+
+const LIMITS: [&str; 4] = [
+    "cpu_limit_exceeded",
+    "memory_limit_exceeded",
+    "storage_limit_exceeded",
+    "instance_limit_exceeded",
+];
+const OTHERS: [&str; 4] = [
+    "has_unpaid_invoice",
+    "no_card_on_file",
+    "not_verified",
+    "no_cloud_access",
+];
+
+type Change = Box<dyn Fn(&mut World, &Owner)>;
+
+/// One thing that can stand in the way of a restore.
+struct Row {
+    name: String,
+    gate: &'static str,
+    code: Option<String>,
+    text: &'static str,
+    storage: u32,
+    close: Change,
+    open: Change,
+    answer: Option<(Route, Answer)>,
+}
+
+impl Row {
+    fn new(name: impl Into<String>, gate: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            gate,
+            code: None,
+            text: "",
+            storage: 80,
+            close: Box::new(|_, _| ()),
+            open: Box::new(|_, _| ()),
+            answer: None,
+        }
+    }
+
+    fn says(mut self, code: Option<&str>, text: &'static str) -> Self {
+        self.code = code.map(str::to_owned);
+        self.text = text;
+        self
+    }
+
+    fn closes(
+        mut self,
+        close: impl Fn(&mut World, &Owner) + 'static,
+        open: impl Fn(&mut World, &Owner) + 'static,
+    ) -> Self {
+        self.close = Box::new(close);
+        self.open = Box::new(open);
+        self
+    }
+
+    /// Closed by what the route answers to this customer; opened by taking all faults back.
+    fn answers(mut self, route: Route, answer: Answer) -> Self {
+        self.answer = Some((route, answer));
+        self
+    }
+
+    fn storage(mut self, storage: u32) -> Self {
+        self.storage = storage;
+        self
+    }
+}
+
+fn vps<'a>(world: &'a mut World, owner: &Owner) -> &'a mut Vps {
+    world.vps_mut(&owner.vps).unwrap()
+}
+
+fn converts(convert: Convert) -> impl Fn(&mut World, &Owner) {
+    move |world, owner| vps(world, owner).convert = Some(convert.clone())
+}
+
+fn limits(cpu: u32, memory: u32, storage: u32, count: u32) -> impl Fn(&mut World, &Owner) {
+    move |world, owner| {
+        world.account_mut(owner.account).limits_max = LimitSet::new(cpu, memory, storage, count);
+    }
+}
+
+fn payg(convert: Convert) -> Convert {
+    Convert {
+        billing_model: "payg".to_owned(),
+        ..convert
+    }
+}
+
+const SAID: &str = "The account cannot use Cloud VMs yet.";
+
+fn words(word: &str) -> String {
+    word.replace('_', "-")
+}
+
+/// The answer with its blockers moved below `extensions`.
+fn moved(blocker: &str) -> Answer {
+    Answer::normal()
+        .remove("/blockerReasons")
+        .set("/available", "false")
+        .set("/reason", &json!(SAID).to_string())
+        .set("/actions/canConvertToCloud/allowed", "false")
+        .set("/extensions", &json!({"blockerReasons": [blocker]}).to_string())
+}
+
+fn closing_rows() -> Vec<Row> {
+    let convert = "canConvertToCloud";
+    let mut rows = vec![
+        Row::new("can-restore", "canRestore")
+            .says(Some("backup_in_progress"), "A backup is being made.")
+            .closes(
+                |world, owner| {
+                    vps(world, owner).can_restore =
+                        ActionGate::closed("A backup is being made.", Some("backup_in_progress"));
+                },
+                |world, owner| vps(world, owner).can_restore = ActionGate::open(),
+            ),
+        Row::new("not-available", convert)
+            .says(None, "Not for this product.")
+            .closes(
+                converts(Convert::blocked("Not for this product.", &[])),
+                converts(Convert::available()),
+            ),
+        Row::new("gate-alone", convert).answers(
+            Route::ConvertToCloud,
+            Answer::normal().set("/actions/canConvertToCloud/allowed", "false"),
+        ),
+        Row::new("unknown-blocker", convert)
+            .says(Some("brand_new_blocker"), SAID)
+            .closes(
+                converts(Convert::blocked(SAID, &["brand_new_blocker"])),
+                converts(Convert::available()),
+            ),
+        Row::new("can-deploy", "canDeploy")
+            .says(Some("no_capacity"), "No capacity left.")
+            .closes(
+                |world, owner| {
+                    world.account_mut(owner.account).can_deploy =
+                        ActionGate::closed("No capacity left.", Some("no_capacity"));
+                },
+                |world, owner| world.account_mut(owner.account).can_deploy = ActionGate::open(),
+            ),
+        Row::new("deploy-unavailable", "canDeploy").answers(
+            Route::PaygDeployments,
+            Answer::normal().set("/available", "false"),
+        ),
+        Row::new("region", "region")
+            .says(None, "stockholm is not on offer; HostUp offers gothenburg")
+            .closes(
+                |world, owner| world.account_mut(owner.account).regions = vec!["gothenburg".to_owned()],
+                |world, owner| world.account_mut(owner.account).regions = vec!["stockholm".to_owned()],
+            ),
+        Row::new("limit-cpu", "limits")
+            .says(None, "2 CPU cores wanted, 1 left")
+            .closes(limits(1, 64, 1000, 10), limits(2, 64, 1000, 10)),
+        Row::new("limit-memory", "limits")
+            .says(None, "4 GB of memory wanted, 3 left")
+            .closes(limits(16, 3, 1000, 10), limits(16, 4, 1000, 10)),
+        Row::new("limit-storage", "limits")
+            .says(None, "80 GB of storage wanted, 79 left")
+            .closes(limits(16, 64, 79, 10), limits(16, 64, 80, 10)),
+        Row::new("limit-count", "limits")
+            .says(None, "1 VMs wanted, 0 left")
+            .closes(limits(16, 64, 1000, 0), limits(16, 64, 1000, 1)),
+        Row::new("below-source", "storage")
+            .storage(60)
+            .says(None, "60 GB are too small; source and backup need 80 GB")
+            .closes(
+                |_, _| (),
+                |world, owner| vps(world, owner).resources = Resources::new(2, 4, 60),
+            ),
+        Row::new("below-backup", "storage")
+            .says(None, "80 GB are too small; source and backup need 91 GB")
+            .closes(
+                |world, owner| vps(world, owner).backups[0].size_gb = dec("90.5"),
+                |world, owner| vps(world, owner).backups[0].size_gb = dec("80"),
+            ),
+        Row::new("below-the-smallest", "storage")
+            .storage(49)
+            .says(None, "49 GB are too small; source and backup need 50 GB")
+            .closes(
+                |world, owner| vps(world, owner).resources = Resources::new(2, 4, 20),
+                |_, _| (),
+            ),
+    ];
+    for (route, gate) in [
+        (Route::ListBackups, "canRestore"),
+        (Route::ConvertToCloud, convert),
+        (Route::PaygDeployments, "canDeploy"),
+    ] {
+        let pointer = format!("/actions/{gate}");
+        let allowed = format!("{pointer}/allowed");
+        for (how, answer) in [
+            ("gate-gone", Answer::normal().remove(&pointer)),
+            ("actions-gone", Answer::normal().remove("/actions")),
+            ("actions-null", Answer::normal().set("/actions", "null")),
+            ("null", Answer::normal().set(&allowed, "null")),
+        ] {
+            let name = format!("{}-{how}", gate.to_ascii_lowercase());
+            rows.push(Row::new(name, gate).answers(route, answer));
+        }
+    }
+    rows.push(
+        Row::new("remaining-gone", "limits")
+            .answers(Route::PaygLimits, Answer::normal().remove("/remaining")),
+    );
+    for blocker in OTHERS {
+        rows.push(
+            Row::new(format!("fixed-{}", words(blocker)), convert)
+                .says(Some(blocker), SAID)
+                .closes(
+                    converts(Convert::blocked(SAID, &[blocker])),
+                    converts(Convert::available()),
+                ),
+        );
+        rows.push(
+            Row::new(format!("payg-{}", words(blocker)), convert)
+                .says(Some(blocker), SAID)
+                .closes(
+                    converts(payg(Convert::blocked(SAID, &[blocker]))),
+                    converts(payg(Convert::blocked(SAID, &[]))),
+                ),
+        );
+        rows.push(
+            Row::new(format!("moved-{}", words(blocker)), convert)
+                .says(Some(blocker), SAID)
+                .answers(Route::ConvertToCloud, moved(blocker)),
+        );
+    }
+    rows
+}
+
+/// What looks like a closed gate and is none.
+fn open_rows() -> Vec<Row> {
+    let convert = "canConvertToCloud";
+    let mut rows = vec![
+        Row::new("restore-code", "canRestore")
+            .says(Some("ok_with_a_code"), "")
+            .closes(
+                |world, owner| vps(world, owner).can_restore = ActionGate::open_with_code("ok_with_a_code"),
+                |_, _| (),
+            ),
+        Row::new("deploy-code", "canDeploy")
+            .says(Some("ok_with_a_code"), "")
+            .closes(
+                |world, owner| {
+                    world.account_mut(owner.account).can_deploy =
+                        ActionGate::open_with_code("ok_with_a_code");
+                },
+                |_, _| (),
+            ),
+        Row::new("payg-source", convert)
+            .says(None, "already a Cloud VPS")
+            .closes(
+                converts(payg(Convert::blocked("This is already a Cloud VPS.", &[]))),
+                |_, _| (),
+            ),
+        Row::new("payg-unknown-blocker", convert)
+            .says(Some("brand_new_blocker"), SAID)
+            .closes(
+                converts(payg(Convert::blocked(SAID, &["brand_new_blocker"]))),
+                |_, _| (),
+            ),
+        Row::new("prepaid", convert)
+            .says(None, "prepaid until 2026-05-27, 18 days")
+            .closes(converts(Convert::available().with_prepaid_warning()), |_, _| ()),
+    ];
+    for blocker in LIMITS {
+        for (kind, convert_answer) in [
+            ("fixed", Convert::blocked(SAID, &[blocker])),
+            ("payg", payg(Convert::blocked(SAID, &[blocker]))),
+        ] {
+            rows.push(
+                Row::new(format!("{kind}-{}", words(blocker)), convert)
+                    .says(Some(blocker), SAID)
+                    .closes(converts(convert_answer), |_, _| ()),
+            );
+        }
+        rows.push(
+            Row::new(format!("moved-{}", words(blocker)), convert)
+                .says(Some(blocker), SAID)
+                .answers(Route::ConvertToCloud, moved(blocker)),
+        );
+    }
+    rows
+}
+
+/// One customer and one approved restore for each row, the row's obstacle in place before.
+async fn set_up(stage: &Stage, rows: &[Row]) -> Vec<Owner> {
+    let set_up = rows.iter().map(|row| async move {
+        let owner = stage.owner(&row.name).await;
+        stage.sim.world(|world| (row.close)(world, &owner));
+        if let Some((route, answer)) = &row.answer {
+            let fault = Fault::on(*route).always().key(&owner.key);
+            stage.sim.inject(fault.answer(answer.clone()));
+        }
+        let mut object = stage.approved_for(&owner);
+        object["spec"]["target"]["cloudVm"]["storageGb"] = json!(row.storage);
+        stage.create(object).await;
+        owner
+    });
+    join_all(set_up).await
+}
+
+fn assert_row(row: &Row, object: &Value, allowed: bool) {
+    let shown = gates(object, row.gate);
+    assert_eq!(
+        shown.len(),
+        1,
+        "{}: one row of {} in {shown:?}",
+        row.name,
+        row.gate
+    );
+    assert_eq!(shown[0]["allowed"], allowed, "{}: {shown:?}", row.name);
+    if let Some(code) = &row.code {
+        assert_eq!(shown[0]["code"], code.as_str(), "{}: {shown:?}", row.name);
+    }
+    let text = shown[0]["reason"].as_str().unwrap_or_default();
+    assert!(text.contains(row.text), "{}: {text:?}", row.name);
+}
+
+#[tokio::test]
+async fn every_closed_gate_is_shown_holds_the_purchase_and_opens_by_itself() {
+    let stage = Stage::new("gates").await;
+    let rows = closing_rows();
+    let owners = set_up(&stage, &rows).await;
+    let _operator = stage.operator(&["--gate-interval=1s"]);
+    join_all(rows.iter().map(|row| async {
+        let object = stage.wait_for_reason(&row.name, "GatesClosed").await;
+        assert_row(row, &object, false);
+        let closed: Vec<_> = at(&object, "status.gates").as_array().unwrap().clone();
+        let closed: Vec<_> = closed.iter().filter(|gate| gate["allowed"] == false).collect();
+        assert_eq!(closed.len(), 1, "{}: only its own gate: {closed:?}", row.name);
+        let message = ready(&object)["message"].as_str().unwrap();
+        assert!(
+            message.contains(row.gate) && message.contains(row.text),
+            "{message}"
+        );
+        assert_eq!(condition(&object, "GatesPassed")["status"], "False");
+        assert_eq!(condition(&object, "Stalled"), &Value::Null);
+    }))
+    .await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.sim.clear_faults();
+    stage.sim.world(|world| {
+        for (row, owner) in rows.iter().zip(&owners) {
+            (row.open)(world, owner);
+        }
+    });
+    // The one whose target is too small for ever stays closed.
+    let small = "below-the-smallest";
+    join_all(rows.iter().filter(|row| row.name != small).map(|row| async {
+        let object = stage.wait_for_reason(&row.name, "Restored").await;
+        assert_eq!(condition(&object, "GatesPassed")["status"], "True");
+    }))
+    .await;
+    assert_eq!(reason(&stage.restore(small).await), "GatesClosed");
+    assert_eq!(stage.executed(), rows.len() - 1);
+    assert_eq!(stage.posts(), rows.len() - 1);
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_code_a_limit_blocker_and_a_payg_source_are_shown_and_close_nothing() {
+    let stage = Stage::new("opengates").await;
+    // The limit blockers speak of the source's own size; what the POST checks is the ordered one.
+    let rows = open_rows();
+    let _owners = set_up(&stage, &rows).await;
+    let _operator = stage.operator(&["--gate-interval=1s"]);
+    join_all(rows.iter().map(|row| async {
+        let object = stage.wait_for_reason(&row.name, "Restored").await;
+        assert_row(row, &object, true);
+    }))
+    .await;
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_gate_of_another_type_is_never_taken_for_open() {
+    let stage = Stage::new("wrongtype").await;
+    let answer = Answer::normal().set("/actions/canRestore/allowed", "\"true\"");
+    stage
+        .sim
+        .inject(Fault::on(Route::ListBackups).always().answer(answer));
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "ProviderUnavailable").await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.sim.clear_faults();
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(stage.executed(), 1);
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_large_order_is_decided_by_its_own_size_and_not_by_the_sources() {
+    let stage = Stage::new("ownsize").await;
+    let owner = stage.owner("large").await;
+    // 2 cores of the source fit, 8 ordered ones do not.
+    stage.sim.world(|world| limits(4, 64, 1000, 10)(world, &owner));
+    let _operator = stage.operator(&[]);
+    let mut object = stage.approved_for(&owner);
+    object["spec"]["target"]["cloudVm"]["cpuCores"] = json!(8);
+    object["spec"]["approval"]["maxPrice"]["perHour"] = json!("9.00");
+    stage.create(object).await;
+    let object = stage.wait_for_reason("large", "GatesClosed").await;
+    assert_eq!(gates(&object, "canConvertToCloud")[0]["allowed"], true);
+    let limit = gates(&object, "limits")[0]["reason"].as_str().unwrap();
+    assert!(limit.contains("8 CPU cores wanted, 4 left"), "{limit}");
+    assert_eq!(stage.posts(), 0);
+    stage.sim.world(|world| limits(8, 64, 1000, 10)(world, &owner));
+    stage.wait_for_reason("large", "Restored").await;
+    assert_eq!(stage.executed(), 1);
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn blockers_at_both_places_are_shown_once() {
+    let stage = Stage::new("twice").await;
+    let word = json!(["no_card_on_file", "not_verified"]).to_string();
+    let extensions = json!({"blockerReasons": ["no_card_on_file", "not_verified"]}).to_string();
+    let answer = Answer::normal()
+        .set("/available", "false")
+        .set("/requiresVerification", "true")
+        .set("/blockerReasons", &word)
+        .set("/extensions", &extensions);
+    stage
+        .sim
+        .inject(Fault::on(Route::ConvertToCloud).always().answer(answer));
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    let rows = gates(&object, "canConvertToCloud");
+    let codes: Vec<_> = rows.iter().map(|row| row["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["no_card_on_file", "not_verified"]);
+    assert!(
+        rows[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("verification is required")
+    );
+    assert_eq!(stage.posts(), 0);
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_gone_or_incomplete_stalls_until_it_is_there() {
+    let stage = Stage::new("nobackup").await;
+    let not_there = |how: &str, world: &mut World, owner: &Owner| match how {
+        "gone" => {
+            world.remove_backup(&owner.backup);
+        }
+        "undated" => vps(world, owner).backups[0].created_at = None,
+        _ => vps(world, owner).backups[0].size_gb = dec("0"),
+    };
+    let _operator = stage.operator(&[]);
+    join_all(["gone", "undated", "empty"].map(|how| {
+        let stage = &stage;
+        async move {
+            let owner = stage.owner(how).await;
+            stage.sim.world(|world| not_there(how, world, &owner));
+            stage.create(stage.approved_for(&owner)).await;
+            let object = stage.wait_for_reason(how, "BackupNotFound").await;
+            assert_eq!(condition(&object, "Stalled")["status"], "True");
+            let message = ready(&object)["message"].as_str().unwrap();
+            assert!(message.contains(&owner.backup), "{message}");
+            assert!(stage.records().await.is_empty());
+            stage.sim.world(|world| {
+                world.remove_backup(&owner.backup);
+                world.add_backup(&owner.vps, Backup::new(&owner.backup, "12.4"));
+            });
+            let object = stage.wait_for_reason(how, "Restored").await;
+            assert_eq!(condition(&object, "Stalled"), &Value::Null);
+        }
+    }))
+    .await;
+    assert_eq!((stage.executed(), stage.posts()), (3, 3));
+    stage.check_invariants().await;
+}
+
+fn latest(stage: &Stage, name: &str) -> Value {
+    let mut object = stage.preview(name);
+    object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backup": "Latest"});
+    object
+}
+
+/// Waits until the operator has looked at the account once more from beginning to end.
+async fn another_look(stage: &Stage, name: &str) {
+    let seen = stage.sim.count(Route::PaygLimits);
+    let poke = json!({"metadata": {"annotations": {"look": seen.to_string()}}});
+    stage.patch(name, poke).await.unwrap();
+    let looked = move |world: &World| world.count_answered(Route::PaygLimits) > seen;
+    assert!(stage.sim.until(crate::support::PATIENCE, looked).await);
+}
+
+#[tokio::test]
+async fn latest_is_the_newest_complete_backup_and_is_resolved_once() {
+    let stage = Stage::new("latest").await;
+    let made = |id: &str, at: Option<&str>| Backup::new(id, "12.4").created(at);
+    stage.sim.world(|world| {
+        world.add_backup(SOURCE_VPS, made("bkp_newest", Some("2026-05-02T10:00:00.000Z")));
+        world.add_backup(SOURCE_VPS, made("bkp_undated", None));
+        let empty = Backup::new("bkp_empty", "0").created(Some("2026-05-09T10:00:00.000Z"));
+        world.add_backup(SOURCE_VPS, empty);
+    });
+    let _operator = stage.operator(&[]);
+    stage.create(latest(&stage, "web")).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    assert_eq!(at(&object, "status.backup.id"), "bkp_newest");
+    let quote = at(&object, "status.quote.id").clone();
+    stage
+        .sim
+        .world(|world| world.add_backup(SOURCE_VPS, made("bkp_later", Some("2026-06-01T10:00:00.000Z"))));
+    another_look(&stage, "web").await;
+    another_look(&stage, "web").await;
+    let object = stage.restore("web").await;
+    assert_eq!(at(&object, "status.backup.id"), "bkp_newest");
+    assert_eq!(at(&object, "status.quote.id"), &quote);
+    let approve = json!({"spec": {"approval": {"quoteId": quote}}});
+    stage.patch("web", approve).await.unwrap();
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(stage.sim.purchases()[0].backup, "bkp_newest");
+    assert_eq!(stage.executed(), 1);
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_resolved_latest_that_vanishes_is_not_replaced_by_an_older_one() {
+    let stage = Stage::new("vanished").await;
+    let newest = Backup::new("bkp_newest", "12.4").created(Some("2026-05-02T10:00:00.000Z"));
+    stage
+        .sim
+        .world(|world| world.add_backup(SOURCE_VPS, newest.clone()));
+    let _operator = stage.operator(&[]);
+    stage.create(latest(&stage, "web")).await;
+    stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.sim.world(|world| world.remove_backup("bkp_newest"));
+    let ceiling = stage.approved("web")["spec"]["approval"].clone();
+    stage
+        .patch("web", json!({"spec": {"approval": ceiling}}))
+        .await
+        .unwrap();
+    let object = stage.wait_for_reason("web", "BackupNotFound").await;
+    assert!(ready(&object)["message"].as_str().unwrap().contains("bkp_newest"));
+    another_look(&stage, "web").await;
+    another_look(&stage, "web").await;
+    assert_eq!(reason(&stage.restore("web").await), "BackupNotFound");
+    assert_eq!(stage.posts(), 0);
+    stage.sim.world(|world| world.add_backup(SOURCE_VPS, newest));
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(stage.sim.purchases()[0].backup, "bkp_newest");
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn without_a_complete_price_nothing_is_quoted_or_claimed() {
+    let stage = Stage::new("noprice").await;
+    let gone = |pointer: &str| Answer::normal().remove(pointer);
+    let rows = [
+        ("cpu", gone("/pricing/cpuPerCoreHour")),
+        ("memory", gone("/pricing/memoryPerGbHour")),
+        ("storage", gone("/pricing/storagePerGbHour")),
+        ("ip", gone("/pricing/ipPerHour")),
+        ("currency", gone("/pricing/currencyCode")),
+        ("pricing", gone("/pricing")),
+        ("null", Answer::normal().set("/pricing/cpuPerCoreHour", "null")),
+        (
+            "word",
+            Answer::normal().set("/pricing/cpuPerCoreHour", "\"free\""),
+        ),
+        (
+            "negative",
+            Answer::normal().set("/pricing/cpuPerCoreHour", "-0.12"),
+        ),
+        ("huge", Answer::normal().set("/pricing/cpuPerCoreHour", "7e27")),
+        ("money", Answer::normal().set("/pricing/currencyCode", "\"kr.\"")),
+    ];
+    let owners = join_all(rows.iter().map(|(name, _)| stage.owner(name))).await;
+    for (owner, (_, answer)) in owners.iter().zip(&rows) {
+        let fault = Fault::on(Route::PaygDeployments).always().key(&owner.key);
+        stage.sim.inject(fault.answer(answer.clone()));
+    }
+    let _operator = stage.operator(&["--gate-interval=1s"]);
+    join_all(owners.iter().map(|owner| async {
+        stage.create(stage.approved_for(owner)).await;
+        let object = stage.wait_for_reason(&owner.name, "ProviderUnavailable").await;
+        assert_eq!(at(&object, "status.quote"), &Value::Null, "{}", owner.name);
+        let message = ready(&object)["message"].as_str().unwrap();
+        assert!(message.contains("price"), "{}: {message}", owner.name);
+    }))
+    .await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.sim.clear_faults();
+    join_all(
+        owners
+            .iter()
+            .map(|owner| stage.wait_for_reason(&owner.name, "Restored")),
+    )
+    .await;
+    assert_eq!(stage.executed(), rows.len());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn what_is_omitted_is_filled_in_rounded_up_and_sent_explicitly() {
+    let stage = Stage::new("omitted").await;
+    // Source storage and backup size; what storage follows.
+    let rows = [
+        ("small", "20", "12.4", 50),
+        ("by.source", "100.2", "12.4", 101),
+        ("by-backup", "20", "60.3", 61),
+    ];
+    let _operator = stage.operator(&[]);
+    let made = join_all(rows.map(|(name, storage, backup, ordered)| {
+        let stage = &stage;
+        async move {
+            let owner = stage.owner(name).await;
+            stage.sim.world(|world| {
+                let vps = vps(world, &owner);
+                vps.resources = Resources {
+                    cpu_cores: dec("3"),
+                    memory_gb: dec("3.5"),
+                    storage_gb: dec(storage),
+                };
+                vps.backups[0].size_gb = dec(backup);
+            });
+            let mut object = stage.approved_for(&owner);
+            object["spec"]["target"] = json!({"cloudVm": {}});
+            object["spec"]["approval"]["maxPrice"]["perHour"] = json!("9.00");
+            stage.create(object).await;
+            let object = stage.wait_for_reason(name, "Restored").await;
+            let posts = stage.sim.requests_on(Route::RestoreToPayg);
+            let post = posts.iter().find(|post| post.path.contains(&owner.vps)).unwrap();
+            let body: Value = serde_json::from_str(&post.body_text()).unwrap();
+            let mut members: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+            members.sort();
+            assert_eq!(members, ["cpuCores", "memoryGb", "name", "region", "storageGb"]);
+            assert_eq!(body["region"], "stockholm");
+            assert_eq!((&body["cpuCores"], &body["memoryGb"]), (&json!(3), &json!(4)));
+            assert_eq!(body["storageGb"], ordered, "{name}");
+            let sent = body["name"].as_str().unwrap();
+            assert!(
+                sent.starts_with(&format!("{}-", name.replace('.', "-"))),
+                "{sent}"
+            );
+            assert_eq!(at(&object, "status.vm.name"), sent);
+        }
+    }))
+    .await;
+    assert_eq!((stage.executed(), stage.posts()), (made.len(), made.len()));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn the_price_is_exact_rounded_up_and_says_what_it_holds() {
+    let stage = Stage::new("price").await;
+    // 2 cores, 4 GB, 80 GB; the rate of a core, what an hour and a month of 730 hours cost.
+    let rows = [
+        ("example", "0.12", "0.66 SEK/h", "481.80"),
+        ("round", "0.29", "1.00 SEK/h", "730.00"),
+        ("fine", "0.12001", "0.6601 SEK/h", "481.82"),
+        ("dear", "1000000.12", "2000000.66 SEK/h", "1460000481.80"),
+    ];
+    let _operator = stage.operator(&[]);
+    join_all(rows.map(|(name, rate, summary, month)| {
+        let stage = &stage;
+        async move {
+            let owner: Owner = stage.owner(name).await;
+            stage.sim.world(|world| {
+                world.account_mut(owner.account).pricing.cpu_per_core_hour = Some(dec(rate));
+            });
+            let mut object = stage.approved_for(&owner);
+            object["spec"].as_object_mut().unwrap().remove("approval");
+            stage.create(object).await;
+            let object = stage.wait_for_reason(name, "AwaitingApproval").await;
+            assert_eq!(at(&object, "status.quote.summary"), summary);
+            assert_eq!(at(&object, "status.quote.perMonth"), month);
+            assert_eq!(at(&object, "status.quote.currencyCode"), "SEK");
+            let text = condition(&object, "Quoted")["message"].as_str().unwrap();
+            assert_eq!(
+                text,
+                format!(
+                    "{summary} (about {month} SEK for a month of 730 hours; IPv4 included, traffic excluded)"
+                )
+            );
+        }
+    }))
+    .await;
+    assert_eq!(stage.posts(), 0);
+    assert!(stage.records().await.is_empty());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_missing_region_closes_unless_hostup_names_a_default() {
+    let stage = Stage::new("region").await;
+    stage
+        .sim
+        .world(|world| world.patch(Route::PaygDeployments, "/defaults", None));
+    let _operator: Operator = stage.operator(&[]);
+    let mut object = stage.approved("web");
+    object["spec"]["target"] = json!({"cloudVm": {}});
+    object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backupId": SOURCE_BACKUP});
+    stage.create(object).await;
+    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    assert_eq!(gates(&object, "region")[0]["allowed"], false);
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains("target.cloudVm.region"), "{message}");
+    stage.sim.world(World::clear_patches);
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(stage.executed(), 1);
+    stage.check_invariants().await;
+}

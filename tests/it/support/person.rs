@@ -1,0 +1,37 @@
+//! What a person does with the texts that the operator prints.
+
+use std::process::Command;
+
+use control_plane::User;
+use serde_json::Value;
+
+use super::{Stage, ready};
+
+impl Stage {
+    /// Runs a printed command in a shell whose kubectl reaches the control plane.
+    pub async fn run_printed(&self, command: &str) {
+        let kubeconfig = self.plane.kubeconfig(User::Admin);
+        let kubectl = self.plane.kubectl_command(&kubeconfig);
+        let folder = std::path::Path::new(kubectl.get_program()).parent().unwrap();
+        let path = format!("{}:{}", folder.display(), env!("PATH"));
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-c", command])
+            .env("KUBECONFIG", &kubeconfig)
+            .env("PATH", path);
+        let output = tokio::task::spawn_blocking(move || shell.output()).await.unwrap();
+        let output = output.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {error}");
+    }
+
+    /// Runs the command that the message of `Ready` prints after `label`.
+    pub async fn follow(&self, object: &Value, label: &str) {
+        let message = ready(object)["message"].as_str().unwrap();
+        let rest = message.split(label).nth(1);
+        let rest = rest.unwrap_or_else(|| panic!("no {label:?} in {message}"));
+        // Every printed patch ends with a quoted JSON text.
+        let end = rest.find("}'").unwrap_or_else(|| panic!("no patch in {rest}"));
+        self.run_printed(&rest[..end + 2]).await;
+    }
+}
