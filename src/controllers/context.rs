@@ -1,7 +1,9 @@
 //! What every reconcile is given. No globals.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use jiff::Timestamp;
@@ -45,7 +47,7 @@ pub struct Context {
     /// Who listens.
     pub observer: Arc<dyn Observer>,
     wakes: Mutex<BTreeMap<Option<String>, UnboundedSender<ObjectRef<WatchedRestore>>>>,
-    findings: Mutex<Vec<Finding>>,
+    findings: Mutex<BTreeMap<String, Vec<Finding>>>,
 }
 
 impl Context {
@@ -126,25 +128,40 @@ impl Context {
         }
     }
 
-    /// Holds a complete VM list against the records, and tells what does not fit.
-    pub fn audit(&self, vms: &[Vm]) {
-        let findings = inventory::audit(vms, &self.ledger.claimed());
-        let twins = findings
-            .iter()
-            .filter(|finding| matches!(finding, Finding::Twins { .. }))
-            .count();
-        self.observer.audit(findings.len() - twins, twins);
-        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known != findings {
-            for finding in &findings {
+    /// Holds the complete VM list of one account against the records, and tells what does not fit.
+    pub fn audit(&self, account: &str, vms: &[Vm]) {
+        let found = inventory::audit(vms, &self.ledger.claimed());
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
+            for finding in &found {
                 tracing::warn!(
                     ?finding,
+                    account,
                     "audit: a VM bears one of our tokens and no record accounts for it"
                 );
             }
-            *known = findings;
+            findings.insert(account.to_owned(), found);
+            findings.retain(|_, found| !found.is_empty());
         }
+        let all = || findings.values().flatten();
+        let twins = all().filter(|finding| matches!(finding, Finding::Twins { .. })).count();
+        self.observer.audit(all().count() - twins, twins);
     }
+}
+
+/// Readings that take longer are too old to decide upon.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Waits for several reads together, but no longer than their result is worth something.
+pub async fn within_a_minute<T>(reads: impl Future<Output = Result<T, Blocked>>) -> Result<T, Blocked> {
+    let slow = || {
+        Blocked::Trouble(Trouble {
+            reason: Reason::ProviderUnavailable,
+            message: Text::new("HostUp answers so slowly that its answers are too old to decide upon"),
+            until: None,
+        })
+    };
+    tokio::time::timeout(MINUTE, reads).await.unwrap_or_else(|_| Err(slow()))
 }
 
 /// Why a reading was not made.

@@ -36,31 +36,36 @@ pub enum Sighting {
     None,
     /// Exactly one, of the ordered size.
     One(Vm),
-    /// Exactly one, whose size differs or is not shown yet.
+    /// Exactly one, whose size differs.
     OtherSize(Vm),
+    /// Exactly one, of which HostUp does not show enough (yet): neither evidence nor absence.
+    Unclear(Vm, Text),
     /// More than one bears the token.
     Several(Vec<VpsId>),
 }
 
-/// Looks for the VM that was bought under `token`: pay-as-you-go, and not the source.
+/// Looks for the VM that was bought under `token`. Whatever bears the token, except the source, keeps
+/// absence from being concluded; only a pay-as-you-go VM of the ordered size is evidence.
 pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> Sighting {
-    let mut found = vms
+    let bearers: Vec<&Vm> = vms
         .iter()
-        .filter(|vm| token.is_borne_by(&vm.name) && vm.is_payg && vm.id != *source);
-    match (found.next(), found.next()) {
-        (None, _) => Sighting::None,
-        (Some(only), None) if only.size == Some(ordered) => Sighting::One(only.clone()),
-        (Some(only), None) => Sighting::OtherSize(only.clone()),
-        (Some(first), Some(second)) => {
-            let rest = found.map(|vm| vm.id.clone());
-            Sighting::Several(
-                [first.id.clone(), second.id.clone()]
-                    .into_iter()
-                    .chain(rest)
-                    .collect(),
-            )
-        }
+        .filter(|vm| token.is_borne_by(&vm.name) && vm.id != *source)
+        .collect();
+    match bearers.as_slice() {
+        [] => Sighting::None,
+        [only] if !only.is_payg => unclear(only, "is not shown as a pay-as-you-go VM"),
+        [only] => match only.size {
+            Some(size) if size == ordered => Sighting::One((*only).clone()),
+            Some(_) => Sighting::OtherSize((*only).clone()),
+            None => unclear(only, "its size is not shown"),
+        },
+        several => Sighting::Several(several.iter().map(|vm| vm.id.clone()).collect()),
     }
+}
+
+fn unclear(vm: &Vm, why: &str) -> Sighting {
+    let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
+    Sighting::Unclear(vm.clone(), why)
 }
 
 /// A VM that no record accounts for, or one too many.
@@ -155,13 +160,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_fixed_vm_the_source_and_a_longer_word_are_no_evidence() {
-        let fixed = Vm {
-            is_payg: false,
-            ..ours("vps_1")
-        };
+    fn the_source_and_a_longer_word_are_no_bearers() {
         let longer = vm("vps_3", format!("web-01-x{}", token().as_str()));
-        assert_eq!(seen(&[fixed, ours("vps_source"), longer]), Sighting::None);
+        assert_eq!(seen(&[ours("vps_source"), longer]), Sighting::None);
+    }
+
+    #[test]
+    fn a_bearer_that_is_not_shown_whole_is_neither_evidence_nor_absence() {
+        let fixed = Vm { is_payg: false, ..ours("vps_1") };
+        let sizeless = Vm { size: None, ..ours("vps_1") };
+        for vm in [fixed, sizeless] {
+            assert!(matches!(seen(&[vm]), Sighting::Unclear(..)));
+        }
     }
 
     #[test]

@@ -12,8 +12,6 @@ use super::text::Text;
 pub enum JobState {
     /// Queued or running, or a word that nobody documents: it is polled on.
     Running {
-        /// The status word.
-        status: Text,
         /// Per cent, if the job tells.
         progress: Option<u8>,
     },
@@ -76,7 +74,6 @@ impl JobState {
             }
             _ if flag("isCompleted") == Some(true) || flag("isFailed") == Some(true) => Self::Lost,
             _ => Self::Running {
-                status: Text::bounded(word, 40),
                 progress: progress_of(job),
             },
         }

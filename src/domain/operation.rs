@@ -103,7 +103,10 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
         | State::Rejected
         | State::NotExecuted
         | State::Abandoned => Need::Nothing,
-        State::Sending if memo.in_flight => Need::Wait(later(record.claim.made_at, times.paid_timeout)),
+        State::Sending if memo.in_flight => {
+            let end = later(record.claim.made_at, times.paid_timeout);
+            Need::Wait(end.max(later(now, times.poll_interval)))
+        }
         State::Sending if now <= record.claim.send_before => {
             Need::Wait(later(record.claim.send_before, Duration::from_millis(1)))
         }
@@ -129,7 +132,8 @@ fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
         Some(Answer::Abandon) => Need::Say(Input::Abandoned),
         Some(Answer::Adopt(vps)) if new_answer => Need::Vm(vps.clone()),
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
-        _ => Need::Inventory,
+        // The strongest evidence first: the job, then the list.
+        _ => record.known.job.clone().map_or(Need::Inventory, Need::Job),
     }
 }
 
@@ -141,7 +145,9 @@ pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
     let told = record.answer == Some(Answer::NotExecuted);
     let wait = match (record.known.state, record.known.evidence) {
         (State::Unknown, Some(_)) if !told => times.resync_interval,
-        (State::Unknown, _) => (times.settle_time / 8).clamp(times.poll_interval, LONGEST_POLL),
+        (State::Unknown, _) => {
+            (times.settle_time / 8).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
+        }
         (_, _) => {
             let age = Duration::try_from(now.duration_since(record.claim.made_at)).unwrap_or_default();
             (age / 20).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
@@ -178,6 +184,10 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
             ..known.clone()
         },
         (State::Accepted, Input::Job(job, vms)) => polled(record, job, &vms, memo, times, now),
+        (State::Unknown, Input::Job(job, vms)) => {
+            memo.tried.clone_from(&record.answer);
+            polled_again(record, job, &vms, memo, times, now)
+        }
         (State::Accepted | State::Unknown, Input::Inventory(reading)) => {
             memo.tried.clone_from(&record.answer);
             searched(record, &reading, memo, times, now)
@@ -276,10 +286,16 @@ fn found_before_claim(sighting: Sighting, now: Timestamp) -> Known {
     match sighting {
         Sighting::One(vm) | Sighting::OtherSize(vm) => succeeded(&base, &vm, Evidence::FoundBeforeClaim),
         Sighting::Several(ids) => several(&base, &ids),
+        Sighting::Unclear(_, why) => Known {
+            state: State::Unknown,
+            message: why,
+            ..base
+        },
         Sighting::None => Known::sending(),
     }
 }
 
+/// What a poll makes of an accepted operation.
 fn polled(
     record: &Record,
     job: JobState,
@@ -289,67 +305,150 @@ fn polled(
     now: Timestamp,
 ) -> Known {
     let known = &record.known;
-    let Some(token) = record.token() else {
-        return known.clone();
-    };
-    let sighting = inventory::look_for(vms, &token, &record.source, record.ordered);
+    let seen_failed = known.evidence == Some(Evidence::Job);
     match job {
         JobState::Running { .. } => known.clone(),
+        JobState::Lost if seen_failed => failed(record, known.message.as_str(), vms, memo, times, now),
         JobState::Lost => Known {
             state: State::Unknown,
             message: Text::new("HostUp no longer knows the job; the VM is looked for by its token"),
             quiet_since: Some(now),
             ..known.clone()
         },
-        JobState::Completed { hints } => match sighting {
-            Sighting::One(vm) => succeeded(known, &vm, Evidence::Job),
-            Sighting::OtherSize(vm) if vm.size.is_some() => succeeded(known, &vm, Evidence::Job),
-            Sighting::Several(ids) => several(known, &ids),
-            Sighting::OtherSize(_) | Sighting::None => {
-                let hinted = vms.iter().find(|vm| {
-                    hints.contains(&vm.id) && vm.is_payg && vm.id != record.source && vm.size.is_some()
-                });
-                let since = *memo.ended_since.get_or_insert(now);
-                match hinted {
-                    Some(vm) => succeeded(known, vm, Evidence::Job),
-                    None if now >= later(since, times.settle_time) => Known {
-                        state: State::Unknown,
-                        message: Text::new("the job is completed, but no VM bears the token"),
-                        evidence: Some(Evidence::NoneFound),
-                        quiet_since: Some(since),
-                        ..known.clone()
-                    },
-                    None => known.clone(),
-                }
-            }
-        },
+        JobState::Completed { hints } => completed(record, &hints, vms, memo, times, now),
         JobState::Failed { error } => {
-            let mut message = format!("the job failed: {error}");
-            let left = match sighting {
-                Sighting::One(vm) | Sighting::OtherSize(vm) => Some(bought(&vm)),
-                Sighting::Several(ids) => {
-                    message.push_str(&format!("; {}", bearers(&ids)));
-                    vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought)
-                }
-                Sighting::None => {
-                    // A list may lag behind the job: a VM that costs money is not to be missed.
-                    let since = *memo.ended_since.get_or_insert(now);
-                    memo.absent_reads = memo.absent_reads.saturating_add(1);
-                    if memo.absent_reads < ABSENT_READS || now < later(since, times.settle_time) {
-                        return known.clone();
-                    }
-                    None
-                }
-            };
-            Known {
-                state: State::Failed,
-                message: Text::bounded(&message, 1000),
-                result: left,
-                evidence: Some(Evidence::Job),
-                ..known.clone()
-            }
+            let message = format!("the job failed: {error}");
+            failed(record, &message, vms, memo, times, now)
         }
     }
+}
+
+/// What a poll makes of an unknown operation whose job HostUp knows (again). A job that is not given
+/// up brings it back to the accepted ones; nobody may call one that runs not executed.
+fn polled_again(
+    record: &Record,
+    job: JobState,
+    vms: &[Vm],
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let told = record.answer == Some(Answer::NotExecuted);
+    let after = match job {
+        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => known.clone(),
+        JobState::Running { .. } => Known {
+            state: State::Accepted,
+            message: Text::new("HostUp knows the job again"),
+            evidence: None,
+            ..known.clone()
+        },
+        JobState::Lost => known.clone(),
+        JobState::Completed { hints } => completed(record, &hints, vms, memo, times, now),
+        JobState::Failed { error } => {
+            let message = format!("the job failed: {error}");
+            failed(record, &message, vms, memo, times, now)
+        }
+    };
+    if told && after.state == State::Unknown {
+        return Known {
+            answer_refused: Some(Text::new("NotExecuted is not taken while HostUp knows the job")),
+            ..after
+        };
+    }
+    after
+}
+
+fn completed(
+    record: &Record,
+    hints: &[VpsId],
+    vms: &[Vm],
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let (evidence, message) = match sighting(record, vms) {
+        Sighting::One(vm) | Sighting::OtherSize(vm) => return succeeded(known, &vm, Evidence::Job),
+        Sighting::Several(ids) => return several(known, &ids),
+        Sighting::Unclear(_, why) => (Evidence::OtherSize, why),
+        Sighting::None => match hinted(record, hints, vms) {
+            Some(vm) => return succeeded(known, vm, Evidence::Job),
+            None => (
+                Evidence::NoneFound,
+                Text::new("the job is completed, but no VM bears the token"),
+            ),
+        },
+    };
+    let since = *memo.ended_since.get_or_insert(now);
+    if now < later(since, times.settle_time) {
+        return known.clone();
+    }
+    Known {
+        state: State::Unknown,
+        message,
+        evidence: Some(evidence),
+        quiet_since: Some(since),
+        ..known.clone()
+    }
+}
+
+/// The one VM that the job's result names, if it can be nothing else.
+fn hinted<'a>(record: &Record, hints: &[VpsId], vms: &'a [Vm]) -> Option<&'a Vm> {
+    let fits = |vm: &&Vm| {
+        hints.contains(&vm.id) && vm.is_payg && vm.id != record.source && vm.size == Some(record.ordered)
+    };
+    let mut fitting = vms.iter().filter(fits);
+    fitting.next().filter(|_| fitting.next().is_none())
+}
+
+/// A failed job may have left a VM that the list shows late. That it failed is written down at once.
+fn failed(
+    record: &Record,
+    message: &str,
+    vms: &[Vm],
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let mut message = message.to_owned();
+    let left = match sighting(record, vms) {
+        Sighting::One(vm) | Sighting::OtherSize(vm) | Sighting::Unclear(vm, _) => Some(bought(&vm)),
+        Sighting::Several(ids) => {
+            message = format!("{message}; {}", bearers(&ids));
+            vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought)
+        }
+        Sighting::None => {
+            memo.absent_reads = memo.absent_reads.saturating_add(1);
+            let since = known.quiet_since.filter(|_| known.evidence == Some(Evidence::Job));
+            let settled = since.is_some_and(|since| now >= later(since, times.settle_time));
+            if memo.absent_reads < ABSENT_READS || !settled {
+                return Known {
+                    state: State::Accepted,
+                    message: Text::bounded(&message, 1000),
+                    evidence: Some(Evidence::Job),
+                    quiet_since: since.or(Some(now)),
+                    ..known.clone()
+                };
+            }
+            None
+        }
+    };
+    Known {
+        state: State::Failed,
+        message: Text::bounded(&message, 1000),
+        result: left,
+        evidence: Some(Evidence::Job),
+        ..known.clone()
+    }
+}
+
+/// Without a token in its name nothing can be found again; such a record is never made.
+fn sighting(record: &Record, vms: &[Vm]) -> Sighting {
+    record.token().map_or(Sighting::None, |token| {
+        inventory::look_for(vms, &token, &record.source, record.ordered)
+    })
 }
 
 fn searched(
@@ -360,9 +459,6 @@ fn searched(
     now: Timestamp,
 ) -> Known {
     let known = &record.known;
-    let Some(token) = record.token() else {
-        return known.clone();
-    };
     let asks = |evidence, message: &str| Known {
         state: State::Unknown,
         message: Text::new(message),
@@ -380,19 +476,18 @@ fn searched(
             Some(Answer::Adopt(_) | Answer::Abandon) | None => asked,
         }
     };
-    match inventory::look_for(&reading.vms, &token, &record.source, record.ordered) {
+    match sighting(record, &reading.vms) {
         Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
         Sighting::Several(ids) => open_to_another(several(known, &ids)),
-        Sighting::OtherSize(Vm {
-            size: Some(size), id, ..
-        }) => open_to_another(asks(
-            Evidence::OtherSize,
-            &format!(
-                "{id} bears the token, but has {size} instead of {}",
-                record.ordered
-            ),
-        )),
-        Sighting::OtherSize(_) => known.clone(),
+        Sighting::OtherSize(vm) => {
+            let size = vm.size.map_or_else(String::new, |size| size.to_string());
+            let why = format!("{} bears the token, but has {size} instead of {}", vm.id, record.ordered);
+            open_to_another(asks(Evidence::OtherSize, &why))
+        }
+        Sighting::Unclear(_, why) if now >= record.settled_at(times) => {
+            open_to_another(asks(Evidence::OtherSize, why.as_str()))
+        }
+        Sighting::Unclear(..) => known.clone(),
         Sighting::None if !reading.reads_source => open_to_another(asks(
             Evidence::AccountMismatch,
             &format!(

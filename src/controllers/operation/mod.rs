@@ -54,9 +54,9 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Need::Nothing => Reading::Settled(None),
         Need::Wait(until) => Reading::Settled(Some(until)),
         Need::Say(input) => Reading::Input(input),
-        Need::Job(job) => observe::job(&ctx, &object, &job, &mut followed).await?,
+        Need::Job(job) => observe::job(&ctx, &object, &record, &job, &mut followed).await?,
         Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
-        Need::Vm(vps) => observe::named(&ctx, &object, &vps).await?,
+        Need::Vm(vps) => observe::named(&ctx, &object, &record, &vps).await?,
     };
     let input = match reading {
         Reading::Input(input) => input,

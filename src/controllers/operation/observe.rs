@@ -6,18 +6,18 @@ use jiff::Timestamp;
 
 use crate::api::operation::VpsOperation;
 use crate::api::shared::CredentialsSecretRef;
-use crate::controllers::context::{Blocked, Context, blocked};
+use crate::controllers::context::{Blocked, Context, blocked, within_a_minute};
 use crate::controllers::desk::Followed;
 use crate::controllers::{Error, fail_point, jittered};
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
-use crate::domain::operation::{Input, InventoryReading};
+use crate::domain::operation::{Input, InventoryReading, next_look};
 use crate::domain::reason::Reason;
-use crate::domain::record::{Job, Record, later};
+use crate::domain::record::{Evidence, Job, Record, State, later};
 use crate::domain::restore::Trouble;
 use crate::domain::text::Text;
-use crate::hostup::{Account, ReadError};
+use crate::hostup::{Account, ReadError, Reader};
 
 /// The wait after a read for which too many others were under way.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -32,60 +32,73 @@ pub enum Reading {
     Later(Timestamp, Option<Trouble>),
 }
 
-/// The job, and every VM once it has ended.
+/// The job, and every VM once it has ended. Where an unknown outcome's job is not known to HostUp
+/// either, the inventory decides.
 pub async fn job(
     ctx: &Context,
     object: &VpsOperation,
+    record: &Record,
     job: &Job,
     followed: &mut Followed,
 ) -> Result<Reading, Error> {
     fail_point::reach("before-job-read");
+    let seen_failed = record.known.evidence == Some(Evidence::Job);
     let read = async {
-        let account = account(ctx, object).await?;
+        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
         let state = account.job(&job.poll_path).await.map_err(unavailable)?;
-        let vms = if state.has_ended() {
-            list(ctx, &account).await?
+        if state == JobState::Lost && record.known.state == State::Unknown {
+            return searched(ctx, object, &account, record).await;
+        }
+        let vms = if state.has_ended() || seen_failed {
+            list(ctx, object, &account).await?
         } else {
             Vec::new()
         };
-        Ok((state, vms))
+        Ok(Input::Job(state, vms))
     };
-    let read = read.await;
+    let read = within_a_minute(read).await;
     fail_point::reach("after-job-read");
-    if let Ok((
-        JobState::Running {
-            progress: Some(per_cent),
-            ..
-        },
-        _,
-    )) = &read
-    {
+    if let Ok(Input::Job(JobState::Running { progress: Some(per_cent) }, _)) = &read {
         let step = per_cent / 25 * 25;
         followed.progress = followed.progress.max(Some(step).filter(|step| *step > 0));
     }
-    settle(ctx, object, read.map(|(state, vms)| Input::Job(state, vms)))
+    settle(ctx, object, record, read)
 }
 
 /// Every VM, and whether the key reads the source too.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?;
-        let vms = list(ctx, &account).await?;
-        let reads_source = match account.source(&record.source).await {
-            Ok(_) => true,
-            Err(ReadError::NotFound(_)) => false,
-            Err(error) => return Err(unavailable(error)),
-        };
-        Ok(Input::Inventory(InventoryReading { vms, reads_source }))
+        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
+        searched(ctx, object, &account, record).await
     };
-    let read = read.await;
-    settle(ctx, object, read)
+    let read = within_a_minute(read).await;
+    settle(ctx, object, record, read)
+}
+
+async fn searched(
+    ctx: &Context,
+    object: &VpsOperation,
+    account: &Reader,
+    record: &Record,
+) -> Result<Input, Blocked> {
+    let vms = list(ctx, object, account).await?;
+    let reads_source = match account.source(&record.source).await {
+        Ok(_) => true,
+        Err(ReadError::NotFound(_)) => false,
+        Err(error) => return Err(unavailable(error)),
+    };
+    Ok(Input::Inventory(InventoryReading { vms, reads_source }))
 }
 
 /// The VM that a person named.
-pub async fn named(ctx: &Context, object: &VpsOperation, vps: &VpsId) -> Result<Reading, Error> {
+pub async fn named(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    vps: &VpsId,
+) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?;
+        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
         match account.vps(vps).await {
             Ok(vm) => Ok(Input::Named(Ok(vm))),
             Err(ReadError::NotFound(_)) => Ok(Input::Named(Err(Text::new(&format!(
@@ -94,8 +107,8 @@ pub async fn named(ctx: &Context, object: &VpsOperation, vps: &VpsId) -> Result<
             Err(error) => Err(unavailable(error)),
         }
     };
-    let read = read.await;
-    settle(ctx, object, read)
+    let read = within_a_minute(read).await;
+    settle(ctx, object, record, read)
 }
 
 async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocked> {
@@ -108,9 +121,10 @@ async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocke
     Ok(ctx.account(&object.spec.subject.namespace, &wanted).await?.0)
 }
 
-async fn list(ctx: &Context, account: &Account) -> Result<Vec<Vm>, Blocked> {
+async fn list(ctx: &Context, object: &VpsOperation, account: &Reader) -> Result<Vec<Vm>, Blocked> {
     let vms = account.list_vps().await.map_err(unavailable)?;
-    ctx.audit(&vms);
+    let used = &object.spec.credentials_ref;
+    ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
     Ok(vms)
 }
 
@@ -119,7 +133,12 @@ fn unavailable(error: ReadError) -> Blocked {
 }
 
 /// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.
-fn settle(ctx: &Context, object: &VpsOperation, read: Result<Input, Blocked>) -> Result<Reading, Error> {
+fn settle(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    read: Result<Input, Blocked>,
+) -> Result<Reading, Error> {
     let now = ctx.now();
     match read {
         Ok(input) => Ok(Reading::Input(input)),
@@ -134,14 +153,15 @@ fn settle(ctx: &Context, object: &VpsOperation, read: Result<Input, Blocked>) ->
                 };
                 ctx.secrets.forget(&object.spec.subject.namespace, &wanted);
             }
-            let shown = matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing);
+            let shown = matches!(
+                trouble.reason,
+                Reason::Unauthorized | Reason::CredentialsMissing
+            );
             let times = &ctx.settings.times;
-            let pause = if shown {
-                times.gate_interval
-            } else {
-                times.gate_interval.min(times.poll_interval * 2)
-            };
-            let until = trouble.until.unwrap_or_else(|| later(now, jittered(pause)));
+            let pause = if shown { times.gate_interval } else { times.poll_interval * 2 };
+            // Trouble is not asked about more often than a job that goes well.
+            let again = next_look(record, times, now).min(later(now, times.gate_interval));
+            let until = trouble.until.unwrap_or_else(|| again.max(later(now, jittered(pause))));
             Ok(Reading::Later(until, Some(trouble).filter(|_| shown)))
         }
     }

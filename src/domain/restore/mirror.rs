@@ -35,6 +35,10 @@ pub(super) fn mirror(
             report(Reason::Submitting, message, facts, None)
         }
         State::Sending => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
+        State::Accepted if record.known.evidence.is_some() => {
+            let message = format!("{message}; a VM that it left is looked for");
+            report(Reason::JobRunning, message, facts, None)
+        }
         State::Accepted => {
             let job = record.known.job.as_ref().map_or("", |job| job.id.as_str());
             report(
