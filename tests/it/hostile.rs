@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64ish::base64;
 use futures::future::join_all;
 use hostup_sim::{
-    ActionGate, Answer, Backup, Convert, JobView, NameAs, Outcome, RestoreBehaviour, Route, Sim, Vps,
+    ActionGate, Answer, Backup, Convert, JobView, NameAs, Oddities, Outcome, RestoreBehaviour, Route, Sim,
+    Vps,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn evil() -> String {
     .iter()
     .collect();
     let forged = "\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\n\u{1b}[2J\u{1b}]0;title\u{7}";
-    format!("evil {marks}{forged} {}", "å\u{202e}\u{1b}[31m".repeat(5_000))
+    format!("evil {marks}{forged} {}", "å\u{202e}\u{1b}[31m".repeat(2_000))
 }
 
 fn quoted(text: &str) -> String {
@@ -60,7 +61,7 @@ async fn hostile_gates_are_shown_printable_and_bounded() {
         world.vps_mut(&tenants[1].vps).unwrap().convert = Some(convert);
         world.account_mut(tenants[2].account).can_deploy = closed;
         let account = world.account_mut(tenants[3].account);
-        account.regions = vec![evil.clone(); 300];
+        account.regions = vec![evil.clone(); 30];
         account.default_region = evil.clone();
         let account = tenants[4].account;
         world.add_vps(account, Vps::payg("vps_neighbour", &evil, 1, 1, 50));
@@ -141,7 +142,7 @@ async fn hostile_answers_and_jobs_are_shown_printable_and_bounded() {
     let refused = Answer::problem(403, "forbidden")
         .detail(&evil)
         .set("/code", &quoted("no_cloud_access"))
-        .set("/blockerReasons", &json!(vec!["not_verified"; 5_000]).to_string());
+        .set("/blockerReasons", &json!(vec!["not_verified"; 3_000]).to_string());
     let rows = [
         order("refused", default(), Some((false, refused)), "Rejected"),
         order(
@@ -379,31 +380,31 @@ async fn a_good_answer_with_a_deep_unknown_member_is_read() {
 
 #[tokio::test]
 async fn unknown_fields_words_and_nulls_everywhere_still_restore() {
-    join_all(["nulls", "extra", "words", "all"].map(|name| async move {
+    // A backup without a time is one that is not complete, and a VM without an address is booting.
+    let rest = [&READS[..], &[Route::VpsStatus, Route::Job, Route::RestoreToPayg]].concat();
+    let can_be_null = rest.into_iter().filter(|route| *route != Route::ListBackups);
+    let nulls: Vec<Route> = can_be_null.collect();
+    let odd = |nulls: &[Route], extra_fields: &[Route], unknown_words: &[Route]| Oddities {
+        nulls: nulls.to_vec(),
+        extra_fields: extra_fields.to_vec(),
+        unknown_words: unknown_words.to_vec(),
+        ..Oddities::default()
+    };
+    let any = [Route::Any];
+    let rows = [
+        ("extra", odd(&[], &any, &[]), "Restored"),
+        ("words", odd(&[], &[], &any), "Restored"),
+        ("nulls", odd(&nulls, &[], &[]), "Booting"),
+        ("all", odd(&nulls, &any, &any), "Booting"),
+        ("backups", odd(&any, &[], &[]), "BackupNotFound"),
+    ];
+    join_all(rows.map(|(name, odd, first)| async move {
         let stage = Stage::new(name).await;
-        stage.sim.world(|world| {
-            let odd = &mut world.odd;
-            for (own, routes) in [
-                ("nulls", &mut odd.nulls),
-                ("extra", &mut odd.extra_fields),
-                ("words", &mut odd.unknown_words),
-            ] {
-                if [own, "all"].contains(&name) {
-                    routes.push(Route::Any);
-                }
-            }
-        });
+        stage.sim.world(|world| world.odd = odd);
         let _operator = stage.operator(&[]);
         stage.create(stage.approved("web")).await;
-        // What must be there to be ready may be null for a while; then the VM is still booting.
-        let nulls = ["nulls", "all"].contains(&name);
-        if nulls {
-            let wanted = |object: &Value| at(object, "status.operation.state") == "Succeeded";
-            stage.wait("web", "the VM recorded", wanted).await;
-            stage
-                .sim
-                .world(|world| world.odd = hostup_sim::Oddities::default());
-        }
+        stage.wait_for_reason("web", first).await;
+        stage.sim.world(|world| world.odd = Oddities::default());
         stage.wait_for_reason("web", "Restored").await;
         assert_eq!((stage.posts(), stage.executed()), (1, 1), "{name}");
         stage.check_invariants().await;
@@ -477,7 +478,9 @@ async fn the_key_stands_nowhere_but_in_its_header_to_the_configured_origin() {
             .into_iter()
             .map(|line| ("the log".to_owned(), line))
             .collect();
-        places.push(("the metrics".to_owned(), operator.metrics()));
+        if format == "json" {
+            places.push(("the metrics".to_owned(), operator.metrics()));
+        }
         for object in everything(&stage).await {
             places.push((object["kind"].to_string(), object.to_string()));
         }
