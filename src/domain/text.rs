@@ -43,10 +43,14 @@ impl Text {
     }
 }
 
+/// Neither a control, a blank of another kind, nor one of the characters that Unicode calls "format":
+/// they turn the direction of what follows, or hide in it.
 fn printable(c: char) -> bool {
-    let direction =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !c.is_control() && !c.is_whitespace() && !direction
+    let format = matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
+    !c.is_control() && !c.is_whitespace() && !format
 }
 
 impl fmt::Display for Text {
@@ -69,6 +73,7 @@ mod tests {
     #[test]
     fn an_escape_sequence_and_a_line_break_become_blanks() {
         assert_eq!(Text::new("a\u{1b}[31mb\r\n\u{202e}c").as_str(), "a [31mb c");
+        assert_eq!(Text::new("a\u{61c}b\u{ad}c\u{e0041}d").as_str(), "a b c d");
     }
 
     proptest! {

@@ -13,6 +13,9 @@ use crate::domain::preflight;
 use crate::domain::price::{Rates, Size};
 use crate::domain::text::Text;
 
+/// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
+const LONGEST_ID: usize = 63;
+
 /// A number as it was written, as JSON number or as text; never a float in between.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number(Option<Amount>);
@@ -85,11 +88,13 @@ impl Vps {
         })
     }
 
-    /// `None` for an entry without an id, which nothing can be done with.
+    /// `None` for an entry without an id, which nothing can be done with. A VM is never left out for
+    /// what stands in its id, for it may be one that was bought.
     pub(super) fn into_vm(self) -> Option<Vm> {
+        let id = Text::bounded(self.id.as_deref()?, LONGEST_ID);
         Some(Vm {
             size: self.size(),
-            id: VpsId::new(self.id?),
+            id: VpsId::new(id.as_str()),
             name: self.name.unwrap_or_default().chars().take(300).collect(),
             is_payg: self.billing.is_some_and(|billing| billing.is_payg),
             primary_ip: self
@@ -269,6 +274,12 @@ enum Region {
     Other(serde::de::IgnoredAny),
 }
 
+/// What a spec could name as a region too; anything else is not ordered.
+fn is_region(id: &String) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=64).contains(&id.len()) && id.chars().all(plain)
+}
+
 impl From<Deployments> for preflight::Deployments {
     fn from(read: Deployments) -> Self {
         let mut can_deploy: preflight::ProviderGate = read
@@ -289,7 +300,7 @@ impl From<Deployments> for preflight::Deployments {
         }
         let regions: Option<Vec<String>> = read.regions.map(|regions| {
             let ids = regions.into_iter().filter_map(|region| match region {
-                Region::Id(id) | Region::Entry { id } => Some(id),
+                Region::Id(id) | Region::Entry { id } => Some(id).filter(is_region),
                 Region::Other(_) => None,
             });
             ids.take(100).collect()
@@ -297,7 +308,10 @@ impl From<Deployments> for preflight::Deployments {
         Self {
             can_deploy,
             rates: read.pricing.and_then(Pricing::into_rates),
-            default_region: read.defaults.and_then(|defaults| defaults.region_id),
+            default_region: read
+                .defaults
+                .and_then(|defaults| defaults.region_id)
+                .filter(is_region),
             regions: regions.filter(|regions| !regions.is_empty()),
         }
     }
