@@ -5,5 +5,6 @@ mod crash;
 mod crds;
 mod floors;
 mod life;
+mod re_creation;
 mod replicas;
 mod support;

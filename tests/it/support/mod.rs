@@ -1,5 +1,6 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
+pub mod behind;
 mod operator;
 mod stage;
 
@@ -11,7 +12,7 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
 
 pub use operator::Operator;
-pub use stage::{Stage, at, ready, reason};
+pub use stage::{KEY, Stage, at, ready, reason};
 
 /// The longest that any single wait may last before the test fails and says what it saw.
 pub const PATIENCE: Duration = Duration::from_secs(45);
