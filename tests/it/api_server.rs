@@ -2,88 +2,16 @@
 
 use std::time::Duration;
 
-use control_plane::{Action, ApiProxy, ControlPlane, Gate, Request, Rule, status};
+use control_plane::{Action, ControlPlane, Gate, Request, Rule, status};
 use hostup_operator::domain::names::ChainKey;
 use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
 use serde_json::{Value, json};
 
+use crate::support::behind::{Behind, OPERATIONS, claim, held, is_claim};
 use crate::support::{Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
-
-const OPERATIONS: &str = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
-
-/// A stage whose operator speaks through a proxy.
-struct Behind {
-    stage: Stage,
-    proxy: ApiProxy,
-}
-
-impl Behind {
-    async fn new(name: &str) -> Self {
-        let mut stage = Stage::new(name).await;
-        let proxy = stage.plane.proxy().unwrap();
-        stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
-        Self { stage, proxy }
-    }
-
-    /// Ends a test: the faults fired, and the invariants hold.
-    async fn check(&self) {
-        assert!(self.proxy.unfired().is_empty(), "{:?}", self.proxy.unfired());
-        assert!(
-            self.stage.sim.unfired().is_empty(),
-            "{:?}",
-            self.stage.sim.unfired()
-        );
-        self.stage.check_invariants().await;
-    }
-
-    /// Creates of records that reached the proxy.
-    fn claims(&self) -> usize {
-        self.proxy
-            .requests()
-            .iter()
-            .filter(|request| is_claim(request))
-            .count()
-    }
-
-    /// Waits until the proxy has seen `count` requests of this sort.
-    async fn seen(&self, count: usize, sort: impl Fn(&Request) -> bool) {
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while self
-            .proxy
-            .requests()
-            .iter()
-            .filter(|request| sort(request))
-            .count()
-            < count
-        {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "fewer than {count} such requests came"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-fn is_claim(request: &Request) -> bool {
-    request.method == "POST" && request.path == OPERATIONS
-}
 
 fn is_outcome(request: &Request) -> bool {
     request.method == "PUT" && request.path.starts_with(OPERATIONS) && request.path.ends_with("/status")
-}
-
-fn claim(action: Action) -> Rule {
-    Rule::on("POST", is_claim).named("the claim").action(action)
-}
-
-/// Waits at a gate of the proxy without holding up other tasks.
-async fn held(gate: &Gate) {
-    let gate = gate.clone();
-    tokio::task::spawn_blocking(move || gate.wait_held(PATIENCE))
-        .await
-        .unwrap()
-        .unwrap();
 }
 
 async fn record_of(stage: &Stage, attempt: u32) -> String {

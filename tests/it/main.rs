@@ -22,5 +22,6 @@ mod hostile;
 mod jobs;
 mod life;
 mod manifests;
+mod re_creation;
 mod replicas;
 mod support;

@@ -1,5 +1,6 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
+pub mod behind;
 mod operator;
 mod owner;
 mod person;

@@ -1,0 +1,512 @@
+//! Objects, records and namespaces that go away and come back, in every state of a life.
+
+use std::time::Duration;
+
+use control_plane::{Action, Gate as ProxyGate};
+use hostup_operator::domain::ids::InstanceId;
+use hostup_operator::domain::names::VmToken;
+use hostup_sim::{Answer, Fault, Gate, Outcome, RestoreBehaviour, Route, Stage as Moment, Vps};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::support::behind::{Behind, claim, held};
+use crate::support::{Operator, PATIENCE, Stage, at, each_row, ready, reason};
+
+/// Where the first object of the name stands when it is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Preview,
+    Sending,
+    JobRunning,
+    Confirming,
+    OutcomeUnknown,
+    Restored,
+    VmLeft,
+    Rejected,
+    NotSent,
+}
+
+impl Before {
+    const ALL: [Self; 9] = [
+        Self::Preview,
+        Self::Sending,
+        Self::JobRunning,
+        Self::Confirming,
+        Self::OutcomeUnknown,
+        Self::Restored,
+        Self::VmLeft,
+        Self::Rejected,
+        Self::NotSent,
+    ];
+
+    /// The first object's call was executed.
+    fn is_executed(self) -> bool {
+        matches!(
+            self,
+            Self::Sending | Self::JobRunning | Self::Confirming | Self::Restored | Self::VmLeft
+        )
+    }
+
+    /// No record keeps others from the name.
+    fn leaves_the_name_free(self) -> bool {
+        matches!(self, Self::Preview | Self::Rejected | Self::NotSent)
+    }
+}
+
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Recreated,
+    RecreatedOtherwise,
+    Suspended,
+    Edited,
+    Deleted,
+}
+
+/// A life that was led to a state, and the means to let it go on.
+struct Scene {
+    behind: Behind,
+    operator: Operator,
+    gate: Option<Gate>,
+}
+
+impl Scene {
+    async fn at(before: Before) -> Self {
+        let behind = Behind::new("again").await;
+        let stage = &behind.stage;
+        let hour = Duration::from_secs(3600);
+        let next = |behaviour| stage.sim.world(|world| world.restore_next(behaviour));
+        let lost = |acted| {
+            let answer = Fault::on(Route::RestoreToPayg).acted(acted);
+            stage.sim.inject(answer.answer(Answer::reset()));
+        };
+        let mut gate = None;
+        let mut object = stage.approved("web");
+        let settle = match before {
+            Before::OutcomeUnknown => "--settle-time=1s",
+            _ => "--settle-time=12s",
+        };
+        match before {
+            Before::Preview => object = stage.preview("web"),
+            Before::Sending => gate = Some(stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct)),
+            Before::JobRunning => next(RestoreBehaviour {
+                job_duration: hour,
+                ..RestoreBehaviour::default()
+            }),
+            Before::Confirming => {
+                next(RestoreBehaviour {
+                    vm_visible_after: hour,
+                    ..RestoreBehaviour::default()
+                });
+                lost(true);
+            }
+            Before::OutcomeUnknown => lost(false),
+            Before::Restored => {}
+            Before::VmLeft => next(RestoreBehaviour::ending(Outcome::FailsWithVm)),
+            Before::Rejected => stage.sim.inject(
+                Fault::on(Route::RestoreToPayg)
+                    .acted(false)
+                    .answer(Answer::problem(409, "vps_not_ready")),
+            ),
+            Before::NotSent => {
+                let claimed = ProxyGate::new();
+                behind.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
+                stage.create(object.clone()).await;
+                let operator = stage.operator(&[settle]);
+                held(&claimed).await;
+                stage.sim.go_down();
+                claimed.release();
+                let record = only_record(stage).await;
+                let refused = |record: &Value| at(record, "status.state") == "NotSent";
+                stage.wait_for_record(&record, "NotSent", refused).await;
+                stage.sim.come_up();
+                let shown = |object: &Value| at(object, "status.operation.state") == "NotSent";
+                stage.wait("web", "NotSent", shown).await;
+                return Self {
+                    behind,
+                    operator,
+                    gate,
+                };
+            }
+        }
+        stage.create(object).await;
+        let operator = stage.operator(&[settle, "--paid-timeout=30s"]);
+        let shown = match before {
+            Before::Preview => "AwaitingApproval",
+            Before::Sending => "Submitting",
+            Before::JobRunning => "JobRunning",
+            Before::Confirming => "ConfirmingOutcome",
+            Before::OutcomeUnknown => "OutcomeUnknown",
+            Before::Restored => "Restored",
+            Before::VmLeft => "VpsLeftBilling",
+            Before::Rejected | Before::NotSent => "Rejected",
+        };
+        stage.wait_for_reason("web", shown).await;
+        if let Some(gate) = &gate {
+            assert!(gate.held(PATIENCE).await);
+        }
+        Self {
+            behind,
+            operator,
+            gate,
+        }
+    }
+
+    /// What was held, runs or is hidden at the provider comes to its end.
+    fn let_go(&mut self) {
+        drop(self.gate.take());
+        let sim = &self.behind.stage.sim;
+        let jobs: Vec<_> = sim.purchases().into_iter().map(|bought| bought.job_id).collect();
+        sim.world(|world| world.advance(Duration::from_secs(3600)));
+        assert!(jobs.len() <= 1);
+    }
+}
+
+/// The object has been looked at as it stands.
+async fn seen(stage: &Stage) -> Value {
+    stage
+        .wait("web", "a look at it", |object| {
+            at(object, "status.observedGeneration") == at(object, "metadata.generation")
+        })
+        .await
+}
+
+/// Another storage size, at 0.69 SEK/h.
+fn otherwise(stage: &Stage) -> Value {
+    let mut object = stage.approved("web");
+    object["spec"]["target"]["cloudVm"]["storageGb"] = json!(90);
+    object
+}
+
+async fn touched(before: Before, touch: Touch) {
+    let mut scene = Scene::at(before).await;
+    let stage = &scene.behind.stage;
+    let again = if before == Before::Preview {
+        stage.preview("web")
+    } else {
+        stage.approved("web")
+    };
+    match touch {
+        Touch::Recreated => {
+            stage.delete("web").await;
+            stage.create(again).await;
+        }
+        Touch::RecreatedOtherwise => {
+            stage.delete("web").await;
+            stage.create(otherwise(stage)).await;
+        }
+        Touch::Suspended => drop(
+            stage
+                .patch("web", json!({"spec": {"suspend": true}}))
+                .await
+                .unwrap(),
+        ),
+        Touch::Edited => {
+            let mut approval = stage.approved("web")["spec"]["approval"].clone();
+            approval["maxPrice"]["perHour"] = json!("0.79");
+            stage
+                .patch("web", json!({"spec": {"approval": approval}}))
+                .await
+                .unwrap();
+        }
+        Touch::Deleted => stage.delete("web").await,
+    }
+    if touch != Touch::Deleted {
+        seen(stage).await;
+    }
+    scene.let_go();
+    let stage = &scene.behind.stage;
+    let wanted = match (before, touch) {
+        (_, Touch::Deleted) => None,
+        (Before::Preview, Touch::Recreated) => Some("AwaitingApproval"),
+        (_, Touch::Suspended) if before.leaves_the_name_free() => Some("Suspended"),
+        _ if before.leaves_the_name_free() => Some("Restored"),
+        (_, Touch::RecreatedOtherwise) => Some("NameReused"),
+        (Before::OutcomeUnknown, _) => Some("OutcomeUnknown"),
+        (Before::VmLeft, _) => Some("VpsLeftBilling"),
+        (_, Touch::Recreated) => Some("AlreadyExecuted"),
+        (_, Touch::Suspended | Touch::Edited) => Some("Restored"),
+    };
+    let first = stage
+        .records()
+        .await
+        .first()
+        .map(|record| record["metadata"]["name"].clone());
+    if let Some(first) = &first {
+        let end = |record: &Value| match before {
+            Before::Preview
+            | Before::Sending
+            | Before::JobRunning
+            | Before::Confirming
+            | Before::Restored => at(record, "status.state") == "Succeeded",
+            Before::OutcomeUnknown => at(record, "status.evidence") == "NoneFound",
+            Before::VmLeft => at(record, "status.state") == "Failed",
+            Before::Rejected => at(record, "status.state") == "Rejected",
+            Before::NotSent => at(record, "status.state") == "NotSent",
+        };
+        stage
+            .wait_for_record(first.as_str().unwrap(), "its end", end)
+            .await;
+    }
+    if let Some(wanted) = wanted {
+        let object = stage.wait_for_reason("web", wanted).await;
+        match wanted {
+            "NameReused" => {
+                for hidden in ["vm", "operation", "job", "quote"] {
+                    assert!(
+                        object["status"][hidden].is_null(),
+                        "{hidden} of another object is shown"
+                    );
+                }
+            }
+            "AlreadyExecuted" | "Restored" => {
+                assert_eq!(ready(&object)["status"], "True");
+                let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
+                assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
+            }
+            _ => assert_eq!(ready(&object)["status"], "False"),
+        }
+    }
+    let bought_now = usize::from(before.leaves_the_name_free() && wanted == Some("Restored"));
+    let executed = usize::from(before.is_executed()) + bought_now;
+    assert_eq!(stage.executed(), executed);
+    assert!(executed <= 1);
+    let refused_before = usize::from(matches!(before, Before::OutcomeUnknown | Before::Rejected));
+    assert_eq!(stage.posts(), executed + refused_before);
+    scene.behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_touched_or_re_created_object_never_buys_twice_in_any_state() {
+    let touches = [
+        Touch::Recreated,
+        Touch::RecreatedOtherwise,
+        Touch::Suspended,
+        Touch::Edited,
+        Touch::Deleted,
+    ];
+    let rows = Before::ALL
+        .into_iter()
+        .flat_map(|before| touches.map(|touch| (before, touch)));
+    each_row(rows.map(|(before, touch)| (format!("{before:?} {touch:?}"), touched(before, touch)))).await;
+}
+
+#[tokio::test]
+async fn the_quote_of_an_earlier_object_approves_nothing() {
+    let stage = Stage::new("spent").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("web")).await;
+    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.delete("web").await;
+    let mut again = stage.preview("web");
+    again["spec"]["approval"] = json!({"quoteId": at(&shown, "status.quote.id")});
+    stage.create(again).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    assert_ne!(at(&object, "status.quote.id"), at(&shown, "status.quote.id"));
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.check_invariants().await;
+}
+
+async fn remove_namespace(stage: &Stage) {
+    let (plane, namespace) = (stage.plane, stage.namespace.clone());
+    let removed = tokio::task::spawn_blocking(move || {
+        plane.kubectl_ok(&["delete", "namespace", &namespace, "--wait", "--timeout=40s"])
+    });
+    removed.await.unwrap().unwrap();
+}
+
+async fn bring_namespace_back(stage: &Stage) {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}});
+    stage.create(namespace).await;
+    stage.put_secret(crate::support::KEY).await;
+}
+
+async fn only_record(stage: &Stage) -> String {
+    let records = stage.records().await;
+    assert_eq!(records.len(), 1);
+    records[0]["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_outlives_its_namespace_and_is_followed_as_far_as_there_is_a_key() {
+    // The process still has the key.
+    let with_a_key = async {
+        let mut scene = Scene::at(Before::JobRunning).await;
+        remove_namespace(&scene.behind.stage).await;
+        scene.let_go();
+        let stage = &scene.behind.stage;
+        let record = only_record(stage).await;
+        let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+        stage.wait_for_record(&record, "its end", ended).await;
+        bring_namespace_back(stage).await;
+        stage.create(stage.approved("web")).await;
+        stage.wait_for_reason("web", "AlreadyExecuted").await;
+        assert_eq!((stage.posts(), stage.executed()), (1, 1));
+        scene.behind.check().await;
+    };
+    // The next process finds none until the namespace is back.
+    let without_a_key = |before: Before| async move {
+        let mut scene = Scene::at(before).await;
+        scene.operator.kill_9();
+        remove_namespace(&scene.behind.stage).await;
+        scene.let_go();
+        let stage = &scene.behind.stage;
+        let record = only_record(stage).await;
+        let asked = stage.sim.requests().len();
+        let _second = stage.operator(&["--settle-time=1s"]);
+        let secret = format!("/api/v1/namespaces/{}/secrets/hostup-api", stage.namespace);
+        let earlier = scene.behind.proxy.requests().len();
+        scene
+            .behind
+            .seen(2, move |request| request.n > earlier && request.path == secret)
+            .await;
+        let state = stage.records().await[0]["status"]["state"].clone();
+        assert!(
+            ["Accepted", "Unknown"].contains(&state.as_str().unwrap()),
+            "{state}"
+        );
+        assert_eq!(stage.sim.requests().len(), asked);
+        bring_namespace_back(stage).await;
+        let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+        stage.wait_for_record(&record, "its end", ended).await;
+        stage.create(stage.approved("web")).await;
+        stage.wait_for_reason("web", "AlreadyExecuted").await;
+        assert_eq!((stage.posts(), stage.executed()), (1, 1));
+        scene.behind.check().await;
+    };
+    futures::join!(
+        with_a_key,
+        without_a_key(Before::JobRunning),
+        without_a_key(Before::Confirming)
+    );
+}
+
+async fn record_deleted(before: Before) {
+    let mut scene = Scene::at(before).await;
+    let stage = &scene.behind.stage;
+    let (posts, executed) = (stage.posts(), stage.executed());
+    let record = only_record(stage).await;
+    let body = stage.records().await[0].clone();
+    stage
+        .operations()
+        .delete(&record, &DeleteParams::default())
+        .await
+        .unwrap();
+    // Any change has it looked at, and so would a restart.
+    stage
+        .patch("web", json!({"metadata": {"annotations": {"look": "again"}}}))
+        .await
+        .unwrap();
+    let object = stage.wait_for_reason("web", "LedgerMissing").await;
+    assert!(ready(&object)["message"].as_str().unwrap().contains(&record));
+    assert_eq!(ready(&object)["status"], "False");
+    scene.let_go();
+    let stage = &scene.behind.stage;
+    scene.operator.kill_9();
+    let _second = stage.operator(&[]);
+    stage.create(stage.preview("other")).await;
+    stage.wait_for_reason("other", "AwaitingApproval").await;
+    assert_eq!(reason(&stage.restore("web").await), "LedgerMissing");
+    assert_eq!((stage.posts(), stage.executed()), (posts, executed));
+    assert!(stage.records().await.is_empty());
+    // Brought back from a backup, as far as the API server lets a person write it.
+    let mut back = body;
+    let metadata = json!({"name": record});
+    back["metadata"] = metadata;
+    stage.create(back).await;
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_object_whose_record_was_deleted_is_stalled_and_buys_nothing() {
+    let rows = [
+        Before::JobRunning,
+        Before::OutcomeUnknown,
+        Before::Restored,
+        Before::VmLeft,
+        Before::Rejected,
+        Before::NotSent,
+    ];
+    each_row(rows.map(|before| (format!("{before:?}"), record_deleted(before)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_of_another_installation_is_neither_driven_nor_bought_over() {
+    let mut scene = Scene::at(Before::JobRunning).await;
+    scene.operator.kill_9();
+    let stage = &scene.behind.stage;
+    let mut stranger = stage.operator(&["--instance-id=stranger"]);
+    let object = stage.wait_for_reason("web", "OtherInstance").await;
+    assert!(at(&object, "status.vm").is_null());
+    scene.let_go();
+    let stage = &scene.behind.stage;
+    stage.delete("web").await;
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "OtherInstance").await;
+    stranger.kill_9();
+    assert_eq!(at(&stage.records().await[0], "status.state"), "Accepted");
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    let _own = stage.operator(&[]);
+    stage.wait_for_reason("web", "AlreadyExecuted").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    scene.behind.check().await;
+}
+
+/// A VM that bears the token of the object `web`.
+fn bearer(stage: &Stage, id: &str) -> Vps {
+    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+    Vps::payg(id, &format!("web-01-{}", token.as_str()), 2, 4, 80)
+}
+
+/// The cluster is lost with objects and records; `again` comes back from Git.
+async fn rebuilt(twins: bool, preview: bool) {
+    let mut scene = Scene::at(Before::Restored).await;
+    scene.operator.kill_9();
+    let stage = &scene.behind.stage;
+    let record = only_record(stage).await;
+    stage.delete("web").await;
+    stage
+        .operations()
+        .delete(&record, &DeleteParams::default())
+        .await
+        .unwrap();
+    if twins {
+        let twin = bearer(stage, "vps_twin");
+        stage.sim.world(|world| world.add_vps(stage.account, twin));
+    }
+    stage
+        .create(if preview {
+            stage.preview("web")
+        } else {
+            stage.approved("web")
+        })
+        .await;
+    let _second = stage.operator(&[]);
+    if twins {
+        stage.wait_for_reason("web", "OutcomeUnknown").await;
+        assert_eq!(at(&stage.records().await[0], "status.evidence"), "SeveralFound");
+    } else {
+        let object = stage.wait_for_reason("web", "Restored").await;
+        let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
+        assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
+        assert_eq!(
+            at(&stage.records().await[0], "status.evidence"),
+            "FoundBeforeClaim"
+        );
+    }
+    assert_eq!(
+        (stage.records().await.len(), stage.posts(), stage.executed()),
+        (1, 1, 1)
+    );
+    scene.behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_rebuild_from_git_the_vm_is_found_by_its_token_and_not_bought_again() {
+    let rows = [
+        ("one VM", rebuilt(false, false)),
+        ("one VM, preview", rebuilt(false, true)),
+        ("two VMs", rebuilt(true, false)),
+    ];
+    each_row(rows.map(|(name, row)| (name.to_owned(), row))).await;
+}

@@ -1,0 +1,71 @@
+//! A stage whose operator reaches the API server through a proxy that the test commands.
+
+use std::time::{Duration, Instant};
+
+use control_plane::{Action, ApiProxy, Gate, Request, Rule};
+
+use super::{PATIENCE, Stage};
+
+/// Where records are created and listed.
+pub const OPERATIONS: &str = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
+
+/// A stage whose operator speaks through a proxy.
+pub struct Behind {
+    pub stage: Stage,
+    pub proxy: ApiProxy,
+}
+
+impl Behind {
+    pub async fn new(name: &str) -> Self {
+        let mut stage = Stage::new(name).await;
+        let proxy = stage.plane.proxy().unwrap();
+        stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+        Self { stage, proxy }
+    }
+
+    /// Ends a test: the faults fired, and the invariants hold.
+    pub async fn check(&self) {
+        assert!(self.proxy.unfired().is_empty(), "{:?}", self.proxy.unfired());
+        assert!(
+            self.stage.sim.unfired().is_empty(),
+            "{:?}",
+            self.stage.sim.unfired()
+        );
+        self.stage.check_invariants().await;
+    }
+
+    /// Waits until the proxy has seen `count` requests of this sort.
+    pub async fn seen(&self, count: usize, sort: impl Fn(&Request) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while self
+            .proxy
+            .requests()
+            .iter()
+            .filter(|request| sort(request))
+            .count()
+            < count
+        {
+            assert!(Instant::now() < deadline, "fewer than {count} such requests came");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The create call of a record.
+pub fn is_claim(request: &Request) -> bool {
+    request.method == "POST" && request.path == OPERATIONS
+}
+
+/// A rule for the first claim.
+pub fn claim(action: Action) -> Rule {
+    Rule::on("POST", is_claim).named("the claim").action(action)
+}
+
+/// Waits at a gate of the proxy without holding up other tasks.
+pub async fn held(gate: &Gate) {
+    let gate = gate.clone();
+    tokio::task::spawn_blocking(move || gate.wait_held(PATIENCE))
+        .await
+        .unwrap()
+        .unwrap();
+}
