@@ -8,4 +8,6 @@ mod floors;
 mod gates;
 mod life;
 mod manifests;
+mod resolution;
 mod support;
+mod writes;

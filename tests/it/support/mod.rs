@@ -4,6 +4,7 @@ mod operator;
 mod owner;
 mod person;
 mod stage;
+mod writes;
 
 use std::sync::OnceLock;
 use std::time::Duration;
