@@ -24,6 +24,7 @@ use crate::controllers::observer::Observer;
 use crate::controllers::run::{self as controllers, Parts};
 use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
+use crate::domain::text::Text;
 use crate::hostup::HostUp;
 use crate::telemetry::http::Probes;
 use crate::telemetry::metrics::{Listener, Metrics};
@@ -153,6 +154,8 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
 /// and a small write must not wait for an acknowledgement.
 async fn connect() -> Result<Client, Failure> {
     let unusable = |error: String| {
+        // A broken kubeconfig is quoted over several lines.
+        let error = Text::bounded(&error, 600);
         Failure::Setup(format!(
             "the cluster cannot be reached: {error}; check KUBECONFIG or the pod's ServiceAccount"
         ))

@@ -11,7 +11,12 @@ use crate::telemetry::logs::LogFormat;
 
 /// Restores HostUp VPS backups to new pay-as-you-go VMs from Kubernetes objects, and pays at most once.
 #[derive(Debug, Parser)]
-#[command(name = "hostup-operator", version, about)]
+#[command(
+    name = "hostup-operator",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
     /// What to do; runs the operator by default.
     #[command(subcommand)]
@@ -34,7 +39,7 @@ pub enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Run {
     /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
-    #[arg(long, env, default_value = "https://cloud.hostup.se")]
+    #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = address)]
     pub hostup_url: Url,
     /// Allow plain http to a remote HostUp address; the API key then travels in the clear.
     #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -110,7 +115,10 @@ impl Run {
     /// A line that says what is wrong and what to do.
     pub fn origin(&self) -> Result<Url, String> {
         let url = &self.hostup_url;
-        let wrong = |what: &str| Err(format!("--hostup-url {url}: {what}"));
+        let mut shown = url.clone();
+        // A password in it is nothing for a log; a URL that cannot hold one has none to hide.
+        let _none = (shown.set_username(""), shown.set_password(None));
+        let wrong = |what: &str| Err(format!("--hostup-url {shown}: {what}"));
         let Some(host) = url.host_str() else {
             return wrong("it names no host; write it like https://cloud.hostup.se");
         };
@@ -151,6 +159,10 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn address(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| format!("{error}; write it like https://cloud.hostup.se"))
 }
 
 /// Reads `500ms`, `5s`, `15m` or `1h`; never nothing.

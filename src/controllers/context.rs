@@ -144,7 +144,9 @@ impl Context {
             findings.retain(|_, found| !found.is_empty());
         }
         let all = || findings.values().flatten();
-        let twins = all().filter(|finding| matches!(finding, Finding::Twins { .. })).count();
+        let twins = all()
+            .filter(|finding| matches!(finding, Finding::Twins { .. }))
+            .count();
         self.observer.audit(all().count() - twins, twins);
     }
 }
@@ -161,7 +163,9 @@ pub async fn within_a_minute<T>(reads: impl Future<Output = Result<T, Blocked>>)
             until: None,
         })
     };
-    tokio::time::timeout(MINUTE, reads).await.unwrap_or_else(|_| Err(slow()))
+    tokio::time::timeout(MINUTE, reads)
+        .await
+        .unwrap_or_else(|_| Err(slow()))
 }
 
 /// Why a reading was not made.

@@ -170,9 +170,11 @@ impl Ledger {
             .collect()
     }
 
-    /// All records, for gauges.
-    pub fn all(&self) -> Vec<Arc<Watched>> {
-        self.store.state()
+    /// The records of this installation, for gauges; another one tells of its own.
+    pub fn ours(&self) -> Vec<Arc<Watched>> {
+        let mut records = self.store.state();
+        records.retain(|object| self.is_ours(object));
+        records
     }
 
     /// A record that cannot be read may be ours, and counts.

@@ -167,8 +167,14 @@ pub(crate) mod tests {
 
     #[test]
     fn a_bearer_that_is_not_shown_whole_is_neither_evidence_nor_absence() {
-        let fixed = Vm { is_payg: false, ..ours("vps_1") };
-        let sizeless = Vm { size: None, ..ours("vps_1") };
+        let fixed = Vm {
+            is_payg: false,
+            ..ours("vps_1")
+        };
+        let sizeless = Vm {
+            size: None,
+            ..ours("vps_1")
+        };
         for vm in [fixed, sizeless] {
             assert!(matches!(seen(&[vm]), Sighting::Unclear(..)));
         }

@@ -421,7 +421,9 @@ fn failed(
         }
         Sighting::None => {
             memo.absent_reads = memo.absent_reads.saturating_add(1);
-            let since = known.quiet_since.filter(|_| known.evidence == Some(Evidence::Job));
+            let since = known
+                .quiet_since
+                .filter(|_| known.evidence == Some(Evidence::Job));
             let settled = since.is_some_and(|since| now >= later(since, times.settle_time));
             if memo.absent_reads < ABSENT_READS || !settled {
                 return Known {
@@ -481,7 +483,10 @@ fn searched(
         Sighting::Several(ids) => open_to_another(several(known, &ids)),
         Sighting::OtherSize(vm) => {
             let size = vm.size.map_or_else(String::new, |size| size.to_string());
-            let why = format!("{} bears the token, but has {size} instead of {}", vm.id, record.ordered);
+            let why = format!(
+                "{} bears the token, but has {size} instead of {}",
+                vm.id, record.ordered
+            );
             open_to_another(asks(Evidence::OtherSize, &why))
         }
         Sighting::Unclear(_, why) if now >= record.settled_at(times) => {

@@ -125,9 +125,15 @@ impl Default for Metrics {
             written: std::sync::Mutex::default(),
         };
         metrics.register();
+        metrics.begin();
         metrics
     }
 }
+
+/// The controllers, as labels.
+const CONTROLLERS: [&str; 2] = ["vpsbackuprestore", "vpsoperation"];
+/// What a paid call can come to at once.
+const PAID: [State; 4] = [State::Accepted, State::NotSent, State::Rejected, State::Unknown];
 
 impl Metrics {
     fn register(&mut self) {
@@ -203,6 +209,32 @@ impl Metrics {
         ours.register("build_info", "Version of the operator", info);
     }
 
+    /// Shows every counter from its zero on: a rate needs the step from 0 to 1.
+    fn begin(&self) {
+        for controller in CONTROLLERS {
+            drop(self.active.get_or_create(&ControllerLabels { controller }));
+            drop(self.panics.get_or_create(&ControllerLabels { controller }));
+            for result in ["success", "error"] {
+                drop(
+                    self.reconciles
+                        .get_or_create(&ReconcileLabels { controller, result }),
+                );
+            }
+        }
+        for state in PAID.map(State::as_str) {
+            drop(self.paid_calls.get_or_create(&StateLabels { state }));
+        }
+        self.found(0, 0);
+        self.leads(false);
+    }
+
+    fn found(&self, without_record: usize, twins: usize) {
+        for (finding, count) in [("without_record", without_record), ("twins", twins)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.findings.get_or_create(&FindingLabels { finding }).set(count);
+        }
+    }
+
     /// Lets the gauges be read off the ledger from now on.
     pub fn attach(&self, context: Arc<Context>) {
         // Set once a process: it leads at most once.
@@ -251,7 +283,7 @@ impl Metrics {
         let mut states: HashMap<State, i64> = HashMap::new();
         let mut waiting = 0;
         let mut spend: HashMap<MoneyLabels, Amount> = HashMap::new();
-        for object in context.ledger.all() {
+        for object in context.ledger.ours() {
             let Ok(record) = &object.0 else { continue };
             let (state, asks) = state_of(record);
             *states.entry(state).or_default() += 1;
@@ -302,7 +334,8 @@ pub struct Listener(pub Arc<Metrics>);
 impl Observer for Listener {
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile {
         let metrics = self.0.clone();
-        let span = tracing::info_span!("reconcile", kind, namespace, name);
+        // `name` is the span's own in a JSON line.
+        let span = tracing::info_span!("reconcile", kind, namespace, object = name);
         let controller = ControllerLabels { controller: kind };
         async move {
             let started = Instant::now();
@@ -344,14 +377,6 @@ impl Observer for Listener {
     }
 
     fn audit(&self, without_record: usize, twins: usize) {
-        let set = |finding, count: usize| {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.0
-                .findings
-                .get_or_create(&FindingLabels { finding })
-                .set(count);
-        };
-        set("without_record", without_record);
-        set("twins", twins);
+        self.0.found(without_record, twins);
     }
 }

@@ -24,4 +24,6 @@ mod life;
 mod manifests;
 mod re_creation;
 mod replicas;
+mod resolution;
 mod support;
+mod writes;

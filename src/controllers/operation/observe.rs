@@ -58,7 +58,13 @@ pub async fn job(
     };
     let read = within_a_minute(read).await;
     fail_point::reach("after-job-read");
-    if let Ok(Input::Job(JobState::Running { progress: Some(per_cent) }, _)) = &read {
+    if let Ok(Input::Job(
+        JobState::Running {
+            progress: Some(per_cent),
+        },
+        _,
+    )) = &read
+    {
         let step = per_cent / 25 * 25;
         followed.progress = followed.progress.max(Some(step).filter(|step| *step > 0));
     }
@@ -153,15 +159,18 @@ fn settle(
                 };
                 ctx.secrets.forget(&object.spec.subject.namespace, &wanted);
             }
-            let shown = matches!(
-                trouble.reason,
-                Reason::Unauthorized | Reason::CredentialsMissing
-            );
+            let shown = matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing);
             let times = &ctx.settings.times;
-            let pause = if shown { times.gate_interval } else { times.poll_interval * 2 };
+            let pause = if shown {
+                times.gate_interval
+            } else {
+                times.poll_interval * 2
+            };
             // Trouble is not asked about more often than a job that goes well.
             let again = next_look(record, times, now).min(later(now, times.gate_interval));
-            let until = trouble.until.unwrap_or_else(|| again.max(later(now, jittered(pause))));
+            let until = trouble
+                .until
+                .unwrap_or_else(|| again.max(later(now, jittered(pause))));
             Ok(Reading::Later(until, Some(trouble).filter(|_| shown)))
         }
     }

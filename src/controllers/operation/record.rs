@@ -115,7 +115,7 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
 fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {
     let state = known.state;
     tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
-        from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, message = %known.message,
+        from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, why = %known.message,
         "the operation went on");
     if from == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
         ctx.observer.paid_call(record, state);

@@ -6,6 +6,7 @@ mod owner;
 mod person;
 mod stage;
 mod tenant;
+mod writes;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};

@@ -1,0 +1,291 @@
+//! What becomes of an unknown outcome by the answers of a person.
+
+use std::time::Duration;
+
+use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps, World};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{Operator, PATIENCE, Stage, at, condition, ready, reason};
+
+/// The answer to the next paid call is lost; it was executed or not.
+fn lose(stage: &Stage, executed: bool) {
+    let lost = Fault::on(Route::RestoreToPayg).acted(executed);
+    stage.sim.inject(lost.answer(Answer::reset()));
+}
+
+fn name_of(record: &Value) -> &str {
+    record["metadata"]["name"].as_str().unwrap()
+}
+
+fn time(record: &Value, path: &str) -> Timestamp {
+    at(record, path).as_str().unwrap().parse().unwrap()
+}
+
+/// An approved restore whose call was lost on its way, and its record, once a person is asked.
+async fn asked(stage: &Stage) -> (Value, String) {
+    lose(stage, false);
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    (object, record)
+}
+
+async fn end(stage: &Stage, executed: usize, posts: usize) {
+    assert_eq!((stage.executed(), stage.posts()), (executed, posts));
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn not_executed_is_printed_and_lets_a_new_attempt_follow() {
+    let stage = Stage::new("notexec").await;
+    let _operator = stage.operator(&[]);
+    let (object, first) = asked(&stage).await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    let record = &stage.records().await[0];
+    let token = at(record, "spec.expectedVmName").as_str().unwrap();
+    let token = token.rsplit('-').next().unwrap();
+    for part in [first.as_str(), token, "0.66 SEK/h", "HostUp's panel"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    stage.follow(&object, "It was not executed: ").await;
+    stage.wait_for_reason("web", "Restored").await;
+    let records = stage.records().await;
+    assert_eq!(records.len(), 2);
+    assert_eq!(at(&records[0], "status.state"), "NotExecuted");
+    assert_eq!(at(&records[0], "status.evidence"), "Person");
+    assert_eq!(at(&records[1], "status.state"), "Succeeded");
+    assert_eq!(at(&records[1], "spec.attempt"), 2);
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn not_executed_given_early_says_when_it_takes_effect_and_not_before() {
+    let stage = Stage::new("early").await;
+    let settle = Duration::from_secs(5);
+    let _operator = stage.operator(&["--settle-time=5s"]);
+    lose(&stage, false);
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "ConfirmingOutcome").await;
+    let first = name_of(&stage.records().await[0]).to_owned();
+    stage
+        .resolve(&first, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    let told = stage
+        .wait_for_record(&first, "a word about when", |record| {
+            let message = at(record, "status.message").as_str();
+            message.is_some_and(|text| text.contains("takes effect at"))
+        })
+        .await;
+    assert_eq!(at(&told, "status.state"), "Unknown");
+    let effect = time(&told, "status.quietSince") + settle;
+    let message = at(&told, "status.message").as_str().unwrap();
+    assert!(message.contains(&format!("{effect:.0}")), "{effect}: {message}");
+    assert_eq!(stage.posts(), 1);
+    stage.wait_for_reason("web", "Restored").await;
+    let records = stage.records().await;
+    assert_eq!(at(&records[0], "status.state"), "NotExecuted");
+    assert!(time(&records[1], "spec.claim.madeAt") >= effect);
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn not_executed_without_an_approval_that_stands_is_a_preview_again() {
+    let stage = Stage::new("noapproval").await;
+    let _operator = stage.operator(&[]);
+    let (_, record) = asked(&stage).await;
+    stage
+        .patch("web", json!({"spec": {"approval": null}}))
+        .await
+        .unwrap();
+    stage
+        .resolve(&record, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    assert_eq!(at(&object, "status.operation.state"), "NotExecuted");
+    assert_eq!(stage.records().await.len(), 1);
+    assert_eq!(stage.posts(), 1);
+    stage.follow(&object, "To approve: ").await;
+    stage.wait_for_reason("web", "Restored").await;
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn not_executed_is_overruled_by_a_vm_that_turns_up() {
+    let stage = Stage::new("overruled").await;
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            vm_visible_after: Duration::from_secs(3600),
+            ..RestoreBehaviour::default()
+        });
+    });
+    lose(&stage, true);
+    let _operator = stage.operator(&["--settle-time=20s", "--resync-interval=1s"]);
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "ConfirmingOutcome").await;
+    let record = name_of(&stage.records().await[0]).to_owned();
+    stage
+        .resolve(&record, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    stage
+        .wait_for_record(&record, "a word about when", |record| {
+            let message = at(record, "status.message").as_str();
+            message.is_some_and(|text| text.contains("takes effect at"))
+        })
+        .await;
+    stage.sim.world(|world| world.advance(Duration::from_secs(3600)));
+    stage.wait_for_reason("web", "Restored").await;
+    let record = &stage.records().await[0];
+    assert_eq!(at(record, "status.state"), "Succeeded");
+    assert_eq!(at(record, "status.evidence"), "VmFound");
+    end(&stage, 1, 1).await;
+}
+
+/// Answers, and waits until the status says why that was not taken.
+async fn refused(stage: &Stage, record: &str, vps: &str, why: &str) {
+    let adopt = json!({"answer": "Adopt", "vpsId": vps});
+    stage.resolve(record, adopt).await.unwrap();
+    let refused = stage
+        .wait_for_record(record, why, |record| {
+            let text = at(record, "status.resolutionRefused").as_str();
+            text.is_some_and(|text| text.contains(vps) && text.contains(why))
+        })
+        .await;
+    assert_eq!(at(&refused, "status.state"), "Unknown");
+}
+
+#[tokio::test]
+async fn adopt_takes_only_a_payg_vm_that_the_key_reads_and_that_is_not_the_source() {
+    let stage = Stage::new("adopt").await;
+    // Bought, and so renamed that the token is gone from the name.
+    stage.sim.world(|world| {
+        world.add_vps(stage.account, Vps::fixed("vps_fixed", "fixed", 2, 4, 80));
+        world.restore_next(RestoreBehaviour {
+            name_as: NameAs::Other("renamed".to_owned()),
+            ..RestoreBehaviour::default()
+        });
+    });
+    lose(&stage, true);
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let record = at(&object, "status.operation.name").as_str().unwrap();
+    let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
+
+    refused(&stage, record, "vps_nowhere", "does not read").await;
+    refused(&stage, record, "vps_fixed", "is not a pay-as-you-go VM").await;
+    refused(&stage, record, SOURCE_VPS, "is the source of the backup").await;
+    assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
+
+    let message = ready(&object)["message"].as_str().unwrap();
+    let printed = message.split("This VM is the one: ").nth(1).unwrap();
+    let printed = &printed[..printed.find("}'").unwrap() + 2];
+    stage.run_printed(&printed.replace("vps_...", &bought)).await;
+    let object = stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
+    let record = &stage.records().await[0];
+    assert_eq!(at(record, "status.state"), "Succeeded");
+    assert_eq!(at(record, "status.evidence"), "Person");
+    assert_eq!(at(record, "status.resolutionRefused"), &Value::Null);
+    end(&stage, 1, 1).await;
+}
+
+#[tokio::test]
+async fn a_refused_adoption_may_be_followed_by_another_answer() {
+    let stage = Stage::new("another").await;
+    let _operator = stage.operator(&[]);
+    let (_, record) = asked(&stage).await;
+    refused(&stage, &record, SOURCE_VPS, "is the source of the backup").await;
+    let other = json!({"answer": "NotExecuted", "vpsId": null});
+    stage.resolve(&record, other).await.unwrap();
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&stage.records().await[0], "status.state"), "NotExecuted");
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn abandon_ends_it_and_nothing_follows() {
+    let stage = Stage::new("abandon").await;
+    let operator = stage.operator(&[]);
+    let (object, record) = asked(&stage).await;
+    stage.follow(&object, "Give it up: ").await;
+    let object = stage.wait_for_reason("web", "Abandoned").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    let ended = stage
+        .wait_for_record(&record, "Abandoned", |record| {
+            at(record, "status.state") == "Abandoned"
+        })
+        .await;
+    assert_eq!(at(&ended, "status.evidence"), "Person");
+    drop(operator);
+    // Not after a restart, nor for a new object of the same name.
+    let _operator = stage.operator(&[]);
+    stage.delete("web").await;
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "Abandoned").await;
+    assert_eq!(stage.records().await.len(), 1);
+    end(&stage, 0, 1).await;
+}
+
+async fn running(stage: &Stage) -> (Operator, String, String) {
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            job_duration: Duration::from_secs(3600),
+            ..RestoreBehaviour::default()
+        });
+    });
+    let operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "JobRunning").await;
+    let text = |path| at(&object, path).as_str().unwrap().to_owned();
+    (operator, text("status.operation.name"), text("status.job.id"))
+}
+
+#[tokio::test]
+async fn an_answer_to_a_call_that_was_accepted_does_nothing() {
+    let stage = Stage::new("accepted").await;
+    let (_operator, record, job) = running(&stage).await;
+    stage
+        .resolve(&record, json!({"answer": "Abandon"}))
+        .await
+        .unwrap();
+    let polls = stage.sim.count(Route::Job);
+    let polled = move |world: &World| world.count_answered(Route::Job) >= polls + 3;
+    assert!(stage.sim.until(PATIENCE, polled).await);
+    assert_eq!(at(&stage.records().await[0], "status.state"), "Accepted");
+    assert_eq!(reason(&stage.restore("web").await), "JobRunning");
+    stage.sim.world(|world| world.finish_job(&job));
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&stage.records().await[0], "status.state"), "Succeeded");
+    end(&stage, 1, 1).await;
+}
+
+#[tokio::test]
+async fn an_answer_to_what_is_done_does_nothing() {
+    let stage = Stage::new("done").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    let before = stage.wait_for_reason("web", "Restored").await;
+    let record = at(&before, "status.operation.name").as_str().unwrap();
+    stage
+        .resolve(record, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    // Another object's whole life later it stands as it stood.
+    stage.create(stage.approved("next")).await;
+    stage.wait_for_reason("next", "Restored").await;
+    assert_eq!(stage.restore("web").await, before);
+    let records = stage.records().await;
+    assert_eq!(records.len(), 2);
+    assert!(
+        records
+            .iter()
+            .all(|record| at(record, "status.state") == "Succeeded")
+    );
+    end(&stage, 2, 2).await;
+}

@@ -1,0 +1,59 @@
+//! What was written to the API server, by its own audit log.
+
+use control_plane::AuditEvent;
+use k8s_openapi::api::events::v1::Event;
+
+use super::Stage;
+
+impl Stage {
+    /// Every write to the stage's objects and records so far, the tests' own among them, as
+    /// `verb resource/subresource name`.
+    pub async fn writes(&self) -> Vec<String> {
+        let records = self.records().await;
+        let ours = |event: &AuditEvent| {
+            event.namespace == self.namespace
+                || records
+                    .iter()
+                    .any(|record| record["metadata"]["name"] == event.name.as_str())
+        };
+        let audit = self.audit().await;
+        audit
+            .iter()
+            .filter(|event| event.group == "vps.hostup.se" && event.is_write() && ours(event))
+            .map(|event| {
+                format!(
+                    "{} {}/{} {}",
+                    event.verb, event.resource, event.subresource, event.name
+                )
+            })
+            .collect()
+    }
+
+    /// The reasons of all events of an object so far, in their order.
+    pub async fn events_of(&self, name: &str) -> Vec<String> {
+        let events: kube::Api<Event> = kube::Api::namespaced(self.client.clone(), &self.namespace);
+        let listed = events.list(&kube::api::ListParams::default()).await.unwrap();
+        let regards = |event: &Event| {
+            let regarding = event.regarding.as_ref();
+            regarding.and_then(|regarding| regarding.name.as_deref()) == Some(name)
+        };
+        let mut ours: Vec<Event> = listed.items.into_iter().filter(regards).collect();
+        ours.sort_by_key(|event| event.event_time.as_ref().map(|at| at.0));
+        ours.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// How many events the stage's objects were given so far.
+    pub async fn events(&self) -> usize {
+        let audit = self.audit().await;
+        let events = audit.iter().filter(|event| {
+            event.resource == "events" && event.is_write() && event.namespace == self.namespace
+        });
+        events.count()
+    }
+
+    async fn audit(&self) -> Vec<AuditEvent> {
+        let plane = self.plane;
+        let read = tokio::task::spawn_blocking(move || plane.audit().unwrap());
+        read.await.unwrap()
+    }
+}
