@@ -193,7 +193,7 @@ impl Metrics {
         );
         ours.register(
             "spend_per_hour",
-            "Approved hourly price of all VMs that were bought",
+            "Approved hourly price of all VMs that were bought, also of those that are cancelled since",
             self.spend.clone(),
         );
         ours.register(
@@ -288,7 +288,7 @@ impl Metrics {
             let (state, asks) = state_of(record);
             *states.entry(state).or_default() += 1;
             waiting += i64::from(asks);
-            if state == State::Succeeded {
+            if costs_money(record, state) {
                 let labels = MoneyLabels {
                     namespace: record.spec.subject.namespace.clone(),
                     currency: record.spec.quote.currency_code.clone(),
@@ -326,6 +326,13 @@ fn state_of(record: &VpsOperation) -> (State, bool) {
         .into();
     let asks = state == State::Unknown && status.is_some_and(|status| status.evidence.is_some());
     (state, asks)
+}
+
+/// Also a failed job may have left a VM, and HostUp bills it.
+fn costs_money(record: &VpsOperation, state: State) -> bool {
+    let status = record.status.as_ref();
+    let left_a_vm = status.is_some_and(|status| status.result.is_some());
+    state == State::Succeeded || (state == State::Failed && left_a_vm)
 }
 
 /// The metrics as the controllers see them.

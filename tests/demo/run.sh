@@ -343,8 +343,19 @@ count_orders
 expect "five orders in all, one of them lost in step 8; one for each record" \
   "$orders" "$(kubectl get vop -o name | wc -l | tr -d ' ')"
 
-title "10. What it has cost so far: three books, one sum"
-say "The ledger, with the call that a person declared not executed:"
+title "10. HostUp's job fails and leaves a VM behind"
+curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
+run "curl -fsS -X POST '$sim/_sim/faults/job-failed'"
+run "sed 's/web-02/web-05/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
+await restore-web-05 VpsLeftBilling 30
+run "kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}' | fold -s -w 100"
+left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
+[[ -n $left && $(message restore-web-05) == *"$left"* ]] || die "the message does not name the VM '$left'"
+count_purchases
+expect "it names the VM that costs money, and buys no other" "$bought" 5
+
+title "11. What it has cost so far: three books, one sum"
+say "The ledger, with the call that a person declared not executed and the VM of the failed job:"
 run "kubectl get vop"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_per_hour'"
 say "" "And the simulator's own book ($sim/_sim/purchases):"
@@ -352,13 +363,13 @@ ledger=$(curl -fsS "$sim/_sim/purchases")
 tr '{' '\n' <<<"$ledger" |
   sed -nE 's/.*"name":"([^"]*)".*"perHour":"?([0-9.]+)"?.*"vpsId":"([^"]*)".*/\1  \2 SEK\/h  \3/p' | tee "$dir/book"
 in_book=$(awk '{ sum += $2 } END { printf "%.2f", sum }' "$dir/book")
-in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.spec.quote.perHour}{"\n"}{end}' |
+in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.spec.quote.perHour}{"\n"}{end}' |
   awk '{ sum += $1 } END { printf "%.2f", sum }')
 in_metrics=$(curl -fsS "$operator/metrics" | awk '/^hostup_operator_spend_per_hour[{]/ { sum += $NF } END { printf "%.2f", sum }')
 expect "the ledger in the cluster says what HostUp's book says, $in_book SEK/h" "$in_ledger" "$in_book"
 expect "the metric says the same" "$in_metrics" "$in_book"
 names_in_book=$(awk '{ print $1 }' "$dir/book" | sort)
-names_in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.status.result.name}{"\n"}{end}' | sort)
+names_in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.status.result.name}{"\n"}{end}' | sort)
 expect "name by name" "$names_in_ledger" "$names_in_book"
 if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the operator was refused something by the RBAC of deploy/"; fi
 if grep -q put-your-hostup-api-key-here "$dir/operator.log"; then die "the API key stands in the log"; fi
