@@ -57,6 +57,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     let hostup = HostUp::new(
         origin,
         args.request_timeout,
+        usize::from(args.workers / 2),
         Arc::new(move |route, class, took| calls.provider_call(route, class, took)),
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
@@ -167,12 +168,21 @@ async fn connect() -> Result<Client, Failure> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
     let https = config
         .rustls_https_connector_with_connector(tcp)
         .map_err(|error| unusable(error.to_string()))?;
+    if config.proxy_url.is_some() {
+        return Err(unusable("a proxy to the API server is not supported".to_owned()));
+    }
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
+        .layer(
+            config
+                .extra_headers_layer()
+                .map_err(|error| unusable(error.to_string()))?,
+        )
         .option_layer(config.auth_layer().map_err(|error| unusable(error.to_string()))?)
         .map_err(tower::BoxError::from)
         .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));

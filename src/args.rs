@@ -154,6 +154,9 @@ impl Run {
                     .to_owned(),
             );
         }
+        if self.instance_id.as_ref().is_some_and(|id| id.len() > 253) {
+            return Err("--instance-id is longer than 253 characters".to_owned());
+        }
         if self.watch_namespaces.iter().any(String::is_empty) {
             return Err("--watch-namespaces has an empty name; leave the flag out to watch all".to_owned());
         }

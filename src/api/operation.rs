@@ -21,6 +21,7 @@ use super::shared::{GateStatus, ResolutionAnswer, VmSize, VmStatus};
     status = "VpsOperationStatus",
     doc = "One paid call to HostUp, recorded before it is sent: claim, price, request, job, outcome. Written by the operator; a person writes only spec.resolution. It outlives the object, the namespace and the release it was made for, and is the spending log.",
     validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution may be set once; it may be set again only after status.resolutionRefused says why it was not taken"),
+    validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it may be set while status.state is Unknown"),
     printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"Where the call stands; empty means Sending"}"#,
     printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","priority":1,"description":"Which call"}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"Namespace of the object it was made for"}"#,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
@@ -44,6 +45,8 @@ pub struct Context {
     pub desk: Arc<Desk>,
     /// Paid calls under way; joined at shutdown.
     pub paid_calls: TaskTracker,
+    /// The process has been told to stop.
+    pub stopping: CancellationToken,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
     wakes: Mutex<BTreeMap<Option<String>, UnboundedSender<ObjectRef<WatchedRestore>>>>,
@@ -58,6 +61,7 @@ impl Context {
         settings: Settings,
         ledger: Ledger,
         observer: Arc<dyn Observer>,
+        stopping: CancellationToken,
     ) -> Self {
         Self {
             secrets: Secrets::new(client.clone()),
@@ -70,6 +74,7 @@ impl Context {
             settings,
             ledger,
             observer,
+            stopping,
         }
     }
 

@@ -1,5 +1,5 @@
-//! What this process remembers between two looks. Nothing here is needed for safety; all of it may
-//! be lost.
+//! What this process remembers between two looks. All of it may be lost with the process: the records
+//! in etcd carry the promise, this only knows sooner.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ pub struct Desk(Mutex<Notes>);
 #[derive(Default)]
 struct Notes {
     in_flight: HashMap<RecordName, u32>,
+    claimed: HashSet<RecordName>,
     unsent: HashSet<Holder>,
     followed: HashMap<RecordName, Followed>,
 }
@@ -56,6 +57,23 @@ impl Desk {
     /// Forgets a record that is finished.
     pub fn forget(&self, name: &RecordName) {
         self.lock().followed.remove(name);
+    }
+
+    /// Remembers a record that this process made: should it be deleted, its name is not used again.
+    pub fn claimed(&self, name: &RecordName) {
+        self.lock().claimed.insert(name.clone());
+    }
+
+    /// Whether this process made a record of that name, and something may have been sent for it.
+    pub fn has_claimed(&self, name: &RecordName) -> bool {
+        self.lock().claimed.contains(name)
+    }
+
+    /// Nothing was sent for the record that this process made.
+    pub fn sent_nothing(&self, name: &RecordName, holder: &Holder) {
+        let mut notes = self.lock();
+        notes.claimed.remove(name);
+        notes.unsent.remove(holder);
     }
 
     /// Remembers a claim whose create call was never answered: if its record shows up late, this

@@ -12,8 +12,8 @@ use crate::api::NAME;
 use crate::domain::reason::{Reason, Standing};
 use crate::domain::text::Text;
 
-/// Longest note that the API server takes, less the ellipsis.
-const NOTE: usize = 1000;
+/// Longest note that the API server takes, in bytes.
+const NOTE: usize = 1024;
 
 /// Tells of a reason that the object has newly come to.
 pub async fn publish(
@@ -34,7 +34,7 @@ pub async fn publish(
         },
         type_: Some(if alarming { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(reason.as_str().to_owned()),
-        note: Some(Text::bounded(message, NOTE).to_string()),
+        note: Some(note(message)),
         action: Some("Reconcile".to_owned()),
         reporting_controller: Some(NAME.to_owned()),
         reporting_instance: Some(NAME.to_owned()),
@@ -50,4 +50,13 @@ pub async fn publish(
     if let Err(error) = api_call::within(events.create(&posted, &event)).await {
         tracing::warn!(%error, %namespace, %name, reason = reason.as_str(), "the event could not be written");
     }
+}
+
+/// One printable line, cut at a character's border.
+fn note(message: &str) -> String {
+    let mut note = Text::bounded(message, NOTE).to_string();
+    while note.len() > NOTE {
+        note.pop();
+    }
+    note
 }

@@ -84,7 +84,7 @@ impl Ledger {
     /// process has claimed counts before the watch shows it.
     pub fn reserve(&self, name: &RecordName, cap: Option<u32>, now: Timestamp) -> bool {
         let mut own = self.lock();
-        own.retain(|_, at| later(*at, WINDOW) > now);
+        own.retain(|other, at| other != name && later(*at, WINDOW) > now);
         if cap.is_some_and(|cap| self.count(&own, now) >= cap) {
             return false;
         }

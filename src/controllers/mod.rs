@@ -26,6 +26,9 @@ pub enum Error {
     /// The API server could not be read or written.
     #[error(transparent)]
     Api(#[from] api_call::ApiError),
+    /// The process is about to end and begins nothing new.
+    #[error("the operator is stopping")]
+    Stopping,
     /// The reconcile panicked; the object is looked at again, the process goes on.
     #[error("the reconcile panicked; this is a bug, please report it with the log")]
     Panicked,
@@ -34,13 +37,18 @@ pub enum Error {
 /// The wait after a reconcile that failed; the API server's own backpressure comes on top.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Waits longer than this are spread.
+const SPREAD_FROM: Duration = Duration::from_secs(90);
+
 /// Looks again at `at`, never at once.
 fn at(at: Option<Timestamp>, now: Timestamp) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-            Action::requeue(wait.max(Duration::from_millis(20)))
+            // Long waits are spread, so that objects that were made together do not come back together.
+            let spread = if wait > SPREAD_FROM { jittered(wait) } else { wait };
+            Action::requeue(spread.max(Duration::from_millis(20)))
         }
     }
 }

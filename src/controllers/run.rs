@@ -1,13 +1,14 @@
 //! Starts the controllers and stops them in order: controllers first, then the paid calls that are
 //! under way.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, Store, store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -57,7 +58,14 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     let (records, writer) = store::<WatchedOperation>();
     let watched = settings.watched.clone();
     let ledger = Ledger::new(client.clone(), settings.instance.clone(), records.clone());
-    let ctx = Arc::new(Context::new(client, hostup, settings, ledger, observer));
+    let ctx = Arc::new(Context::new(
+        client,
+        hostup,
+        settings,
+        ledger,
+        observer,
+        stop.clone(),
+    ));
     started(ctx.clone());
 
     let operations = operations(&ctx, &watch, records.clone(), writer, stop.clone());
@@ -118,7 +126,7 @@ async fn operations(
         .with_config(Config::default().concurrency(ctx.settings.workers))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, try_again, ctx.clone())
-        .for_each(|_| std::future::ready(()))
+        .for_each(tell_of_a_failed_watch)
         .await;
 }
 
@@ -155,7 +163,7 @@ async fn restores(
         .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, try_again, ctx.clone())
-        .for_each(|_| std::future::ready(()))
+        .for_each(tell_of_a_failed_watch)
         .await;
 }
 
@@ -167,6 +175,14 @@ fn prune(object: &mut WatchedRestore) {
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
+}
+
+/// A watch that fails (for a right that is missing, say) must not look like peace.
+fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::Error>>) -> Ready<()> {
+    if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = ended {
+        tracing::warn!(%error, "a watch failed; it is opened again");
+    }
+    ready(())
 }
 
 fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {

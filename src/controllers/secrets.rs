@@ -88,12 +88,12 @@ impl Secrets {
             Ok(Some(secret)) => secret,
             Ok(None) => {
                 return Err(missing(format!(
-                    "Secret {namespace}/{name} does not exist; create it with the HostUp API key under {key}"
+                    "Secret {namespace}/{name} does not exist; create it with the HostUp API key under the key {key:?}"
                 )));
             }
             Err(error) if error.is_forbidden() => {
                 return Err(missing(format!(
-                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value credentialSecretNames"
+                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value credentialSecretNames, or to the ClusterRole's resourceNames"
                 )));
             }
             Err(error) => return Err(NoCredentials::Unread(error)),

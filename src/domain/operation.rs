@@ -194,7 +194,9 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
         }
         (State::Unknown, Input::Abandoned) => Known {
             state: State::Abandoned,
-            message: Text::new("a person gave this operation up without an answer"),
+            message: Text::new(
+                "a person gave this operation up without an answer; a VM that was sold costs money all the same",
+            ),
             evidence: Some(Evidence::Person),
             ..known.clone()
         },
@@ -823,6 +825,69 @@ mod tests {
             let known = named(wrong);
             assert_eq!(known.state, State::Unknown);
             assert!(known.answer_refused.is_some());
+        }
+    }
+
+    #[test]
+    fn that_a_job_failed_is_written_at_once_and_survives_that_hostup_forgets_the_job() {
+        let failed = JobState::Failed {
+            error: Text::new("disk"),
+        };
+        let seen = stepped(&accepted(), Input::Job(failed, vec![]));
+        assert_eq!(
+            (seen.state, seen.evidence),
+            (State::Accepted, Some(Evidence::Job))
+        );
+        assert!(seen.message.as_str().contains("disk"));
+        let followed = Record {
+            known: seen,
+            ..accepted()
+        };
+        let mut memo = Memo {
+            absent_reads: 2,
+            ..Memo::default()
+        };
+        let ended = step(
+            &followed,
+            Input::Job(JobState::Lost, vec![]),
+            &mut memo,
+            &times(),
+            after(900),
+        );
+        assert_eq!(ended.state, State::Failed);
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_asked_of_its_job_first_and_follows_it_again() {
+        let mut lost = accepted();
+        lost.known.state = State::Unknown;
+        assert!(matches!(
+            need(&lost, &Memo::default(), &times(), now()),
+            Need::Job(_)
+        ));
+        let running = JobState::Running { progress: None };
+        assert_eq!(
+            stepped(&lost, Input::Job(running.clone(), vec![])).state,
+            State::Accepted
+        );
+        lost.known.evidence = Some(Evidence::JobDeadline);
+        lost.answer = Some(Answer::NotExecuted);
+        let refused = stepped(&lost, Input::Job(running, vec![]));
+        assert_eq!(refused.state, State::Unknown);
+        assert!(refused.answer_refused.is_some());
+    }
+
+    #[test]
+    fn two_hints_of_a_job_or_one_of_another_size_name_no_vm() {
+        let hints = vec![VpsId::new("vps_a"), VpsId::new("vps_b")];
+        let both = vec![vm("vps_a", "x".into()), vm("vps_b", "y".into())];
+        let larger = Vm {
+            size: Some(crate::domain::price::Size { cpu_cores: 9, ..SIZE }),
+            ..vm("vps_a", "x".into())
+        };
+        for vms in [both, vec![larger]] {
+            let done = JobState::Completed { hints: hints.clone() };
+            assert_eq!(stepped(&accepted(), Input::Job(done, vms)).state, State::Accepted);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::answer::KNOWN_BLOCKERS;
 use super::gate::{Gate, GateName};
 use super::ids::BackupId;
 use super::inventory::Vm;
@@ -19,6 +20,14 @@ const LARGEST: Size = Size {
     memory_gb: 256,
     storage_gb: 2000,
 };
+
+/// Blockers that speak of the source's own size (convert-to-cloud page).
+const LIMIT_BLOCKERS: [&str; 4] = [
+    "cpu_limit_exceeded",
+    "memory_limit_exceeded",
+    "storage_limit_exceeded",
+    "instance_limit_exceeded",
+];
 
 /// A gate as it stands in an answer; missing means closed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -221,22 +230,21 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
     if let Some(warning) = &eligibility.prepaid_warning {
         notes = format!("{notes} ({warning})");
     }
-    let is_limit = |blocker: &str| blocker.ends_with("_limit_exceeded");
-    let row = |blocker: &String| {
-        let closes = if eligibility.is_payg {
-            super::answer::KNOWN_BLOCKERS.contains(&blocker.as_str()) && !is_limit(blocker)
-        } else {
-            !is_limit(blocker)
-        };
-        Gate::new(name, !closes, blocker, &notes)
+    let closes = |blocker: &str| {
+        let counts = !eligibility.is_payg || KNOWN_BLOCKERS.contains(&blocker);
+        counts && !LIMIT_BLOCKERS.contains(&blocker)
     };
+    let row = |blocker: &String| Gate::new(name, !closes(blocker), blocker, &notes);
     // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
     let mut blockers: Vec<&String> = Vec::new();
     for blocker in &eligibility.blockers {
-        if !blockers.contains(&blocker) && blockers.len() < 20 {
+        if !blockers.contains(&blocker) {
             blockers.push(blocker);
         }
     }
+    // What closes is shown first; the rest may be cut.
+    blockers.sort_by_key(|blocker| !closes(blocker));
+    blockers.truncate(20);
     let mut rows: Vec<Gate> = blockers.into_iter().map(row).collect();
     if rows.is_empty() {
         let open = eligibility.available && eligibility.gate.allowed;

@@ -15,8 +15,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ReadError;
 use crate::domain::answer::{PaidAnswer, RETRY_AFTER_DEFAULT, wait_asked_for};
 
-/// Reads under way with one key; a hanging account holds no more workers than this.
-const READS_IN_FLIGHT: usize = 4;
 /// Paid calls under way with one key.
 const PAID_IN_FLIGHT: usize = 4;
 /// Reads per second with one key, and how many may come at once (assumed: no page gives a number).
@@ -31,24 +29,37 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 const LANES_KEPT: usize = 1000;
 
 /// All lanes, by a hash of the key.
-#[derive(Default)]
-pub(super) struct Lanes(Mutex<HashMap<[u8; 32], Arc<Lane>>>);
+pub(super) struct Lanes {
+    readers: usize,
+    by_key: Mutex<HashMap<[u8; 32], Arc<Lane>>>,
+}
 
 impl Lanes {
+    /// With room for so many readers at once with one key; a hanging account holds no more workers.
+    pub(super) fn new(readers: usize) -> Self {
+        Self {
+            readers: readers.max(1),
+            by_key: Mutex::default(),
+        }
+    }
+
     /// The lane of `key`.
     pub(super) fn of(&self, key: &SecretString) -> Arc<Lane> {
         let hash: [u8; 32] = Sha256::digest(key.expose_secret().as_bytes()).into();
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= LANES_KEPT {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.is_held());
         }
-        lanes.entry(hash).or_default().clone()
+        lanes
+            .entry(hash)
+            .or_insert_with(|| Arc::new(Lane::new(self.readers)))
+            .clone()
     }
 }
 
 /// What one key may do.
 pub(super) struct Lane {
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     paid: Arc<Semaphore>,
     pace: DefaultDirectRateLimiter,
     hold: Mutex<Hold>,
@@ -56,18 +67,18 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct Hold {
-    until: Option<(Instant, Timestamp)>,
+    until: Option<Instant>,
     why: Option<ReadError>,
     limits_in_a_row: u32,
     hangs_in_a_row: u32,
 }
 
-impl Default for Lane {
-    fn default() -> Self {
+impl Lane {
+    fn new(readers: usize) -> Self {
         let per_second = NonZeroU32::new(READS_PER_SECOND).unwrap_or(NonZeroU32::MIN);
         let at_once = NonZeroU32::new(READS_AT_ONCE).unwrap_or(NonZeroU32::MIN);
         Self {
-            reads: Semaphore::new(READS_IN_FLIGHT),
+            reads: Arc::new(Semaphore::new(readers)),
             paid: Arc::new(Semaphore::new(PAID_IN_FLIGHT)),
             pace: RateLimiter::direct(Quota::per_second(per_second).allow_burst(at_once)),
             hold: Mutex::default(),
@@ -76,18 +87,18 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Waits a short while for leave to read; the guard is kept until the answer is there.
-    pub(super) async fn read_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ReadError> {
-        let permit = tokio::time::timeout(PATIENCE, self.reads.acquire())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(ReadError::Busy)?;
-        tokio::time::timeout(PATIENCE, self.pace.until_ready())
-            .await
-            .map_err(|_| ReadError::Busy)?;
+    /// Waits a short while for leave to read; it is kept for all reads that belong together, so that
+    /// what was begun is also finished.
+    pub(super) async fn reading(&self) -> Result<OwnedSemaphorePermit, ReadError> {
         self.held()?;
-        Ok(permit)
+        let turn = tokio::time::timeout(PATIENCE, self.reads.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(ReadError::Busy)
+    }
+
+    /// Waits until the next read may leave.
+    pub(super) async fn pace(&self) -> Result<(), ReadError> {
+        self.pace.until_ready().await;
+        self.held()
     }
 
     /// Leave for one paid call, or why not now.
@@ -100,11 +111,12 @@ impl Lane {
         self.held().is_err()
     }
 
-    /// Refuses while a wait has not passed. Both clocks count: a wall clock that jumps shortens nothing.
+    /// Refuses while a wait has not passed. It is measured on the monotonic clock: a wall clock that
+    /// jumps shortens nothing.
     pub(super) fn held(&self) -> Result<(), ReadError> {
         let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         match (&hold.until, &hold.why) {
-            (Some((until, _)), Some(why)) if Instant::now() < *until => Err(why.clone()),
+            (Some(until), Some(why)) if Instant::now() < *until => Err(why.clone()),
             (_, _) => Ok(()),
         }
     }
@@ -162,10 +174,9 @@ impl Lane {
 impl Hold {
     fn pause(&mut self, wait: Duration, now: Timestamp, why: impl FnOnce(Timestamp) -> ReadError) {
         let until = Instant::now() + wait;
-        if self.until.is_none_or(|(earlier, _)| earlier < until) {
-            let wall = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-            self.until = Some((until, wall));
-            self.why = Some(why(wall));
+        if self.until.is_none_or(|earlier| earlier < until) {
+            self.until = Some(until);
+            self.why = Some(why(now.checked_add(wait).unwrap_or(Timestamp::MAX)));
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 pub use error::ReadError;
@@ -25,8 +26,8 @@ use crate::domain::text::Text;
 use limit::{Lane, Lanes};
 use transport::{Get, Transport};
 
-/// Pages of one list read; more is taken for a list that never ends.
-const MOST_PAGES: usize = 1000;
+/// Pages of 100 of one list read; more is taken for a list that never ends.
+const MOST_PAGES: usize = 200;
 
 /// The provider, shared by all accounts.
 #[derive(Clone)]
@@ -83,14 +84,19 @@ pub struct SourceVps {
 }
 
 impl HostUp {
-    /// A client for `origin`.
+    /// A client for `origin`; so many `readers` may be at work with one key.
     ///
     /// # Errors
     /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
-    pub fn new(origin: Url, request_timeout: Duration, observer: Observer) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        origin: Url,
+        request_timeout: Duration,
+        readers: usize,
+        observer: Observer,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             transport: Arc::new(Transport::new(origin, request_timeout, observer)?),
-            lanes: Arc::new(Lanes::default()),
+            lanes: Arc::new(Lanes::new(readers)),
         })
     }
 
@@ -113,12 +119,60 @@ pub struct Account {
 }
 
 impl Account {
+    /// Leave to read, for all reads that belong together.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`], or [`ReadError::Busy`] where too many others are reading.
+    pub async fn reading(self) -> Result<Reader, ReadError> {
+        let turn = self.lane.reading().await?;
+        Ok(Reader {
+            account: self,
+            _turn: turn,
+        })
+    }
+
+    /// Leave to make one paid call now, taken before the claim so that the call can follow at once.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`] or [`ReadError::Busy`].
+    pub fn paid_permit(&self) -> Result<PaidPermit, ReadError> {
+        self.lane.paid_permit().map(PaidPermit::new)
+    }
+
+    /// Sends the one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline
+    /// for everything (restore-to-payg page). The permit is held until the answer is there.
+    pub async fn restore_to_payg(
+        &self,
+        _permit: PaidPermit,
+        path: &str,
+        body: String,
+        deadline: Duration,
+    ) -> PaidAnswer {
+        // Another call with this key may have been told to wait since the permit was taken.
+        if let Err(held) = self.lane.held() {
+            return PaidAnswer::NotSent(Text::new(&held.to_string()));
+        }
+        let answer = self.transport.paid_post(&self.key, path, body, deadline).await;
+        self.lane.learn_from_paid(&answer, Timestamp::now());
+        answer
+    }
+}
+
+/// One account that may be read; the turn ends when it is dropped.
+pub struct Reader {
+    account: Account,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Reader {
     /// Every VPS of the account, all pages (vps list page). An incomplete read is an error, so that
     /// absence is concluded from complete lists only.
     ///
     /// # Errors
     /// [`ReadError`], also for a list that repeats a cursor or never ends.
     pub async fn list_vps(&self) -> Result<Vec<Vm>, ReadError> {
+        let incomplete =
+            |why: &str| ReadError::unreadable(Route::VpsList, &format!("the list of VPSs {why}"));
         let mut vms = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES {
@@ -127,22 +181,21 @@ impl Account {
                 query.push(("cursor", cursor));
             }
             let page: wire::VpsPage = self.get(Route::VpsList, &["api", "v2", "vps"], &query).await?;
-            vms.extend(page.data.into_iter().filter_map(wire::Vps::into_vm));
+            for entry in page.data {
+                // An entry that cannot be named makes the list incomplete, not shorter.
+                vms.push(
+                    entry
+                        .into_vm()
+                        .ok_or_else(|| incomplete("has an entry without a usable id"))?,
+                );
+            }
             match (page.has_more, page.next_cursor) {
-                (false, None) => return Ok(vms),
-                (_, Some(next)) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                (_, _) => {
-                    return Err(ReadError::unreadable(
-                        Route::VpsList,
-                        "the list of VPSs breaks off",
-                    ));
-                }
+                (Some(false), _) | (None, None) => return Ok(vms),
+                (Some(true) | None, Some(next)) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                (Some(true) | None, _) => return Err(incomplete("breaks off")),
             }
         }
-        Err(ReadError::unreadable(
-            Route::VpsList,
-            "the list of VPSs does not end",
-        ))
+        Err(incomplete("does not end"))
     }
 
     /// One VPS (vps page). Where the summary leaves the power state open, `/status` is asked.
@@ -174,6 +227,12 @@ impl Account {
         let read: wire::Vps = self
             .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
             .await?;
+        if !read.is(id) {
+            return Err(ReadError::unreadable(
+                Route::Vps,
+                "the answer is not about this VPS",
+            ));
+        }
         Ok(SourceVps { size: read.size() })
     }
 
@@ -235,8 +294,9 @@ impl Account {
     /// [`ReadError`].
     pub async fn job(&self, path: &str) -> Result<JobState, ReadError> {
         match self
+            .account
             .transport
-            .get(&self.lane, &self.key, Get::path(Route::Job, path))
+            .get(&self.account.lane, &self.account.key, Get::path(Route::Job, path))
             .await
         {
             Ok(body) => {
@@ -247,47 +307,15 @@ impl Account {
         }
     }
 
-    /// Leave to make one paid call now, taken before the claim so that the call can follow at once.
-    ///
-    /// # Errors
-    /// [`ReadError::RateLimited`] or [`ReadError::Busy`].
-    pub fn paid_permit(&self) -> Result<PaidPermit, ReadError> {
-        self.lane.paid_permit().map(PaidPermit::new)
-    }
-
-    /// Sends the one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline
-    /// for everything (restore-to-payg page). The permit is held until the answer is there.
-    pub async fn restore_to_payg(
-        &self,
-        _permit: PaidPermit,
-        path: &str,
-        body: String,
-        deadline: Duration,
-    ) -> PaidAnswer {
-        // Another call with this key may have been told to wait since the permit was taken.
-        if let Err(held) = self.lane.held() {
-            return PaidAnswer::NotSent(Text::new(&held.to_string()));
-        }
-        let answer = self.transport.paid_post(&self.key, path, body, deadline).await;
-        self.lane.learn_from_paid(&answer, Timestamp::now());
-        answer
-    }
-
-    /// Lets no call with this key leave for `wait`: a paid call was told so, in whichever words.
-    pub fn hold(&self, wait: Duration) {
-        // The error is for those who ask; here only the hold counts.
-        let _told = self.lane.limited(Some(wait), Timestamp::now());
-    }
-
     async fn get<T: serde::de::DeserializeOwned>(
         &self,
         route: Route,
         segments: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, ReadError> {
-        let body = self
-            .transport
-            .get(&self.lane, &self.key, Get::segments(route, segments, query))
+        let Account { transport, lane, key } = &self.account;
+        let body = transport
+            .get(lane, key, Get::segments(route, segments, query))
             .await?;
         serde_json::from_slice(&body).map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
     }

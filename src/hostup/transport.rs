@@ -124,7 +124,7 @@ impl Transport {
         })?;
         let mut retries = READ_RETRIES.iter();
         loop {
-            let _permit = lane.read_permit().await?;
+            lane.pace().await?;
             let left = self.timeout.saturating_sub(started.elapsed());
             let sent = self
                 .reads
@@ -133,7 +133,7 @@ impl Transport {
                 .timeout(left)
                 .send()
                 .await;
-            let passing = match read(sent).await {
+            let passing = match read(sent, key).await {
                 Ok(answer) => match Self::settle(lane, get.route, answer) {
                     Err(ReadError::Unavailable(why)) => ReadError::Unavailable(why),
                     settled => return settled,
@@ -185,7 +185,7 @@ impl Transport {
         let route = Route::RestoreToPayg;
         let started = Instant::now();
         let answer = match (self.url(&Get::path(route, path)), headers(key)) {
-            (Some(url), Some(headers)) => self.paid_post_to(url, headers, body, deadline).await,
+            (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, body, deadline).await,
             (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
             (_, None) => PaidAnswer::NotSent(Text::new("the key has characters that no API key has")),
         };
@@ -202,6 +202,7 @@ impl Transport {
     async fn paid_post_to(
         &self,
         url: Url,
+        key: &SecretString,
         mut headers: HeaderMap,
         body: String,
         deadline: Duration,
@@ -215,7 +216,7 @@ impl Transport {
             .timeout(deadline)
             .send()
             .await;
-        match read(sent).await {
+        match read(sent, key).await {
             // The border is exact: a connection that was never made has carried no byte.
             Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&describe(&error))),
             Err(error) => PaidAnswer::Lost(Text::new(&describe(&error))),
@@ -287,8 +288,9 @@ impl Answer {
     }
 }
 
-/// Reads the whole answer, but never more than [`MOST_BYTES`].
-async fn read(sent: Result<Response, reqwest::Error>) -> Result<Answer, reqwest::Error> {
+/// Reads the whole answer, but never more than [`MOST_BYTES`]. A key that HostUp echoes is taken out
+/// before anybody can store or show it.
+async fn read(sent: Result<Response, reqwest::Error>, key: &SecretString) -> Result<Answer, reqwest::Error> {
     let mut response = sent?;
     let mut answer = Answer {
         status: response.status().as_u16(),
@@ -304,7 +306,25 @@ async fn read(sent: Result<Response, reqwest::Error>) -> Result<Answer, reqwest:
         }
         answer.body.extend_from_slice(&chunk);
     }
+    mask(&mut answer.body, key.expose_secret().as_bytes());
     Ok(answer)
+}
+
+fn mask(body: &mut [u8], key: &[u8]) {
+    // Shorter ones are no API keys, and would be found everywhere.
+    if key.len() < 6 {
+        return;
+    }
+    let mut from = 0;
+    while let Some(at) = body
+        .get(from..)
+        .and_then(|rest| rest.windows(key.len()).position(|window| window == key))
+    {
+        from += at;
+        if let Some(found) = body.get_mut(from..from + key.len()) {
+            found.fill(b'*');
+        }
+    }
 }
 
 /// What went wrong, in fixed words: no address, no port, nothing that differs from try to try.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::domain::ids::{BackupId, VpsId};
@@ -15,6 +15,9 @@ use crate::domain::text::Text;
 
 /// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
 const LONGEST_ID: usize = 63;
+
+/// Larger numbers are no size of a VM, and would not fit into a record.
+const LARGEST_SIZE: u32 = 1_000_000;
 
 /// A number as it was written, as JSON number or as text; never a float in between.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +31,11 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Number {
-    /// Rounded up to whole units; `None` for nothing or less.
+    /// Rounded up to whole units; `None` for what is no size.
     fn whole(self) -> Option<u32> {
-        self.0.map(Amount::ceil_to_u32).filter(|n| *n > 0)
+        self.0
+            .map(Amount::ceil_to_u32)
+            .filter(|n| (1..=LARGEST_SIZE).contains(n))
     }
 }
 
@@ -42,13 +47,20 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// For parts that are only shown, or whose shape is assumed: another shape counts as missing.
+fn or_missing<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VpsPage {
     // Required: a page without it is no page, and must not be taken for an empty account.
     pub(super) data: Vec<Vps>,
-    #[serde(default, deserialize_with = "flag")]
-    pub(super) has_more: bool,
+    pub(super) has_more: Option<bool>,
     pub(super) next_cursor: Option<String>,
 }
 
@@ -86,6 +98,10 @@ impl Vps {
             memory_gb: resources.memory_gb?.whole()?,
             storage_gb: resources.storage_gb?.whole()?,
         })
+    }
+
+    pub(super) fn is(&self, id: &VpsId) -> bool {
+        self.id.as_deref() == Some(id.as_str())
     }
 
     /// `None` for an entry without an id, which nothing can be done with. A VM is never left out for
@@ -178,6 +194,7 @@ pub(super) struct ConvertToCloud {
     #[serde(default, deserialize_with = "list")]
     blocker_reasons: Vec<String>,
     extensions: Option<Extensions>,
+    #[serde(default, deserialize_with = "or_missing")]
     prepaid_warning: Option<PrepaidWarning>,
 }
 
@@ -236,11 +253,13 @@ pub(super) struct Deployments {
     #[serde(default, deserialize_with = "flag")]
     available: bool,
     reason: Option<String>,
+    #[serde(default, deserialize_with = "or_missing")]
     access: Option<Extensions>,
     actions: Option<DeployActions>,
     pricing: Option<Pricing>,
     defaults: Option<Defaults>,
     // The page is cut here: the list's name and shape are assumed.
+    #[serde(default, deserialize_with = "or_missing")]
     regions: Option<Vec<Region>>,
 }
 

@@ -18,6 +18,8 @@ use crate::domain::operation::Input;
 use crate::domain::record::{Claim, Record, later};
 use crate::domain::text::Text;
 
+/// Gates and price are bought upon for so long, by the clock that nobody sets.
+const READINGS_LAST: Duration = Duration::from_secs(60);
 /// Reads with which an unclear answer to the create is cleared up.
 const LOOKS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -29,6 +31,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 pub struct SendPermit {
     held: Held,
     made: Instant,
+    read: Instant,
 }
 
 /// A record whose right to send is used up; its outcome is still to be written by its holder.
@@ -49,7 +52,9 @@ impl SendPermit {
     pub(super) fn redeem(self, ctx: &Context) -> Result<(Held, Duration), Held> {
         let times = &ctx.settings.times;
         let waited = self.made.elapsed();
-        let in_time = ctx.now() <= self.held.record.claim.send_before && waited <= times.request_timeout;
+        let in_time = ctx.now() <= self.held.record.claim.send_before
+            && waited <= times.request_timeout
+            && self.read.elapsed() <= READINGS_LAST;
         if in_time {
             Ok((self.held, times.paid_timeout.saturating_sub(waited)))
         } else {
@@ -75,14 +80,21 @@ pub fn fresh(ctx: &Context) -> Claim {
     }
 }
 
-/// Creates the record. `None` when it is not ours: somebody else made it, or the cap is reached.
+/// Creates the record. `None` when it is not ours: somebody else made it, the `cap` is reached, or the
+/// readings behind it, begun at `read`, are too old.
 ///
 /// # Errors
 /// When the API server refused it, or when it stayed unclear whether it was made; nothing is sent.
-pub async fn make(ctx: &Arc<Context>, draft: &RecordDraft<'_>) -> Result<Option<SendPermit>, Error> {
+pub async fn make(
+    ctx: &Arc<Context>,
+    draft: &RecordDraft<'_>,
+    cap: Option<u32>,
+    read: Instant,
+) -> Result<Option<SendPermit>, Error> {
     let name = draft.name();
     let holder = &draft.claim.holder;
-    if holder.as_str().is_empty() || !ctx.ledger.reserve(&name, ctx.settings.most_paid_calls, ctx.now()) {
+    let startable = !holder.as_str().is_empty() && read.elapsed() <= READINGS_LAST;
+    if !startable || !ctx.ledger.reserve(&name, cap, ctx.now()) {
         return Ok(None);
     }
     let in_flight = ctx.desk.begin(&name);
@@ -98,14 +110,18 @@ pub async fn make(ctx: &Arc<Context>, draft: &RecordDraft<'_>) -> Result<Option<
             ctx.ledger.release(&name);
             return Err(error.into());
         }
-        Err(error) => made_by_us(ctx, &name, holder, error).await?,
+        Err(error) => made_by_us(ctx, &name, holder, error)
+            .await
+            .inspect_err(|_| ctx.ledger.release(&name))?,
     };
     let Some(object) = mine else {
         ctx.ledger.release(&name);
         return Ok(None);
     };
+    ctx.desk.claimed(&name);
     match api::record(&object) {
         Ok(record) => Ok(Some(SendPermit {
+            read,
             held: Held {
                 object,
                 record,

@@ -34,6 +34,14 @@ pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: 
     Ok(())
 }
 
+/// As [`conclude`], in a task of its own that shutdown waits for: no worker waits for a write that the
+/// API server refuses.
+pub fn conclude_apart(ctx: &Arc<Context>, held: Held, input: Input) {
+    let task_ctx = ctx.clone();
+    ctx.paid_calls
+        .spawn(async move { conclude(&task_ctx, held, input).await });
+}
+
 /// Writes what the holder of the claim has learnt, however long the API server takes: an outcome
 /// that reached this process is not lost while the process lives.
 pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
@@ -64,9 +72,6 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
         }
         match put(ctx, object.clone(), &known).await {
             Ok(()) => {
-                if known.state == State::NotSent {
-                    ctx.ledger.release(&record.name);
-                }
                 tell(ctx, record.known.state, &record, &known);
                 break;
             }
@@ -76,7 +81,7 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
                 break;
             }
             Err(error) => {
-                tracing::warn!(operation = %record.name, %error, "the outcome could not be written; trying again");
+                tracing::warn!(operation = %record.name, %error, ?known, "the outcome could not be written; trying again");
                 tokio::time::sleep(jittered(wait)).await;
                 wait = (wait * 2).min(longest);
                 wanted = Some(known);
@@ -117,6 +122,10 @@ fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {
     tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
         from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, why = %known.message,
         "the operation went on");
+    if state == State::NotSent {
+        ctx.ledger.release(&record.name);
+        ctx.desk.sent_nothing(&record.name, &record.claim.holder);
+    }
     if from == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
         ctx.observer.paid_call(record, state);
     }

@@ -9,7 +9,7 @@ use super::claim::{Held, SendPermit};
 use super::record;
 use crate::controllers::context::Context;
 use crate::controllers::fail_point;
-use crate::domain::answer::{Refusal, Verdict, classify_restore};
+use crate::domain::answer::{Verdict, classify_restore};
 use crate::domain::operation::Input;
 use crate::domain::text::Text;
 use crate::hostup::{Account, PaidPermit};
@@ -54,13 +54,5 @@ async fn post(
     let answer = account
         .restore_to_payg(leave, &request.path, request.body.clone(), deadline)
         .await;
-    let verdict = classify_restore(&answer, ctx.now());
-    if let Verdict::Rejected(Refusal {
-        retry_after: Some(wait),
-        ..
-    }) = &verdict
-    {
-        account.hold(*wait);
-    }
-    verdict
+    classify_restore(&answer, ctx.now())
 }

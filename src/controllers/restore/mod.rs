@@ -5,6 +5,7 @@ mod observe;
 mod report;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use kube::runtime::controller::Action;
 
@@ -27,15 +28,19 @@ pub async fn reconcile(seen: Arc<WatchedRestore>, ctx: Arc<Context>) -> Result<A
         Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
     };
     let mut view = observe::ledger(&ctx, &object, &intent).await?;
+    let mut read_since = Instant::now();
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
             Decision::Report(report) => return report::publish(&ctx, &object, &report).await,
-            Decision::Buy(order) => return act::buy(&ctx, &object, &intent, &order).await,
+            Decision::Buy(order) => return act::buy(&ctx, &object, &intent, &order, read_since).await,
             Decision::Adopt(order, sighting) => {
                 return act::adopt(&ctx, &object, &intent, &order, sighting).await;
             }
-            Decision::ReadPreflight => observe::preflight(&ctx, &object, &intent).await?,
+            Decision::ReadPreflight => {
+                read_since = Instant::now();
+                observe::preflight(&ctx, &object, &intent).await?
+            }
             Decision::ReadVm(vps) => observe::vm(&ctx, &object, &vps).await?,
         };
         match read {

@@ -9,7 +9,7 @@ use crate::api::restore::VpsBackupRestore;
 use crate::api::{self, InvalidRecord};
 use crate::controllers::Error;
 use crate::controllers::api_call;
-use crate::controllers::context::{Blocked, Context, WatchedRestore, blocked};
+use crate::controllers::context::{Blocked, Context, WatchedRestore, blocked, within_a_minute};
 use crate::domain::ids::{BackupId, RecordName, VpsId};
 use crate::domain::names::ChainKey;
 use crate::domain::preflight::Preflight;
@@ -56,18 +56,25 @@ pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -
         }
         Some(_) | None => None,
     };
+    // A record that this process made, and that is gone before the status could name it.
+    let next = key.record(
+        tail.as_ref()
+            .map_or(0, |tail| tail.spec.attempt)
+            .saturating_add(1),
+    );
+    let missing_record = missing_record.or_else(|| Some(next).filter(|next| ctx.desk.has_claimed(next)));
     let tail = tail.map(|tail| api::record(&tail)).transpose();
     let (tail, unreadable) = match tail {
         Ok(tail) => (tail, None),
         Err(error) => (None, Some(error)),
     };
     let ready = conditions::find(&status.conditions, "Ready");
-    let is_ready =
-        ready.is_some_and(|ready| ready.status == "True" && ready.reason == Reason::Restored.as_str());
+    let is_ready = ready.is_some_and(|ready| ready.status == "True");
     let shows_tail = named.is_some() && named.as_ref() == tail.as_ref().map(|tail| &tail.name);
     let credentials = &object.spec.credentials_secret_ref;
     let now = ctx.now();
     let paid_calls = ctx.ledger.paid_calls(now);
+    let tried = tail.clone().filter(|tail| tail.subject.uid == intent.subject.uid);
     Ok(View {
         instance: ctx.settings.instance.clone(),
         following: tail
@@ -77,7 +84,11 @@ pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -
         tail,
         missing_record,
         account: Account::Unread,
-        resolved_backup: status.backup.as_ref().map(|backup| BackupId::new(&backup.id)),
+        resolved_backup: status
+            .backup
+            .as_ref()
+            .map(|backup| BackupId::new(&backup.id))
+            .or_else(|| tried.as_ref().map(|tail| tail.backup.id.clone())),
         shown_quote: api::shown_quote(&status),
         latched: status
             .vm
@@ -98,7 +109,7 @@ pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -
 
 /// The source, its backups, the gates, prices, limits and the VM list, in this order.
 pub async fn preflight(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -> Result<Read, Error> {
-    let first = read_preflight(ctx, object, intent).await;
+    let first = within_a_minute(read_preflight(ctx, object, intent)).await;
     let second = match first {
         // The key may have been rotated since it was cached.
         Err(Blocked::Trouble(Trouble {
@@ -107,7 +118,7 @@ pub async fn preflight(ctx: &Context, object: &VpsBackupRestore, intent: &Intent
         })) => {
             ctx.secrets
                 .forget(&intent.subject.namespace, &object.spec.credentials_secret_ref);
-            read_preflight(ctx, object, intent).await
+            within_a_minute(read_preflight(ctx, object, intent)).await
         }
         other => other,
     };
@@ -123,6 +134,8 @@ async fn read_preflight(
     let source = &intent.source;
     let credentials = &object.spec.credentials_secret_ref;
     let (account, secret_version) = ctx.account(&intent.subject.namespace, credentials).await?;
+    let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
+    let account = account.reading().await.map_err(elsewhere)?;
     let about_source = |error: ReadError| match error {
         ReadError::NotFound(said) => Blocked::Trouble(Trouble {
             reason: Reason::VpsNotFound,
@@ -134,14 +147,16 @@ async fn read_preflight(
         }),
         other => blocked(other, Reason::VpsNotFound),
     };
-    let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
     let source_size = account.source(source).await.map_err(about_source)?.size;
     let (backups, can_restore) = account.backups(source).await.map_err(about_source)?;
     let eligibility = account.eligibility(source).await.map_err(about_source)?;
     let deployments = account.deployments().await.map_err(elsewhere)?;
     let remaining = account.remaining().await.map_err(elsewhere)?;
     let vms = account.list_vps().await.map_err(elsewhere)?;
-    ctx.audit(&vms);
+    ctx.audit(
+        &format!("{}/{}", intent.subject.namespace, credentials.name),
+        &vms,
+    );
     Ok(Preflight {
         read_at,
         secret_version,
@@ -162,6 +177,10 @@ pub async fn vm(ctx: &Context, object: &VpsBackupRestore, vps: &VpsId) -> Result
         let (account, _) = ctx
             .account(&namespace, &object.spec.credentials_secret_ref)
             .await?;
+        let account = account
+            .reading()
+            .await
+            .map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
         match account.vps(vps).await {
             Ok(vm) => Ok(Account::Vm(Some(vm))),
             // The list is sometimes ahead of the single read.
@@ -169,7 +188,7 @@ pub async fn vm(ctx: &Context, object: &VpsBackupRestore, vps: &VpsId) -> Result
             Err(error) => Err(blocked(error, Reason::ProviderUnavailable)),
         }
     };
-    as_read(read.await)
+    as_read(within_a_minute(read).await)
 }
 
 fn as_read(read: Result<Account, Blocked>) -> Result<Read, Error> {

@@ -108,7 +108,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &Report) -> Sho
             approved,
             tail,
         } => Shown {
-            steps: steps(gates, quote.as_ref(), *approved, None),
+            steps: steps(gates, quote.as_ref(), *approved, tail.as_deref()),
             status: VpsBackupRestoreStatus {
                 operation: tail.as_deref().map(operation),
                 ..read(gates, backup.as_ref(), quote.as_ref())

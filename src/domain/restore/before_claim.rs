@@ -295,7 +295,12 @@ fn held_back(view: &View, order: &Order, times: &Times, now: Timestamp, facts: F
                     "the last attempt came to nothing: {}. The next one follows at {next:.0}",
                     tail.known.message
                 );
-                return wait(Reason::ProviderUnavailable, message, next);
+                let reason = if limited.is_some() {
+                    Reason::RateLimited
+                } else {
+                    Reason::ProviderUnavailable
+                };
+                return wait(reason, message, next);
             }
             State::Rejected
             | State::NotSent

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Account, Decision, Facts, Intent, View, report, troubled};
+use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::names::VmToken;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Bought, Evidence, Record, State, Times, later};
@@ -108,63 +108,69 @@ fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, n
             None,
         );
     };
-    if let Some(size) = bought.size.filter(|size| *size != record.ordered) {
-        let message = format!(
-            "{} has {size} instead of the ordered {}; it is billed by its real size. Resize or cancel it in HostUp's panel",
-            bought.vps, record.ordered
-        );
-        return report(Reason::WrongSize, message, facts(bought), None);
-    }
-    if record.subject.uid != intent.subject.uid {
-        let message = format!(
-            "already restored to {} by VpsOperation {} for an earlier object of this name; nothing was bought again",
-            bought.vps, record.name
-        );
-        return report(Reason::AlreadyExecuted, message, facts(bought), None);
-    }
-    let restored = |vm: Bought| {
+    let same_object = record.subject.uid == intent.subject.uid;
+    let done = |vm: Bought| {
         let ip = vm.primary_ip.as_ref().map_or("", Text::as_str);
-        let message = format!("backup {} restored to {} ({ip})", record.backup.id, vm.vps);
-        report(Reason::Restored, message, facts(vm), None)
+        if same_object {
+            let message = format!("backup {} restored to {} ({ip})", record.backup.id, vm.vps);
+            return report(Reason::Restored, message, facts(vm), None);
+        }
+        let message = format!(
+            "already restored to {} ({ip}) by VpsOperation {} for an earlier object of this name; nothing was bought again",
+            vm.vps, record.name
+        );
+        report(Reason::AlreadyExecuted, message, facts(vm), None)
     };
     if let Some(latched) = view.latched.clone().filter(|latched| latched.vps == bought.vps) {
-        return restored(latched);
+        return done(latched);
     }
-    let wait = |reason, message: String| {
-        let since = record.known.quiet_since.unwrap_or(record.claim.made_at);
-        let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        let wait = (age / 20).clamp(
-            times.poll_interval,
-            times.poll_interval.max(Duration::from_secs(60)),
-        );
-        report(reason, message, facts(bought.clone()), Some(later(now, wait)))
-    };
-    match &view.account {
-        Account::Unread | Account::Preflight(_) => Decision::ReadVm(bought.vps),
-        Account::Trouble(trouble) => troubled(trouble, view, times, now, facts(bought.clone())),
-        Account::Vm(Some(vm)) if vm.is_up() && vm.is_payg => match vm.size {
-            Some(size) if size == record.ordered => restored(Bought {
-                vps: vm.id.clone(),
-                name: Text::bounded(&vm.name, 80),
-                primary_ip: vm.primary_ip.clone(),
-                size: vm.size,
-            }),
-            Some(size) => report(
-                Reason::WrongSize,
-                format!("{} has {size} instead of the ordered {}", vm.id, record.ordered),
-                facts(bought),
-                None,
-            ),
-            None => wait(
-                Reason::Booting,
-                format!("{} runs; HostUp does not show its size yet", vm.id),
-            ),
-        },
-        Account::Vm(Some(vm)) => wait(Reason::Booting, format!("{} exists and is not up yet", vm.id)),
-        Account::Vm(None) => wait(
+    let since = record.known.quiet_since.unwrap_or(record.claim.made_at);
+    let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    let wait = |message: String| {
+        if age >= times.job_deadline {
+            let message = format!("{message}, and the job deadline has passed; look at it in HostUp's panel");
+            return stalled(
+                view,
+                times,
+                now,
+                Reason::JobDeadlineExceeded,
+                facts(bought.clone()),
+                message,
+            );
+        }
+        let longest = times.poll_interval.max(Duration::from_secs(60));
+        let pause = (age / 20).clamp(times.poll_interval, longest);
+        report(
             Reason::Booting,
-            format!("{} cannot be read at the moment", bought.vps),
-        ),
+            message,
+            facts(bought.clone()),
+            Some(later(now, pause)),
+        )
+    };
+    let vm = match &view.account {
+        Account::Unread | Account::Preflight(_) => return Decision::ReadVm(bought.vps),
+        Account::Trouble(trouble) => return troubled(trouble, view, times, now, facts(bought.clone())),
+        // What an earlier object of this name bought may have been cancelled since.
+        Account::Vm(None) if !same_object && age >= times.settle_time => return done(bought),
+        Account::Vm(None) => return wait(format!("{} cannot be read at the moment", bought.vps)),
+        Account::Vm(Some(vm)) => vm,
+    };
+    match vm.size {
+        Some(size) if size != record.ordered => {
+            let message = format!(
+                "{} has {size} instead of the ordered {}; it is billed by its real size. Resize or cancel it in HostUp's panel",
+                vm.id, record.ordered
+            );
+            stalled(view, times, now, Reason::WrongSize, facts(bought), message)
+        }
+        Some(_) if vm.is_up() && vm.is_payg => done(Bought {
+            vps: vm.id.clone(),
+            name: Text::bounded(&vm.name, 80),
+            primary_ip: vm.primary_ip.clone(),
+            size: vm.size,
+        }),
+        Some(_) => wait(format!("{} exists and is not up yet", vm.id)),
+        None => wait(format!("{} exists; HostUp does not show its size yet", vm.id)),
     }
 }
 
@@ -190,8 +196,8 @@ fn ask(record: &Record, why: &Text) -> String {
     };
     format!(
         "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
-         Look in HostUp's panel, then give one of three answers. \
-         It was not executed: {}. This VM is the one: {}. Give it up: {}",
+         Look in HostUp's panel, then give one of three answers.\n\
+         It was not executed:\n  {}\nThis VM is the one:\n  {}\nGive it up:\n  {}",
         record.quote.price.summary(),
         record.claim.made_at,
         answer("{\"answer\":\"NotExecuted\"}"),

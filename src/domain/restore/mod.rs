@@ -228,7 +228,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
             times,
             now,
             Reason::OtherInstance,
-            Facts::Nothing,
+            Facts::Kept,
             format!(
                 "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
                 record.name,

@@ -555,7 +555,7 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
     assert_eq!(
         seen(Some(Vm {
             size: Some(Size { cpu_cores: 4, ..SIZE }),
-            ..up
+            ..up.clone()
         })),
         Reason::WrongSize
     );
@@ -563,11 +563,22 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
 
     let mut recreated = intent();
     recreated.subject.uid = Uid::new("uid-2");
-    let view = View {
-        tail: Some(tail),
-        ..view(Account::Unread)
+    let again = |account: Account, wait: u64| {
+        let view = View {
+            tail: Some(tail.clone()),
+            ..view(account)
+        };
+        after(Duration::from_secs(wait), &recreated, &view)
     };
-    assert_eq!(reason(&decided(&recreated, &view)), Reason::AlreadyExecuted);
+    assert!(matches!(again(Account::Unread, 0), Decision::ReadVm(_)));
+    assert_eq!(
+        reason(&again(Account::Vm(Some(up.clone())), 0)),
+        Reason::AlreadyExecuted
+    );
+    let booting = Vm { running: false, ..up };
+    assert_eq!(reason(&again(Account::Vm(Some(booting)), 0)), Reason::Booting);
+    assert_eq!(reason(&again(Account::Vm(None), 0)), Reason::Booting);
+    assert_eq!(reason(&again(Account::Vm(None), 900)), Reason::AlreadyExecuted);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -83,7 +83,12 @@ impl Operator {
 
     /// Everything it has written to standard error, line by line.
     pub fn log(&self) -> Vec<String> {
-        self.output.lines.lock().unwrap().0.clone()
+        self.output
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
     }
 
     /// Waits for a log line that holds `text`.
