@@ -294,7 +294,7 @@ enum Region {
 }
 
 /// What a spec could name as a region too; anything else is not ordered.
-fn is_region(id: &String) -> bool {
+fn is_region(id: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=64).contains(&id.len()) && id.chars().all(plain)
 }
@@ -319,7 +319,7 @@ impl From<Deployments> for preflight::Deployments {
         }
         let regions: Option<Vec<String>> = read.regions.map(|regions| {
             let ids = regions.into_iter().filter_map(|region| match region {
-                Region::Id(id) | Region::Entry { id } => Some(id).filter(is_region),
+                Region::Id(id) | Region::Entry { id } => Some(id).filter(|id| is_region(id)),
                 Region::Other(_) => None,
             });
             ids.take(100).collect()
@@ -330,7 +330,7 @@ impl From<Deployments> for preflight::Deployments {
             default_region: read
                 .defaults
                 .and_then(|defaults| defaults.region_id)
-                .filter(is_region),
+                .filter(|id| is_region(id)),
             regions: regions.filter(|regions| !regions.is_empty()),
         }
     }

@@ -465,7 +465,7 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
             let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": "0.90"}}}});
             stage.patch(name, changed).await.unwrap();
             stage.wait_for_reason(name, "Restored").await;
-            let silent = silence_after_the_first_post(stage, &tenant);
+            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
             assert!(silent >= wait, "{name}: a call left after {silent:?}");
             assert!(silent < wait * 3, "{name}: no call left for {silent:?}");
             assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
@@ -478,7 +478,7 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
         stage.sim.inject(once.answer(Answer::html(429).retry_after("5")));
         stage.create(tenant.restore(&stage)).await;
         stage.wait_for_reason("page", "OutcomeUnknown").await;
-        let silent = silence_after_the_first_post(&stage, &tenant);
+        let silent = silence_after_the_first_post(&stage, &tenant).unwrap();
         assert!(silent >= wait, "a call left after {silent:?}");
         assert_eq!(stage.posts_of(&tenant).len(), 1);
     };
@@ -495,15 +495,12 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
         tenant
     };
     let (_, (), unnamed) = futures::join!(join_all(checks), undocumented, unnamed);
-    let last = stage
-        .sim
-        .requests()
-        .into_iter()
-        .rfind(|request| request.is_from(unnamed.account));
-    assert_eq!(
-        last.unwrap().route,
-        Route::RestoreToPayg,
-        "a call left within half a minute"
+    // Nothing within half a minute; the tests beside this one may have taken longer.
+    let silent = silence_after_the_first_post(&stage, &unnamed);
+    let half_a_minute = Duration::from_secs(30);
+    assert!(
+        silent.is_none_or(|silent| silent >= half_a_minute),
+        "a call left after {silent:?}"
     );
     assert_eq!(stage.sim.unfired(), Vec::<String>::new());
     stage.check_invariants().await;
@@ -545,13 +542,13 @@ async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_bef
 }
 
 /// From the answer to the first POST to the first byte of the customer's next call.
-fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Duration {
+fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Duration> {
     let post = &stage.posts_of(tenant)[0];
     let requests = stage.sim.requests();
     let next = requests
         .iter()
         .find(|request| request.is_from(tenant.account) && request.index > post.index);
-    next.unwrap().first_byte_at - post.finished_at.unwrap()
+    Some(next?.first_byte_at - post.finished_at.unwrap())
 }
 
 /// Every row as a customer of one provider, driven by one operator.
@@ -712,12 +709,11 @@ fn condition<'a>(object: &'a Value, about: &str) -> &'a Value {
 
 /// How many events tell of this reason.
 async fn events(stage: &Stage, name: &str, reason: &str) -> usize {
-    use k8s_openapi::api::events::v1::Event;
+    use k8s_openapi::api::core::v1::Event;
     let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
-    let told = events.list(&kube::api::ListParams::default()).await.unwrap();
-    let about = |event: &&Event| {
-        let regarding = event.regarding.as_ref().and_then(|object| object.name.as_deref());
-        regarding == Some(name) && event.reason.as_deref() == Some(reason)
-    };
-    told.items.iter().filter(about).count()
+    let about = format!("involvedObject.name={name},reason={reason}");
+    let told = events
+        .list(&kube::api::ListParams::default().fields(&about))
+        .await;
+    told.unwrap().items.len()
 }

@@ -3,8 +3,8 @@
 use hostup_sim::{AccountId, Fault, RequestRecord, Route};
 use serde_json::{Value, json};
 
-use super::Stage;
 use super::stage::KEY;
+use super::{Stage, at};
 
 /// An account of its own, with a standard source VPS, a key, and a Secret that holds the key.
 #[derive(Clone)]
@@ -44,9 +44,12 @@ impl Stage {
 
     /// One customer's requests on a route, as they arrived.
     pub fn requests_of(&self, tenant: &Tenant, route: Route) -> Vec<RequestRecord> {
-        let mut requests = self.sim.requests_on(route);
-        requests.retain(|request| request.is_from(tenant.account));
-        requests
+        self.sim.world(|world| {
+            let all = world.requests_on(route);
+            all.filter(|request| request.is_from(tenant.account))
+                .cloned()
+                .collect()
+        })
     }
 
     /// What the provider executed for one customer.
@@ -56,23 +59,34 @@ impl Stage {
 
     /// The records made for the objects of that name, by attempt.
     pub async fn records_of(&self, name: &str) -> Vec<Value> {
-        let mut records = self.records().await;
-        records.retain(|record| record["spec"]["subject"]["name"] == name);
-        records
+        let object = self.restore(name).await;
+        let Some(shown) = at(&object, "status.operation.name").as_str() else {
+            let mut records = self.records().await;
+            records.retain(|record| record["spec"]["subject"]["name"] == name);
+            return records;
+        };
+        // Far cheaper than the whole ledger, where a table asks for each of its rows.
+        let chain = shown.rsplit_once('-').unwrap().0.to_owned();
+        let mut records = Vec::new();
+        loop {
+            let next = format!("{chain}-{}", records.len() + 1);
+            match self.operations().get_opt(&next).await.unwrap() {
+                Some(record) => records.push(serde_json::to_value(record).unwrap()),
+                None => return records,
+            }
+        }
     }
 
     /// Waits until the customer's list of VMs was read so many times more.
     pub async fn wait_for_list_reads(&self, tenant: &Tenant, more: usize) {
         let account = tenant.account;
-        let count = move |world: &hostup_sim::World| {
-            let reads = world.requests_on(Route::ListVps);
-            reads.filter(|read| read.is_from(account)).count()
+        let start = self.sim.world(|world| world.requests().len());
+        let came = move |world: &hostup_sim::World| {
+            let since = world.requests()[start..].iter();
+            let reads = since.filter(|request| request.route == Route::ListVps && request.is_from(account));
+            reads.count() >= more
         };
-        let wanted = self.sim.world(|world| count(world)) + more;
-        let came = self
-            .sim
-            .until(super::PATIENCE, move |world| count(world) >= wanted)
-            .await;
+        let came = self.sim.until(super::PATIENCE, came).await;
         assert!(came, "{}: the list was not read {more} times more", tenant.name);
     }
 }
