@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, Store, store};
@@ -112,9 +112,16 @@ async fn operations(
     stop: CancellationToken,
 ) {
     let api: Api<DeserializeGuard<VpsOperation>> = Api::all(ctx.client.clone());
+    // The subject of a record that a person deletes may still name it.
+    let deleted = ctx.clone();
     let stream = watcher(api, watch.clone())
         .default_backoff()
         .modify(ledger::prune)
+        .inspect_ok(move |event| {
+            if let watcher::Event::Delete(DeserializeGuard(Ok(record))) = event {
+                deleted.wake(&record.spec.subject.namespace, &record.spec.subject.name);
+            }
+        })
         .reflect(writer)
         .applied_objects();
     let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use control_plane::{Action, Gate};
 use futures::future::join_all;
 use hostup_sim::{LimitSet, Route, Stage as Moment};
 use serde_json::Value;
 
-use crate::support::{Operator, PATIENCE, Stage, at, ready};
+use crate::support::behind::{Behind, claim, held};
+use crate::support::{Operator, PATIENCE, Stage, at, ready, reason};
 
 /// A claim on a busy machine may take its time; whether it is in time is not the subject here.
 const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
@@ -23,8 +25,11 @@ async fn stage_with(name: &str, count: usize) -> Stage {
 }
 
 async fn all_restored(stage: &Stage, count: usize) -> Vec<Value> {
-    let names: Vec<_> = (0..count).map(|n| format!("web-{n}")).collect();
-    join_all(names.iter().map(|name| stage.wait_for_reason(name, "Restored"))).await
+    let mut restored = Vec::new();
+    for n in 0..count {
+        restored.push(stage.wait_for_reason(&format!("web-{n}"), "Restored").await);
+    }
+    restored
 }
 
 /// One purchase, one POST and one record for each object, and each VM belongs to one object.
@@ -140,5 +145,96 @@ async fn when_the_leader_is_killed_in_mid_call_the_other_takes_over_and_finds_wh
     assert!(took < Duration::from_secs(20), "the takeover took {took:?}");
     let restored = all_restored(&stage, 3).await;
     assert_eq!(sent_by(&second), 0);
+    check_once_each(&stage, &restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_installations_in_one_namespace_buy_each_object_once() {
+    let stage = stage_with("strangers", 5).await;
+    let operators =
+        ["--instance-id=one", "--instance-id=two"].map(|id| stage.operator(&[id, CALM[0], CALM[1]]));
+    for n in 0..5 {
+        let ended = |object: &Value| ["Restored", "OtherInstance"].contains(&reason(object));
+        stage.wait(&format!("web-{n}"), "an owner", ended).await;
+    }
+    assert!(
+        stage
+            .sim
+            .until(PATIENCE, |world| world.purchases().len() == 5)
+            .await
+    );
+    for record in stage.records().await {
+        let name = record["metadata"]["name"].as_str().unwrap();
+        let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+        stage.wait_for_record(name, "its end", ended).await;
+    }
+    assert_eq!(operators.iter().map(sent_by).sum::<usize>(), 5);
+    assert_eq!(
+        (stage.records().await.len(), stage.posts(), stage.executed()),
+        (5, 5, 5)
+    );
+    stage.check_invariants().await;
+}
+
+/// Stops all threads of the process until it gets CONT.
+fn freeze(operator: &Operator) {
+    operator.signal("STOP");
+    let tasks = format!("/proc/{}/task", operator.pid());
+    let stands = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_dir(&tasks)
+        .unwrap()
+        .all(|task| stands(task.unwrap()))
+    {
+        assert!(Instant::now() < deadline, "it does not stop");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_stood_still_past_the_time_of_its_claim_sends_nothing() {
+    let behind = Behind::new("still").await;
+    let stage = &behind.stage;
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    stage.create(stage.approved("web-0")).await;
+    let quick = ["--request-timeout=2s", "--paid-timeout=3s", "--settle-time=1s"];
+    let first = stage.operator(&quick);
+    held(&gate).await;
+    freeze(&first);
+    gate.release();
+    let _second = stage.operator(&quick);
+    stage.wait_for_reason("web-0", "OutcomeUnknown").await;
+    first.signal("CONT");
+    let record = stage.records().await[0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let withdrawn = |record: &Value| at(record, "status.state") == "NotSent";
+    stage
+        .wait_for_record(&record, "the word of its holder", withdrawn)
+        .await;
+    assert_eq!((sent_by(&first), stage.posts(), stage.executed()), (0, 0, 0));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_stood_still_in_its_call_changes_nothing_that_another_has_found_out() {
+    let stage = stage_with("asleep", 1).await;
+    let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+    let first = stage.operator(&["--paid-timeout=40s"]);
+    assert!(gate.held(PATIENCE).await);
+    freeze(&first);
+    gate.release();
+    let _second = stage.operator(&[]);
+    let restored = all_restored(&stage, 1).await;
+    let found = stage.records().await;
+    assert_eq!(at(&found[0], "status.evidence"), "VmFound");
+    first.signal("CONT");
+    first.wait_for_line("after the record was settled otherwise");
+    assert_eq!(stage.records().await[0]["status"], found[0]["status"]);
     check_once_each(&stage, &restored).await;
 }

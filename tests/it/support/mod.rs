@@ -9,11 +9,12 @@ mod tenant;
 mod writes;
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
+use tokio::sync::Semaphore;
 
 pub use operator::Operator;
 pub use owner::{Owner, condition, gates};
@@ -61,19 +62,20 @@ pub async fn client_of(plane: &ControlPlane, user: User) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 
-/// Runs the rows of a table, a few at a time, and fails with the names of those that failed. Needs a
+/// Rows of all tests together that run at one time: more, and a small machine misses deadlines.
+static PLACES: Semaphore = Semaphore::const_new(12);
+
+/// Runs the rows of a table, some at a time, and fails with the names of those that failed. Needs a
 /// runtime of several threads.
 pub async fn each_row<F>(rows: impl IntoIterator<Item = (String, F)>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(tokio::sync::Semaphore::new(20));
     let running: Vec<_> = rows
         .into_iter()
         .map(|(name, row)| {
-            let places = places.clone();
             let row = async move {
-                let _place = places.acquire().await.unwrap();
+                let _place = PLACES.acquire().await.unwrap();
                 row.await;
             };
             (name, tokio::spawn(row))

@@ -4,7 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+<<<<<<< HEAD
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+=======
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+>>>>>>> suite-b
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,6 +30,13 @@ const FAST: [&str; 7] = [
 struct Output {
     lines: Mutex<(Vec<String>, bool)>,
     more: Condvar,
+}
+
+impl Output {
+    /// A wait that failed while it held the lock must not hide the log of its own failure.
+    fn lines(&self) -> MutexGuard<'_, (Vec<String>, bool)> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running operator; killed when dropped.
@@ -50,10 +61,10 @@ impl Operator {
             "--listen=127.0.0.1:0",
         ];
         command.args(FAST.iter().chain(&others).filter(|flag| !given(flag)));
-        command
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            .env("RUST_LOG", "debug,hyper_util=off,kube_client=off,tower=off");
+        command.args(args).env("KUBECONFIG", kubeconfig).env(
+            "RUST_LOG",
+            "debug,hyper_util=off,kube_client=off,rustls=off,tower=off",
+        );
         command.envs(env.iter().copied());
         let mut child = command
             .stdin(Stdio::null())
@@ -67,15 +78,10 @@ impl Operator {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).split(b'\n') {
                 let Ok(line) = line else { break };
-                shared
-                    .lines
-                    .lock()
-                    .unwrap()
-                    .0
-                    .push(String::from_utf8_lossy(&line).into_owned());
+                shared.lines().0.push(String::from_utf8_lossy(&line).into_owned());
                 shared.more.notify_all();
             }
-            shared.lines.lock().unwrap().1 = true;
+            shared.lines().1 = true;
             shared.more.notify_all();
         });
         Self { child, output }
@@ -83,18 +89,22 @@ impl Operator {
 
     /// Everything it has written to standard error, line by line.
     pub fn log(&self) -> Vec<String> {
+<<<<<<< HEAD
         self.output
             .lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .0
             .clone()
+=======
+        self.output.lines().0.clone()
+>>>>>>> suite-b
     }
 
     /// Waits for a log line that holds `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().unwrap();
+        let mut lines = self.output.lines();
         loop {
             if let Some(line) = lines.0.iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -133,7 +143,7 @@ impl Operator {
     /// Waits for the process to end by itself.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().unwrap();
+        let mut lines = self.output.lines();
         while !lines.1 {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
@@ -149,7 +159,7 @@ impl Operator {
 
     /// Whether the process has ended.
     pub fn has_ended(&self) -> bool {
-        self.output.lines.lock().unwrap().1
+        self.output.lines().1
     }
 
     /// Waits for the process to end by itself, without holding up other tasks.
