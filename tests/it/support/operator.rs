@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -70,12 +70,12 @@ impl Operator {
                 shared
                     .lines
                     .lock()
-                    .unwrap()
+                    .unwrap_or_else(PoisonError::into_inner)
                     .0
                     .push(String::from_utf8_lossy(&line).into_owned());
                 shared.more.notify_all();
             }
-            shared.lines.lock().unwrap().1 = true;
+            shared.lines.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
             shared.more.notify_all();
         });
         Self { child, output }
@@ -83,13 +83,18 @@ impl Operator {
 
     /// Everything it has written to standard error, line by line.
     pub fn log(&self) -> Vec<String> {
-        self.output.lines.lock().unwrap().0.clone()
+        self.output
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
     }
 
     /// Waits for a log line that holds `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().unwrap();
+        let mut lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(line) = lines.0.iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -128,7 +133,7 @@ impl Operator {
     /// Waits for the process to end by itself.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().unwrap();
+        let mut lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
         while !lines.1 {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
