@@ -6,7 +6,8 @@
     clippy::indexing_slicing,
     clippy::expect_used,
     clippy::float_arithmetic,
-    clippy::disallowed_methods
+    clippy::disallowed_methods,
+    clippy::large_futures
 )]
 
 mod answers;

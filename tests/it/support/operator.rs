@@ -4,15 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-<<<<<<< HEAD
-<<<<<<< HEAD
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-=======
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
->>>>>>> suite-b
-=======
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
->>>>>>> suite-c
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -82,22 +74,10 @@ impl Operator {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).split(b'\n') {
                 let Ok(line) = line else { break };
-<<<<<<< HEAD
                 shared.lines().0.push(String::from_utf8_lossy(&line).into_owned());
                 shared.more.notify_all();
             }
             shared.lines().1 = true;
-=======
-                shared
-                    .lines
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-                    .push(String::from_utf8_lossy(&line).into_owned());
-                shared.more.notify_all();
-            }
-            shared.lines.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
->>>>>>> suite-c
             shared.more.notify_all();
         });
         Self { child, output }
@@ -105,32 +85,13 @@ impl Operator {
 
     /// Everything it has written to standard error, line by line.
     pub fn log(&self) -> Vec<String> {
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
->>>>>>> suite-c
-        self.output
-            .lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .clone()
-<<<<<<< HEAD
-=======
         self.output.lines().0.clone()
->>>>>>> suite-b
-=======
->>>>>>> suite-c
     }
 
     /// Waits for a log line that holds `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-<<<<<<< HEAD
         let mut lines = self.output.lines();
-=======
-        let mut lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
->>>>>>> suite-c
         loop {
             if let Some(line) = lines.0.iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -169,11 +130,7 @@ impl Operator {
     /// Waits for the process to end by itself.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-<<<<<<< HEAD
         let mut lines = self.output.lines();
-=======
-        let mut lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
->>>>>>> suite-c
         while !lines.1 {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
