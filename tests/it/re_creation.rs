@@ -438,6 +438,7 @@ async fn a_record_of_another_installation_is_neither_driven_nor_bought_over() {
     let mut scene = Scene::at(Before::JobRunning).await;
     scene.operator.kill_9();
     let stage = &scene.behind.stage;
+    let asked = stage.sim.requests().len();
     let mut stranger = stage.operator(&["--instance-id=stranger"]);
     let object = stage.wait_for_reason("web", "OtherInstance").await;
     assert!(at(&object, "status.vm").is_null());
@@ -447,6 +448,7 @@ async fn a_record_of_another_installation_is_neither_driven_nor_bought_over() {
     stage.create(stage.approved("web")).await;
     stage.wait_for_reason("web", "OtherInstance").await;
     stranger.kill_9();
+    assert_eq!(stage.sim.requests().len(), asked, "the stranger asked HostUp");
     assert_eq!(at(&stage.records().await[0], "status.state"), "Accepted");
     assert_eq!((stage.posts(), stage.executed()), (1, 1));
     let _own = stage.operator(&[]);
