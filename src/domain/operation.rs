@@ -338,7 +338,14 @@ fn polled_again(
     let known = &record.known;
     let told = record.answer == Some(Answer::NotExecuted);
     let after = match job {
-        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => known.clone(),
+        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
+            match sighting(record, vms) {
+                Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
+                Sighting::OtherSize(_) | Sighting::Unclear(..) | Sighting::Several(_) | Sighting::None => {
+                    known.clone()
+                }
+            }
+        }
         JobState::Running { .. } => Known {
             state: State::Accepted,
             message: Text::new("HostUp knows the job again"),

@@ -24,7 +24,7 @@ async fn a_secret_that_is_missing_is_waited_for() {
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
     assert_eq!(condition(&object, "Stalled"), &Value::Null);
     let text = format!(
-        "Secret {}/hostup-api does not exist; create it with the HostUp API key under token",
+        "Secret {}/hostup-api does not exist; create it with the HostUp API key under the key \"token\"",
         stage.namespace
     );
     assert_eq!(message(&object), text);
@@ -377,7 +377,8 @@ async fn a_secret_that_rbac_hides_is_asked_for_by_the_charts_value() {
     assert_eq!(
         message(&object),
         format!(
-            "the operator may not read Secret {namespace}/other; add other to the chart value credentialSecretNames"
+            "the operator may not read Secret {namespace}/other; add other to the chart value credentialSecretNames, \
+             or to the ClusterRole's resourceNames"
         )
     );
     assert_eq!(stage.sim.count(Route::Any), 0);

@@ -288,6 +288,17 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
         "{error}"
     );
 
+    let early = patch(json!({"resolution": {"answer": "Abandon"}}))
+        .await
+        .unwrap_err();
+    let only = "resolution answers an unknown outcome: it may be set while status.state is Unknown";
+    assert!(early.to_string().contains(only), "{early}");
+    let unknown = json!({"status": {"state": "Unknown"}});
+    stage
+        .operations()
+        .patch_status(&name, &PatchParams::default(), &Patch::Merge(&unknown))
+        .await
+        .unwrap();
     patch(json!({"resolution": {"answer": "Abandon"}})).await.unwrap();
     let once = "resolution may be set once; it may be set again only after status.resolutionRefused says why";
     for again in [

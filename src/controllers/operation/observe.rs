@@ -49,7 +49,7 @@ pub async fn job(
         if state == JobState::Lost && record.known.state == State::Unknown {
             return searched(ctx, object, &account, record).await;
         }
-        let vms = if state.has_ended() || seen_failed {
+        let vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
             list(ctx, object, &account).await?
         } else {
             Vec::new()

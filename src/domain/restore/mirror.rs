@@ -196,8 +196,8 @@ fn ask(record: &Record, why: &Text) -> String {
     };
     format!(
         "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
-         Look in HostUp's panel, then give one of three answers.\n\
-         It was not executed:\n  {}\nThis VM is the one:\n  {}\nGive it up:\n  {}",
+         Look in HostUp's panel, then give one of three answers. \
+         It was not executed: {} ; this VM is the one: {} ; give it up: {}",
         record.quote.price.summary(),
         record.claim.made_at,
         answer("{\"answer\":\"NotExecuted\"}"),
