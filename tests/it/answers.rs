@@ -300,11 +300,18 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
     // All reads are done; only the POST is left.
     stage.sim.go_down();
     claim.release();
-    let name = loop {
-        if let Some(record) = stage.records().await.first() {
-            break at(record, "metadata.name").as_str().unwrap().to_owned();
-        }
-    };
+    let claimed = proxy
+        .wait_for("the claim", PATIENCE, move |request| {
+            request.method == "POST" && is_claim(request)
+        })
+        .unwrap();
+    let name = claimed.json().unwrap()["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let found = |record: Option<&kube::api::DynamicObject>| record.is_some();
+    let made = kube::runtime::wait::await_condition(stage.operations(), &name, found);
+    tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
     let record = stage
         .wait_for_record(&name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
@@ -673,9 +680,9 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
     ] {
         assert!(message.contains(&part), "{name}: no {part:?} in {message}");
     }
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
     // The search goes on, and nothing else.
     stage.wait_for_list_reads(tenant, 2).await;
+    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
     assert_eq!(reason(&stage.restore(name).await), "OutcomeUnknown", "{name}");
     assert_eq!(stage.records_of(name).await.len(), 1, "{name}");
 }
