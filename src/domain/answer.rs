@@ -38,7 +38,22 @@ pub enum Verdict {
     /// A documented refusal; a new attempt may follow once its cause has changed.
     Rejected(Refusal),
     /// It may have been executed.
-    Unknown(Text),
+    Unknown {
+        /// What came back instead of an answer that proves something.
+        why: Text,
+        /// For a rate limit: how long no paid call may leave, already clamped.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Verdict {
+    /// It may have been executed; `why` nobody knows.
+    pub fn unknown(why: Text) -> Self {
+        Self::Unknown {
+            why,
+            retry_after: None,
+        }
+    }
 }
 
 /// The job of an accepted order.
@@ -84,10 +99,13 @@ pub const KNOWN_BLOCKERS: [&str; 8] = [
 pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
     match answer {
         PaidAnswer::NotSent(why) => Verdict::NotSent(why.clone()),
-        PaidAnswer::Lost(why) => Verdict::Unknown(why.clone()),
+        PaidAnswer::Lost(why) => Verdict::unknown(why.clone()),
         PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => accepted(body)
             .map_or_else(
-                || unknown(&format!("HostUp answered {status} without a usable job id"), body),
+                || {
+                    let why = format!("HostUp answered {status} without a usable job id");
+                    Verdict::unknown(with_words(&why, body))
+                },
                 Verdict::Accepted,
             ),
         PaidAnswer::Answered {
@@ -97,21 +115,25 @@ pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
         } => refused(*status, retry_after.as_deref(), body, now).map_or_else(
             || {
                 let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
-                unknown(&why, body)
+                let held = *status == 429;
+                Verdict::Unknown {
+                    why: with_words(&why, body),
+                    retry_after: held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now)),
+                }
             },
             Verdict::Rejected,
         ),
     }
 }
 
-fn unknown(why: &str, body: &[u8]) -> Verdict {
+fn with_words(why: &str, body: &[u8]) -> Text {
     let start = body.get(..400).unwrap_or(body);
     let said = Text::bounded(&String::from_utf8_lossy(start), 120);
-    Verdict::Unknown(if said.as_str().is_empty() {
+    if said.as_str().is_empty() {
         Text::new(why)
     } else {
         Text::new(&format!("{why}: {said}"))
-    })
+    }
 }
 
 fn accepted(body: &[u8]) -> Option<AcceptedJob> {
@@ -214,8 +236,7 @@ fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) 
     Some(Refusal {
         code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
         detail: Text::new(&detail),
-        retry_after: (status == 429)
-            .then(|| wait_asked_for(retry_after, body, now).unwrap_or(RETRY_AFTER_DEFAULT)),
+        retry_after: (status == 429).then(|| wait_of_a_limit(retry_after, body, now)),
     })
 }
 
@@ -250,6 +271,10 @@ fn is_documented_legacy(status: u16, problem: &Problem) -> bool {
         429 => !problem.retry_after.is_null(),
         _ => false,
     }
+}
+
+fn wait_of_a_limit(retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Duration {
+    wait_asked_for(retry_after, body, now).unwrap_or(RETRY_AFTER_DEFAULT)
 }
 
 /// The wait that a 429 asks for, clamped: its `Retry-After`, else `retryAfter` of a legacy body.
@@ -363,9 +388,24 @@ mod tests {
             (504, String::new()),
         ] {
             assert!(
-                matches!(answered(status, body.clone()), Verdict::Unknown(_)),
+                matches!(answered(status, body.clone()), Verdict::Unknown { .. }),
                 "{status} {body}"
             );
+        }
+    }
+
+    #[test]
+    fn a_429_that_proves_nothing_holds_the_key_all_the_same() {
+        for (retry_after, seconds) in [(Some("7"), 7), (None, 30)] {
+            let answer = PaidAnswer::Answered {
+                status: 429,
+                retry_after: retry_after.map(str::to_owned),
+                body: b"slow down".to_vec(),
+            };
+            let Verdict::Unknown { retry_after, .. } = classify_restore(&answer, now()) else {
+                panic!("not unknown");
+            };
+            assert_eq!(retry_after, Some(Duration::from_secs(seconds)));
         }
     }
 
@@ -387,11 +427,14 @@ mod tests {
             assert!(
                 matches!(
                     with(place, json!(["not_verified", "new_one"])),
-                    Verdict::Unknown(_)
+                    Verdict::Unknown { .. }
                 ),
                 "{place}"
             );
-            assert!(matches!(with(place, json!([])), Verdict::Unknown(_)), "{place}");
+            assert!(
+                matches!(with(place, json!([])), Verdict::Unknown { .. }),
+                "{place}"
+            );
         }
     }
 
@@ -406,8 +449,8 @@ mod tests {
         assert!(matches!(legacy(401, "UNAUTHORIZED"), Verdict::Rejected(_)));
         assert!(matches!(legacy(400, "BAD_REQUEST"), Verdict::Rejected(_)));
         assert!(matches!(legacy(404, "NOT_FOUND"), Verdict::Rejected(_)));
-        assert!(matches!(legacy(500, "INTERNAL_ERROR"), Verdict::Unknown(_)));
-        assert!(matches!(legacy(401, "NOT_FOUND"), Verdict::Unknown(_)));
+        assert!(matches!(legacy(500, "INTERNAL_ERROR"), Verdict::Unknown { .. }));
+        assert!(matches!(legacy(401, "NOT_FOUND"), Verdict::Unknown { .. }));
         let limited =
             json!({"error": "Too many", "message": "m", "retryAfter": "7", "requestId": "r"}).to_string();
         match answered(429, limited) {
@@ -436,8 +479,14 @@ mod tests {
             "[".repeat(10_000),
         ] {
             assert!(
+<<<<<<< HEAD
                 matches!(answered(202, body.clone()), Verdict::Unknown(_)),
                 "{body:.80}"
+=======
+                matches!(answered(202, body.clone()), Verdict::Unknown { .. }),
+                "{:.80}",
+                body
+>>>>>>> suite-a
             );
         }
     }
@@ -500,7 +549,8 @@ mod tests {
         fn no_status_outside_the_documented_ones_is_ever_a_refusal(status in 0u16..1000, code in "[a-z_]{0,20}") {
             let verdict = answered(status, problem(status, &code));
             if !matches!(status, 400 | 401 | 403 | 404 | 409 | 429) {
-                prop_assert!(matches!(verdict, Verdict::Unknown(_)));
+                let unknown = matches!(verdict, Verdict::Unknown { .. });
+                prop_assert!(unknown);
             }
         }
 

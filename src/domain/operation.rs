@@ -237,10 +237,11 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
             ..base
         },
         // A sender that learnt nothing more keeps what others have found out meanwhile.
-        Verdict::Unknown(_) if record.known.evidence.is_some() => record.known.clone(),
-        Verdict::Unknown(why) => Known {
+        Verdict::Unknown { .. } if record.known.evidence.is_some() => record.known.clone(),
+        Verdict::Unknown { why, retry_after } => Known {
             state: State::Unknown,
             message: why,
+            not_before: retry_after.map(|wait| later(now, wait)),
             ..base
         },
     }

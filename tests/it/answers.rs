@@ -300,11 +300,18 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
     // All reads are done; only the POST is left.
     stage.sim.go_down();
     claim.release();
-    let name = loop {
-        if let Some(record) = stage.records().await.first() {
-            break at(record, "metadata.name").as_str().unwrap().to_owned();
-        }
-    };
+    let claimed = proxy
+        .wait_for("the claim", PATIENCE, move |request| {
+            request.method == "POST" && is_claim(request)
+        })
+        .unwrap();
+    let name = claimed.json().unwrap()["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let found = |record: Option<&kube::api::DynamicObject>| record.is_some();
+    let made = kube::runtime::wait::await_condition(stage.operations(), &name, found);
+    tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
     let record = stage
         .wait_for_record(&name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
@@ -541,6 +548,32 @@ async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_bef
     stage.check_invariants().await;
 }
 
+#[tokio::test]
+async fn a_429_that_proves_nothing_still_holds_the_key_in_every_process() {
+    let stage = Stage::new("page429").await;
+    let operator = stage.operator(&[]);
+    let tenant = stage.tenant("web").await;
+    let once = tenant.fault(Route::RestoreToPayg).acted(false);
+    stage.sim.inject(once.answer(Answer::html(429).retry_after("10")));
+    stage.create(tenant.restore(&stage)).await;
+    stage.wait_for_reason("web", "ConfirmingOutcome").await;
+    drop(operator);
+    let mut other = tenant.restore(&stage);
+    other["metadata"]["name"] = json!("other");
+    stage.create(other).await;
+    let _operator = stage.operator(&[]);
+    stage.wait_for_reason("other", "RateLimited").await;
+    assert_eq!(stage.posts(), 1);
+    stage.wait_for_reason("other", "Restored").await;
+    stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let posts = stage.posts_of(&tenant);
+    assert_eq!((posts.len(), stage.executed()), (2, 1));
+    let between = posts[1].received_at - posts[0].finished_at.unwrap();
+    assert!(between >= Duration::from_secs(10), "{between:?}");
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
 /// From the answer to the first POST to the first byte of the customer's next call.
 fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Duration> {
     let post = &stage.posts_of(tenant)[0];
@@ -647,9 +680,9 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
     ] {
         assert!(message.contains(&part), "{name}: no {part:?} in {message}");
     }
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
     // The search goes on, and nothing else.
     stage.wait_for_list_reads(tenant, 2).await;
+    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
     assert_eq!(reason(&stage.restore(name).await), "OutcomeUnknown", "{name}");
     assert_eq!(stage.records_of(name).await.len(), 1, "{name}");
 }

@@ -32,7 +32,7 @@ async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: Pai
     fail_point::reach("before-send");
     let call = post(&ctx, &held, &account, leave, deadline);
     let verdict = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
-        Verdict::Unknown(Text::new("the operator panicked while it sent; this is a bug"))
+        Verdict::unknown(Text::new("the operator panicked while it sent; this is a bug"))
     });
     fail_point::reach("after-answer");
     record::conclude(&ctx, held, Input::Answered(verdict)).await;
