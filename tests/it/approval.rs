@@ -101,7 +101,7 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
     join_all(objects.iter().map(|object| {
         let stage = &stage;
         async move {
-            stage.follow(object, "To approve: ").await;
+            stage.follow(object, "To approve:").await;
             let name = object["metadata"]["name"].as_str().unwrap();
             let object = stage.wait_for_reason(name, "Restored").await;
             let quote = at(&object, "spec.approval");
@@ -256,8 +256,8 @@ async fn a_price_that_rises_ends_every_consent_it_no_longer_covers() {
     assert_eq!(at(&object, "status.quote.summary"), "0.68 SEK/h");
     let over = stage.wait_for_reason("capped", "QuoteExceedsCeiling").await;
     assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.follow(&object, "To approve: ").await;
-    stage.follow(&over, "To approve: ").await;
+    stage.follow(&object, "To approve:").await;
+    stage.follow(&over, "To approve:").await;
     stage.wait_for_reason("quoted", "Restored").await;
     stage.wait_for_reason("capped", "Restored").await;
     for record in stage.records().await {
@@ -286,7 +286,7 @@ async fn an_approval_that_is_taken_back_before_the_call_withdraws_it() {
     assert_eq!(at(&object, "status.operation.state"), "NotSent");
     assert_eq!(stage.posts(), 0);
     // Given again, it goes at once: the new attempt follows a new decision.
-    stage.follow(&object, "To approve: ").await;
+    stage.follow(&object, "To approve:").await;
     stage.wait_for_reason("web", "Restored").await;
     let states: Vec<_> = stage.records().await;
     let states: Vec<_> = states.iter().map(|record| at(record, "status.state")).collect();

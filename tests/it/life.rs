@@ -42,7 +42,7 @@ async fn a_preview_shows_the_price_and_buys_only_with_the_quote_that_it_shows() 
         .await;
     assert_eq!(reason(&refused), "AwaitingApproval");
     assert_eq!(stage.posts(), 0);
-    stage.follow(&object, "To approve: ").await;
+    stage.follow(&object, "To approve:").await;
     stage.wait_for_reason("web", "Restored").await;
     assert_eq!(stage.executed(), 1);
     stage.check_invariants().await;

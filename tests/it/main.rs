@@ -24,6 +24,7 @@ mod hostile;
 mod jobs;
 mod life;
 mod manifests;
+mod rbac;
 mod re_creation;
 mod replicas;
 mod resolution;

@@ -50,7 +50,7 @@ async fn not_executed_is_printed_and_lets_a_new_attempt_follow() {
     for part in [first.as_str(), token, "0.66 SEK/h", "HostUp's panel"] {
         assert!(message.contains(part), "{part} in {message}");
     }
-    stage.follow(&object, "It was not executed: ").await;
+    stage.follow(&object, "It was not executed:").await;
     stage.wait_for_reason("web", "Restored").await;
     let records = stage.records().await;
     assert_eq!(records.len(), 2);
@@ -109,7 +109,7 @@ async fn not_executed_without_an_approval_that_stands_is_a_preview_again() {
     assert_eq!(at(&object, "status.operation.state"), "NotExecuted");
     assert_eq!(stage.records().await.len(), 1);
     assert_eq!(stage.posts(), 1);
-    stage.follow(&object, "To approve: ").await;
+    stage.follow(&object, "To approve:").await;
     stage.wait_for_reason("web", "Restored").await;
     end(&stage, 1, 2).await;
 }
@@ -183,7 +183,7 @@ async fn adopt_takes_only_a_payg_vm_that_the_key_reads_and_that_is_not_the_sourc
     assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
 
     let message = ready(&object)["message"].as_str().unwrap();
-    let printed = message.split("This VM is the one: ").nth(1).unwrap();
+    let printed = message.split("This VM is the one:").nth(1).unwrap();
     let printed = &printed[..printed.find("}'").unwrap() + 2];
     stage.run_printed(&printed.replace("vps_...", &bought)).await;
     let object = stage.wait_for_reason("web", "Restored").await;
@@ -213,7 +213,7 @@ async fn abandon_ends_it_and_nothing_follows() {
     let stage = Stage::new("abandon").await;
     let operator = stage.operator(&[]);
     let (object, record) = asked(&stage).await;
-    stage.follow(&object, "Give it up: ").await;
+    stage.follow(&object, "Give it up:").await;
     let object = stage.wait_for_reason("web", "Abandoned").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True");
     let ended = stage

@@ -4,6 +4,7 @@ pub mod behind;
 mod operator;
 mod owner;
 mod person;
+mod rights;
 mod stage;
 mod tenant;
 mod writes;
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 
 pub use operator::Operator;
 pub use owner::{Owner, condition, gates};
+pub use rights::OPERATOR;
 pub use stage::{KEY, Stage, at, ready, reason};
 pub use tenant::Tenant;
 
@@ -49,6 +51,7 @@ pub fn own_control_plane() -> ControlPlane {
             "--all",
         ])
         .unwrap_or_else(|error| panic!("{error}"));
+    rights::install(&plane);
     plane
 }
 

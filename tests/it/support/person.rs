@@ -32,6 +32,6 @@ impl Stage {
         let rest = rest.unwrap_or_else(|| panic!("no {label:?} in {message}"));
         // Every printed patch ends with a quoted JSON text.
         let end = rest.find("}'").unwrap_or_else(|| panic!("no patch in {rest}"));
-        self.run_printed(&rest[..end + 2]).await;
+        self.run_printed(rest[..end + 2].trim()).await;
     }
 }

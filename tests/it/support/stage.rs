@@ -46,12 +46,13 @@ impl Stage {
             account,
             namespace,
             client,
-            kubeconfig: plane.kubeconfig(User::Admin),
+            kubeconfig: super::rights::kubeconfig(plane),
         };
         stage
             .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}}))
             .await;
         stage.put_secret(KEY).await;
+        stage.add_rights().await;
         stage
     }
 

@@ -1,0 +1,129 @@
+//! A whole life under exactly the rights that are shipped.
+
+use std::collections::BTreeSet;
+
+use hostup_sim::{Answer, Fault, Route};
+use serde_json::Value;
+
+use crate::support::{OPERATOR, Stage, at};
+
+/// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
+const SHIPPED: [&str; 14] = [
+    "create events",
+    "create leases",
+    "create vpsoperations",
+    "get leases",
+    "get secrets",
+    "get vpsbackuprestores",
+    "get vpsoperations",
+    "list vpsbackuprestores",
+    "list vpsoperations",
+    "update leases",
+    "update vpsbackuprestores/status",
+    "update vpsoperations/status",
+    "watch vpsbackuprestores",
+    "watch vpsoperations",
+];
+
+#[tokio::test]
+async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
+    let stage = Stage::new("rbac").await;
+    stage.shipped_rights_only().await;
+    // An empty instance id is the default: the uid of kube-system, which must be readable.
+    let operator = stage.operator(&["--leader-elect=true", "--instance-id="]);
+    operator.wait_for_line("\"leading\"");
+
+    stage.create(stage.preview("web")).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.follow(&object, "To approve:").await;
+    stage.wait_for_reason("web", "Restored").await;
+
+    let lost = |acted| {
+        Fault::on(Route::RestoreToPayg)
+            .acted(acted)
+            .answer(Answer::reset())
+    };
+    stage.sim.inject(lost(true));
+    stage.create(stage.approved("found")).await;
+    let object = stage.wait_for_reason("found", "Restored").await;
+    assert_eq!(at(&object, "status.operation.state"), "Succeeded");
+
+    stage.sim.inject(lost(false));
+    stage.create(stage.approved("asked")).await;
+    let object = stage.wait_for_reason("asked", "OutcomeUnknown").await;
+    stage.follow(&object, "It was not executed:").await;
+    stage.wait_for_reason("asked", "Restored").await;
+
+    let kube_system: Value = serde_json::from_str(
+        &stage
+            .plane
+            .kubectl_ok(&["get", "ns", "kube-system", "-o", "json"])
+            .unwrap(),
+    )
+    .unwrap();
+    let records = stage.records().await;
+    assert_eq!(records.len(), 4);
+    for record in &records {
+        assert_eq!(
+            at(record, "spec.claim.instanceId"),
+            at(&kube_system, "metadata.uid")
+        );
+    }
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    assert_eq!((stage.executed(), stage.posts()), (3, 4));
+    stage.check_invariants().await;
+
+    let names: BTreeSet<&str> = records
+        .iter()
+        .map(|r| at(r, "metadata.name").as_str().unwrap())
+        .collect();
+    let audit = stage.plane.audit().unwrap();
+    let of_operators = audit.iter().filter(|event| event.user == OPERATOR);
+    let ours = of_operators.filter(|event| {
+        let here = [stage.namespace.as_str(), "hostup-system"].contains(&event.namespace.as_str());
+        // Lists and watches of the ledger are for the whole cluster, and look alike for all.
+        here || names.contains(event.name.as_str()) || (event.namespace.is_empty() && event.name.is_empty())
+    });
+    let mut used = BTreeSet::new();
+    for event in ours {
+        assert_ne!(event.code, 403, "{event:?}");
+        let subresource = Some(&event.subresource).filter(|part| !part.is_empty());
+        let subresource = subresource.map_or_else(String::new, |part| format!("/{part}"));
+        used.insert(format!("{} {}{subresource}", event.verb, event.resource));
+    }
+    let used: Vec<&str> = used.iter().map(String::as_str).collect();
+    assert_eq!(used, SHIPPED);
+}
+
+#[tokio::test]
+async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
+    let stage = Stage::new("norights").await;
+    for (verb, resource, allowed) in [
+        ("create", "vpsoperations.vps.hostup.se", "yes"),
+        ("update", "vpsoperations.vps.hostup.se/status", "yes"),
+        ("update", "vpsoperations.vps.hostup.se", "no"),
+        ("patch", "vpsoperations.vps.hostup.se", "no"),
+        ("delete", "vpsoperations.vps.hostup.se", "no"),
+        ("create", "vpsbackuprestores.vps.hostup.se", "no"),
+        ("update", "vpsbackuprestores.vps.hostup.se", "no"),
+        ("patch", "vpsbackuprestores.vps.hostup.se", "no"),
+        ("delete", "vpsbackuprestores.vps.hostup.se", "no"),
+        ("get", "secrets/hostup-api", "yes"),
+        ("get", "secrets/other", "no"),
+        ("list", "secrets", "no"),
+        ("watch", "secrets", "no"),
+        ("get", "pods", "no"),
+        ("create", "roles.rbac.authorization.k8s.io", "no"),
+    ] {
+        let account = format!("--as={OPERATOR}");
+        let (resource, part) = resource.split_once("/status").unwrap_or((resource, "none"));
+        let part = format!("--subresource={}", if part == "none" { "" } else { "status" });
+        let asked = ["auth", "can-i", verb, resource, &part, "-n", "default", &account];
+        let answer = stage.plane.kubectl(&asked).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&answer.stdout).trim(),
+            allowed,
+            "{verb} {resource}"
+        );
+    }
+}
