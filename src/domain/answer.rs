@@ -479,14 +479,8 @@ mod tests {
             "[".repeat(10_000),
         ] {
             assert!(
-<<<<<<< HEAD
-                matches!(answered(202, body.clone()), Verdict::Unknown(_)),
-                "{body:.80}"
-=======
                 matches!(answered(202, body.clone()), Verdict::Unknown { .. }),
-                "{:.80}",
-                body
->>>>>>> suite-a
+                "{body:.80}"
             );
         }
     }

@@ -621,7 +621,10 @@ mod tests {
                 detail: Text::new("no"),
                 retry_after: None,
             }),
-            Verdict::Unknown(Text::new("reset")),
+            Verdict::Unknown {
+                why: Text::new("reset"),
+                retry_after: None,
+            },
         ]
     }
 

@@ -7,7 +7,8 @@
     clippy::expect_used,
     clippy::float_arithmetic,
     clippy::disallowed_methods,
-    clippy::large_futures
+    clippy::large_futures,
+    clippy::pedantic
 )]
 
 mod answers;

@@ -296,7 +296,11 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
     let unknown = json!({"status": {"state": "Unknown"}});
     stage
         .operations()
-        .patch_status(&name, &PatchParams::default(), &Patch::Merge(&unknown))
+        .patch_status(
+            &name,
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(&unknown),
+        )
         .await
         .unwrap();
     patch(json!({"resolution": {"answer": "Abandon"}})).await.unwrap();
