@@ -294,7 +294,7 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
     let claim = Gate::new();
     let is_claim = |request: &Request| request.path.ends_with("/vpsoperations");
     proxy.rule(Rule::on("POST", is_claim).action(Action::HoldBefore(claim.clone())));
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     stage.create(stage.approved("web")).await;
     claim.wait_held(PATIENCE).unwrap();
     // All reads are done; only the POST is left.
@@ -349,7 +349,7 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
 #[tokio::test]
 async fn after_a_refusal_a_changed_spec_allows_exactly_one_more_attempt() {
     let stage = Stage::new("changed").await;
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     let tenant = stage.tenant("web").await;
     let twice = tenant.fault(Route::RestoreToPayg).times(2).acted(false);
     stage
@@ -379,7 +379,7 @@ async fn after_a_refusal_a_changed_spec_allows_exactly_one_more_attempt() {
 #[tokio::test]
 async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_half_a_minute_has_passed() {
     let stage = Stage::new("cause").await;
-    let operator = stage.operator(&[]);
+    let operator = stage.operator_for_many(&[]);
     let (gate, secret) = (stage.tenant("gate").await, stage.tenant("secret").await);
     for tenant in [&gate, &secret] {
         let once = tenant.fault(Route::RestoreToPayg).acted(false);
@@ -397,7 +397,7 @@ async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_ha
     stage.put_key(&secret.name, &new_key).await;
     // A restart brings no attempt sooner, and reads the Secret anew.
     drop(operator);
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     join_all([&gate, &secret].map(|tenant| async {
         let object = stage
             .wait(&tenant.name, "the announcement of another attempt", |object| {
@@ -421,7 +421,7 @@ async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_ha
 #[tokio::test]
 async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
     let stage = Stage::new("limited").await;
-    let _operator = stage.operator(&["--workers=32"]);
+    let _operator = stage.operator_for_many(&[]);
     let wait = Duration::from_secs(5);
     let date = (Timestamp::now() + Duration::from_secs(12))
         .strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -474,7 +474,7 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
             stage.wait_for_reason(name, "Restored").await;
             let silent = silence_after_the_first_post(stage, &tenant).unwrap();
             assert!(silent >= wait, "{name}: a call left after {silent:?}");
-            assert!(silent < wait * 3, "{name}: no call left for {silent:?}");
+            assert!(silent < wait * 5, "{name}: no call left for {silent:?}");
             assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
             assert_eq!(stage.executed_of(&tenant), 1, "{name}");
         }
@@ -516,10 +516,10 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
 #[tokio::test]
 async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_before_its_time() {
     let stage = Stage::new("restart429").await;
-    let operator = stage.operator(&[]);
+    let operator = stage.operator_for_many(&[]);
     let tenant = stage.tenant("web").await;
     let once = tenant.fault(Route::RestoreToPayg).acted(false);
-    let answer = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("10");
+    let answer = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("15");
     stage.sim.inject(once.answer(answer));
     stage.create(tenant.restore(&stage)).await;
     stage.wait_for_reason("web", "RateLimited").await;
@@ -529,7 +529,7 @@ async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_bef
     let mut other = tenant.restore(&stage);
     other["metadata"]["name"] = json!("other");
     stage.create(other).await;
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     let held = |name| stage.wait_for_reason(name, "RateLimited");
     stage.wait_for_list_reads(&tenant, 1).await;
     futures::join!(held("web"), held("other"));
@@ -542,7 +542,7 @@ async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_bef
     assert_eq!((posts.len(), stage.executed()), (3, 2));
     for later in &posts[1..] {
         let between = later.received_at - posts[0].finished_at.unwrap();
-        assert!(between >= Duration::from_secs(10), "{between:?}");
+        assert!(between >= Duration::from_secs(15), "{between:?}");
     }
     assert_eq!(stage.sim.unfired(), Vec::<String>::new());
     stage.check_invariants().await;
@@ -551,17 +551,17 @@ async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_bef
 #[tokio::test]
 async fn a_429_that_proves_nothing_still_holds_the_key_in_every_process() {
     let stage = Stage::new("page429").await;
-    let operator = stage.operator(&[]);
+    let operator = stage.operator_for_many(&[]);
     let tenant = stage.tenant("web").await;
     let once = tenant.fault(Route::RestoreToPayg).acted(false);
-    stage.sim.inject(once.answer(Answer::html(429).retry_after("10")));
+    stage.sim.inject(once.answer(Answer::html(429).retry_after("15")));
     stage.create(tenant.restore(&stage)).await;
     stage.wait_for_reason("web", "ConfirmingOutcome").await;
     drop(operator);
     let mut other = tenant.restore(&stage);
     other["metadata"]["name"] = json!("other");
     stage.create(other).await;
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     stage.wait_for_reason("other", "RateLimited").await;
     assert_eq!(stage.posts(), 1);
     stage.wait_for_reason("other", "Restored").await;
@@ -569,7 +569,7 @@ async fn a_429_that_proves_nothing_still_holds_the_key_in_every_process() {
     let posts = stage.posts_of(&tenant);
     assert_eq!((posts.len(), stage.executed()), (2, 1));
     let between = posts[1].received_at - posts[0].finished_at.unwrap();
-    assert!(between >= Duration::from_secs(10), "{between:?}");
+    assert!(between >= Duration::from_secs(15), "{between:?}");
     assert_eq!(stage.sim.unfired(), Vec::<String>::new());
     stage.check_invariants().await;
 }
@@ -587,7 +587,7 @@ fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Durati
 /// Every row as a customer of one provider, driven by one operator.
 async fn check(rows: Vec<Row>) {
     let stage = Stage::new("answers").await;
-    let operator = stage.operator(&["--workers=32"]);
+    let operator = stage.operator_for_many(&[]);
     let checks = rows.iter().map(|row| async {
         let tenant = stage.tenant(&row.name).await;
         let fault = tenant.fault(Route::RestoreToPayg);

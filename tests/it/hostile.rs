@@ -48,7 +48,7 @@ fn quoted(text: &str) -> String {
 #[tokio::test]
 async fn hostile_gates_are_shown_printable_and_bounded() {
     let stage = Stage::new("evilgates").await;
-    let operator = stage.operator(&["--workers=16"]);
+    let operator = stage.operator_for_many(&[]);
     let evil = evil();
     let words: Vec<&str> = vec![&evil; 50];
     let names = ["restore", "convert", "deploy", "region", "lists"];
@@ -95,7 +95,7 @@ async fn hostile_gates_are_shown_printable_and_bounded() {
 #[tokio::test]
 async fn a_hostile_region_is_never_ordered() {
     let stage = Stage::new("evilregion").await;
-    let operator = stage.operator(&["--workers=16"]);
+    let operator = stage.operator_for_many(&[]);
     let long = "x".repeat(5_000);
     let regions = [
         ("forged", "north\r\n\u{202e}\u{1b}[31m"),
@@ -132,7 +132,7 @@ async fn a_hostile_region_is_never_ordered() {
 #[tokio::test]
 async fn hostile_answers_and_jobs_are_shown_printable_and_bounded() {
     let stage = Stage::new("eviljobs").await;
-    let operator = stage.operator(&["--workers=16"]);
+    let operator = stage.operator_for_many(&[]);
     let evil = evil();
     let order = |name: &'static str,
                  behaviour: RestoreBehaviour,
@@ -251,7 +251,7 @@ async fn a_vm_with_a_hostile_id_or_address_is_recorded_printable_and_bounded() {
         stage
             .sim
             .world(|world| world.patch(route, pointer, Some(&quoted(&text))));
-        let operator = stage.operator(&[]);
+        let operator = stage.operator_for_many(&[]);
         stage.create(stage.approved("web")).await;
         let recorded = stage
             .wait("web", "the VM recorded", |object| {
@@ -270,7 +270,7 @@ async fn a_vm_with_a_hostile_id_or_address_is_recorded_printable_and_bounded() {
 #[tokio::test]
 async fn a_hostile_refusal_of_a_read_is_shown_printable_and_bounded() {
     let stage = Stage::new("evilreads").await;
-    let operator = stage.operator(&["--workers=16"]);
+    let operator = stage.operator_for_many(&[]);
     let evil = evil();
     let rows = [
         (401, "unauthorized", "Unauthorized"),
@@ -314,7 +314,7 @@ const READS: [Route; 6] = [
 async fn a_read_that_is_huge_deep_or_a_redirect_is_unavailable_and_the_next_one_recovers() {
     let stage = Stage::new("evilbodies").await;
     let foreign = Sim::start();
-    let operator = stage.operator(&["--workers=32"]);
+    let operator = stage.operator_for_many(&[]);
     let answers = [
         ("big", Answer::big(200, 5_000_000)),
         ("big404", Answer::big(404, 5_000_000)),
@@ -365,7 +365,7 @@ async fn a_read_that_is_huge_deep_or_a_redirect_is_unavailable_and_the_next_one_
 #[tokio::test]
 async fn a_good_answer_with_a_deep_unknown_member_is_read() {
     let stage = Stage::new("evildepth").await;
-    let _operator = stage.operator(&[]);
+    let _operator = stage.operator_for_many(&[]);
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     stage.sim.world(|world| {
         for route in READS {
@@ -401,7 +401,7 @@ async fn unknown_fields_words_and_nulls_everywhere_still_restore() {
     join_all(rows.map(|(name, odd, first)| async move {
         let stage = Stage::new(name).await;
         stage.sim.world(|world| world.odd = odd);
-        let _operator = stage.operator(&[]);
+        let _operator = stage.operator_for_many(&[]);
         stage.create(stage.approved("web")).await;
         stage.wait_for_reason("web", first).await;
         stage.sim.world(|world| world.odd = Oddities::default());
@@ -418,7 +418,10 @@ async fn the_key_stands_nowhere_but_in_its_header_to_the_configured_origin() {
         let stage = Stage::new(&format!("key{format}")).await;
         let foreign = Sim::start();
         let log = format!("--log-format={format}");
-        let operator = stage.operator_with(&[&log, "--workers=16"], &[("RUST_LOG", "trace")]);
+        let operator = stage.operator_with(
+            &[&log, "--workers=16", "--request-timeout=8s", "--paid-timeout=9s"],
+            &[("RUST_LOG", "trace")],
+        );
         let away = |path: &str| Answer::redirect(302, &format!("{}{path}", foreign.url()));
         let echo = |key: &str| Answer::problem(403, "forbidden").detail(&format!("the key {key} may not"));
         let good = stage.tenant("good").await;

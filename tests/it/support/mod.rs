@@ -24,7 +24,7 @@ pub use stage::{KEY, Stage, at, ready, reason};
 pub use tenant::Tenant;
 
 /// The longest that any single wait may last before the test fails and says what it saw.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A control plane with our CRDs, shared by all tests of this process.
 pub fn control_plane() -> &'static ControlPlane {

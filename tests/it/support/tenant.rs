@@ -4,7 +4,7 @@ use hostup_sim::{AccountId, Fault, RequestRecord, Route};
 use serde_json::{Value, json};
 
 use super::stage::KEY;
-use super::{Stage, at};
+use super::{Operator, Stage, at};
 
 /// An account of its own, with a standard source VPS, a key, and a Secret that holds the key.
 #[derive(Clone)]
@@ -35,6 +35,18 @@ impl Stage {
         };
         self.put_key(&tenant.name, &tenant.key).await;
         tenant
+    }
+
+    /// An operator for many customers at once: a claim does not grow too old to be sent, nor a read too
+    /// slow, because the machine is busy.
+    pub fn operator_for_many(&self, args: &[&str]) -> Operator {
+        self.operator(
+            &[
+                &["--workers=32", "--request-timeout=8s", "--paid-timeout=9s"],
+                args,
+            ]
+            .concat(),
+        )
     }
 
     /// Paid POSTs of one customer, as they arrived.
