@@ -232,6 +232,18 @@ async fn abandon_ends_it_and_nothing_follows() {
     end(&stage, 0, 1).await;
 }
 
+/// No answer can be given while, or after, the outcome is known.
+async fn too_early_or_late(stage: &Stage, record: &str) {
+    for answer in ["NotExecuted", "Abandon", "Adopt"] {
+        let given = json!({"answer": answer, "vpsId": "vps_any"});
+        let error = stage.resolve(record, given).await.unwrap_err().to_string();
+        assert!(
+            error.contains("it may be set while status.state is Unknown"),
+            "{error}"
+        );
+    }
+}
+
 async fn running(stage: &Stage) -> (Operator, String, String) {
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
@@ -247,13 +259,10 @@ async fn running(stage: &Stage) -> (Operator, String, String) {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_call_that_was_accepted_does_nothing() {
+async fn an_answer_to_a_call_that_was_accepted_is_refused() {
     let stage = Stage::new("accepted").await;
     let (_operator, record, job) = running(&stage).await;
-    stage
-        .resolve(&record, json!({"answer": "Abandon"}))
-        .await
-        .unwrap();
+    too_early_or_late(&stage, &record).await;
     let polls = stage.sim.count(Route::Job);
     let polled = move |world: &World| world.count_answered(Route::Job) >= polls + 3;
     assert!(stage.sim.until(PATIENCE, polled).await);
@@ -266,16 +275,13 @@ async fn an_answer_to_a_call_that_was_accepted_does_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_to_what_is_done_does_nothing() {
+async fn an_answer_to_what_is_done_is_refused() {
     let stage = Stage::new("done").await;
     let _operator = stage.operator(&[]);
     stage.create(stage.approved("web")).await;
     let before = stage.wait_for_reason("web", "Restored").await;
     let record = at(&before, "status.operation.name").as_str().unwrap();
-    stage
-        .resolve(record, json!({"answer": "NotExecuted"}))
-        .await
-        .unwrap();
+    too_early_or_late(&stage, record).await;
     // Another object's whole life later it stands as it stood.
     stage.create(stage.approved("next")).await;
     stage.wait_for_reason("next", "Restored").await;
