@@ -6,7 +6,7 @@ use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, at, condition, ready, reason};
+use crate::support::{Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
 
 /// The answer to the next paid call is lost; it was executed or not.
 fn lose(stage: &Stage, executed: bool) {
@@ -182,10 +182,8 @@ async fn adopt_takes_only_a_payg_vm_that_the_key_reads_and_that_is_not_the_sourc
     refused(&stage, record, SOURCE_VPS, "is the source of the backup").await;
     assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
 
-    let message = ready(&object)["message"].as_str().unwrap();
-    let printed = message.split("This VM is the one:").nth(1).unwrap();
-    let printed = &printed[..printed.find("}'").unwrap() + 2];
-    stage.run_printed(&printed.replace("vps_...", &bought)).await;
+    let command = printed(&object, "This VM is the one:");
+    stage.run_printed(&command.replace("vps_...", &bought)).await;
     let object = stage.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
     let record = &stage.records().await[0];
