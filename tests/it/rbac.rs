@@ -1,11 +1,13 @@
 //! A whole life under exactly the rights that are shipped.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use control_plane::AuditEvent;
 use hostup_sim::{Answer, Fault, Route};
 use serde_json::Value;
 
-use crate::support::{OPERATOR, Stage, at};
+use crate::support::{OPERATOR, PATIENCE, Stage, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
 const SHIPPED: [&str; 14] = [
@@ -30,7 +32,7 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
     let stage = Stage::new("rbac").await;
     stage.shipped_rights_only().await;
     // An empty instance id is the default: the uid of kube-system, which must be readable.
-    let operator = stage.operator(&["--leader-elect=true", "--instance-id="]);
+    let mut operator = stage.operator(&["--leader-elect=true", "--instance-id="]);
     operator.wait_for_line("\"leading\"");
 
     stage.create(stage.preview("web")).await;
@@ -73,26 +75,35 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
     assert_eq!((stage.executed(), stage.posts()), (3, 4));
     stage.check_invariants().await;
 
-    let names: BTreeSet<&str> = records
-        .iter()
-        .map(|r| at(r, "metadata.name").as_str().unwrap())
-        .collect();
+    // A watch stands in the log once it has ended.
+    operator.signal("TERM");
+    assert!(operator.wait_for_end().success());
+    let deadline = Instant::now() + PATIENCE;
+    while used(&stage, &records) != BTreeSet::from(SHIPPED.map(str::to_owned)) {
+        let so_far = used(&stage, &records);
+        assert!(Instant::now() < deadline, "{so_far:?} is not {SHIPPED:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Which rights an operator has used for this stage.
+fn used(stage: &Stage, records: &[Value]) -> BTreeSet<String> {
+    let name = |record: &Value| at(record, "metadata.name").as_str().unwrap().to_owned();
+    let names: BTreeSet<String> = records.iter().map(name).collect();
     let audit = stage.plane.audit().unwrap();
-    let of_operators = audit.iter().filter(|event| event.user == OPERATOR);
-    let ours = of_operators.filter(|event| {
+    let ours = audit.iter().filter(|event| {
         let here = [stage.namespace.as_str(), "hostup-system"].contains(&event.namespace.as_str());
         // Lists and watches of the ledger are for the whole cluster, and look alike for all.
-        here || names.contains(event.name.as_str()) || (event.namespace.is_empty() && event.name.is_empty())
+        let ledger = event.namespace.is_empty() && (event.name.is_empty() || names.contains(&event.name));
+        event.user == OPERATOR && (here || ledger)
     });
-    let mut used = BTreeSet::new();
-    for event in ours {
+    let right = |event: &AuditEvent| {
         assert_ne!(event.code, 403, "{event:?}");
         let subresource = Some(&event.subresource).filter(|part| !part.is_empty());
         let subresource = subresource.map_or_else(String::new, |part| format!("/{part}"));
-        used.insert(format!("{} {}{subresource}", event.verb, event.resource));
-    }
-    let used: Vec<&str> = used.iter().map(String::as_str).collect();
-    assert_eq!(used, SHIPPED);
+        format!("{} {}{subresource}", event.verb, event.resource)
+    };
+    ours.map(right).collect()
 }
 
 #[tokio::test]

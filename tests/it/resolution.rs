@@ -6,7 +6,7 @@ use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, at, condition, ready, reason};
+use crate::support::{Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
 
 /// The answer to the next paid call is lost; it was executed or not.
 fn lose(stage: &Stage, executed: bool) {
@@ -182,10 +182,8 @@ async fn adopt_takes_only_a_payg_vm_that_the_key_reads_and_that_is_not_the_sourc
     refused(&stage, record, SOURCE_VPS, "is the source of the backup").await;
     assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
 
-    let message = ready(&object)["message"].as_str().unwrap();
-    let printed = message.split("This VM is the one:").nth(1).unwrap();
-    let printed = &printed[..printed.find("}'").unwrap() + 2];
-    stage.run_printed(&printed.replace("vps_...", &bought)).await;
+    let command = printed(&object, "This VM is the one:");
+    stage.run_printed(&command.replace("vps_...", &bought)).await;
     let object = stage.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
     let record = &stage.records().await[0];
@@ -232,6 +230,18 @@ async fn abandon_ends_it_and_nothing_follows() {
     end(&stage, 0, 1).await;
 }
 
+/// No answer can be given while, or after, the outcome is known.
+async fn too_early_or_late(stage: &Stage, record: &str) {
+    for answer in ["NotExecuted", "Abandon", "Adopt"] {
+        let given = json!({"answer": answer, "vpsId": "vps_any"});
+        let error = stage.resolve(record, given).await.unwrap_err().to_string();
+        assert!(
+            error.contains("it may be set while status.state is Unknown"),
+            "{error}"
+        );
+    }
+}
+
 async fn running(stage: &Stage) -> (Operator, String, String) {
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
@@ -247,13 +257,10 @@ async fn running(stage: &Stage) -> (Operator, String, String) {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_call_that_was_accepted_does_nothing() {
+async fn an_answer_to_a_call_that_was_accepted_is_refused() {
     let stage = Stage::new("accepted").await;
     let (_operator, record, job) = running(&stage).await;
-    stage
-        .resolve(&record, json!({"answer": "Abandon"}))
-        .await
-        .unwrap();
+    too_early_or_late(&stage, &record).await;
     let polls = stage.sim.count(Route::Job);
     let polled = move |world: &World| world.count_answered(Route::Job) >= polls + 3;
     assert!(stage.sim.until(PATIENCE, polled).await);
@@ -266,16 +273,13 @@ async fn an_answer_to_a_call_that_was_accepted_does_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_to_what_is_done_does_nothing() {
+async fn an_answer_to_what_is_done_is_refused() {
     let stage = Stage::new("done").await;
     let _operator = stage.operator(&[]);
     stage.create(stage.approved("web")).await;
     let before = stage.wait_for_reason("web", "Restored").await;
     let record = at(&before, "status.operation.name").as_str().unwrap();
-    stage
-        .resolve(record, json!({"answer": "NotExecuted"}))
-        .await
-        .unwrap();
+    too_early_or_late(&stage, record).await;
     // Another object's whole life later it stands as it stood.
     stage.create(stage.approved("next")).await;
     stage.wait_for_reason("next", "Restored").await;

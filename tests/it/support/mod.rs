@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 pub use operator::Operator;
 pub use owner::{Owner, condition, gates};
+pub use person::printed;
 pub use rights::OPERATOR;
 pub use stage::{KEY, Stage, at, ready, reason};
 pub use tenant::Tenant;

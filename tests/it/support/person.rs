@@ -27,11 +27,17 @@ impl Stage {
 
     /// Runs the command that the message of `Ready` prints after `label`.
     pub async fn follow(&self, object: &Value, label: &str) {
-        let message = ready(object)["message"].as_str().unwrap();
-        let rest = message.split(label).nth(1);
-        let rest = rest.unwrap_or_else(|| panic!("no {label:?} in {message}"));
-        // Every printed patch ends with a quoted JSON text.
-        let end = rest.find("}'").unwrap_or_else(|| panic!("no patch in {rest}"));
-        self.run_printed(rest[..end + 2].trim()).await;
+        self.run_printed(&printed(object, label)).await;
     }
+}
+
+/// The patch that the message of `Ready` prints after `label`, whose case is a matter of style.
+pub fn printed(object: &Value, label: &str) -> String {
+    let message = ready(object)["message"].as_str().unwrap();
+    let at = message.to_ascii_lowercase().find(&label.to_ascii_lowercase());
+    let at = at.unwrap_or_else(|| panic!("no {label:?} in {message}"));
+    let rest = &message[at + label.len()..];
+    // Every printed patch ends with a quoted JSON text.
+    let end = rest.find("}'").unwrap_or_else(|| panic!("no patch in {rest}"));
+    rest[..end + 2].trim().to_owned()
 }
