@@ -29,7 +29,7 @@ control-plane: ## Build etcd, API server, controller-manager and kubectl into th
 .PHONY: integration
 integration: control-plane ## The built binary against the real control plane and the simulator
 	$(CARGO) test --locked -p control-plane
-	$(CARGO) test --locked --test it --features fail-points
+	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
 
 .PHONY: crds
 crds: ## Write crds/ anew from the types
