@@ -18,6 +18,7 @@ mod brakes;
 mod crash;
 mod crds;
 mod credentials;
+mod docs;
 mod flags;
 mod floors;
 mod gates;
