@@ -14,6 +14,9 @@ use super::text::Text;
 
 /// Complete list reads without the VM before absence is taken for an answer.
 const ABSENT_READS: u32 = 3;
+/// Why a person's `NotExecuted` is not taken; it counts again only after it was taken back and given anew.
+const JOB_KNOWN: &str =
+    "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
 /// Longest interval between two polls of one job.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
 
@@ -117,7 +120,12 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
 }
 
 fn need_of_a_job(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
-    let deadline = later(record.claim.made_at, times.job_deadline);
+    let mut deadline = later(record.claim.made_at, times.job_deadline);
+    if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
+        // It has failed; the search for a VM that it left has an end of its own.
+        let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
+        deadline = deadline.max(later(since, times.settle_time + looks));
+    }
     match &record.known.job {
         _ if now >= deadline => Need::Say(Input::DeadlinePassed),
         Some(_) if now < memo.not_before => Need::Wait(memo.not_before.min(deadline)),
@@ -142,7 +150,7 @@ fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
 /// A job is polled not faster than the poll interval nor slower than 5 % of its age; an unknown
 /// outcome is looked for a few times within the settle time and then at the resync interval.
 pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
-    let told = record.answer == Some(Answer::NotExecuted);
+    let told = says_not_executed(record);
     let wait = match (record.known.state, record.known.evidence) {
         (State::Unknown, Some(_)) if !told => times.resync_interval,
         (State::Unknown, _) => {
@@ -156,8 +164,21 @@ pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
     later(now, wait)
 }
 
+/// A person says so, and it was not refused because of the job.
+fn says_not_executed(record: &Record) -> bool {
+    let refused = record.known.answer_refused.as_ref();
+    record.answer == Some(Answer::NotExecuted) && refused.is_none_or(|why| why.as_str() != JOB_KNOWN)
+}
+
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+    // An answer that was taken back is no longer refused either.
+    let taken_back = record.answer.is_none() && record.known.answer_refused.is_some();
+    if taken_back && record.known.state == State::Unknown {
+        let mut open = record.clone();
+        open.known.answer_refused = None;
+        return step(&open, input, memo, times, now);
+    }
     let known = &record.known;
     match (known.state, input) {
         (State::Sending | State::Unknown, Input::Answered(verdict)) => answered(record, verdict, now),
@@ -362,7 +383,7 @@ fn polled_again(
     };
     if told && after.state == State::Unknown {
         return Known {
-            answer_refused: Some(Text::new("NotExecuted is not taken while HostUp knows the job")),
+            answer_refused: Some(Text::new(JOB_KNOWN)),
             ..after
         };
     }
@@ -521,7 +542,7 @@ fn searched(
 fn absent(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Known {
     let known = &record.known;
     let settled = record.settled_at(times);
-    let told = record.answer == Some(Answer::NotExecuted);
+    let told = says_not_executed(record);
     let enough = memo.absent_reads >= ABSENT_READS && now >= settled;
     match (told, enough) {
         (true, true) => Known {
@@ -886,6 +907,49 @@ mod tests {
         let refused = stepped(&lost, Input::Job(running, vec![]));
         assert_eq!(refused.state, State::Unknown);
         assert!(refused.answer_refused.is_some());
+    }
+
+    #[test]
+    fn a_not_executed_that_the_job_refuted_never_takes_effect_later() {
+        let mut told = unknown_with(Some(Answer::NotExecuted));
+        told.known.job = accepted().known.job;
+        told.known.evidence = Some(Evidence::JobDeadline);
+        told.known = stepped(&told, Input::Job(JobState::Running { progress: None }, vec![]));
+        assert!(told.known.answer_refused.is_some());
+        let mut memo = Memo {
+            absent_reads: 9,
+            ..Memo::default()
+        };
+        let later = step(&told, inventory(vec![]), &mut memo, &times(), after(90_000));
+        assert_eq!(later.state, State::Unknown);
+        let taken_back = Record { answer: None, ..told };
+        let open = step(&taken_back, inventory(vec![]), &mut memo, &times(), after(90_000));
+        assert_eq!(open.answer_refused, None);
+    }
+
+    #[test]
+    fn a_job_that_fails_after_the_deadline_still_comes_to_its_end() {
+        let late = times().job_deadline.as_secs() + 60;
+        let mut given_up = accepted();
+        given_up.known.state = State::Unknown;
+        given_up.known.evidence = Some(Evidence::JobDeadline);
+        let failed = Input::Job(
+            JobState::Failed {
+                error: Text::new("disk"),
+            },
+            vec![],
+        );
+        let mut memo = Memo::default();
+        given_up.known = step(&given_up, failed.clone(), &mut memo, &times(), after(late));
+        assert_eq!(given_up.known.state, State::Accepted);
+        assert!(matches!(
+            need(&given_up, &Memo::default(), &times(), after(late + 1)),
+            Need::Job(_)
+        ));
+        for wait in [300, 600, 901] {
+            given_up.known = step(&given_up, failed.clone(), &mut memo, &times(), after(late + wait));
+        }
+        assert_eq!(given_up.known.state, State::Failed);
     }
 
     #[test]

@@ -320,8 +320,9 @@ fn mask(body: &mut [u8], key: &[u8]) {
         .get(from..)
         .and_then(|rest| rest.windows(key.len()).position(|window| window == key))
     {
-        from += at;
-        if let Some(found) = body.get_mut(from..from + key.len()) {
+        let start = from + at;
+        from = start + key.len();
+        if let Some(found) = body.get_mut(start..from) {
             found.fill(b'*');
         }
     }
@@ -336,4 +337,19 @@ fn describe(error: &reqwest::Error) -> String {
         () => "the connection broke before the answer was complete",
     };
     what.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echoed_key_is_masked_wherever_it_stands_and_masking_ends() {
+        let mut body = b"key hup_12345 and hup_12345".to_vec();
+        mask(&mut body, b"hup_12345");
+        assert_eq!(body, b"key ********* and *********");
+        let mut stars = vec![b'*'; 40];
+        mask(&mut stars, b"********");
+        assert_eq!(stars, vec![b'*'; 40]);
+    }
 }

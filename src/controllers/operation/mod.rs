@@ -7,6 +7,7 @@ pub mod send;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -89,7 +90,14 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         ctx.wake(&record.subject.namespace, &record.subject.name);
         return Ok(at(Some(next), ctx.now()));
     }
-    record::write(&ctx, object, &record, &known).await?;
+    if let Err(error) = record::write(&ctx, object, &record, &known).await {
+        // What was found does not stand; an answer that was looked into is looked into again.
+        let mut again = ctx.desk.followed(&name);
+        again.memo.tried = None;
+        again.memo.not_before = Timestamp::MIN;
+        ctx.desk.remember(&name, again);
+        return Err(error);
+    }
     Ok(at(Some(next).filter(|_| !known.state.is_final()), ctx.now()))
 }
 

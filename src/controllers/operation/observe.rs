@@ -45,7 +45,18 @@ pub async fn job(
     let seen_failed = record.known.evidence == Some(Evidence::Job);
     let read = async {
         let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
-        let state = account.job(&job.poll_path).await.map_err(unavailable)?;
+        let state = match account.job(&job.poll_path).await {
+            Ok(state) => state,
+            // A job that cannot be read neither hides the VM nor proves that there is none.
+            Err(ReadError::Unavailable(_)) if record.known.state == State::Unknown => {
+                JobState::Running { progress: None }
+            }
+            Err(error) => return Err(unavailable(error)),
+        };
+        if state == JobState::Lost && seen_failed {
+            // That no VM is listed proves something only to a key of the right account.
+            account.source(&record.source).await.map_err(unavailable)?;
+        }
         if state == JobState::Lost && record.known.state == State::Unknown {
             return searched(ctx, object, &account, record).await;
         }

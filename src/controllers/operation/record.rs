@@ -87,11 +87,16 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
                 wanted = Some(known);
             }
         }
-        if let Ok(Some(fresh)) = ctx.ledger.get(&record.name).await
-            && let Ok(read) = api::record(&fresh)
-        {
-            object = fresh;
-            record = read;
+        if let Ok(Some(fresh)) = ctx.ledger.get(&record.name).await {
+            if fresh.spec.claim.holder != object.spec.claim.holder {
+                tracing::error!(operation = %record.name, ?input,
+                    "the record was replaced while its call was under way; what is known stands only in this line");
+                break;
+            }
+            if let Ok(read) = api::record(&fresh) {
+                object = fresh;
+                record = read;
+            }
         }
     }
     // Only now may others of this process take the record for one that nobody sends.
