@@ -51,3 +51,36 @@ fn the_readme_names_every_flag_and_its_variable() {
         assert!(readme.contains(flag), "{flag} is not in the README");
     }
 }
+
+#[test]
+fn every_test_that_holds_a_safety_sentence_exists() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    sources(&root.join("src"), &mut code);
+    sources(&root.join("tests/it"), &mut code);
+    let text = document("docs/safety.md");
+    let mut sentences = 0;
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| #"))
+    {
+        let held_by = line.split(" | ").nth(2).unwrap();
+        let names: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{line}");
+        for name in names {
+            assert!(code.contains(&format!("fn {name}(")), "{name} does not exist");
+        }
+        sentences += 1;
+    }
+    assert_eq!(sentences, 12);
+}

@@ -296,6 +296,12 @@ impl Stage {
         }
         for request in self.sim.requests() {
             assert!(
+                request.method == "GET" || request.route == hostup_sim::Route::RestoreToPayg,
+                "{} {} is neither a read nor the one paid call",
+                request.method,
+                request.path
+            );
+            assert!(
                 !request.key_elsewhere,
                 "the key stood outside its header in {} {}",
                 request.method, request.path
