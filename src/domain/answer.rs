@@ -63,8 +63,6 @@ pub struct AcceptedJob {
     pub id: JobId,
     /// Where to poll it: a path on the configured origin.
     pub poll_path: String,
-    /// The status word of the answer.
-    pub status: Text,
 }
 
 /// A documented refusal.
@@ -148,21 +146,14 @@ fn accepted(body: &[u8]) -> Option<AcceptedJob> {
         job_id: String,
         #[serde(default)]
         poll_url: Value,
-        #[serde(default)]
-        status: Value,
     }
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     if envelope.success == Some(false) {
         return None;
     }
     let id = JobId::parse(&envelope.operation.job_id)?;
-    let status = Text::bounded(envelope.operation.status.as_str().unwrap_or_default(), 40);
     let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
-    Some(AcceptedJob {
-        id,
-        poll_path,
-        status,
-    })
+    Some(AcceptedJob { id, poll_path })
 }
 
 /// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.

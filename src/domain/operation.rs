@@ -375,10 +375,8 @@ fn polled_again(
             ..known.clone()
         },
         JobState::Lost => known.clone(),
-        JobState::Completed { hints } => completed(record, &hints, vms, memo, times, now),
-        JobState::Failed { error } => {
-            let message = format!("the job failed: {error}");
-            failed(record, &message, vms, memo, times, now)
+        ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => {
+            polled(record, ended, vms, memo, times, now)
         }
     };
     if told && after.state == State::Unknown {
@@ -635,7 +633,6 @@ mod tests {
             Verdict::Accepted(AcceptedJob {
                 id: JobId::parse("job_1").unwrap(),
                 poll_path: "/api/jobs/job_1".into(),
-                status: Text::new("queued"),
             }),
             Verdict::Rejected(Refusal {
                 code: Text::new("forbidden"),
