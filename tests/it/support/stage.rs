@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use control_plane::{ControlPlane, User};
+use futures::StreamExt;
 use hostup_sim::{AccountId, SOURCE_BACKUP, SOURCE_VPS, Sim};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::wait::await_condition;
+use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
 use super::{Operator, PATIENCE, client_of, control_plane};
@@ -242,12 +245,20 @@ impl Stage {
         within: Duration,
         condition: impl Fn(&Value) -> bool,
     ) -> Value {
-        let holds = |object: Option<&DynamicObject>| {
-            object.is_some_and(|object| condition(&serde_json::to_value(object).unwrap()))
-        };
-        let waited = tokio::time::timeout(within, await_condition(api.clone(), name, holds)).await;
-        if let Ok(Ok(Some(object))) = waited {
-            return serde_json::to_value(object).unwrap();
+        // A watch may break, e.g. because its API server restarts; it is opened again, and the wait goes on.
+        let mut seen = std::pin::pin!(watch_object(api.clone(), name).default_backoff());
+        let waited = tokio::time::timeout(within, async {
+            while let Some(object) = seen.next().await {
+                let Ok(Some(object)) = object else { continue };
+                let object = serde_json::to_value(object).unwrap();
+                if condition(&object) {
+                    return Some(object);
+                }
+            }
+            None
+        });
+        if let Ok(Some(object)) = waited.await {
+            return object;
         }
         let last = api.get_opt(name).await.unwrap();
         let last = serde_json::to_string_pretty(&last).unwrap();
