@@ -17,9 +17,25 @@ pub enum GateName {
     Limits,
     /// Whether the storage holds the source and the backup (restore-to-payg page).
     Storage,
+    /// `configurableOptions[].actions.canChange`, one row per option that is closed (options page; assumed).
+    CanChange,
+    /// `actions.canCommit` of the dry run (config page).
+    CanCommit,
 }
 
 impl GateName {
+    /// Every gate.
+    pub const ALL: [Self; 8] = [
+        Self::CanRestore,
+        Self::CanConvertToCloud,
+        Self::CanDeploy,
+        Self::Region,
+        Self::Limits,
+        Self::Storage,
+        Self::CanChange,
+        Self::CanCommit,
+    ];
+
     /// The name as people see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +45,8 @@ impl GateName {
             Self::Region => "region",
             Self::Limits => "limits",
             Self::Storage => "storage",
+            Self::CanChange => "canChange",
+            Self::CanCommit => "canCommit",
         }
     }
 }
