@@ -91,12 +91,20 @@ impl World {
     /// # Panics
     /// If no such invoice is open.
     pub fn pay_invoice(&mut self, id: &str) {
-        assert!(self.close_invoice(id, "paid").is_some(), "{id} is not open");
+        assert!(self.paid(id), "{id} is not open");
+    }
+
+    /// The same; false if no such invoice is open.
+    pub(crate) fn paid(&mut self, id: &str) -> bool {
+        if self.close_invoice(id, "paid").is_none() {
+            return false;
+        }
         let (due, rest) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|waiting| waiting.until == Until::Paid(id.to_owned()));
         self.waiting = rest;
         self.apply(due);
+        true
     }
 
     /// Ends an open invoice wherever it stands and gives it as it is now.
