@@ -395,7 +395,7 @@ impl Told {
         data.push("message", message.into());
         if upgrade_like {
             data.push("orderId", self.order_id());
-            data.push("orderNum", (1_693_887_343 + self.order_id).into());
+            data.push("orderNum", self.order_num().into());
             let owes = self.sums.total > Decimal::ZERO;
             if owes {
                 data.push("invoiceId", self.invoice().to_string().into());
@@ -418,6 +418,11 @@ impl Told {
 
     fn invoice(&self) -> u64 {
         self.order_id + 14_637
+    }
+
+    /// 1693887344 for the first, the page's example.
+    fn order_num(&self) -> u64 {
+        self.order_id + 1_693_852_455
     }
 
     fn order_id(&self) -> Json {
@@ -463,7 +468,7 @@ impl Told {
                     ("total", self.total()),
                     ("gateway", "16".into()),
                     ("order_id", self.order_id.into()),
-                    ("order_num", (1_693_887_343 + self.order_id).into()),
+                    ("order_num", self.order_num().into()),
                     ("newtotal", format!("{:.2}", self.sums.recurring).into()),
                 ]),
             );
