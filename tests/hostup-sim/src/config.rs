@@ -437,15 +437,17 @@ fn price(vps: &Vps, order: &Order, behaviour: &ConfigBehaviour, cycle: Option<&s
         .iter()
         .filter_map(|(key, to)| {
             let option = vps.option(key)?;
-            Some(option.monthly(to) - option.monthly(&option.current))
+            Some(option.monthly(to).saturating_sub(option.monthly(&option.current)))
         })
-        .sum();
-    let recurring = monthly * behaviour.price_factor * months(cycle);
+        .fold(Decimal::ZERO, Decimal::saturating_add);
+    let recurring = monthly
+        .saturating_mul(behaviour.price_factor)
+        .saturating_mul(months(cycle));
     let recurring_amount = behaviour.recurring_amount.unwrap_or_else(|| money(recurring));
     PriceChange {
         amount: behaviour
             .amount
-            .unwrap_or_else(|| money(recurring * behaviour.prorate)),
+            .unwrap_or_else(|| money(recurring.saturating_mul(behaviour.prorate))),
         recurring_amount,
         additional_recurring_amount: match behaviour.additional_recurring_amount {
             Additional::Same => Some(recurring_amount),

@@ -349,19 +349,21 @@ fn sums(vps: &Vps, order: &Order, behaviour: &LegacyBehaviour) -> Sums {
         .iter()
         .filter_map(|(id, to)| {
             let option = vps.legacy_options.iter().find(|own| own.id == *id)?;
-            Some((to - option.current) * option.price)
+            Some(to.saturating_sub(option.current).saturating_mul(option.price))
         })
-        .sum();
+        .fold(Decimal::ZERO, Decimal::saturating_add);
     let cycle = match order.cycle.as_deref() {
         Some("m") => Some("monthly"),
         Some("a") => Some("annually"),
         _ => vps.billing.billing_cycle.as_deref(),
     };
-    let change = monthly * behaviour.price_factor * months(cycle);
-    let prorated = money(change * behaviour.prorate);
+    let change = monthly
+        .saturating_mul(behaviour.price_factor)
+        .saturating_mul(months(cycle));
+    let prorated = money(change.saturating_mul(behaviour.prorate));
     Sums {
         prorated,
-        recurring: money(vps.billing.amount + change),
+        recurring: money(vps.billing.amount.saturating_add(change)),
         total: behaviour.total.unwrap_or(prorated),
     }
 }

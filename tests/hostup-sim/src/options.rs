@@ -271,7 +271,8 @@ impl ConfigOption {
                 Decimal::from(place)
             }
         };
-        (units - self.included).max(Decimal::ZERO) * self.price
+        let paid = units.saturating_sub(self.included).max(Decimal::ZERO);
+        paid.saturating_mul(self.price)
     }
 
     /// Whether a value may be set; `Err` says why not (limits as the option tells them; what each

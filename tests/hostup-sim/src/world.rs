@@ -511,14 +511,14 @@ impl World {
             .filter(|(_, _, hook)| hook.is_some())
             .map(|(route, skip, _)| format!("hook after {route:?} (skip {skip})"));
         let behaviours = [
-            (self.next_restores.len(), "restore"),
-            (self.next_configs.len(), "config"),
-            (self.next_legacy.len(), "legacy"),
+            (self.next_restores.len(), "restore", "restore"),
+            (self.next_configs.len(), "config", "commit"),
+            (self.next_legacy.len(), "legacy", "legacy call"),
         ];
         let behaviours = behaviours
             .into_iter()
-            .filter(|(left, _)| *left > 0)
-            .map(|(left, call)| format!("{left} {call} behaviour(s) that no {call} used"));
+            .filter(|(left, ..)| *left > 0)
+            .map(|(left, what, call)| format!("{left} {what} behaviour(s) that no {call} used"));
         faults.chain(gates).chain(hooks).chain(behaviours).collect()
     }
 

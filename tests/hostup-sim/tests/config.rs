@@ -227,6 +227,19 @@ fn recurring_amounts_are_for_the_vps_s_billing_cycle_or_the_one_that_a_preview_a
 }
 
 #[test]
+fn no_number_is_too_large_to_be_priced() {
+    let (sim, _) = world();
+    let huge = "79000000000000000000000000000";
+    with(&sim, |vps| {
+        vps.options = vec![ConfigOption::input("wish", 0).priced("1000", "0")];
+    });
+    let body = format!(r#"{{"resources":{{"wish":{huge}}},"dryRun":true}}"#);
+    assert_eq!(config(&sim, &body).status, 200);
+    let far = r#"{"resources":{"wish":1e300},"dryRun":true}"#;
+    assert_eq!(config(&sim, far).status, 400);
+}
+
+#[test]
 fn what_is_due_now_can_be_a_part_of_the_cycle() {
     let (sim, _) = world();
     sim.world(|w| w.config.prorate = dec("0.333"));
@@ -563,7 +576,7 @@ fn a_behaviour_that_no_commit_used_is_told() {
     let (sim, _) = world();
     sim.world(|w| w.config_next(ConfigBehaviour::default()));
     config(&sim, PREVIEW);
-    assert_eq!(sim.unfired(), ["1 config behaviour(s) that no config used"]);
+    assert_eq!(sim.unfired(), ["1 config behaviour(s) that no commit used"]);
     config(&sim, COMMIT);
     assert_eq!(sim.unfired(), Vec::<String>::new());
 }

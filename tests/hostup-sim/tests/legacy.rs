@@ -349,5 +349,5 @@ fn a_fault_on_an_estimate_must_say_whether_it_acts() {
 fn a_behaviour_that_no_legacy_call_used_is_told() {
     let (sim, _) = world();
     sim.world(|w| w.legacy_next(LegacyBehaviour::default()));
-    assert_eq!(sim.unfired(), ["1 legacy behaviour(s) that no legacy used"]);
+    assert_eq!(sim.unfired(), ["1 legacy behaviour(s) that no legacy call used"]);
 }
