@@ -284,8 +284,6 @@ impl World {
         if let Some(id) = &cancelled_invoice {
             let cancelled = self.close_invoice(id, "cancelled");
             self.cancelled.extend(cancelled);
-            self.waiting
-                .retain(|waiting| waiting.until != Until::Paid(id.clone()));
         }
         let changes = values.iter().map(|(key, to)| OptionChange {
             key: key.clone(),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Client, KEY, SOON, config, config_path, get, options_path, restore};
 use hostup_sim::{
@@ -514,7 +514,22 @@ fn waiting_wakes_when_a_late_value_is_set() {
     let late = Apply::After(Duration::from_millis(50));
     sim.world(|w| w.config_next(ConfigBehaviour::applied(late)));
     config(&sim, COMMIT);
+    let begun = Instant::now();
     assert!(sim.wait_until(SOON, |w| *w.option(SOURCE_VPS, "bandwidthGb") == 4096.into()));
+    assert!(begun.elapsed() < SOON / 2);
+}
+
+#[test]
+fn a_read_shows_a_late_value_once_its_time_has_come() {
+    let (sim, _) = world();
+    let late = Apply::After(Duration::from_millis(50));
+    sim.world(|w| w.config_next(ConfigBehaviour::applied(late)));
+    config(&sim, COMMIT);
+    let begun = Instant::now();
+    let current = || get(&sim, &options_path()).at("/configurableOptions/0/currentValue");
+    while current() != json!(4096) {
+        assert!(begun.elapsed() < SOON);
+    }
 }
 
 #[test]
@@ -674,7 +689,10 @@ fn a_blocking_invoice_can_refuse_previews_too_and_no_flag_helps_them() {
     for body in [PREVIEW, flagged] {
         assert_eq!(config(&sim, body).at("/code"), json!("existing_invoice_blocking"));
     }
-    assert!(sim.world(|w| w.cancelled_invoices().is_empty()));
+    sim.world(|w| {
+        assert!(w.cancelled_invoices().is_empty());
+        assert_eq!(w.needless_cancellations(), [1]);
+    });
 }
 
 #[test]
