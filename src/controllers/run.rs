@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, Store, store};
@@ -122,8 +122,8 @@ async fn operations(
                 deleted.wake(&record.spec.subject.namespace, &record.spec.subject.name);
             }
         })
-        .reflect(writer)
-        .applied_objects();
+        .reflect(writer);
+    let stream = once_stored(stream);
     let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
         let name = seen.name_any();
         let work = operation::reconcile(seen, ctx.clone()).boxed();
@@ -152,12 +152,11 @@ async fn restores(
     let stream = watcher(api, watch.clone())
         .default_backoff()
         .modify(prune)
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        .reflect(writer);
+    let stream = once_stored(stream).predicate_filter(
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
     let wakes = ctx.wake_ups(namespace);
     let reconcile = |seen: Arc<WatchedRestore>, ctx: Arc<Context>| {
         let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
@@ -172,6 +171,34 @@ async fn restores(
         .run(reconcile, try_again, ctx.clone())
         .for_each(tell_of_a_failed_watch)
         .await;
+}
+
+/// The objects to look at, each once it stands in the store. Those of a list stand there only when the
+/// list is complete: to look sooner at one that was made while the watch was broken finds nothing, and
+/// nothing would look again.
+fn once_stored<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+) -> impl Stream<Item = watcher::Result<K>> {
+    let listed = Vec::new();
+    events
+        .scan(listed, |listed, event| {
+            let seen = match event {
+                Ok(watcher::Event::Init) => {
+                    listed.clear();
+                    Vec::new()
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    listed.push(Ok(object));
+                    Vec::new()
+                }
+                Ok(watcher::Event::InitDone) => std::mem::take(listed),
+                Ok(watcher::Event::Apply(object)) => vec![Ok(object)],
+                Ok(watcher::Event::Delete(_)) => Vec::new(),
+                Err(error) => vec![Err(error)],
+            };
+            ready(Some(seen))
+        })
+        .flat_map(stream::iter)
 }
 
 /// The name, the version and the annotations are all that the store is asked for.
@@ -195,4 +222,50 @@ fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::
 fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {
     tracing::warn!(%error, "a reconcile failed; trying again");
     Action::requeue(jittered(RETRY))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::runtime::reflector::ObjectRef;
+    use watcher::Event;
+
+    use super::*;
+
+    fn object(name: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    #[test]
+    fn what_a_broken_watch_missed_is_looked_at_only_once_the_store_has_it() {
+        let (reader, writer) = store::<ConfigMap>();
+        let events = vec![
+            Event::Init,
+            Event::InitApply(object("old")),
+            Event::InitDone,
+            Event::Apply(object("changed")),
+            Event::Init,
+            Event::InitApply(object("old")),
+            Event::InitApply(object("missed")),
+            Event::InitDone,
+        ];
+        let reflected = stream::iter(events.into_iter().map(Ok)).reflect(writer);
+        let seen = once_stored(reflected).map(|seen| {
+            let name = seen.unwrap().name_any();
+            assert!(
+                reader.get(&ObjectRef::new(&name)).is_some(),
+                "{name} is not there yet"
+            );
+            name
+        });
+        let seen: Vec<String> = seen.collect().now_or_never().unwrap();
+        assert_eq!(seen, ["old", "changed", "old", "missed"]);
+    }
 }
