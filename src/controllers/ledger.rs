@@ -80,6 +80,28 @@ impl Ledger {
         }
     }
 
+    /// The records of a chain before `tail`, oldest first, read from etcd: backwards as long as each is
+    /// `wanted`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn before(
+        &self,
+        key: &ChainKey,
+        tail: u32,
+        wanted: impl Fn(&VpsOperation) -> bool,
+    ) -> Result<Vec<VpsOperation>, ApiError> {
+        let mut records = Vec::new();
+        for n in (1..tail).rev() {
+            match self.get(&key.record(n)).await? {
+                Some(record) if wanted(&record) => records.push(record),
+                Some(_) | None => break,
+            }
+        }
+        records.reverse();
+        Ok(records)
+    }
+
     /// Takes one of the paid calls of the last 24 hours, or says that none is left. What this
     /// process has claimed counts before the watch shows it.
     pub fn reserve(&self, name: &RecordName, cap: Option<u32>, now: Timestamp) -> bool {
@@ -142,7 +164,8 @@ impl Ledger {
         let mut tokens: HashMap<String, bool> = HashMap::new();
         for object in self.store.state() {
             let Ok(record) = &object.0 else { continue };
-            let Some(token) = VmToken::of_vm_name(&record.spec.expected_vm_name) else {
+            let vm_name = record.spec.expected_vm_name.as_deref();
+            let Some(token) = vm_name.and_then(VmToken::of_vm_name) else {
                 continue;
             };
             let state = record.status.as_ref().and_then(|status| status.state);
@@ -198,6 +221,7 @@ pub fn prune(object: &mut Watched) {
     record.spec.request.body = String::new();
     record.spec.request.path = String::new();
     record.spec.gates = Vec::new();
+    record.spec.changes = None;
     if let Some(status) = &mut record.status {
         status.conditions = Vec::new();
         status.message = None;

@@ -197,7 +197,10 @@ impl Problem {
 
     /// Its text or its extensions name the field that cancels the invoice (assumed to be the suggestion).
     fn suggests_cancelling(&self) -> bool {
-        let named = self.extensions.as_ref().map_or(&Value::Null, |e| &e.cancel_existing_invoice);
+        let named = self
+            .extensions
+            .as_ref()
+            .map_or(&Value::Null, |e| &e.cancel_existing_invoice);
         let said = self.detail.as_deref().unwrap_or_default();
         said.contains(CANCEL_EXISTING_INVOICE) || !matches!(named, Value::Null | Value::Bool(false))
     }
@@ -264,7 +267,11 @@ pub const EXISTING_INVOICE_BLOCKING: &str = "existing_invoice_blocking";
 /// Codes that stand on the call's page or in the error catalogue for that status; that the 409s of the
 /// config page are these is assumed.
 fn is_documented(call: Call, status: u16, code: &str) -> bool {
-    let of_options = [EXISTING_INVOICE_BLOCKING, "pending_orders", "invoice_payment_in_progress"];
+    let of_options = [
+        EXISTING_INVOICE_BLOCKING,
+        "pending_orders",
+        "invoice_payment_in_progress",
+    ];
     match status {
         400 => code == "invalid_request",
         401 => code == "unauthorized",
@@ -426,7 +433,8 @@ mod tests {
                 retry_after: retry_after.map(str::to_owned),
                 body: b"slow down".to_vec(),
             };
-            let Verdict::Unknown { retry_after, .. } = classify(Call::RestoreToCloudVm, &answer, now()) else {
+            let Verdict::Unknown { retry_after, .. } = classify(Call::RestoreToCloudVm, &answer, now())
+            else {
                 panic!("not unknown");
             };
             assert_eq!(retry_after, Some(Duration::from_secs(seconds)));

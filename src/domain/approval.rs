@@ -191,7 +191,10 @@ fn command(subject: &Subject, quote: &Quote) -> String {
     let patch =
         json!({"spec": {"approval": {"quoteId": quote.id.as_str(), "maxPrice": null, "validUntil": null}}});
     let Subject {
-        kind, namespace, name, ..
+        kind,
+        namespace,
+        name,
+        ..
     } = subject;
     format!(
         "kubectl -n {namespace} patch {} {name} --type=merge -p '{patch}'",
@@ -228,7 +231,13 @@ mod tests {
     }
 
     fn judged(approval: Option<&Approval>, now: &str) -> Consent {
-        judge(approval, &quote("q-1", "0.66"), &price("0.66", "SEK"), None, at(now))
+        judge(
+            approval,
+            &quote("q-1", "0.66"),
+            &price("0.66", "SEK"),
+            None,
+            at(now),
+        )
     }
 
     #[test]
@@ -287,9 +296,15 @@ mod tests {
     fn each_amount_of_a_change_has_its_own_ceiling_and_a_credit_is_under_every_one() {
         let ceiling = for_a_change("0", "50");
         assert_eq!(of_change(&ceiling, &change("0", "50"), None), Consent::Given);
-        assert_eq!(of_change(&ceiling, &change("-205.26", "-1"), None), Consent::Given);
+        assert_eq!(
+            of_change(&ceiling, &change("-205.26", "-1"), None),
+            Consent::Given
+        );
         for over in [change("0.01", "0"), change("0", "50.01"), price("0.01", "SEK")] {
-            assert!(matches!(of_change(&ceiling, &over, None), Consent::OverCeiling { .. }), "{over}");
+            assert!(
+                matches!(of_change(&ceiling, &over, None), Consent::OverCeiling { .. }),
+                "{over}"
+            );
         }
     }
 
@@ -316,7 +331,9 @@ mod tests {
         let cheap = change("-5", "0");
         assert_eq!(
             of_change(&for_a_change("99", "99"), &cheap, Some("it lowers a")),
-            Consent::OnlyByQuote { why: "it lowers a".into() }
+            Consent::OnlyByQuote {
+                why: "it lowers a".into()
+            }
         );
         assert_eq!(
             of_change(&Approval::Quote(QuoteId::new("q-1")), &cheap, Some("it lowers a")),

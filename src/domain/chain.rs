@@ -72,7 +72,10 @@ impl Chain {
         if let Some(unreadable) = &self.unreadable {
             return Some((Reason::OtherInstance, format!("{unreadable}; nothing is bought")));
         }
-        let record = self.tail.as_ref().filter(|tail| tail.claim.instance != self.instance)?;
+        let record = self
+            .tail
+            .as_ref()
+            .filter(|tail| tail.claim.instance != self.instance)?;
         Some((
             Reason::OtherInstance,
             format!(

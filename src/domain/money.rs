@@ -73,7 +73,9 @@ impl Amount {
 
     /// Whether it is a whole multiple of `step`; of nothing only nothing is.
     pub fn is_multiple_of(self, step: Self) -> bool {
-        self.0.checked_rem(step.0).map_or(self.0.is_zero(), |rest| rest.is_zero())
+        self.0
+            .checked_rem(step.0)
+            .map_or(self.0.is_zero(), |rest| rest.is_zero())
     }
 
     /// Without trailing zeros, as a number of a configuration is written (`4096`, `0.5`).

@@ -110,11 +110,11 @@ mod tests {
         assert_eq!(token().as_str(), "mjx2t6ydosjj");
         assert_eq!(
             ChainKey::of_config(&VpsId::new("vps_1")).record(1).as_str(),
-            "GOLDEN_CONFIG-1"
+            "mbiypzzg5jpj5mqkjwhxju6nu2-1"
         );
         assert_eq!(
             ChainKey::of_legacy(&VpsId::new("10000")).record(1).as_str(),
-            "GOLDEN_LEGACY-1"
+            "spmmkkpbwotr32iadnslyh5jhr-1"
         );
     }
 

@@ -247,7 +247,10 @@ pub fn difference(offers: &[Offer], wanted: &Values, confirmed: &Values) -> Resu
     for (key, want) in wanted {
         let Some(offer) = offers.iter().find(|offer| offer.key == *key) else {
             let keys: Vec<&str> = offers.iter().take(32).map(|offer| offer.key.as_str()).collect();
-            objections.push(format!("HostUp offers no option {key} for this VPS, only {}", keys.join(", ")));
+            objections.push(format!(
+                "HostUp offers no option {key} for this VPS, only {}",
+                keys.join(", ")
+            ));
             continue;
         };
         let current = offer.current.as_ref().or_else(|| confirmed.get(key));
@@ -272,28 +275,36 @@ pub fn difference(offers: &[Offer], wanted: &Values, confirmed: &Values) -> Resu
 
 /// Whether both name the same options with values that mean the same.
 pub fn same(these: &Values, those: &Values) -> bool {
-    let alike = |(key, value): (&String, &OptionValue)| those.get(key).is_some_and(|other| other.means(value));
+    let alike =
+        |(key, value): (&String, &OptionValue)| those.get(key).is_some_and(|other| other.means(value));
     these.len() == those.len() && these.iter().all(alike)
 }
 
 /// Whether HostUp shows every one of these values.
 pub fn shows(offers: &[Offer], values: &Values) -> bool {
     values.iter().all(|(key, value)| {
-        let current = offers.iter().find(|offer| offer.key == *key).and_then(|offer| offer.current.as_ref());
+        let current = offers
+            .iter()
+            .find(|offer| offer.key == *key)
+            .and_then(|offer| offer.current.as_ref());
         current.is_some_and(|current| current.means(value))
     })
 }
 
 /// Whether HostUp shows no value for any of these options, so that nothing can be read back.
 pub fn hides(offers: &[Offer], values: &Values) -> bool {
-    values
-        .keys()
-        .all(|key| !offers.iter().any(|offer| offer.key == *key && offer.current.is_some()))
+    values.keys().all(|key| {
+        !offers
+            .iter()
+            .any(|offer| offer.key == *key && offer.current.is_some())
+    })
 }
 
 /// The gates of the options that are to be changed: only a gate that is there and closed closes.
 pub fn gates(offers: &[Offer], difference: &Difference) -> Vec<Gate> {
-    let changed = offers.iter().filter(|offer| difference.to.contains_key(&offer.key));
+    let changed = offers
+        .iter()
+        .filter(|offer| difference.to.contains_key(&offer.key));
     changed
         .filter_map(|offer| {
             let gate = offer.gate.as_ref().filter(|gate| !gate.allowed)?;
@@ -334,7 +345,10 @@ pub(crate) mod tests {
     }
 
     fn want(pairs: &[(&str, OptionValue)]) -> Values {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect()
     }
 
     #[test]
@@ -360,7 +374,10 @@ pub(crate) mod tests {
 
     #[test]
     fn only_what_differs_is_ordered() {
-        let offers = [slider("bandwidthGb", Some(number(2048))), slider("disk", Some(number(1024)))];
+        let offers = [
+            slider("bandwidthGb", Some(number(2048))),
+            slider("disk", Some(number(1024))),
+        ];
         let wanted = want(&[("bandwidthGb", number(4096)), ("disk", number(1024))]);
         let difference = difference(&offers, &wanted, &Values::new()).unwrap();
         assert_eq!(difference.to_string(), "bandwidthGb 2048 -> 4096");
@@ -377,9 +394,15 @@ pub(crate) mod tests {
             "bandwidthGb: 1000 does not fit: allowed are 0 to 10240 in steps of 1024; \
              HostUp offers no option gpu for this VPS, only bandwidthGb"
         );
-        let toggle = Offer { kind: OptionKind::Toggle, ..slider("ipv6", Some(OptionValue::Flag(false))) };
+        let toggle = Offer {
+            kind: OptionKind::Toggle,
+            ..slider("ipv6", Some(OptionValue::Flag(false)))
+        };
         assert!(difference(&[toggle], &want(&[("ipv6", number(7))]), &Values::new()).is_err());
-        let select = Offer { values: vec![word("none"), word("small")], ..slider("gpu", Some(word("none"))) };
+        let select = Offer {
+            values: vec![word("none"), word("small")],
+            ..slider("gpu", Some(word("none")))
+        };
         let why = difference(&[select], &want(&[("gpu", word("huge"))]), &Values::new()).unwrap_err();
         assert_eq!(why, "gpu: huge is not one of none, small");
     }
@@ -387,7 +410,11 @@ pub(crate) mod tests {
     #[test]
     fn a_value_that_is_already_there_is_never_objected_to() {
         let odd = slider("bandwidthGb", Some(number(1000)));
-        assert!(difference(&[odd], &want(&[("bandwidthGb", number(1000))]), &Values::new()).unwrap().is_empty());
+        assert!(
+            difference(&[odd], &want(&[("bandwidthGb", number(1000))]), &Values::new())
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -160,6 +160,18 @@ impl BillingCycle {
 }
 
 impl ChangePrice {
+    /// With the amount for one cycle spread over the months of `cycle`.
+    #[must_use]
+    pub fn in_months_of(self, cycle: BillingCycle) -> Self {
+        match self.recurring {
+            Recurring::PerCycle(amount) => Self {
+                recurring: Recurring::of_cycle(amount, cycle),
+                ..self
+            },
+            Recurring::PerMonth(_) | Recurring::Unsaid => self,
+        }
+    }
+
     fn unit(&self) -> &str {
         self.currency.as_ref().map_or("(no currency)", Currency::as_str)
     }
@@ -190,7 +202,10 @@ impl fmt::Display for ChangePrice {
         match self.recurring {
             Recurring::PerMonth(amount) => write!(f, "{amount} {unit} a month"),
             Recurring::PerCycle(amount) => {
-                write!(f, "{amount} {unit} for each billing cycle, whose length HostUp does not say")
+                write!(
+                    f,
+                    "{amount} {unit} for each billing cycle, whose length HostUp does not say"
+                )
             }
             Recurring::Unsaid => write!(f, "a recurring amount that HostUp does not say"),
         }

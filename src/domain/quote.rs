@@ -56,16 +56,9 @@ pub struct Quote {
 
 /// The quote to show: the one already shown while `approved` names it and the fresh price is no
 /// higher, else a new one.
-pub fn renew(
-    basis: &QuoteBasis,
-    fresh: &Price,
-    shown: Option<&Quote>,
-    approved: Option<&QuoteId>,
-) -> Quote {
+pub fn renew(basis: &QuoteBasis, fresh: &Price, shown: Option<&Quote>, approved: Option<&QuoteId>) -> Quote {
     let stands = shown.filter(|shown| {
-        approved == Some(&shown.id)
-            && basis.id(&shown.price) == shown.id
-            && fresh.is_within(&shown.price)
+        approved == Some(&shown.id) && basis.id(&shown.price) == shown.id && fresh.is_within(&shown.price)
     });
     stands.cloned().unwrap_or_else(|| Quote {
         id: basis.id(fresh),

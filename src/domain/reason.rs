@@ -130,12 +130,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_restored_object_is_ready() {
+    fn only_what_is_done_is_ready() {
         let done: Vec<_> = Reason::ALL
             .iter()
             .filter(|r| r.standing() == Standing::Done)
             .collect();
-        assert_eq!(done, [&Reason::Restored, &Reason::AlreadyExecuted]);
+        assert_eq!(
+            done,
+            [&Reason::Restored, &Reason::AlreadyExecuted, &Reason::InSync]
+        );
     }
 
     #[test]

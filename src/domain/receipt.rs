@@ -180,7 +180,9 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     }
     let estimated = data.estimate == Some(true) && data.upgraded != Some(true);
     if estimate_asked && estimated {
-        let raw = data.raw.and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
+        let raw = data
+            .raw
+            .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
         return Some(Receipt::Estimated(Estimate {
             draft: data.draft_id.as_u64(),
             total: amount(&data.total),
@@ -217,7 +219,10 @@ mod tests {
 
     #[test]
     fn only_a_body_that_says_that_it_was_no_dry_run_is_a_receipt_of_a_change() {
-        let taken = of(Call::CommitResources, &json!({"dryRun": false, "paymentInvoice": null}));
+        let taken = of(
+            Call::CommitResources,
+            &json!({"dryRun": false, "paymentInvoice": null}),
+        );
         assert_eq!(taken, Some(Receipt::Committed { invoice: None }));
         for body in [
             json!({"dryRun": true}),
@@ -237,7 +242,10 @@ mod tests {
             invoice(&shown).unwrap().to_string(),
             "invoice inv_1 of 40.00 SEK, due 2026-12-01"
         );
-        assert_eq!(invoice(&json!({"later": 1})).unwrap().to_string(), "the open invoice");
+        assert_eq!(
+            invoice(&json!({"later": 1})).unwrap().to_string(),
+            "the open invoice"
+        );
         assert_eq!(invoice(&json!("inv_1")), None);
     }
 
@@ -255,7 +263,10 @@ mod tests {
             json!({"success": true, "data": {"success": true}}),
         ] {
             let receipt = of(Call::LegacyEstimate, &executed);
-            assert!(matches!(receipt, Some(Receipt::Upgraded { unasked: true, .. })), "{executed}");
+            assert!(
+                matches!(receipt, Some(Receipt::Upgraded { unasked: true, .. })),
+                "{executed}"
+            );
         }
         for unclear in [
             json!({"success": false, "data": {"success": true, "estimate": true}}),
@@ -270,10 +281,18 @@ mod tests {
     fn an_upgrade_is_one_only_if_it_says_so() {
         let upgraded = json!({"success": true, "data": {"success": true, "upgraded": true, "orderId": 34889,
             "invoiceId": "49526"}});
-        let Some(Receipt::Upgraded { order, invoice, unasked: false }) = of(Call::LegacyUpgrade, &upgraded) else {
+        let Some(Receipt::Upgraded {
+            order,
+            invoice,
+            unasked: false,
+        }) = of(Call::LegacyUpgrade, &upgraded)
+        else {
             panic!("no upgrade");
         };
-        assert_eq!((order, invoice.unwrap().to_string().as_str()), (Some(Text::new("34889")), "invoice 49526"));
+        assert_eq!(
+            (order, invoice.unwrap().to_string().as_str()),
+            (Some(Text::new("34889")), "invoice 49526")
+        );
         let estimate = json!({"success": true, "data": {"success": true, "estimate": true}});
         assert_eq!(of(Call::LegacyUpgrade, &estimate), None);
     }

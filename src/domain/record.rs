@@ -394,7 +394,9 @@ impl Record {
 
     /// The approved price in short, or nothing for an estimate.
     pub fn price_summary(&self) -> String {
-        self.quote.as_ref().map_or_else(String::new, |quote| quote.price.summary())
+        self.quote
+            .as_ref()
+            .map_or_else(String::new, |quote| quote.price.summary())
     }
 
     /// When absence begins to prove something: the quiet point and the settle time.

@@ -28,6 +28,14 @@ pub enum ReadError {
     /// 404.
     #[error("HostUp finds nothing: {0}")]
     NotFound(Text),
+    /// A dry run that was refused in so many words.
+    #[error("HostUp refuses: {said}")]
+    Refused {
+        /// HostUp's stable code.
+        code: Text,
+        /// HostUp's text.
+        said: Text,
+    },
     /// No answer, a 5xx, or one that cannot be read.
     #[error("HostUp does not answer usefully: {0}")]
     Unavailable(Text),
@@ -50,6 +58,21 @@ impl ReadError {
         }
     }
 
+    /// What a status other than 2xx and 429 means for a dry run.
+    pub(super) fn of_dry_run(route: Route, status: u16, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Problem {
+            code: String,
+        }
+        match (status, serde_json::from_slice::<Problem>(body)) {
+            (400 | 409 | 422, Ok(Problem { code })) => Self::Refused {
+                code: Text::bounded(&code, 60),
+                said: said(body),
+            },
+            (_, _) => Self::of_status(route, status, body),
+        }
+    }
+
     /// A fixed word for metrics.
     pub fn class(&self) -> &'static str {
         match self {
@@ -58,6 +81,7 @@ impl ReadError {
             Self::Unauthorized(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not_found",
+            Self::Refused { .. } => "refused",
             Self::Unavailable(_) => "unavailable",
         }
     }

@@ -15,6 +15,7 @@ mod answers;
 mod api_server;
 mod approval;
 mod brakes;
+mod config;
 mod crash;
 mod crds;
 mod credentials;

@@ -28,7 +28,12 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
             corrects_drift: spec.drift_policy == DriftPolicy::Correct,
         }),
         (None, None, Some(legacy)) => Wish::Legacy(legacy_wish(legacy)),
-        (_, _, _) => return Err(invalid("vpsId", "either vpsId with resources, or legacy is needed")),
+        (_, _, _) => {
+            return Err(invalid(
+                "vpsId",
+                "either vpsId with resources, or legacy is needed",
+            ));
+        }
     };
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsResourceConfig, &object.metadata),
@@ -101,7 +106,11 @@ fn digest_of(wish: &Wish) -> String {
     };
     let given = |text: Option<&String>| text.cloned().unwrap_or_default();
     let mut parts = vec![route.to_owned(), vps.to_string(), given(cycle), given(package)];
-    parts.extend(values.iter().flat_map(|(key, value)| [key.clone(), value.to_string()]));
+    parts.extend(
+        values
+            .iter()
+            .flat_map(|(key, value)| [key.clone(), value.to_string()]),
+    );
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     digest::base32("hostup-operator/config-intent/v1", &parts, 26)
 }

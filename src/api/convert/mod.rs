@@ -197,7 +197,9 @@ impl From<&Gate> for GateStatus {
 }
 
 fn gate(shown: &GateStatus) -> Option<Gate> {
-    let name = GateName::ALL.into_iter().find(|name| name.as_str() == shown.name)?;
+    let name = GateName::ALL
+        .into_iter()
+        .find(|name| name.as_str() == shown.name)?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     Some(Gate::new(
         name,

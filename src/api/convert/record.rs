@@ -12,7 +12,9 @@ use crate::api::operation::{
     RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec,
     VpsOperationStatus,
 };
-use crate::api::shared::{CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus};
+use crate::api::shared::{
+    CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
+};
 use crate::domain::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, SubjectKind, Uid, VpsId};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::options::{Difference, OptionValue, Values};
@@ -101,12 +103,18 @@ impl RecordDraft<'_> {
 }
 
 fn texts(values: &Values) -> BTreeMap<String, String> {
-    values.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
+    values
+        .iter()
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
 }
 
 fn values(texts: &BTreeMap<String, String>) -> Values {
     let word = |text: &String| OptionValue::Word(Text::bounded(text, 64));
-    texts.iter().map(|(key, text)| (key.clone(), word(text))).collect()
+    texts
+        .iter()
+        .map(|(key, text)| (key.clone(), word(text)))
+        .collect()
 }
 
 fn changes(change: &Change) -> RecordedChanges {
@@ -188,7 +196,10 @@ fn matter(
             let backup = spec.backup.as_ref().ok_or_else(|| wrong("backup"))?;
             let created_at = backup.created_at.parse().map_err(|_| wrong("backup.createdAt"))?;
             Ok(Matter::Restore(Restoration {
-                vm_name: spec.expected_vm_name.clone().ok_or_else(|| wrong("expectedVmName"))?,
+                vm_name: spec
+                    .expected_vm_name
+                    .clone()
+                    .ok_or_else(|| wrong("expectedVmName"))?,
                 ordered: spec.ordered_size.ok_or_else(|| wrong("orderedSize"))?.into(),
                 backup: Backup {
                     id: BackupId::new(&backup.id),

@@ -72,7 +72,9 @@ fn approval(given: &RestoreApproval) -> Result<Approval, InvalidSpec> {
         given.valid_until.as_ref(),
     )?;
     match approval {
-        Approval::Ceiling { valid_until: None, .. } => Err(invalid(
+        Approval::Ceiling {
+            valid_until: None, ..
+        } => Err(invalid(
             "approval.validUntil",
             "is required with maxPrice, e.g. 2026-12-01T00:00:00Z",
         )),

@@ -45,9 +45,14 @@ impl Look<'_> {
         let resync = Some(later(self.now, self.times.resync_interval));
         if difference.is_empty() {
             let message = format!("{vps} has the options of the spec");
+            let bought = shown.record.as_ref().filter(|record| {
+                record.known.state == State::Succeeded && record.intent == self.intent.digest
+            });
             let in_sync = Shown {
                 drifted: Some(false),
-                ..shown
+                quote: bought.and_then(|record| record.quote.clone()),
+                approved: bought.map(|_| true),
+                ..shown.clone()
             };
             return self.report(Reason::InSync, message, facts(in_sync), resync);
         }
@@ -96,7 +101,8 @@ impl Look<'_> {
         let placed = preview
             .price
             .clone()
-            .map(|price| self.place(wish, reading, difference, &gates, Price::Change(price), &shown));
+            .map(|price| Price::Change(price.in_months_of(reading.cycle)))
+            .map(|price| self.place(wish, reading, difference, &gates, price, &shown));
         let shown = Shown {
             gates,
             quote: placed.as_ref().map(|placed| placed.quote.clone()),
@@ -119,7 +125,14 @@ impl Look<'_> {
             Some(invoice) => Some(format!("it cancels {invoice}")),
             None => difference.lowers(),
         };
-        self.order(placed.order, placed.quote, placed.fresh, only_by_quote, &what, shown)
+        self.order(
+            placed.order,
+            placed.quote,
+            placed.fresh,
+            only_by_quote,
+            &what,
+            shown,
+        )
     }
 
     /// Consent, the last attempt, the brakes; then the order.
@@ -215,8 +228,14 @@ impl Look<'_> {
             .filter(|tail| wish.cancels_invoice && tail.subject.uid == self.intent.subject.uid)?
             .known;
         let refused = known.state == State::Rejected
-            && known.code.as_ref().is_some_and(|code| code.as_str() == EXISTING_INVOICE_BLOCKING);
-        known.invoice.clone().filter(|_| refused && known.suggests_cancelling)
+            && known
+                .code
+                .as_ref()
+                .is_some_and(|code| code.as_str() == EXISTING_INVOICE_BLOCKING);
+        known
+            .invoice
+            .clone()
+            .filter(|_| refused && known.suggests_cancelling)
     }
 
     /// Values that a person has confirmed, and that HostUp does not show.
@@ -226,7 +245,9 @@ impl Look<'_> {
         });
         match confirmed.map(|tail| &tail.matter) {
             Some(Matter::Config(change)) => change.difference.to.clone(),
-            Some(Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_)) | None => Values::new(),
+            Some(Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_)) | None => {
+                Values::new()
+            }
         }
     }
 
@@ -247,7 +268,9 @@ impl Look<'_> {
             record.subject.uid == subject.uid && record.subject.generation == subject.generation
         };
         let corrected = |record: &Record| match &record.matter {
-            Matter::Config(change) => change.corrects_drift && options::same(&change.difference.from, &difference.from),
+            Matter::Config(change) => {
+                change.corrects_drift && options::same(&change.difference.from, &difference.from)
+            }
             Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => false,
         };
         let done = |record: &&Record| record.known.state == State::Succeeded;

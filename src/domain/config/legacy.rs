@@ -22,7 +22,11 @@ impl Look<'_> {
         if let Some(done) = self.records_of_this_wish().find(|record| was_executed(record)) {
             let same = done.subject.uid == self.intent.subject.uid;
             let unasked = done.known.evidence == Some(Evidence::ExecutedUnasked);
-            let reason = if same && !unasked { Reason::InSync } else { Reason::AlreadyExecuted };
+            let reason = if same && !unasked {
+                Reason::InSync
+            } else {
+                Reason::AlreadyExecuted
+            };
             let message = format!(
                 "{} (VpsOperation {}); the older route has nothing to read back, and it is not ordered again",
                 done.known.message, done.name
@@ -30,7 +34,8 @@ impl Look<'_> {
             return self.report(reason, message, facts(shown), None);
         }
         if !self.view.legacy_enabled {
-            let message = "the older upgrade route is off; the operator's admin may set --enable-legacy-upgrade";
+            let message =
+                "the older upgrade route is off; the operator's admin may set --enable-legacy-upgrade";
             return self.stalled(Reason::NotConfigurable, message, facts(shown));
         }
         let (read_at, secret_version) = match &self.view.account {
@@ -52,7 +57,13 @@ impl Look<'_> {
     }
 
     /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
-    fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, secret_version: &str, shown: Shown) -> Decision {
+    fn estimate(
+        &self,
+        wish: &LegacyWish,
+        read_at: Timestamp,
+        secret_version: &str,
+        shown: Shown,
+    ) -> Decision {
         let matter = Matter::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
         let order = self.legacy_order(wish, matter, body, None, Cause::of_key(secret_version), read_at);
@@ -82,7 +93,11 @@ impl Look<'_> {
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
             request: format!("POST {} {body}", path(wish)),
-            after: vec![self.tail().and_then(Record::last_executed).map_or_else(String::new, ToString::to_string)],
+            after: vec![
+                self.tail()
+                    .and_then(Record::last_executed)
+                    .map_or_else(String::new, ToString::to_string),
+            ],
         };
         let quote = self.renewed(&basis, &fresh);
         let matter = Matter::LegacyUpgrade(wish.wanted.clone());

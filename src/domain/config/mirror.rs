@@ -62,11 +62,9 @@ impl Look<'_> {
             },
             State::Abandoned => say(Reason::Abandoned, message.to_string()),
             // No order of options comes to these here.
-            State::Failed
-            | State::Succeeded
-            | State::NotSent
-            | State::Rejected
-            | State::NotExecuted => say(Reason::OutcomeUnknown, message.to_string()),
+            State::Failed | State::Succeeded | State::NotSent | State::Rejected | State::NotExecuted => {
+                say(Reason::OutcomeUnknown, message.to_string())
+            }
         }
     }
 }

@@ -147,7 +147,7 @@ pub struct Reading {
 pub struct Preview {
     /// The body that it was made with.
     pub body: String,
-    /// What it would cost; `None` where a part is missing.
+    /// What it would cost, for one billing cycle; `None` where a part is missing.
     pub price: Option<ChangePrice>,
     /// `actions.canCommit`, or HostUp's refusal of the dry run.
     pub can_commit: ProviderGate,

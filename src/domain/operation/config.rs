@@ -108,7 +108,11 @@ fn read_back(
         .invoice
         .as_ref()
         .map_or_else(String::new, |invoice| format!("; is {invoice} paid?"));
-    let took = if by_person { "a person said that it was executed" } else { "HostUp took the change" };
+    let took = if by_person {
+        "a person said that it was executed"
+    } else {
+        "HostUp took the change"
+    };
     Known {
         state: State::Unknown,
         message: Text::new(&format!("{took}, but HostUp does not show {change}{unpaid}")),

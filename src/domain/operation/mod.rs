@@ -296,11 +296,19 @@ fn received(receipt: Receipt, base: Known) -> Known {
             state: State::Succeeded,
             message: Text::new(&format!(
                 "HostUp {}took the upgrade{}",
-                if unasked { "was only asked for an estimate, and " } else { "" },
+                if unasked {
+                    "was only asked for an estimate, and "
+                } else {
+                    ""
+                },
                 order.map_or_else(String::new, |id| format!(" as order {id}"))
             )),
             invoice,
-            evidence: Some(if unasked { Evidence::ExecutedUnasked } else { Evidence::Answered }),
+            evidence: Some(if unasked {
+                Evidence::ExecutedUnasked
+            } else {
+                Evidence::Answered
+            }),
             ..base
         },
     }
@@ -310,7 +318,10 @@ fn received(receipt: Receipt, base: Known) -> Known {
 fn open_to_another(record: &Record, asked: Known) -> Known {
     match &record.answer {
         Some(Answer::NotExecuted) => Known {
-            answer_refused: Some(Text::new(&format!("NotExecuted is not taken while {}", asked.message))),
+            answer_refused: Some(Text::new(&format!(
+                "NotExecuted is not taken while {}",
+                asked.message
+            ))),
             ..asked
         },
         Some(Answer::Adopt(_) | Answer::Abandon) | None => asked,
@@ -318,7 +329,14 @@ fn open_to_another(record: &Record, asked: Known) -> Known {
 }
 
 /// What an absence means: `nothing` says in words what is not there.
-fn absent(record: &Record, nothing: &str, overdue: &str, memo: &Memo, times: &Times, now: Timestamp) -> Known {
+fn absent(
+    record: &Record,
+    nothing: &str,
+    overdue: &str,
+    memo: &Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
     let known = &record.known;
     let settled = record.settled_at(times);
     let told = says_not_executed(record);
@@ -326,7 +344,9 @@ fn absent(record: &Record, nothing: &str, overdue: &str, memo: &Memo, times: &Ti
     match (told, enough) {
         (true, true) => Known {
             state: State::NotExecuted,
-            message: Text::new(&format!("a person said that HostUp did not execute it, and {nothing}")),
+            message: Text::new(&format!(
+                "a person said that HostUp did not execute it, and {nothing}"
+            )),
             evidence: Some(Evidence::Person),
             answer_refused: None,
             ..known.clone()
@@ -338,11 +358,18 @@ fn absent(record: &Record, nothing: &str, overdue: &str, memo: &Memo, times: &Ti
             answer_refused: None,
             ..known.clone()
         },
-        (false, true) if !matches!(known.evidence, Some(Evidence::JobDeadline | Evidence::NotConverged)) => Known {
-            message: Text::new(&format!("{nothing}; {overdue}")),
-            evidence: Some(Evidence::NoneFound),
-            ..known.clone()
-        },
+        (false, true)
+            if !matches!(
+                known.evidence,
+                Some(Evidence::JobDeadline | Evidence::NotConverged)
+            ) =>
+        {
+            Known {
+                message: Text::new(&format!("{nothing}; {overdue}")),
+                evidence: Some(Evidence::NoneFound),
+                ..known.clone()
+            }
+        }
         (false, _) if known.evidence == Some(Evidence::AccountMismatch) => Known {
             message: Text::new("the key reads the VPS again; what was bought is looked for"),
             evidence: None,

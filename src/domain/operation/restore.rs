@@ -9,9 +9,7 @@ use super::{
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::{self, Sighting, Vm};
 use crate::domain::job::JobState;
-use crate::domain::record::{
-    Answer, Bought, Evidence, Known, Record, Restoration, State, Times, later,
-};
+use crate::domain::record::{Answer, Bought, Evidence, Known, Record, Restoration, State, Times, later};
 use crate::domain::text::Text;
 
 /// What an accepted or unknown restore needs next.
@@ -181,9 +179,10 @@ impl Look<'_> {
             JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
                 match self.sighting(vms) {
                     Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
-                    Sighting::OtherSize(_) | Sighting::Unclear(..) | Sighting::Several(_) | Sighting::None => {
-                        known.clone()
-                    }
+                    Sighting::OtherSize(_)
+                    | Sighting::Unclear(..)
+                    | Sighting::Several(_)
+                    | Sighting::None => known.clone(),
                 }
             }
             JobState::Running { .. } => Known {
@@ -193,9 +192,7 @@ impl Look<'_> {
                 ..known.clone()
             },
             JobState::Lost => known.clone(),
-            ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => {
-                self.polled(ended, vms, memo)
-            }
+            ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => self.polled(ended, vms, memo),
         };
         if told && after.state == State::Unknown {
             return Known {
@@ -236,7 +233,10 @@ impl Look<'_> {
     /// The one VM that the job's result names, if it can be nothing else.
     fn hinted<'v>(&self, hints: &[VpsId], vms: &'v [Vm]) -> Option<&'v Vm> {
         let fits = |vm: &&Vm| {
-            hints.contains(&vm.id) && vm.is_payg && vm.id != self.record.vps && vm.size == Some(self.restored.ordered)
+            hints.contains(&vm.id)
+                && vm.is_payg
+                && vm.id != self.record.vps
+                && vm.size == Some(self.restored.ordered)
         };
         let mut fitting = vms.iter().filter(fits);
         fitting.next().filter(|_| fitting.next().is_none())
@@ -310,13 +310,16 @@ impl Look<'_> {
                 open_to_another(record, asks(Evidence::OtherSize, why.as_str()))
             }
             Sighting::Unclear(..) => known.clone(),
-            Sighting::None if !reading.reads_source => open_to_another(record, asks(
-                Evidence::AccountMismatch,
-                &format!(
-                    "the key no longer reads {}, so that no VM is found proves nothing",
-                    record.vps
+            Sighting::None if !reading.reads_source => open_to_another(
+                record,
+                asks(
+                    Evidence::AccountMismatch,
+                    &format!(
+                        "the key no longer reads {}, so that no VM is found proves nothing",
+                        record.vps
+                    ),
                 ),
-            )),
+            ),
             Sighting::None => {
                 memo.absent_reads = memo.absent_reads.saturating_add(1);
                 absent(
@@ -346,4 +349,3 @@ fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Known {
         Ok(vm) => succeeded(&record.known, &vm, Evidence::Person),
     }
 }
-

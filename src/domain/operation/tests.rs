@@ -1,8 +1,10 @@
-use super::super::answer::{AcceptedJob, Refusal};
-use super::super::ids::JobId;
-use super::super::price::Size;
-use super::super::restore::tests::{SIZE, accepted, now, record, times, unknown_with};
 use super::*;
+use crate::domain::answer::Refusal;
+use crate::domain::ids::JobId;
+use crate::domain::inventory::Vm;
+use crate::domain::price::Size;
+use crate::domain::receipt::AcceptedJob;
+use crate::domain::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
 use proptest::prelude::*;
 
 fn vm(id: &str, name: String) -> Vm {
@@ -17,7 +19,7 @@ fn vm(id: &str, name: String) -> Vm {
 }
 
 fn ours(id: &str) -> Vm {
-    vm(id, record(State::Sending).vm_name)
+    vm(id, restored(&record(State::Sending).matter).vm_name)
 }
 
 fn inventory(vms: Vec<Vm>) -> Input {
@@ -38,13 +40,15 @@ fn after(seconds: u64) -> Timestamp {
 fn verdicts() -> Vec<Verdict> {
     vec![
         Verdict::NotSent(Text::new("refused")),
-        Verdict::Accepted(AcceptedJob {
+        Verdict::Accepted(Receipt::Job(AcceptedJob {
             id: JobId::parse("job_1").unwrap(),
             poll_path: "/api/jobs/job_1".into(),
-        }),
+        })),
         Verdict::Rejected(Refusal {
             code: Text::new("forbidden"),
             detail: Text::new("no"),
+            invoice: None,
+            suggests_cancelling: false,
             retry_after: None,
         }),
         Verdict::Unknown {
@@ -405,7 +409,7 @@ fn a_job_is_polled_neither_faster_than_two_seconds_nor_slower_than_five_percent_
 fn any_vms() -> impl Strategy<Value = Vec<Vm>> {
     let names = prop::sample::select(vec!["ours", "other", "upper", "longer"]);
     let one = (names, any::<bool>(), any::<bool>(), 0u8..4).prop_map(|(name, is_payg, sized, id)| {
-        let own = record(State::Sending).vm_name;
+        let own = restored(&record(State::Sending).matter).vm_name;
         let name = match name {
             "ours" => own,
             "upper" => own.to_uppercase(),
@@ -488,5 +492,219 @@ proptest! {
                 prop_assert!(result.vps != VpsId::new("vps_source"));
             }
         }
+    }
+}
+
+mod of_options {
+    use super::*;
+    use crate::domain::options::tests::{number, slider};
+    use crate::domain::options::{Difference, Offer};
+    use crate::domain::record::{Change, Invoice, Matter};
+
+    fn change(known: Known) -> Record {
+        let mut difference = Difference::default();
+        difference.from.insert("bandwidthGb".into(), number(2048));
+        difference.to.insert("bandwidthGb".into(), number(4096));
+        Record {
+            matter: Matter::Config(Change {
+                difference,
+                corrects_drift: false,
+            }),
+            known,
+            ..record(State::Sending)
+        }
+    }
+
+    fn in_state(state: State) -> Record {
+        change(Known {
+            state,
+            quiet_since: Some(now()),
+            ..Known::sending()
+        })
+    }
+
+    fn shows(offers: Vec<Offer>) -> Input {
+        Input::Options(OptionsReading {
+            offers,
+            reads_vps: true,
+        })
+    }
+
+    fn shows_number(n: i64) -> Input {
+        shows(vec![slider("bandwidthGb", Some(number(n)))])
+    }
+
+    fn after_reads(record: &Record, input: &Input, reads: u32, seconds: u64) -> Known {
+        let mut memo = Memo::default();
+        for _ in 1..reads {
+            step(record, input.clone(), &mut memo, &times(), after(seconds));
+        }
+        step(record, input.clone(), &mut memo, &times(), after(seconds))
+    }
+
+    #[test]
+    fn what_is_read_back_has_succeeded_whatever_was_answered() {
+        for state in [State::Accepted, State::Unknown] {
+            let known = stepped(&in_state(state), shows_number(4096));
+            assert_eq!(
+                (known.state, known.evidence),
+                (State::Succeeded, Some(Evidence::ReadBack))
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_taken_and_does_not_show_is_asked_about_after_the_settle_time() {
+        let taken = in_state(State::Accepted);
+        assert_eq!(after_reads(&taken, &shows_number(2048), 9, 899), taken.known);
+        assert_eq!(after_reads(&taken, &shows_number(2048), 2, 900), taken.known);
+        let asked = after_reads(&taken, &shows_number(2048), 3, 900);
+        assert_eq!(
+            (asked.state, asked.evidence),
+            (State::Unknown, Some(Evidence::NotConverged))
+        );
+        let late = stepped(&change(asked), shows_number(4096));
+        assert_eq!(late.state, State::Succeeded);
+    }
+
+    #[test]
+    fn an_invoice_is_waited_for_longer() {
+        let mut taken = in_state(State::Accepted);
+        taken.known.invoice = Some(Invoice {
+            id: Text::new("inv_1"),
+            amount: None,
+            currency: None,
+            due_at: None,
+        });
+        let day = 6 * 3600;
+        assert_eq!(after_reads(&taken, &shows_number(2048), 9, day - 1), taken.known);
+        let asked = after_reads(&taken, &shows_number(2048), 3, day);
+        assert_eq!(asked.evidence, Some(Evidence::NotConverged));
+        assert!(
+            asked.message.as_str().contains("is invoice inv_1 paid?"),
+            "{}",
+            asked.message
+        );
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_about_and_never_ends_by_itself_without_evidence() {
+        let unknown = in_state(State::Unknown);
+        for (reads, seconds) in [(9, 899), (2, 900)] {
+            assert_eq!(
+                after_reads(&unknown, &shows_number(2048), reads, seconds),
+                unknown.known
+            );
+        }
+        let asked = after_reads(&unknown, &shows_number(2048), 3, 900);
+        assert_eq!(
+            (asked.state, asked.evidence),
+            (State::Unknown, Some(Evidence::NoneFound))
+        );
+    }
+
+    #[test]
+    fn a_key_that_no_longer_reads_the_vps_proves_nothing() {
+        let elsewhere = Input::Options(OptionsReading {
+            offers: vec![],
+            reads_vps: false,
+        });
+        let mut told = in_state(State::Unknown);
+        told.answer = Some(Answer::NotExecuted);
+        let known = after_reads(&told, &elsewhere, 9, 10_000);
+        assert_eq!(
+            (known.state, known.evidence),
+            (State::Unknown, Some(Evidence::AccountMismatch))
+        );
+        assert!(known.answer_refused.is_some());
+    }
+
+    #[test]
+    fn a_persons_answers_end_it_and_what_shows_overrules_them() {
+        let mut told = in_state(State::Unknown);
+        told.answer = Some(Answer::NotExecuted);
+        assert_eq!(
+            after_reads(&told, &shows_number(2048), 3, 899).state,
+            State::Unknown
+        );
+        assert_eq!(
+            after_reads(&told, &shows_number(2048), 3, 900).state,
+            State::NotExecuted
+        );
+        assert_eq!(
+            after_reads(&told, &shows_number(4096), 3, 900).state,
+            State::Succeeded
+        );
+        told.answer = Some(Answer::Abandon);
+        assert_eq!(
+            need(&told, &Memo::default(), &times(), now()),
+            Need::Say(Input::Abandoned)
+        );
+        assert_eq!(stepped(&told, Input::Abandoned).state, State::Abandoned);
+    }
+
+    #[test]
+    fn an_adopted_change_is_read_back_and_asked_about_again_if_it_does_not_show() {
+        let mut told = in_state(State::Unknown);
+        told.answer = Some(Answer::Adopt(VpsId::new("")));
+        assert_eq!(
+            need(&told, &Memo::default(), &times(), now()),
+            Need::Say(Input::Adopted)
+        );
+        let adopted = Record {
+            known: stepped(&told, Input::Adopted),
+            ..told
+        };
+        assert_eq!(adopted.known.state, State::Accepted);
+        let hidden = stepped(&adopted, shows(vec![slider("bandwidthGb", None)]));
+        assert_eq!(
+            (hidden.state, hidden.evidence),
+            (State::Succeeded, Some(Evidence::Person))
+        );
+        let again = after_reads(&adopted, &shows_number(2048), 3, 900);
+        assert_eq!(again.state, State::Unknown);
+        let refused = Record {
+            known: again,
+            ..adopted
+        };
+        assert_eq!(need(&refused, &Memo::default(), &times(), now()), Need::Options);
+    }
+}
+
+mod of_the_older_route {
+    use super::*;
+    use crate::domain::options::Values;
+    use crate::domain::record::Matter;
+
+    fn upgrade(answer: Option<Answer>) -> Record {
+        Record {
+            matter: Matter::LegacyUpgrade(Values::new()),
+            answer,
+            ..record(State::Unknown)
+        }
+    }
+
+    fn said(record: &Record, seconds: u64) -> Known {
+        let at = after(seconds);
+        match need(record, &Memo::default(), &times(), at) {
+            Need::Say(input) => step(record, input, &mut Memo::default(), &times(), at),
+            Need::Wait(_) => record.known.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_about_after_the_settle_time_and_only_a_person_ends_it() {
+        assert_eq!(said(&upgrade(None), 899), upgrade(None).known);
+        let asked = said(&upgrade(None), 900);
+        assert_eq!(
+            (asked.state, asked.evidence),
+            (State::Unknown, Some(Evidence::NoneFound))
+        );
+        let told = |answer, seconds| said(&upgrade(Some(answer)), seconds).state;
+        assert_eq!(told(Answer::NotExecuted, 899), State::Unknown);
+        assert_eq!(told(Answer::NotExecuted, 900), State::NotExecuted);
+        assert_eq!(told(Answer::Adopt(VpsId::new("")), 1), State::Succeeded);
+        assert_eq!(told(Answer::Abandon, 1), State::Abandoned);
     }
 }

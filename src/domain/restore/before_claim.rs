@@ -180,7 +180,11 @@ fn place(
     };
     let approved = intent.approval.as_ref().and_then(Approval::quote_id);
     let quote = quote::renew(&basis, &fresh, view.chain.shown_quote.as_ref(), approved);
-    let Subject { namespace, name: object, .. } = &intent.subject;
+    let Subject {
+        namespace,
+        name: object,
+        ..
+    } = &intent.subject;
     PlacedOrder {
         order: Order {
             subject: intent.subject.clone(),

@@ -36,7 +36,12 @@ pub(super) fn mirror(
             let message = format!("the paid call of VpsOperation {} is on its way", record.name);
             report(Reason::Submitting, message, facts, None)
         }
-        State::Sending => report(Reason::ConfirmingOutcome, confirming(record, restored), facts, None),
+        State::Sending => report(
+            Reason::ConfirmingOutcome,
+            confirming(record, restored),
+            facts,
+            None,
+        ),
         State::Accepted if record.known.evidence.is_some() => {
             let message = format!("{message}; a VM that it left is looked for");
             report(Reason::JobRunning, message, facts, None)
@@ -51,13 +56,24 @@ pub(super) fn mirror(
             )
         }
         State::Unknown => match record.known.evidence {
-            None => report(Reason::ConfirmingOutcome, confirming(record, restored), facts, None),
-            Some(Evidence::JobDeadline) => {
-                report(Reason::JobDeadlineExceeded, ask(record, restored, message), facts, None)
-            }
-            Some(Evidence::AccountMismatch) => {
-                report(Reason::AccountMismatch, ask(record, restored, message), facts, None)
-            }
+            None => report(
+                Reason::ConfirmingOutcome,
+                confirming(record, restored),
+                facts,
+                None,
+            ),
+            Some(Evidence::JobDeadline) => report(
+                Reason::JobDeadlineExceeded,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
+            Some(Evidence::AccountMismatch) => report(
+                Reason::AccountMismatch,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
             Some(
                 Evidence::NoneFound
                 | Evidence::SeveralFound
@@ -65,8 +81,17 @@ pub(super) fn mirror(
                 | Evidence::Job
                 | Evidence::VmFound
                 | Evidence::FoundBeforeClaim
+                | Evidence::ReadBack
+                | Evidence::NotConverged
+                | Evidence::Answered
+                | Evidence::ExecutedUnasked
                 | Evidence::Person,
-            ) => report(Reason::OutcomeUnknown, ask(record, restored, message), facts, None),
+            ) => report(
+                Reason::OutcomeUnknown,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
         },
         State::Failed => match &record.known.result {
             Some(vm) => report(

@@ -130,7 +130,11 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     if let Some(barred) = chain.barred(instead, times, now) {
         return Decision::Report(barred.with(Facts::Kept));
     }
-    let Some(record) = chain.tail.as_ref().filter(|tail| !tail.known.state.frees_the_name()) else {
+    let Some(record) = chain
+        .tail
+        .as_ref()
+        .filter(|tail| !tail.known.state.frees_the_name())
+    else {
         return before_the_claim(intent, view, times, now);
     };
     if record.intent != intent.digest {
@@ -144,7 +148,10 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     match &record.matter {
         Matter::Restore(restored) => mirror(intent, record, restored, view, times, now),
         Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
-            let message = format!("VpsOperation {} is not that of a restore; nothing is bought", record.name);
+            let message = format!(
+                "VpsOperation {} is not that of a restore; nothing is bought",
+                record.name
+            );
             stalled(view, times, now, Reason::OtherInstance, Facts::Kept, message)
         }
     }

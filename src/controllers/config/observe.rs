@@ -1,0 +1,150 @@
+//! What the config controller reads, from etcd and from HostUp.
+
+use kube::ResourceExt;
+
+use crate::api;
+use crate::api::conditions;
+use crate::api::config::VpsResourceConfig;
+use crate::api::operation::VpsOperation;
+use crate::controllers::Error;
+use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
+use crate::controllers::observe::{self as common, Read, as_read};
+use crate::controllers::reporter::DRIFTED;
+use crate::domain::config::{Account, Intent, Reading, View, Wish};
+use crate::domain::ids::VpsId;
+use crate::domain::reason::Reason;
+use crate::hostup::ReadError;
+
+/// The view without anything of HostUp: the chain of records, and what the status shows.
+pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
+    let key = intent.chain();
+    let chain = common::chain(ctx, object, &key).await?;
+    let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
+    let subject = &intent.subject;
+    let bears_on_it = |record: &VpsOperation| match &intent.wish {
+        // Corrections of this generation are counted; every order of the older route is remembered.
+        Wish::Options(_) => {
+            record.spec.subject.uid == subject.uid.as_str()
+                && record.spec.subject.generation == subject.generation
+        }
+        Wish::Legacy(_) => true,
+    };
+    let is_ours = chain
+        .tail
+        .as_ref()
+        .is_some_and(|tail| tail.subject.uid == subject.uid);
+    let history = match &intent.wish {
+        Wish::Options(_) if !is_ours => Vec::new(),
+        Wish::Options(_) | Wish::Legacy(_) => ctx.ledger.before(&key, tail, bears_on_it).await?,
+    };
+    let status = object.status.clone().unwrap_or_default();
+    let drifted = conditions::find(&status.conditions, DRIFTED);
+    Ok(View {
+        history: history
+            .iter()
+            .filter_map(|record| api::record(record).ok())
+            .collect(),
+        rival: ctx.rivals.is_older(object),
+        was_in_sync: drifted.is_some_and(|drifted| drifted.observed_generation == object.metadata.generation),
+        legacy_enabled: ctx.settings.legacy_upgrade,
+        account: Account::Unread,
+        chain,
+    })
+}
+
+/// The VPS and its options.
+pub async fn options(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+) -> Result<Read<Account>, Error> {
+    let Wish::Options(wish) = &intent.wish else {
+        return Ok(Read::Account(Account::Unread));
+    };
+    let namespace = object.namespace().unwrap_or_default();
+    let credentials = &object.spec.credentials_secret_ref;
+    let read = with_a_fresh_key(ctx, &namespace, credentials, || {
+        read_options(ctx, object, &wish.vps)
+    })
+    .await;
+    as_read(
+        read.map(|reading| Account::Read(Box::new(reading))),
+        Account::Trouble,
+    )
+}
+
+async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Result<Reading, Blocked> {
+    let read_at = ctx.now();
+    let credentials = &object.spec.credentials_secret_ref;
+    let namespace = object.namespace().unwrap_or_default();
+    let (account, secret_version) = ctx.account(&namespace, credentials).await?;
+    let account = account
+        .reading()
+        .await
+        .map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+    let about = |error: ReadError| about_vps(error, vps, credentials);
+    let own = account.own_vps(vps).await.map_err(about)?;
+    let offers = if own.is_payg {
+        Vec::new()
+    } else {
+        account.options(vps).await.map_err(about)?
+    };
+    Ok(Reading {
+        read_at,
+        secret_version,
+        is_payg: own.is_payg,
+        cycle: own.cycle,
+        offers,
+        preview: None,
+    })
+}
+
+/// A dry run with this body, on top of what was read.
+pub async fn preview(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    view: &View,
+    body: &str,
+) -> Result<Read<Account>, Error> {
+    let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
+        return Ok(Read::Busy);
+    };
+    let vps = VpsId::new(vps);
+    let credentials = &object.spec.credentials_secret_ref;
+    let namespace = object.namespace().unwrap_or_default();
+    let read = async {
+        let (account, _) = ctx.account(&namespace, credentials).await?;
+        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
+        let account = account.reading().await.map_err(elsewhere)?;
+        let preview = account.preview_config(&vps, body.to_owned()).await;
+        preview.map_err(|error| about_vps(error, &vps, credentials))
+    };
+    let read = within_a_minute(read).await;
+    let with = read.map(|preview| {
+        Account::Read(Box::new(Reading {
+            preview: Some(preview),
+            ..reading.as_ref().clone()
+        }))
+    });
+    as_read(with, Account::Trouble)
+}
+
+/// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
+pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Account>, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let credentials = &object.spec.credentials_secret_ref;
+    let read = with_a_fresh_key(ctx, &namespace, credentials, || async {
+        let read_at = ctx.now();
+        let (account, secret_version) = ctx.account(&namespace, credentials).await?;
+        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
+        let account = account.reading().await.map_err(elsewhere)?;
+        let vms = account.list_vps().await.map_err(elsewhere)?;
+        ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
+        Ok(Account::Key {
+            read_at,
+            secret_version,
+        })
+    })
+    .await;
+    as_read(read, Account::Trouble)
+}

@@ -1,0 +1,85 @@
+//! Objects that want the options of the same VPS: the oldest whose key has read it is responsible.
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+
+use crate::api::config::VpsResourceConfig;
+
+/// An object as it is watched: one that cannot be read breaks no list.
+pub type Watched = DeserializeGuard<VpsResourceConfig>;
+
+/// All objects of this process, by what a watch shows of them.
+pub struct Rivals {
+    stores: std::sync::Mutex<Vec<Store<Watched>>>,
+}
+
+impl Rivals {
+    /// None known yet.
+    pub fn new() -> Self {
+        Self {
+            stores: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Adds what one more watch keeps.
+    pub fn add(&self, store: Store<Watched>) {
+        self.lock().push(store);
+    }
+
+    /// Whether an older object whose key has read the VPS is responsible for it. One whose key never
+    /// did is nobody, or anybody could claim another one's VPS by name.
+    pub fn is_older(&self, object: &VpsResourceConfig) -> bool {
+        let age = |object: &VpsResourceConfig| {
+            let made = object.creation_timestamp().map(|time| time.0);
+            (made, object.metadata.uid.clone())
+        };
+        let ours = age(object);
+        self.others(object)
+            .iter()
+            .any(|other| age(other) < ours && has_read(other) && other.metadata.deletion_timestamp.is_none())
+    }
+
+    /// The other objects that want the same VPS.
+    pub fn others(&self, object: &VpsResourceConfig) -> Vec<VpsResourceConfig> {
+        let target = target(object);
+        let stores = self.lock();
+        let all = stores.iter().flat_map(Store::state);
+        all.filter_map(|other| other.0.clone().ok())
+            .filter(|other| other.metadata.uid != object.metadata.uid && self::target(other) == target)
+            .collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Store<Watched>>> {
+        self.stores
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The VPS, by whichever of its two names the object uses.
+fn target(object: &VpsResourceConfig) -> (Option<String>, Option<u32>) {
+    let legacy = object.spec.legacy.as_ref().map(|legacy| legacy.vmid);
+    (object.spec.vps_id.clone(), legacy)
+}
+
+/// The status shows options only where the key has read them; on the older route there is nothing to
+/// read.
+fn has_read(object: &VpsResourceConfig) -> bool {
+    let status = object.status.as_ref();
+    object.spec.legacy.is_some() || status.is_some_and(|status| !status.current.is_empty())
+}
+
+/// Drops what nobody is asked for, before the object is kept.
+pub fn prune(object: &mut Watched) {
+    let Ok(object) = &mut object.0 else { return };
+    object.metadata.managed_fields = None;
+    object.metadata.labels = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if let Some(status) = &mut object.status {
+        status.conditions = Vec::new();
+        status.gates = Vec::new();
+    }
+}
