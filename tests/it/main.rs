@@ -25,6 +25,7 @@ mod floors;
 mod gates;
 mod hostile;
 mod jobs;
+mod legacy;
 mod life;
 mod manifests;
 mod rbac;
