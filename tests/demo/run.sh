@@ -390,45 +390,45 @@ left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
 count_purchases
 expect "it names the VM that costs money, and buys no other" "$bought" 5
 
-title "11. Options of a VPS that exists: the price first, as before"
-say "web-01's options as they are, wanted as this file says. HostUp has a dry run, so the price is its own:"
+title "11. The other kind: paid options of a VPS, the price first as before"
+say "The VPS that was restored from has 2048 GB of traffic. This file wants 4096:"
 run "cat examples/config-preview.yaml"
 run "kubectl apply -f examples/config-preview.yaml"
 await vrc/web-01 AwaitingApproval 20
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
-expect "HostUp's price: 2048 GB of traffic more" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
+expect "the price is that of HostUp's own dry run" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
 count_changes
-expect "a dry run is no order" "$changes" 0
+expect "a dry run is no order: nothing was bought" "$changes" 0
 say "" "The approval, by the command that it printed:"
 approve vrc/web-01 vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
 run "kubectl -n shop get vrc"
 say "" "InSync means that it was read back:"
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.current}{\"\\n\"}'"
-expect "HostUp has it so" "$(panel_shows bandwidthGb)" 4096
+expect "HostUp has 4096 GB" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "one change was ordered" "$changes" 1
+expect "for one order" "$changes" 1
 
 title "12. A change whose invoice must be paid first"
 curl -fsS -X POST "$sim/_sim/faults/config-unpaid" >/dev/null
-say "Two snapshots more. The old approval named the old quote, so this is a preview again:"
+say "Two snapshot slots more. The approval named the quote of step 11, so this is a preview again:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"snapshotSlots\":3}}}'"
 await vrc/web-01 AwaitingApproval 20
 count_changes
 expect "an approval that is spent buys nothing more" "$changes" 1
 approve vrc/web-01 vpsresourceconfig
 await vrc/web-01 AwaitingPayment 20
-say "" "HostUp took it, and made an invoice. Until it is paid nothing changes, and nothing is sent again:"
+say "" "HostUp took it and made an invoice. Until that is paid nothing changes, and nothing is sent again:"
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice}{\"\\n\"}'"
-expect "HostUp still shows one snapshot" "$(panel_shows snapshotSlots)" 1
+expect "HostUp still shows one slot" "$(panel_shows snapshotSlots)" 1
 invoice=$(kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice.id}')
 say "" "A person pays at HostUp's panel:"
 run "curl -fsS -X POST '$sim/_sim/invoices/$invoice/pay'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
-expect "it saw that the invoice took effect" "$(panel_shows snapshotSlots)" 3
+expect "the operator saw by itself that HostUp shows three slots" "$(panel_shows snapshotSlots)" 3
 count_changes
 expect "two changes, two orders" "$changes" 2
 
@@ -440,16 +440,17 @@ run "kubectl -n shop get vrc"
 show_message vrc/web-01
 count_changes
 expect "driftPolicy is Report unless it is set: it was shown, and nothing was ordered" "$changes" 2
-say "" "Now the file for Git: the same options, driftPolicy Correct, and a ceiling for each change. Without" \
-  "validUntil the consent stands:"
+say "" "Now the file for Git: the same options, with driftPolicy Correct, and a ceiling for each change:"
 run "grep -v '^#' examples/config-approved-ceiling.yaml"
-run "sed '/validUntil/d' examples/config-approved-ceiling.yaml | kubectl apply -f -"
+say "" "Without validUntil the consent stands. (replace, for apply would leave the spent quoteId there too.)"
+run "sed '/validUntil/d' examples/config-approved-ceiling.yaml | kubectl replace -f -"
 await vrc/web-01 InSync 30
 run "kubectl -n shop get vrc"
-expect "the bandwidth is back" "$(panel_shows bandwidthGb)" 4096
+expect "the 4096 GB are back" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "for one order more" "$changes" 3
-say "" "Somebody at the panel insists. An operator that insisted too would pay again and again:"
+expect "for one order more, of the price that the ceiling allows" "$changes $(quoted vrc/web-01)" \
+  "3 40.00 SEK now, 40.00 SEK/month"
+say "" "Whoever it was does it again. An operator that insisted too would pay again and again:"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
 await vrc/web-01 DriftContested 30
 show_message vrc/web-01
@@ -457,29 +458,30 @@ count_changes
 expect "it was corrected once, and not again" "$changes" 3
 
 title "14. HostUp commits a change and answers with an error"
-say "A person settles it in the file: IPv6 too, and all of it under the ceiling. HostUp will execute the" \
-  "order and answer 502, \"committed, only the invoice failed\":"
+say "HostUp will execute the next order and answer 502, that is \"committed, but the invoice failed\":"
 run "curl -fsS -X POST '$sim/_sim/faults/config-502-acted'"
+say "" "The quarrel is settled; IPv6 is wanted too. A changed spec starts anew, and the ceiling allows it:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"ipv6\":true}}}'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=60s"
 run "kubectl -n shop get vrc"
-expect "the options were read back, and that is the evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
-expect "HostUp shows the bandwidth" "$(panel_shows bandwidthGb)" 4096
-expect "and IPv6" "$(panel_shows ipv6)" true
+expect "the answer proved nothing, so the options were read; they are the evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
+expect "HostUp has 4096 GB and IPv6" "$(panel_shows bandwidthGb) $(panel_shows ipv6)" "4096 true"
 count_changes
-expect "four changes for four orders: a 502 is not sent again" "$changes $commits" "4 4"
+expect "four orders were sent in all and four executed: none was repeated" "$commits $changes" "4 4"
 say "" "The whole story of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
-title "15. The older upgrade route, for a VPS that has only a number"
-say "It is off unless the admin sets --enable-legacy-upgrade, as for this demo: HostUp's pages do not say what" \
-  "its estimate does. So the estimate has a record too, and is made at most once."
+title "15. HostUp's older upgrade route, which is off unless the admin allows it"
+say "This operator was started with --enable-legacy-upgrade. HostUp's pages do not say what the estimate of" \
+  "that route does, so the estimate has a record too and is made at most once:"
+run "grep -v '^#' examples/config-legacy.yaml"
 run "kubectl apply -f examples/config-legacy.yaml"
 await vrc/web-01-disk AwaitingApproval 30
 run "kubectl -n shop get vrc"
 show_message vrc/web-01-disk
 count_changes
-expect "it was estimated, not ordered" "$upgrades" 0
+expect "it was estimated, and nothing was bought" "$upgrades" 0
+say "" "No approval was needed for that. For the order it is:"
 approve vrc/web-01-disk vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01-disk --for=condition=Ready --timeout=30s"
 show_message vrc/web-01-disk
@@ -489,8 +491,8 @@ estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate"
 expect "after one estimate" "$estimates" Succeeded
 
 title "16. What it has cost so far: three books, one sum"
-say "The ledger of both kinds, with the call that a person declared not executed, the VM of the failed job, and" \
-  "the estimate:"
+say "The ledger of both kinds, with the call that a person declared not executed, the VM of the failed job," \
+  "and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_'"
 say "" "And the simulator's own book ($sim/_sim/purchases): VMs by the hour, then changes, due at once:"
