@@ -472,8 +472,8 @@ say "" "The whole story of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
 title "15. HostUp's older upgrade route, which is off unless the admin allows it"
-say "This operator was started with --enable-legacy-upgrade. HostUp's pages do not say what the estimate of" \
-  "that route does, so the estimate has a record too and is made at most once:"
+say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what the estimate of" \
+  "that route does, so it has a record of its own and is made at most once:"
 run "grep -v '^#' examples/config-legacy.yaml"
 run "kubectl apply -f examples/config-legacy.yaml"
 await vrc/web-01-disk AwaitingApproval 30
@@ -491,11 +491,11 @@ estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate"
 expect "after one estimate" "$estimates" Succeeded
 
 title "16. What it has cost so far: three books, one sum"
-say "The ledger of both kinds, with the call that a person declared not executed, the VM of the failed job," \
-  "and the estimate, which has no price:"
+say "The ledger of both kinds, with the call that a person declared not executed, the VM of the failed" \
+  "job, and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_'"
-say "" "And the simulator's own book ($sim/_sim/purchases): VMs by the hour, then changes, due at once:"
+say "" "And the simulator's own book ($sim/_sim/purchases)," "VMs by the hour, then changes, due at once:"
 ledger=$(curl -fsS "$sim/_sim/purchases")
 tr '{' '\n' <<<"$ledger" |
   sed -nE 's/.*"name":"([^"]*)".*"perHour":"?([0-9.]+)"?.*"vpsId":"([^"]*)".*/\1  \2 SEK\/h  \3/p' | tee "$dir/book"
