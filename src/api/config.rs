@@ -140,7 +140,7 @@ pub struct LegacyOrder {
 /// A person's consent: to one shown quote, or to any price under a ceiling.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows)"))]
+#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows); to put a ceiling in place of a quoteId that a patch has set, write quoteId: null too"))]
 #[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
 pub struct ConfigApproval {
     /// The most that a change may cost. A change that lowers a value needs a quoteId.

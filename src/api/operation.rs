@@ -25,7 +25,7 @@ use super::shared::{GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, Vm
     validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution may be set once; it may be set again only after status.resolutionRefused says why it was not taken"),
     validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it may be set while status.state is Unknown"),
     printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"Where the call stands; empty means Sending"}"#,
-    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","priority":1,"description":"Which call"}"#,
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","description":"Which call"}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"Namespace of the object it was made for"}"#,
     printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name","description":"The object it was made for"}"#,
     printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.quote.summary","description":"The approved price"}"#,

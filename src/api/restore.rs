@@ -115,7 +115,7 @@ pub struct CloudVm {
 /// A person's consent: to one shown quote, or to any price under a ceiling until a moment.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows)"))]
+#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows); to put a ceiling in place of a quoteId that a patch has set, write quoteId: null too"))]
 #[x_kube(validation = ("!has(self.maxPrice) || has(self.validUntil)", "validUntil is required with maxPrice: a ceiling left in Git must not buy again after a rebuild"))]
 #[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
 pub struct RestoreApproval {

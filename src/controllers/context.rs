@@ -210,7 +210,9 @@ pub fn blocked(error: ReadError, not_found: Reason) -> Blocked {
         ReadError::RateLimited { until } => (Reason::RateLimited, Some(until)),
         ReadError::Unauthorized(_) | ReadError::Forbidden(_) => (Reason::Unauthorized, None),
         ReadError::NotFound(_) => (not_found, None),
-        ReadError::Unavailable(_) | ReadError::Refused { .. } => (Reason::ProviderUnavailable, None),
+        ReadError::Unavailable(_) | ReadError::Refused { .. } | ReadError::InvoiceBlocks(_) => {
+            (Reason::ProviderUnavailable, None)
+        }
     };
     Blocked::Trouble(Trouble {
         reason,

@@ -12,17 +12,22 @@ use crate::api::conditions::{self, Holds, Statement};
 use crate::domain::gate::{self, Gate};
 use crate::domain::ids::Subject;
 use crate::domain::quote::Quote;
-use crate::domain::reason::Reason;
 use crate::domain::record::{Record, State};
+use crate::domain::report::Report;
 
 /// Writes `after` if it differs from what stands there, and tells of a reason that is new.
-pub async fn write<K: Buyer>(
+pub async fn write<K: Buyer, F>(
     ctx: &Context,
     object: &K,
     after: K::Status,
-    reason: Reason,
-    message: &str,
+    report: &Report<F>,
 ) -> Result<(), Error> {
+    let Report {
+        reason,
+        message,
+        warns,
+        ..
+    } = report;
     let before = object.status();
     if before == after {
         return Ok(());
@@ -47,7 +52,15 @@ pub async fn write<K: Buyer>(
     };
     fail_point::reach("after-report");
     if newly {
-        events::publish(&ctx.client, object.object_ref(&()), reason, message, ctx.now()).await;
+        events::publish(
+            &ctx.client,
+            object.object_ref(&()),
+            *reason,
+            message,
+            *warns,
+            ctx.now(),
+        )
+        .await;
     }
     Ok(())
 }

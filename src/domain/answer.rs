@@ -189,9 +189,7 @@ impl Problem {
         let id = receipt::name(&self.invoice_id).or_else(|| receipt::name(extended));
         Invoice {
             id: id.unwrap_or_default(),
-            amount: None,
-            currency: None,
-            due_at: None,
+            ..Invoice::unnamed()
         }
     }
 
@@ -259,6 +257,12 @@ fn refused(
         detail: Text::new(&detail),
         retry_after: (status == 429).then(|| wait_of_a_limit(retry_after, body, now)),
     })
+}
+
+/// The invoice that a 409 names as the one in the way; `None` where it is no such refusal.
+pub fn blocking_invoice(body: &[u8]) -> Option<Invoice> {
+    let problem: Problem = serde_json::from_slice(body).ok()?;
+    (problem.code.as_deref() == Some(EXISTING_INVOICE_BLOCKING)).then(|| problem.invoice())
 }
 
 /// The refusal of an order that an open invoice stands in the way of (error catalogue).

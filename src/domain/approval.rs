@@ -169,7 +169,9 @@ pub fn missing(
         Consent::Missing => (Reason::AwaitingApproval, costs),
         Consent::AnotherQuote => (
             Reason::AwaitingApproval,
-            format!("the approved quote is not the one that stands now: {costs}"),
+            format!(
+                "the approved quote is not the one that stands now, for it was used or what it names has changed: {costs}"
+            ),
         ),
         Consent::Expired { at } => (
             Reason::ApprovalExpired,

@@ -119,9 +119,9 @@ impl Chain {
                     .as_ref()
                     .map(|code| format!(" ({code})"))
                     .unwrap_or_default();
+                let said = tail.known.message.as_str().trim_end_matches('.');
                 Some(rejected(format!(
-                    "{}{code}. It is tried again once the spec, the Secret or a gate has changed",
-                    tail.known.message
+                    "{said}{code}. It is tried again once the spec, the Secret, a gate or the price has changed"
                 )))
             }
             State::Rejected | State::NotSent if now < next => {
@@ -154,7 +154,8 @@ impl Chain {
         match self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,
-                "approved, but the operator runs with --read-only and sends no paid call".into(),
+                "nothing else is missing, but the operator runs with --read-only and sends no paid call"
+                    .into(),
                 gate,
             ),
             Brakes {
@@ -162,7 +163,9 @@ impl Chain {
                 ..
             } => wait(
                 Reason::PaidCallCap,
-                format!("approved, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"),
+                format!(
+                    "nothing else is missing, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
+                ),
                 gate,
             ),
             Brakes {

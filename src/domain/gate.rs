@@ -21,11 +21,13 @@ pub enum GateName {
     CanChange,
     /// `actions.canCommit` of the dry run (config page).
     CanCommit,
+    /// `blockingInvoices` after an order that was refused for one (billing-cycle page).
+    NoOpenInvoice,
 }
 
 impl GateName {
     /// Every gate.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CanRestore,
         Self::CanConvertToCloud,
         Self::CanDeploy,
@@ -34,6 +36,7 @@ impl GateName {
         Self::Storage,
         Self::CanChange,
         Self::CanCommit,
+        Self::NoOpenInvoice,
     ];
 
     /// The name as people see it.
@@ -47,6 +50,7 @@ impl GateName {
             Self::Storage => "storage",
             Self::CanChange => "canChange",
             Self::CanCommit => "canCommit",
+            Self::NoOpenInvoice => "noOpenInvoice",
         }
     }
 }

@@ -209,14 +209,22 @@ impl Difference {
     pub fn lowers(&self) -> Option<String> {
         let lowered = self.to.iter().find_map(|(key, to)| {
             let Some(from) = self.from.get(key) else {
-                return Some(format!("what {key} is now is not shown, so {to} may be less"));
+                return Some(format!(
+                    "HostUp does not show what {key} is now, so that {to} may lower it"
+                ));
             };
-            let rises = match (from.number(), to.number(), from.flag(), to.flag()) {
-                (Some(from), Some(to), _, _) => to > from,
-                (_, _, Some(false), Some(true)) => true,
-                (_, _, _, _) => false,
+            let (rises, comparable) = match (from.number(), to.number(), from.flag(), to.flag()) {
+                (Some(from), Some(to), _, _) => (to > from, true),
+                (_, _, Some(from), Some(to)) => (!from && to, true),
+                (_, _, _, _) => (false, false),
             };
-            (!rises).then(|| format!("it takes {key} from {from} to {to}"))
+            (!rises).then(|| {
+                if comparable {
+                    format!("it lowers {key} from {from} to {to}")
+                } else {
+                    format!("it cannot be said whether {key} {to} is less than {from}")
+                }
+            })
         });
         lowered
     }

@@ -198,13 +198,18 @@ impl ChangePrice {
 impl fmt::Display for ChangePrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = self.unit();
-        write!(f, "{} {unit} now and ", self.due_now)?;
+        let said = |amount: Amount| match amount.minus(amount).and_then(|nothing| nothing.minus(amount)) {
+            Some(credit) if amount.is_negative() => format!("a credit of {credit} {unit}"),
+            Some(_) | None => format!("{amount} {unit}"),
+        };
+        write!(f, "{} now and ", said(self.due_now))?;
         match self.recurring {
-            Recurring::PerMonth(amount) => write!(f, "{amount} {unit} a month"),
+            Recurring::PerMonth(amount) => write!(f, "{} a month", said(amount)),
             Recurring::PerCycle(amount) => {
                 write!(
                     f,
-                    "{amount} {unit} for each billing cycle, whose length HostUp does not say"
+                    "{} for each billing cycle, whose length HostUp does not say",
+                    said(amount)
                 )
             }
             Recurring::Unsaid => write!(f, "a recurring amount that HostUp does not say"),

@@ -200,9 +200,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         order: name(&data.order_id),
         invoice: invoice.map(|id| Invoice {
             id,
-            amount: None,
-            currency: None,
-            due_at: None,
+            ..Invoice::unnamed()
         }),
         unasked: estimate_asked,
     })

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::digest;
 use super::gate::Gate;
@@ -254,6 +256,31 @@ pub struct Invoice {
     pub due_at: Option<Text>,
 }
 
+impl Invoice {
+    /// One of which nothing is known but that it is open.
+    pub fn unnamed() -> Self {
+        Self {
+            id: Text::default(),
+            amount: None,
+            currency: None,
+            due_at: None,
+        }
+    }
+
+    /// When it is overdue, where that can be read: a time, or the end of a day.
+    pub fn overdue_at(&self) -> Option<Timestamp> {
+        let text = self.due_at.as_ref()?.as_str();
+        let end_of_day = || {
+            text.parse::<Date>()
+                .ok()?
+                .at(23, 59, 59, 0)
+                .to_zoned(TimeZone::UTC)
+                .ok()
+        };
+        text.parse().ok().or_else(|| Some(end_of_day()?.timestamp()))
+    }
+}
+
 impl std::fmt::Display for Invoice {
     /// E.g. `invoice inv_1 of 40.00 SEK, due 2026-12-01`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -265,8 +292,8 @@ impl std::fmt::Display for Invoice {
         if let (Some(amount), Some(currency)) = (self.amount, &self.currency) {
             write!(f, " of {amount} {currency}")?;
         }
-        if let Some(due) = &self.due_at {
-            write!(f, ", due {due}")?;
+        if let Some(due) = self.due_at.as_ref().map(Text::as_str) {
+            write!(f, ", due {}", due.split('T').next().unwrap_or(due))?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct Report<F> {
     pub facts: F,
     /// When to look again; `None` waits for a change.
     pub wake: Option<Timestamp>,
+    /// Its event is a warning whatever the reason.
+    pub warns: bool,
 }
 
 impl<F> Report<F> {
@@ -32,6 +34,7 @@ impl<F> Report<F> {
             message: self.message,
             facts,
             wake: self.wake,
+            warns: self.warns,
         }
     }
 }
@@ -44,6 +47,7 @@ impl Report<()> {
             message: message.into(),
             facts: (),
             wake,
+            warns: false,
         }
     }
 

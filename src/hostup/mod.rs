@@ -24,6 +24,7 @@ use crate::domain::job::JobState;
 use crate::domain::options::Offer;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::{BillingCycle, Size};
+use crate::domain::record::Invoice;
 use crate::domain::text::Text;
 use limit::{Lane, Lanes};
 use transport::{Get, Transport};
@@ -61,6 +62,8 @@ pub enum Route {
     Job,
     /// `GET /api/v2/vps/{id}/actions/upgrade`
     UpgradeOptions,
+    /// `GET /api/v2/vps/{id}/actions/billing-cycle`
+    BillingCycle,
     /// `POST .../actions/config` with `dryRun: true`
     ConfigPreview,
     /// `POST .../actions/restore-to-payg`
@@ -86,6 +89,7 @@ impl Route {
             Self::Limits => "payg_limits",
             Self::Job => "job",
             Self::UpgradeOptions => "upgrade_options",
+            Self::BillingCycle => "billing_cycle",
             Self::ConfigPreview => "config_preview",
             Self::RestoreToPayg => "restore_to_payg",
             Self::ConfigCommit => "config_commit",
@@ -346,6 +350,23 @@ impl Reader {
             .into_iter()
             .map(wire::ConfigOption::into_offer);
         offers.collect::<Option<Vec<Offer>>>().ok_or_else(unreadable)
+    }
+
+    /// The invoices that stand in the way of a change of a VPS (billing-cycle page). A refusal for such
+    /// an invoice, which that page has too, names it as far as it does.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn blocking_invoices(&self, id: &VpsId) -> Result<Vec<Invoice>, ReadError> {
+        let path = ["api", "v2", "vps", id.as_str(), "actions", "billing-cycle"];
+        match self
+            .get::<wire::BillingCycle>(Route::BillingCycle, &path, &[])
+            .await
+        {
+            Ok(read) => Ok(read.open_invoices()),
+            Err(ReadError::InvoiceBlocks(invoice)) => Ok(vec![invoice]),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a change of options would cost (config page); `body` says `dryRun: true`. It is sent once, for

@@ -13,7 +13,9 @@ use crate::domain::inventory::Vm;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::options::{Offer, OptionKind, OptionValue};
 use crate::domain::preflight;
-use crate::domain::price::{BillingCycle, ChangePrice, Rates, Recurring, Size};
+use crate::domain::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
+use crate::domain::receipt;
+use crate::domain::record::Invoice;
 use crate::domain::text::Text;
 
 /// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
@@ -109,12 +111,12 @@ impl Vps {
         self.billing.as_ref().is_some_and(|billing| billing.is_payg)
     }
 
-    pub(super) fn cycle(&self) -> BillingCycle {
+    pub(super) fn cycle(&self) -> Cycle {
         let word = self
             .billing
             .as_ref()
             .and_then(|billing| billing.billing_cycle.as_deref());
-        word.map_or(BillingCycle::Unknown, BillingCycle::read)
+        word.map_or(Cycle::Unknown, Cycle::read)
     }
 
     pub(super) fn is(&self, id: &VpsId) -> bool {
@@ -454,6 +456,29 @@ impl ConfigOption {
                 .and_then(|actions| actions.can_change)
                 .map(preflight::ProviderGate::from),
         })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BillingCycle {
+    // Required: without it nothing says that no invoice is open.
+    blocking_invoices: Vec<Value>,
+}
+
+impl BillingCycle {
+    /// Those that are not settled; a new word for the status counts as open.
+    pub(super) fn open_invoices(self) -> Vec<Invoice> {
+        let settled = |invoice: &Value| {
+            let status = invoice.get("status").and_then(Value::as_str);
+            matches!(status, Some("paid" | "cancelled" | "refunded"))
+        };
+        let open = self
+            .blocking_invoices
+            .into_iter()
+            .filter(|invoice| !settled(invoice));
+        open.map(|invoice| receipt::invoice(&invoice).unwrap_or_else(Invoice::unnamed))
+            .collect()
     }
 }
 

@@ -65,14 +65,10 @@ async fn an_estimate_is_made_once_and_its_order_names_the_draft() {
     let order = json!({"send": true, "resources": {"2231": 400}, "cycle": "m", "draftId": draft});
     assert_eq!(bodies(&stage, Route::LegacyUpgrade), [order]);
     assert_eq!((stage.executed(), stage.posts()), (1, 2));
+    says(&object, "; pay invoice ");
+    assert_eq!(at(&object, "status.quote.dueNow"), "100.00");
     // The same request under another name is the same order.
     stage.create(legacy(&stage, "again")).await;
-    stage.config_comes_to("again", "TargetConflict").await;
-    stage
-        .configs()
-        .delete("web", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
     stage.config_comes_to("again", "AlreadyExecuted").await;
     assert_eq!((stage.executed(), stage.posts()), (1, 2));
     stage.check_invariants().await;
@@ -95,7 +91,7 @@ async fn a_credit_and_a_missing_currency_go_by_quote_only() {
         json!({"maxPrice": {"dueNow": "999", "perMonth": "9999", "currencyCode": "SEK"}});
     stage.create(object).await;
     let object = stage.config_comes_to("web", "AwaitingApproval").await;
-    says(&object, "-205.26");
+    says(&object, "a credit of 205.26 (no currency) now");
     says(&object, "a ceiling is not enough");
     assert_eq!(at(&object, "status.quote.currencyCode"), &Value::Null);
     stage.follow(&object, "To approve:").await;
@@ -124,6 +120,8 @@ async fn an_estimate_that_hostup_executed_is_recorded_told_and_never_ordered_aga
         assert_eq!(at(record, "spec.type"), "LegacyEstimate");
         assert_eq!(at(record, "status.evidence"), "ExecutedUnasked");
         assert_eq!((stage.executed(), stage.posts()), (1, 1));
+        let warned = stage.warnings_of("web").await;
+        assert_eq!(warned, ["AlreadyExecuted"]);
         stage.check_invariants().await;
     }
 }

@@ -95,8 +95,37 @@ async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) ->
         is_payg: own.is_payg,
         cycle: own.cycle,
         offers,
+        invoices: None,
         preview: None,
     })
+}
+
+/// The invoices that stand in the way, on top of what was read.
+pub async fn invoices(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    view: &View,
+) -> Result<Read<Account>, Error> {
+    let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
+        return Ok(Read::Busy);
+    };
+    let vps = VpsId::new(vps);
+    let credentials = &object.spec.credentials_secret_ref;
+    let namespace = object.namespace().unwrap_or_default();
+    let read = async {
+        let (account, _) = ctx.account(&namespace, credentials).await?;
+        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
+        let account = account.reading().await.map_err(elsewhere)?;
+        let invoices = account.blocking_invoices(&vps).await;
+        invoices.map_err(|error| about_vps(error, &vps, credentials))
+    };
+    let with = within_a_minute(read).await.map(|invoices| {
+        Account::Read(Box::new(Reading {
+            invoices: Some(invoices),
+            ..reading.as_ref().clone()
+        }))
+    });
+    as_read(with, Account::Trouble)
 }
 
 /// A dry run with this body, on top of what was read.

@@ -11,12 +11,17 @@ use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{self, DRIFTED, drift, kept_steps, steps};
 use crate::controllers::{Error, at};
-use crate::domain::config::{Facts, Report, Shown};
+use crate::domain::config::{self, Facts, Shown};
 use crate::domain::options::Values;
 use crate::domain::reason::Reason;
+use crate::domain::report::Report;
 
 /// Writes the report if it differs from what stands there, and tells when to look again.
-pub async fn publish(ctx: &Context, object: &VpsResourceConfig, report: &Report) -> Result<Action, Error> {
+pub async fn publish(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    report: &config::Report,
+) -> Result<Action, Error> {
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let (shown, steps) = facts(&before, generation, &report.facts);
@@ -27,18 +32,13 @@ pub async fn publish(ctx: &Context, object: &VpsResourceConfig, report: &Report)
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
         ..shown
     };
-    reporter::write(ctx, object, after, report.reason, &report.message).await?;
+    reporter::write(ctx, object, after, report).await?;
     Ok(at(report.wake, ctx.now()))
 }
 
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
-    let report = Report {
-        reason: Reason::InvalidSpec,
-        message: why.to_string(),
-        facts: Facts::Kept,
-        wake: None,
-    };
+    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
     publish(ctx, object, &report).await
 }
 

@@ -42,11 +42,16 @@ impl Rivals {
 
     /// The other objects that want the same VPS.
     pub fn others(&self, object: &VpsResourceConfig) -> Vec<VpsResourceConfig> {
-        let target = target(object);
+        let Some(vps) = &object.spec.vps_id else {
+            // An order of the older route is no lasting wish; its records alone keep it from others.
+            return Vec::new();
+        };
         let stores = self.lock();
         let all = stores.iter().flat_map(Store::state);
         all.filter_map(|other| other.0.clone().ok())
-            .filter(|other| other.metadata.uid != object.metadata.uid && self::target(other) == target)
+            .filter(|other| {
+                other.metadata.uid != object.metadata.uid && other.spec.vps_id.as_ref() == Some(vps)
+            })
             .collect()
     }
 
@@ -57,17 +62,12 @@ impl Rivals {
     }
 }
 
-/// The VPS, by whichever of its two names the object uses.
-fn target(object: &VpsResourceConfig) -> (Option<String>, Option<u32>) {
-    let legacy = object.spec.legacy.as_ref().map(|legacy| legacy.vmid);
-    (object.spec.vps_id.clone(), legacy)
-}
-
-/// The status shows options only where the key has read them; on the older route there is nothing to
-/// read.
+/// The status shows options only where the key has read them.
 fn has_read(object: &VpsResourceConfig) -> bool {
-    let status = object.status.as_ref();
-    object.spec.legacy.is_some() || status.is_some_and(|status| !status.current.is_empty())
+    object
+        .status
+        .as_ref()
+        .is_some_and(|status| !status.current.is_empty())
 }
 
 /// Drops what nobody is asked for, before the object is kept.

@@ -14,10 +14,15 @@ use crate::domain::gate::Gate;
 use crate::domain::quote::Quote;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Backup, Matter, Record, State};
-use crate::domain::restore::{Facts, Report};
+use crate::domain::report::Report;
+use crate::domain::restore::{self, Facts};
 
 /// Writes the report if it differs from what stands there, and tells when to look again.
-pub async fn publish(ctx: &Context, object: &VpsBackupRestore, report: &Report) -> Result<Action, Error> {
+pub async fn publish(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    report: &restore::Report,
+) -> Result<Action, Error> {
     let before = object.status.clone().unwrap_or_default();
     let shown = facts(ctx, &before, report);
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
@@ -28,18 +33,13 @@ pub async fn publish(ctx: &Context, object: &VpsBackupRestore, report: &Report) 
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
         ..shown.status
     };
-    reporter::write(ctx, object, after, report.reason, &report.message).await?;
+    reporter::write(ctx, object, after, report).await?;
     Ok(at(report.wake, ctx.now()))
 }
 
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec) -> Result<Action, Error> {
-    let report = Report {
-        reason: Reason::InvalidSpec,
-        message: why.to_string(),
-        facts: Facts::Kept,
-        wake: None,
-    };
+    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
     publish(ctx, object, &report).await
 }
 
@@ -48,7 +48,7 @@ struct Shown {
     steps: Vec<Statement>,
 }
 
-fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &Report) -> Shown {
+fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Report) -> Shown {
     match &report.facts {
         Facts::Kept => Shown {
             status: before.clone(),

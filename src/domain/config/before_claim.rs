@@ -12,6 +12,7 @@ use crate::domain::price::Price;
 use crate::domain::quote::{self, Quote, QuoteBasis};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Cause, Change, Evidence, Invoice, Matter, Record, State, later};
+use crate::domain::text::Text;
 
 impl Look<'_> {
     pub(super) fn options(&self, wish: &OptionsWish) -> Decision {
@@ -75,6 +76,9 @@ impl Look<'_> {
             );
             return self.stalled(Reason::DriftContested, message, facts(shown));
         }
+        if self.refused_for_an_invoice().is_some() && reading.invoices.is_none() {
+            return Decision::ReadInvoices;
+        }
         let dry_run = json!({"resources": options::to_json(&difference.to), "dryRun": true}).to_string();
         match reading.preview.as_ref().filter(|preview| preview.body == dry_run) {
             None => Decision::Preview(dry_run),
@@ -98,11 +102,16 @@ impl Look<'_> {
             &can_commit.code,
             &can_commit.reason,
         ));
+        let invoice = self.invoice_in_the_way(wish, reading);
+        if let Some((gate, _)) = &invoice {
+            gates.push(gate.clone());
+        }
+        let cancels = invoice.and_then(|(_, cancels)| cancels);
         let placed = preview
             .price
             .clone()
             .map(|price| Price::Change(price.in_months_of(reading.cycle)))
-            .map(|price| self.place(wish, reading, difference, &gates, price, &shown));
+            .map(|price| self.place(wish, reading, difference, &gates, price, cancels, &shown));
         let shown = Shown {
             gates,
             quote: placed.as_ref().map(|placed| placed.quote.clone()),
@@ -162,6 +171,7 @@ impl Look<'_> {
         Decision::Buy(Box::new(order))
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn place(
         &self,
         wish: &OptionsWish,
@@ -169,9 +179,9 @@ impl Look<'_> {
         difference: &Difference,
         gates: &[Gate],
         fresh: Price,
+        cancels: Option<Invoice>,
         shown: &Shown,
     ) -> PlacedOrder {
-        let cancels = self.invoice_to_cancel(wish);
         let path = format!("/api/v2/vps/{}/actions/config", wish.vps);
         let mut body = json!({"resources": options::to_json(&difference.to), "dryRun": false});
         if let (Some(_), Value::Object(members)) = (&cancels, &mut body) {
@@ -220,22 +230,56 @@ impl Look<'_> {
         quote::renew(basis, fresh, self.view.chain.shown_quote.as_ref(), approved)
     }
 
-    /// Only an order of this very object that was refused for an open invoice, with the suggestion to
-    /// cancel it, may be followed by one that does.
-    fn invoice_to_cancel(&self, wish: &OptionsWish) -> Option<Invoice> {
-        let known = &self
+    /// The last order of this very object, if it was refused for an open invoice.
+    fn refused_for_an_invoice(&self) -> Option<&Record> {
+        let tail = self
             .tail()
-            .filter(|tail| wish.cancels_invoice && tail.subject.uid == self.intent.subject.uid)?
-            .known;
-        let refused = known.state == State::Rejected
-            && known
-                .code
-                .as_ref()
-                .is_some_and(|code| code.as_str() == EXISTING_INVOICE_BLOCKING);
-        known
-            .invoice
-            .clone()
-            .filter(|_| refused && known.suggests_cancelling)
+            .filter(|tail| tail.subject.uid == self.intent.subject.uid)?;
+        let code = tail.known.code.as_ref().map(Text::as_str);
+        let refused = tail.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
+        refused.then_some(tail)
+    }
+
+    /// After such a refusal: what stands in the way now, and the invoice to cancel. HostUp is not told
+    /// which one to cancel, so it is only asked to where exactly one is open and its refusal suggested it;
+    /// that one is named by the quote.
+    fn invoice_in_the_way(&self, wish: &OptionsWish, reading: &Reading) -> Option<(Gate, Option<Invoice>)> {
+        let refused = self.refused_for_an_invoice()?;
+        let gate = |allowed, reason: &str| Gate::new(GateName::NoOpenInvoice, allowed, "", reason);
+        let open = reading.invoices.as_deref().unwrap_or_default();
+        let suggested = refused.known.suggests_cancelling;
+        Some(match open {
+            [] => (gate(true, ""), None),
+            [only] => {
+                let named = refused
+                    .known
+                    .invoice
+                    .as_ref()
+                    .filter(|_| only.id.as_str().is_empty());
+                let only = named.unwrap_or(only).clone();
+                if suggested && wish.cancels_invoice {
+                    (
+                        gate(true, &format!("{only} is cancelled with the order")),
+                        Some(only),
+                    )
+                } else {
+                    let or = if suggested {
+                        ", or set spec.cancelExistingInvoice: true and approve the quote that names it"
+                    } else {
+                        ""
+                    };
+                    (
+                        gate(false, &format!("{only} is open; pay it in HostUp's panel{or}")),
+                        None,
+                    )
+                }
+            }
+            several => {
+                let names: Vec<String> = several.iter().take(5).map(Invoice::to_string).collect();
+                let reason = format!("open are {}; pay them in HostUp's panel", names.join(" and "));
+                (gate(false, &reason), None)
+            }
+        })
     }
 
     /// Values that a person has confirmed, and that HostUp does not show.

@@ -11,6 +11,7 @@ use crate::domain::price::{BillingCycle, Price};
 use crate::domain::quote::{Quote, QuoteBasis};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Cause, Estimate, Evidence, Matter, Record, State};
+use crate::domain::report;
 use jiff::Timestamp;
 
 impl Look<'_> {
@@ -27,11 +28,25 @@ impl Look<'_> {
             } else {
                 Reason::AlreadyExecuted
             };
+            let invoice = done.known.invoice.as_ref();
+            let pay = invoice.map_or_else(String::new, |invoice| {
+                format!("; pay {invoice} in HostUp's panel")
+            });
             let message = format!(
-                "{} (VpsOperation {}); the older route has nothing to read back, and it is not ordered again",
+                "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
                 done.known.message, done.name
             );
-            return self.report(reason, message, facts(shown), None);
+            let own = self.intent.owns(done);
+            let report = report::Report {
+                // Money was spent that nobody had approved.
+                warns: unasked,
+                ..report::Report::new(reason, message, None)
+            };
+            return Decision::Report(report.with(facts(Shown {
+                quote: done.quote.clone().filter(|_| own),
+                approved: done.quote.as_ref().filter(|_| own).map(|_| true),
+                ..shown
+            })));
         }
         if !self.view.legacy_enabled {
             let message =
@@ -109,8 +124,13 @@ impl Look<'_> {
         };
         let credit = estimate.total.is_some_and(Amount::is_negative);
         let only_by_quote = credit.then(|| "its total is negative, so that it lowers something".to_owned());
-        let what = "the upgrade by the older route";
-        self.order(order, quote, fresh, only_by_quote, what, shown)
+        let values: Vec<String> = wish
+            .wanted
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let what = format!("the upgrade of VM {} ({})", wish.vmid, values.join(", "));
+        self.order(order, quote, fresh, only_by_quote, &what, shown)
     }
 
     fn legacy_order(

@@ -2,6 +2,7 @@
 
 use super::before_claim::facts;
 use super::{Decision, Look, Shown};
+use crate::domain::options::Values;
 use crate::domain::question;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Matter, Record, State, later};
@@ -60,7 +61,13 @@ impl Look<'_> {
                     | Evidence::Person,
                 ) => say(Reason::OutcomeUnknown, ask(record, message)),
             },
-            State::Abandoned => say(Reason::Abandoned, message.to_string()),
+            State::Abandoned => say(
+                Reason::Abandoned,
+                format!(
+                    "{message}. Nothing is ordered for this VPS any more (VpsOperation {})",
+                    record.name
+                ),
+            ),
             // No order of options comes to these here.
             State::Failed | State::Succeeded | State::NotSent | State::Rejected | State::NotExecuted => {
                 say(Reason::OutcomeUnknown, message.to_string())
@@ -72,16 +79,29 @@ impl Look<'_> {
 fn what(record: &Record) -> String {
     match &record.matter {
         Matter::Config(change) => change.difference.to_string(),
-        Matter::LegacyEstimate(_) => "an estimate".to_owned(),
-        Matter::LegacyUpgrade(_) => "an upgrade".to_owned(),
+        Matter::LegacyEstimate(values) => format!("an estimate of {}", older(record, values)),
+        Matter::LegacyUpgrade(values) => older(record, values),
         Matter::Restore(_) => "a restore".to_owned(),
     }
 }
 
+fn older(record: &Record, values: &Values) -> String {
+    let values: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("the upgrade of VM {} ({})", record.vps, values.join(", "))
+}
+
 fn confirming(record: &Record) -> String {
+    let next = match &record.matter {
+        Matter::Config(_) | Matter::Restore(_) => "it is looked for, and not sent again",
+        Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
+            "nothing shows it, so that a person is asked later; it is not sent again"
+        }
+    };
     format!(
-        "the answer to the paid call of VpsOperation {} was lost; whether {} was executed is looked for. \
-         It is not sent again",
+        "VpsOperation {} brought no answer that tells whether HostUp executed {}; {next}",
         record.name,
         what(record)
     )
@@ -95,15 +115,21 @@ fn ask(record: &Record, why: &Text) -> String {
     };
     let answer = |body: &str| question::command(record, body);
     format!(
-        "{}. HostUp may have executed {}{price} at {:.0} (VpsOperation {}). \
+        "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it. \
          Look in HostUp's panel, then give one of three answers. \
-         It was not executed: {} ; it was executed: {} ; give it up: {}",
+         It was not executed: {} ; it was executed: {} ; order nothing for this VPS any more: {}",
         question::why(record, why),
-        what(record),
+        capitalised(&what(record)),
         record.claim.made_at,
         record.name,
         answer("{\"answer\":\"NotExecuted\"}"),
         answer("{\"answer\":\"Adopt\"}"),
         answer("{\"answer\":\"Abandon\"}"),
     )
+}
+
+/// A sentence may begin with it; the key of an option stays as it is.
+fn capitalised(text: &str) -> String {
+    text.strip_prefix("the ")
+        .map_or_else(|| text.to_owned(), |rest| format!("The {rest}"))
 }

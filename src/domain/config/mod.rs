@@ -19,7 +19,7 @@ use super::preflight::ProviderGate;
 use super::price::{BillingCycle, ChangePrice};
 use super::quote::Quote;
 use super::reason::Reason;
-use super::record::{Record, State, Times};
+use super::record::{Invoice, Record, State, Times};
 use super::report::{self, Trouble};
 
 /// What a person wants, and from where it was read.
@@ -138,6 +138,8 @@ pub struct Reading {
     pub cycle: BillingCycle,
     /// `configurableOptions` (options page).
     pub offers: Vec<Offer>,
+    /// The invoices that stand in the way, once they were asked for (billing-cycle page).
+    pub invoices: Option<Vec<Invoice>>,
     /// The dry run, once there is one.
     pub preview: Option<Preview>,
 }
@@ -158,6 +160,8 @@ pub struct Preview {
 pub enum Decision {
     /// Read the VPS and its options, then decide again.
     ReadOptions,
+    /// Read which invoices stand in the way, then decide again.
+    ReadInvoices,
     /// Make a dry run with this body, then decide again.
     Preview(String),
     /// See that the key works, then decide again.

@@ -75,6 +75,7 @@ fn reading(current: Option<OptionValue>) -> Reading {
         is_payg: false,
         cycle: BillingCycle::Months(1),
         offers: vec![slider("bandwidthGb", current)],
+        invoices: Some(vec![]),
         preview: None,
     }
 }
@@ -275,7 +276,7 @@ fn what_lowers_a_value_goes_by_its_quote_only() {
     let refused = decided_at(&intent(), &view, cheap.clone(), open());
     assert_eq!(reason(&refused), Reason::AwaitingApproval);
     assert!(
-        message(&refused).contains("takes bandwidthGb from 8192 to 4096"),
+        message(&refused).contains("lowers bandwidthGb from 8192 to 4096"),
         "{}",
         message(&refused)
     );
@@ -391,18 +392,19 @@ fn blocked(suggests: bool) -> Record {
     let mut tail = record(State::Rejected);
     tail.known.code = Some(Text::new("existing_invoice_blocking"));
     tail.known.suggests_cancelling = suggests;
-    tail.known.invoice = Some(Invoice {
-        id: Text::new("inv_9"),
-        amount: None,
-        currency: None,
-        due_at: None,
-    });
+    tail.known.invoice = Some(invoice("inv_9"));
     tail
 }
 
-#[test]
-fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_quote() {
-    let cancelling = |generation| Intent {
+fn invoice(id: &str) -> Invoice {
+    Invoice {
+        id: Text::new(id),
+        ..Invoice::unnamed()
+    }
+}
+
+fn cancelling(generation: i64) -> Intent {
+    Intent {
         subject: Subject {
             generation,
             ..subject()
@@ -411,10 +413,23 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
             cancels_invoice: true,
             ..wish()
         })
-    };
+    }
+}
+
+/// After a refusal for an invoice, with these open now.
+fn open_are(tail: Record, invoices: &[&str]) -> View {
+    let mut view = after(tail, 2048);
+    if let Account::Read(reading) = &mut view.account {
+        reading.invoices = Some(invoices.iter().map(|id| invoice(id)).collect());
+    }
+    view
+}
+
+#[test]
+fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_quote() {
     let first = bought(decided(&cancelling(1), &at_2048()));
     assert!(!first.body.contains("cancelExistingInvoice"));
-    let asked = decided(&cancelling(2), &after(blocked(true), 2048));
+    let asked = decided(&cancelling(2), &open_are(blocked(true), &["inv_9"]));
     assert_eq!(reason(&asked), Reason::AwaitingApproval);
     assert!(
         message(&asked).contains("cancelling invoice inv_9"),
@@ -425,24 +440,50 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
         approval: Some(Approval::Quote(quote_of(&asked).id)),
         ..cancelling(3)
     };
-    let order = bought(decided(&approved, &after(blocked(true), 2048)));
+    let order = bought(decided(&approved, &open_are(blocked(true), &["inv_9"])));
     let body: Value = serde_json::from_str(&order.body).unwrap();
     assert_eq!(
         body,
         json!({"resources": {"bandwidthGb": 4096}, "dryRun": false, "cancelExistingInvoice": true})
     );
-    // Without the suggestion, or without the field in the spec, an order stays an order.
-    let unsuggested = bought(decided(&cancelling(2), &after(blocked(false), 2048)));
-    assert!(!unsuggested.body.contains("cancelExistingInvoice"));
-    let unasked = Intent {
-        subject: Subject {
-            generation: 2,
-            ..subject()
-        },
-        ..intent()
-    };
-    let order = bought(decided(&unasked, &after(blocked(true), 2048)));
-    assert!(!order.body.contains("cancelExistingInvoice"));
+    // Another one, or more than one, is not the one that was approved.
+    let other = decided(&approved, &open_are(blocked(true), &["inv_10"]));
+    assert_eq!(reason(&other), Reason::AwaitingApproval);
+    let both = decided(&approved, &open_are(blocked(true), &["inv_9", "inv_10"]));
+    assert_eq!(reason(&both), Reason::GatesClosed);
+    // One that HostUp does not name is the one that its refusal named.
+    assert!(matches!(
+        decided(&approved, &open_are(blocked(true), &[""])),
+        Decision::Buy(_)
+    ));
+}
+
+#[test]
+fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itself() {
+    for (tail, wants) in [(blocked(true), intent()), (blocked(false), cancelling(1))] {
+        let held = decided(&wants, &open_are(tail.clone(), &["inv_9"]));
+        assert_eq!(reason(&held), Reason::GatesClosed);
+        assert!(
+            message(&held).contains("invoice inv_9 is open; pay it"),
+            "{}",
+            message(&held)
+        );
+        let mut paid = open_are(tail.clone(), &[]);
+        let waited = later(now(), Duration::from_secs(31));
+        paid.chain.tail.as_mut().unwrap().known.quiet_since = Some(now());
+        let Decision::Preview(body) = decide_at(&wants, &mut paid, waited) else {
+            panic!("no dry run");
+        };
+        if let Account::Read(reading) = &mut paid.account {
+            reading.preview = Some(Preview {
+                body,
+                price: Some(price("40", "40")),
+                can_commit: open(),
+            });
+        }
+        let order = bought(decide_at(&wants, &mut paid, waited));
+        assert!(!order.body.contains("cancelExistingInvoice"));
+    }
 }
 
 #[test]
@@ -597,7 +638,7 @@ proptest! {
             approval: approved.then(|| ceiling("0.50", "0.50")),
             ..intent_of(OptionsWish { wanted: wanted.clone(), cancels_invoice: cancels, corrects_drift: corrects, ..wish() })
         };
-        let mut view = read(Reading { offers, ..reading(None) });
+        let mut view = read(Reading { offers, invoices: None, ..reading(None) });
         view.rival = rival;
         view.was_in_sync = drifted;
         view.chain.tail = state.map(|state| {
@@ -608,6 +649,12 @@ proptest! {
         let text = format!("0.{cents:02}");
         let mut asked = None;
         let mut decision = decide_at(&intent, &mut view, at);
+        if matches!(decision, Decision::ReadInvoices) {
+            if let Account::Read(reading) = &mut view.account {
+                reading.invoices = Some(vec![invoice("inv_9")]);
+            }
+            decision = decide_at(&intent, &mut view, at);
+        }
         if let Decision::Preview(body) = &decision {
             let sent: Value = serde_json::from_str(body).unwrap();
             prop_assert_eq!(&sent["dryRun"], &json!(true));

@@ -94,14 +94,13 @@ fn read_back(
         let overdue = "a change that it executed should have shown up by now";
         return absent(record, &nothing, overdue, memo, times, now);
     }
-    // An invoice may take its time to be paid.
-    let patience = if known.invoice.is_some() {
-        times.job_deadline
-    } else {
-        times.settle_time
-    };
     let since = known.quiet_since.unwrap_or(record.claim.made_at);
-    if memo.absent_reads < ABSENT_READS || now < later(since, patience) {
+    let patience = match &known.invoice {
+        // It has its time to be paid.
+        Some(invoice) => later(since, times.job_deadline).max(invoice.overdue_at().unwrap_or(since)),
+        None => later(since, times.settle_time),
+    };
+    if memo.absent_reads < ABSENT_READS || now < patience {
         return known.clone();
     }
     let unpaid = known
@@ -118,7 +117,7 @@ fn read_back(
         message: Text::new(&format!("{took}, but HostUp does not show {change}{unpaid}")),
         evidence: Some(Evidence::NotConverged),
         answer_refused: by_person
-            .then(|| Text::new("HostUp still does not show it; take the answer back (null) to give another")),
+            .then(|| Text::new("HostUp still does not show it; give another answer, or take this one back (null) to give it again")),
         ..known.clone()
     }
 }

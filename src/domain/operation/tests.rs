@@ -572,9 +572,7 @@ mod of_options {
         let mut taken = in_state(State::Accepted);
         taken.known.invoice = Some(Invoice {
             id: Text::new("inv_1"),
-            amount: None,
-            currency: None,
-            due_at: None,
+            ..Invoice::unnamed()
         });
         let day = 6 * 3600;
         assert_eq!(after_reads(&taken, &shows_number(2048), 9, day - 1), taken.known);
@@ -585,6 +583,21 @@ mod of_options {
             "{}",
             asked.message
         );
+    }
+
+    #[test]
+    fn an_invoice_is_waited_for_until_it_is_due() {
+        let mut taken = in_state(State::Accepted);
+        // now() is noon of 23 November.
+        for (due, seconds) in [("2026-12-01T00:00:00.000Z", 648_000), ("2026-12-01", 734_399)] {
+            taken.known.invoice = Some(Invoice {
+                due_at: Some(Text::new(due)),
+                ..Invoice::unnamed()
+            });
+            let asked = |seconds| after_reads(&taken, &shows_number(2048), 3, seconds).evidence;
+            assert_eq!(asked(seconds - 1), None);
+            assert_eq!(asked(seconds), Some(Evidence::NotConverged));
+        }
     }
 
     #[test]

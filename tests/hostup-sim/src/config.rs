@@ -156,6 +156,38 @@ pub(crate) fn options(vps: &Vps) -> Json {
     ])
 }
 
+/// `GET actions/billing-cycle` (its page). Whether its blocking invoices are those that block a commit of
+/// options is assumed.
+pub(crate) fn billing_cycle(vps: &Vps) -> Json {
+    let cycle = || Json::from(vps.billing.billing_cycle.clone().map(Json::Word));
+    let blocked = vps.blocking_invoice.is_some();
+    let gate = if blocked {
+        ActionGate::closed(
+            "Pay or cancel the open invoice first.",
+            Some("existing_invoice_blocking"),
+        )
+    } else {
+        ActionGate::open()
+    };
+    Json::object([
+        ("currentBillingCycle", cycle()),
+        (
+            "cycles",
+            Json::List(vec![Json::object([
+                ("billingCycle", cycle()),
+                ("amount", vps.billing.amount.into()),
+                ("currencyCode", (&vps.billing.currency_code).into()),
+                ("isCurrent", true.into()),
+            ])]),
+        ),
+        (
+            "blockingInvoices",
+            Json::List(vps.blocking_invoice.iter().map(Invoice::json).collect()),
+        ),
+        ("actions", Json::object([("canChangeBillingCycle", gate.json())])),
+    ])
+}
+
 impl World {
     /// How the next commit goes that is executed; called twice, the one after it, and so on.
     pub fn config_next(&mut self, behaviour: ConfigBehaviour) {

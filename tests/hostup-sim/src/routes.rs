@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::account::AccountId;
 use crate::body::says;
 use crate::clock::iso;
-use crate::config::options;
+use crate::config::{billing_cycle, options};
 use crate::http::Incoming;
 use crate::job::Job;
 use crate::log::Auth;
@@ -34,6 +34,8 @@ pub enum Route {
     ConvertToCloud,
     /// `GET /api/v2/vps/{id}/actions/upgrade`
     UpgradeOptions,
+    /// `GET /api/v2/vps/{id}/actions/billing-cycle`
+    BillingCycle,
     /// `POST /api/v2/vps/{id}/actions/config` with a readable `dryRun: true`
     ConfigPreview,
     /// `POST /api/v2/vps/{id}/actions/config` with any other body: costs money (its page does not
@@ -118,6 +120,7 @@ pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
         ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => (Route::ConvertToCloud, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "upgrade"]) => (Route::UpgradeOptions, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "actions", "billing-cycle"]) => (Route::BillingCycle, &[*id]),
         ("POST", ["api", "v2", "vps", id, "actions", "config"]) if says(body, "dryRun", true) => {
             (Route::ConfigPreview, &[*id])
         }
@@ -300,6 +303,7 @@ impl World {
         };
         match target.route {
             Route::UpgradeOptions => self.visible_vps(account, id).map(|vps| (200, options(vps))),
+            Route::BillingCycle => self.visible_vps(account, id).map(|vps| (200, billing_cycle(vps))),
             Route::ConfigPreview | Route::ConfigCommit => self.configure(&caller, incoming, id, act),
             Route::LegacyEstimate | Route::LegacyUpgrade => self.legacy_upgrade(&caller, incoming, id, act),
             Route::ListVps => {

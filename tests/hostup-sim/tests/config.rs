@@ -658,6 +658,23 @@ fn the_flag_cancels_the_invoice_and_commits() {
 }
 
 #[test]
+fn the_billing_cycle_lists_the_invoice_that_blocks_until_it_is_paid() {
+    let (sim, _) = world();
+    let listed = || {
+        let path = format!("/api/v2/vps/{SOURCE_VPS}/actions/billing-cycle");
+        Client::new(&sim).get(&path).at("/blockingInvoices").clone()
+    };
+    assert_eq!(listed(), json!([]));
+    with(&sim, |vps| {
+        vps.blocking_invoice = Some(Invoice::open("inv_old", "199"))
+    });
+    assert_eq!(listed()[0]["id"], "inv_old");
+    assert_eq!(listed()[0]["status"], "unpaid");
+    sim.world(|w| w.pay_invoice("inv_old"));
+    assert_eq!(listed(), json!([]));
+}
+
+#[test]
 fn a_blocking_invoice_that_is_paid_blocks_no_longer() {
     let sim = blocked_world();
     sim.world(|w| w.pay_invoice("inv_old"));
