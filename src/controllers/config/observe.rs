@@ -10,7 +10,7 @@ use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
 use crate::controllers::observe::{self as common, Read, as_read};
 use crate::controllers::reporter::DRIFTED;
-use crate::domain::config::{Account, Intent, Reading, View, Wish};
+use crate::domain::config::{Account, Intent, Reading, Seen, View, Wish};
 use crate::domain::ids::VpsId;
 use crate::domain::reason::Reason;
 use crate::hostup::ReadError;
@@ -45,7 +45,11 @@ pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) 
             .filter_map(|record| api::record(record).ok())
             .collect(),
         rival: ctx.rivals.is_older(object),
-        was_in_sync: drifted.is_some_and(|drifted| drifted.observed_generation == object.metadata.generation),
+        seen: match drifted.filter(|seen| seen.observed_generation == object.metadata.generation) {
+            Some(drifted) if drifted.status == "True" => Seen::Drifted,
+            Some(_) => Seen::InForce,
+            None => Seen::Never,
+        },
         legacy_enabled: ctx.settings.legacy_upgrade,
         account: Account::Unread,
         chain,

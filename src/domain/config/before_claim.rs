@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Decision, Facts, Look, OptionsWish, Preview, Reading, Shown};
+use jiff::Timestamp;
+
+use super::{Account, Decision, Facts, Look, OptionsWish, Preview, Reading, Seen, Shown};
 use crate::domain::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::domain::approval::{self, Approval, Consent};
 use crate::domain::gate::{self, Gate, GateName};
@@ -57,6 +59,14 @@ impl Look<'_> {
             };
             return self.report(Reason::InSync, message, facts(in_sync), resync);
         }
+        if let Some(until) = self.may_be_a_late_reading() {
+            let message = format!(
+                "HostUp showed the change, and now shows {difference} as still to do; it is read again until \
+                 {until:.0}, before it is called drift"
+            );
+            let wake = Some(later(self.now, self.times.gate_interval).min(until));
+            return self.report(Reason::Converging, message, facts(shown), wake);
+        }
         let drifted = self.has_drifted();
         let shown = Shown {
             drifted: drifted.then_some(true),
@@ -68,6 +78,13 @@ impl Look<'_> {
                  Set driftPolicy: Correct to have it ordered, or write what is there into the spec"
             );
             return self.report(Reason::Drifted, message, facts(shown), resync);
+        }
+        if drifted && self.view.seen != Seen::Drifted {
+            // One reading is not enough to pay for.
+            let message =
+                format!("{vps} no longer has the options of the spec ({difference}); looking once more");
+            let wake = Some(later(self.now, self.times.gate_interval));
+            return self.report(Reason::Drifted, message, facts(shown), wake);
         }
         if drifted && self.was_corrected_from(&difference) {
             let message = format!(
@@ -302,7 +319,18 @@ impl Look<'_> {
                 && tail.subject.uid == self.intent.subject.uid
                 && tail.intent == self.intent.digest
         });
-        realised || self.view.was_in_sync
+        realised || self.view.seen != Seen::Never
+    }
+
+    /// Until when a reading that differs from what the last order was seen to do proves nothing: HostUp's
+    /// readings may lag behind one another.
+    fn may_be_a_late_reading(&self) -> Option<Timestamp> {
+        let tail = self.tail().filter(|tail| {
+            tail.known.state == State::Succeeded
+                && tail.intent == self.intent.digest
+                && self.intent.owns(tail)
+        })?;
+        Some(tail.settled_at(self.times)).filter(|settled| self.now < *settled)
     }
 
     /// A correction of this generation began from the same values.

@@ -63,7 +63,6 @@ impl Look<'_> {
         };
         let estimated = self
             .records_of_this_wish()
-            .filter(|record| record.subject.uid == self.intent.subject.uid)
             .find_map(|record| record.known.estimate.as_ref());
         match estimated {
             None => self.estimate(wish, read_at, secret_version, shown),
@@ -99,8 +98,8 @@ impl Look<'_> {
     ) -> Decision {
         let cycle = BillingCycle::read(wish.cycle.as_deref().unwrap_or_default());
         let Some(price) = estimate.price(cycle) else {
-            let message = "HostUp's estimate names no total, so nothing is bought; \
-                to have it estimated again create a VpsResourceConfig with another name";
+            let message =
+                "HostUp's estimate names no total, so nothing is bought, and it is asked for once only";
             return self.stalled(Reason::Rejected, message, facts(shown));
         };
         let body = body(wish, true, estimate.draft);

@@ -99,12 +99,23 @@ pub struct View {
     pub history: Vec<Record>,
     /// An older object whose key has read this VPS is responsible for it.
     pub rival: bool,
-    /// The status says that the spec of this generation was in force.
-    pub was_in_sync: bool,
+    /// What the status says of this generation.
+    pub seen: Seen,
     /// `--enable-legacy-upgrade`.
     pub legacy_enabled: bool,
     /// What HostUp said.
     pub account: Account,
+}
+
+/// Whether the spec of this generation was seen in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Not yet.
+    Never,
+    /// It was at the last look.
+    InForce,
+    /// It was, and at the last look it was not any more.
+    Drifted,
 }
 
 /// What was read of HostUp so far.

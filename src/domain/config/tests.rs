@@ -85,7 +85,7 @@ fn view(account: Account) -> View {
         chain: chain(),
         history: vec![],
         rival: false,
-        was_in_sync: false,
+        seen: Seen::Never,
         legacy_enabled: true,
         account,
     }
@@ -305,9 +305,10 @@ fn a_quote_is_spent_by_its_order_and_another_change_needs_another() {
         })
     };
     assert!(matches!(decided(&approved, &at_2048()), Decision::Buy(_)));
-    let mut done = record(State::Succeeded);
-    done.known.evidence = Some(Evidence::ReadBack);
-    let drifted = decided(&approved, &after(done, 2048));
+    let drifted = decided(
+        &approved,
+        &drifted_after(long_done(record(State::Succeeded)), 2048),
+    );
     assert_eq!(reason(&drifted), Reason::AwaitingApproval);
     assert_ne!(quote_of(&drifted).id, quote.id);
     let from_elsewhere = decided(&approved, &read(reading(Some(number(1024)))));
@@ -348,27 +349,58 @@ fn a_record_that_may_have_been_executed_is_never_followed_by_another_order() {
     }
 }
 
+/// The standard order, done and settled long ago.
+fn long_done(tail: Record) -> Record {
+    let mut tail = tail;
+    tail.known.state = State::Succeeded;
+    tail.known.evidence = Some(Evidence::ReadBack);
+    tail.known.quiet_since = Some(now() - times().settle_time);
+    tail
+}
+
+/// As [`after`], with drift that was seen before.
+fn drifted_after(tail: Record, current: i64) -> View {
+    View {
+        seen: Seen::Drifted,
+        ..after(tail, current)
+    }
+}
+
+#[test]
+fn a_reading_that_contradicts_what_was_just_read_back_is_no_drift_yet() {
+    let correct = intent_of(OptionsWish {
+        corrects_drift: true,
+        ..wish()
+    });
+    let mut done = long_done(record(State::Succeeded));
+    let first = decided(&correct, &after(done.clone(), 2048));
+    assert_eq!(reason(&first), Reason::Drifted, "one reading is not paid for");
+    done.known.quiet_since = Some(now());
+    for seen in [Seen::Never, Seen::InForce, Seen::Drifted] {
+        let view = View {
+            seen,
+            ..after(done.clone(), 2048)
+        };
+        assert_eq!(reason(&decided(&correct, &view)), Reason::Converging);
+    }
+}
+
 #[test]
 fn drift_is_shown_or_corrected_once_from_each_value() {
-    let done = || {
-        let mut done = record(State::Succeeded);
-        done.known.evidence = Some(Evidence::ReadBack);
-        done
-    };
+    let done = || long_done(record(State::Succeeded));
     assert_eq!(reason(&decided(&intent(), &after(done(), 1024))), Reason::Drifted);
     let correct = intent_of(OptionsWish {
         corrects_drift: true,
         ..wish()
     });
-    let order = bought(decided(&correct, &after(done(), 1024)));
+    let order = bought(decided(&correct, &drifted_after(done(), 1024)));
     assert_eq!(order.attempt.number, 2);
-    let mut corrected = recorded(order, State::Succeeded);
-    corrected.known.evidence = Some(Evidence::ReadBack);
-    let again = decided(&correct, &after(corrected.clone(), 1024));
+    let corrected = long_done(recorded(order, State::Succeeded));
+    let again = decided(&correct, &drifted_after(corrected.clone(), 1024));
     assert_eq!(reason(&again), Reason::DriftContested);
     // From another value it is corrected, and the first is remembered behind that.
-    let other = bought(decided(&correct, &after(corrected.clone(), 2048)));
-    let mut view = after(recorded(other, State::Succeeded), 1024);
+    let other = bought(decided(&correct, &drifted_after(corrected.clone(), 2048)));
+    let mut view = drifted_after(long_done(recorded(other, State::Succeeded)), 1024);
     view.history = vec![done(), corrected];
     assert_eq!(reason(&decided(&correct, &view)), Reason::DriftContested);
     let edited = Intent {
@@ -384,7 +416,7 @@ fn drift_is_shown_or_corrected_once_from_each_value() {
 #[test]
 fn a_spec_that_was_in_force_without_an_order_drifts_too() {
     let mut view = at_2048();
-    view.was_in_sync = true;
+    view.seen = Seen::InForce;
     assert_eq!(reason(&decided(&intent(), &view)), Reason::Drifted);
 }
 
@@ -579,7 +611,13 @@ fn the_older_route_is_asked_for_one_estimate_and_then_for_one_order_that_names_i
     let mut other = estimated("1");
     other.intent = "intent-2".into();
     view.chain.tail = Some(other);
-    view.history = vec![estimated("40"), done];
+    view.history = vec![estimated("40")];
+    let of_the_first = bought(decided(&again, &view));
+    assert!(
+        of_the_first.body.contains("6213"),
+        "an estimate is asked for once"
+    );
+    view.history.push(done);
     assert_eq!(reason(&decided(&again, &view)), Reason::AlreadyExecuted);
 }
 
@@ -640,7 +678,7 @@ proptest! {
         };
         let mut view = read(Reading { offers, invoices: None, ..reading(None) });
         view.rival = rival;
-        view.was_in_sync = drifted;
+        view.seen = if drifted { Seen::Drifted } else { Seen::Never };
         view.chain.tail = state.map(|state| {
             let tail = if refused { blocked(true) } else { record(State::Sending) };
             Record { known: crate::domain::record::Known { state, ..tail.known.clone() }, ..tail }
