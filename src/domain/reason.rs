@@ -81,7 +81,8 @@ reasons! {
     AlreadyExecuted => Done,
     /// The VPS has the options of the spec.
     InSync => Done,
-    /// The VPS had the options of the spec, and no longer has them; `driftPolicy` is `Report`.
+    /// The VPS had the options of the spec, and no longer has them; `driftPolicy` is `Report`, or it is
+    /// looked once more.
     Drifted => Waiting,
     /// It is not known whether HostUp executed the call; a person decides.
     OutcomeUnknown => Stalled,

@@ -707,7 +707,11 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     let object = stage.wait_for_reason(name, "Rejected").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
-    for part in [says, code, "once the spec, the Secret or a gate has changed"] {
+    for part in [
+        says,
+        code,
+        "once the spec, the Secret, a gate or the price has changed",
+    ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
     stage.wait_for_list_reads(tenant, 3).await;

@@ -16,6 +16,8 @@ mod api_server;
 mod approval;
 mod brakes;
 mod config;
+mod config_bytes;
+mod config_manifests;
 mod crash;
 mod crds;
 mod credentials;

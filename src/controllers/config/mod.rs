@@ -53,7 +53,7 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
                 observe::options(&ctx, &object, &intent).await?
             }
             Decision::ReadInvoices => observe::invoices(&ctx, &object, &view).await?,
-            Decision::Preview(body) => observe::preview(&ctx, &object, &view, &body).await?,
+            Decision::Preview(body) => observe::preview(&ctx, &object, &view, body).await?,
             Decision::TryKey => {
                 read_since = Instant::now();
                 observe::key(&ctx, &object).await?

@@ -1,5 +1,7 @@
 //! What the config controller reads, from etcd and from HostUp.
 
+use std::future::Future;
+
 use kube::ResourceExt;
 
 use crate::api;
@@ -13,7 +15,7 @@ use crate::controllers::reporter::DRIFTED;
 use crate::domain::config::{Account, Intent, Reading, Seen, View, Wish};
 use crate::domain::ids::VpsId;
 use crate::domain::reason::Reason;
-use crate::hostup::ReadError;
+use crate::hostup::{ReadError, Reader};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
@@ -79,19 +81,13 @@ pub async fn options(
 
 async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Result<Reading, Blocked> {
     let read_at = ctx.now();
-    let credentials = &object.spec.credentials_secret_ref;
-    let namespace = object.namespace().unwrap_or_default();
-    let (account, secret_version) = ctx.account(&namespace, credentials).await?;
-    let account = account
-        .reading()
-        .await
-        .map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
-    let about = |error: ReadError| about_vps(error, vps, credentials);
-    let own = account.own_vps(vps).await.map_err(about)?;
+    let (reader, secret_version) = reader(ctx, object).await?;
+    let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
+    let own = reader.own_vps(vps).await.map_err(about)?;
     let offers = if own.is_payg {
         Vec::new()
     } else {
-        account.options(vps).await.map_err(about)?
+        reader.options(vps).await.map_err(about)?
     };
     Ok(Reading {
         read_at,
@@ -110,26 +106,11 @@ pub async fn invoices(
     object: &VpsResourceConfig,
     view: &View,
 ) -> Result<Read<Account>, Error> {
-    let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
-        return Ok(Read::Busy);
-    };
-    let vps = VpsId::new(vps);
-    let credentials = &object.spec.credentials_secret_ref;
-    let namespace = object.namespace().unwrap_or_default();
-    let read = async {
-        let (account, _) = ctx.account(&namespace, credentials).await?;
-        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
-        let account = account.reading().await.map_err(elsewhere)?;
-        let invoices = account.blocking_invoices(&vps).await;
-        invoices.map_err(|error| about_vps(error, &vps, credentials))
-    };
-    let with = within_a_minute(read).await.map(|invoices| {
-        Account::Read(Box::new(Reading {
-            invoices: Some(invoices),
-            ..reading.as_ref().clone()
-        }))
-    });
-    as_read(with, Account::Trouble)
+    let read = |reader: Reader, vps| async move { reader.blocking_invoices(&vps).await };
+    on_top(ctx, object, view, read, |reading, invoices| {
+        reading.invoices = Some(invoices);
+    })
+    .await
 }
 
 /// A dry run with this body, on top of what was read.
@@ -137,29 +118,53 @@ pub async fn preview(
     ctx: &Context,
     object: &VpsResourceConfig,
     view: &View,
-    body: &str,
+    body: String,
 ) -> Result<Read<Account>, Error> {
+    let read = |reader: Reader, vps| async move { reader.preview_config(&vps, body).await };
+    on_top(ctx, object, view, read, |reading, preview| {
+        reading.preview = Some(preview);
+    })
+    .await
+}
+
+/// One more reading of the same VPS, put on top of what was read of it.
+async fn on_top<T, F>(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    view: &View,
+    read: impl FnOnce(Reader, VpsId) -> F,
+    put: impl FnOnce(&mut Reading, T),
+) -> Result<Read<Account>, Error>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
     let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
         return Ok(Read::Busy);
     };
+    let mut reading = reading.clone();
     let vps = VpsId::new(vps);
-    let credentials = &object.spec.credentials_secret_ref;
-    let namespace = object.namespace().unwrap_or_default();
-    let read = async {
-        let (account, _) = ctx.account(&namespace, credentials).await?;
-        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
-        let account = account.reading().await.map_err(elsewhere)?;
-        let preview = account.preview_config(&vps, body.to_owned()).await;
-        preview.map_err(|error| about_vps(error, &vps, credentials))
+    let more = async {
+        let (reader, _) = reader(ctx, object).await?;
+        let credentials = &object.spec.credentials_secret_ref;
+        let read = read(reader, vps.clone()).await;
+        read.map_err(|error| about_vps(error, &vps, credentials))
     };
-    let read = within_a_minute(read).await;
-    let with = read.map(|preview| {
-        Account::Read(Box::new(Reading {
-            preview: Some(preview),
-            ..reading.as_ref().clone()
-        }))
+    let with = within_a_minute(more).await.map(|more| {
+        put(&mut reading, more);
+        Account::Read(reading)
     });
     as_read(with, Account::Trouble)
+}
+
+/// Leave to read with the object's key, and the version of the Secret that held it.
+async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, String), Blocked> {
+    let namespace = object.namespace().unwrap_or_default();
+    let (account, version) = ctx
+        .account(&namespace, &object.spec.credentials_secret_ref)
+        .await?;
+    let reader = account.reading().await;
+    let reader = reader.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+    Ok((reader, version))
 }
 
 /// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
@@ -168,10 +173,9 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Accou
     let credentials = &object.spec.credentials_secret_ref;
     let read = with_a_fresh_key(ctx, &namespace, credentials, || async {
         let read_at = ctx.now();
-        let (account, secret_version) = ctx.account(&namespace, credentials).await?;
-        let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
-        let account = account.reading().await.map_err(elsewhere)?;
-        let vms = account.list_vps().await.map_err(elsewhere)?;
+        let (reader, secret_version) = reader(ctx, object).await?;
+        let vms = reader.list_vps().await;
+        let vms = vms.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
         ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
         Ok(Account::Key {
             read_at,
