@@ -16,6 +16,8 @@ mod api_server;
 mod approval;
 mod brakes;
 mod config;
+mod config_crash;
+mod config_races;
 mod crash;
 mod crds;
 mod credentials;

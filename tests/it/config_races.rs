@@ -1,0 +1,1 @@
+//! Several operators, objects and hands at the options of one VPS.
