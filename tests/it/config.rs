@@ -1,6 +1,6 @@
 //! The paid options of a VPS: a life without faults, and the special ways.
 
-use hostup_sim::{Route, SOURCE_VPS, dec};
+use hostup_sim::Route;
 use serde_json::{Value, json};
 
 use crate::support::{Stage, at, condition, ready};
@@ -10,7 +10,7 @@ fn bandwidth(gb: u32) -> Value {
 }
 
 fn current(stage: &Stage, key: &str) -> String {
-    stage.sim.world(|world| world.option(SOURCE_VPS, key).to_string())
+    stage.sim.world(|world| world.option(&stage.vps, key).to_string())
 }
 
 #[tokio::test]

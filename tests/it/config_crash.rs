@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Route, SOURCE_VPS, Stage as Moment, World};
+use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Route, Stage as Moment, World};
 use serde_json::{Value, json};
 
 use crate::support::death::{Dice, QUICK, died_at};
@@ -119,7 +119,7 @@ async fn to_death(stage: &Stage, life: Life, point: &'static str) {
             earlier.kill_9();
             stage
                 .sim
-                .world(|world| world.set_option(SOURCE_VPS, "bandwidthGb", 2048));
+                .world(|world| world.set_option(&stage.vps, "bandwidthGb", 2048));
             died_at(stage.armed(&args, point), point).await;
         }
         Life::Estimating => {
@@ -171,7 +171,12 @@ async fn dies(life: Life, point: &'static str) {
         Life::Estimating => "AwaitingApproval",
         _ => "InSync",
     };
-    stage.config_comes_to("web", wanted).await;
+    let before = earlier + usize::from(life == Life::Upgrading);
+    // What is shown is this attempt's end, and not that of the one before.
+    let this_attempt = |object: &Value| {
+        reason(object) == wanted && *at(object, "status.operation.attempt") == json!(before + 1)
+    };
+    stage.wait_config("web", wanted, this_attempt).await;
     let bought = usize::from(!lost && costs);
     assert_eq!(stage.executed(), earlier + bought);
     assert_eq!(stage.sim.count(Route::ConfigCommit), {
@@ -179,7 +184,6 @@ async fn dies(life: Life, point: &'static str) {
         earlier + by_this_route
     });
     let records = stage.records().await;
-    let before = usize::from(life == Life::Upgrading) + earlier;
     assert_eq!(records.len(), before + 1, "{records:?}");
     let record = records.last().unwrap();
     let (state, evidence) = match wanted {
@@ -349,7 +353,7 @@ async fn kills_at_random_moments_never_commit_twice_and_ask_only_where_nothing_w
     let until = Instant::now() + Duration::from_secs(12);
     for kill in 0..KILLS {
         if kill % 2 == 0 && kill / 2 < OBJECTS {
-            let (name, vps) = (format!("web-{}", kill / 2), format!("vps_{}", kill / 2));
+            let (name, vps) = (format!("web-{}", kill / 2), format!("{}_{}", stage.vps, kill / 2));
             stage.add_vps(&vps);
             let mut object = approved(&stage, &name);
             object["spec"]["vpsId"] = json!(vps);
@@ -365,7 +369,7 @@ async fn kills_at_random_moments_never_commit_twice_and_ask_only_where_nothing_w
     }
     let _last = stage.operator(&QUICK);
     for n in 0..OBJECTS {
-        let (name, vps) = (format!("web-{n}"), format!("vps_{n}"));
+        let (name, vps) = (format!("web-{n}"), format!("{}_{n}", stage.vps));
         let object = at_rest(&stage, &name).await;
         let records = stage.records_of_config(&name).await;
         assert_eq!(records.len(), 1, "{name}: {records:?}");

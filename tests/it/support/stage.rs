@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use control_plane::{ControlPlane, User};
 use futures::StreamExt;
-use hostup_sim::{AccountId, RequestRecord, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, Vps, standard_options};
+use hostup_sim::{
+    AccountId, RequestRecord, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, Vps, standard_legacy_options,
+    standard_options,
+};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::wait::await_condition;
@@ -24,6 +27,10 @@ pub struct Stage {
     pub plane: &'static ControlPlane,
     pub sim: Sim,
     pub account: AccountId,
+    /// A VPS of the account that no other stage has: the chain of its options is the cluster's.
+    pub vps: String,
+    /// Its number on the older route.
+    pub vmid: u64,
     pub namespace: String,
     pub client: kube::Client,
     pub kubeconfig: PathBuf,
@@ -39,14 +46,24 @@ impl Stage {
     /// On a control plane that the test has to itself. It is leaked, and ends with the process.
     pub async fn on(plane: &'static ControlPlane, name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let namespace = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{name}-{count}");
         let sim = Sim::start();
         let account = sim.world(|world| world.add_account(KEY));
+        let (vps, vmid) = (format!("vps_{name}_{count}"), 20_000 + u64::from(count));
+        sim.world(|world| {
+            let own = Vps::fixed(&vps, "app-02", 2, 4, 80)
+                .with_options(standard_options())
+                .with_legacy(vmid, standard_legacy_options());
+            world.add_vps(account, own);
+        });
         let client = client_of(plane, User::Admin).await;
         let stage = Self {
             plane,
             sim,
             account,
+            vps,
+            vmid,
             namespace,
             client,
             kubeconfig: super::rights::kubeconfig(plane),
@@ -165,7 +182,7 @@ impl Stage {
         )
     }
 
-    /// A configuration of the standard VPS, approved by a ceiling that covers the 40 SEK of 4096 GB.
+    /// A configuration of the stage's own VPS, approved by a ceiling that covers the 40 SEK of 4096 GB.
     pub fn approved_config(&self, name: &str, resources: Value) -> Value {
         let mut object = self.config_preview(name, resources);
         object["spec"]["approval"] =
@@ -173,20 +190,20 @@ impl Stage {
         object
     }
 
-    /// A configuration of the standard VPS without approval.
+    /// A configuration of the stage's own VPS without approval.
     pub fn config_preview(&self, name: &str, resources: Value) -> Value {
         json!({
             "apiVersion": "vps.hostup.se/v1alpha1",
             "kind": "VpsResourceConfig",
             "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"vpsId": SOURCE_VPS, "resources": resources},
+            "spec": {"vpsId": self.vps, "resources": resources},
         })
     }
 
     /// An order on the older route, whose estimate and order cost 100.00 SEK each month; without approval.
     pub fn legacy_preview(&self, name: &str) -> Value {
         let mut object = self.config_preview(name, Value::Null);
-        object["spec"] = json!({"legacy": {"vmid": 10_000, "resources": {"2231": 400}, "cycle": "m"}});
+        object["spec"] = json!({"legacy": {"vmid": self.vmid, "resources": {"2231": 400}, "cycle": "m"}});
         object
     }
 
