@@ -384,7 +384,11 @@ impl Stage {
     /// sent over a used connection, the key stood nowhere but in its header, each purchase has a record, and
     /// every request about options says whether it is a dry run.
     pub async fn check_invariants(&self) {
-        let records = self.records().await;
+        self.check_invariants_over(self.records().await);
+    }
+
+    /// The same, where other namespaces' records were sent to this stage's provider too.
+    pub fn check_invariants_over(&self, records: Vec<Value>) {
         let posts: Vec<_> = PAID_ROUTES
             .iter()
             .flat_map(|route| self.sim.requests_on(*route))
