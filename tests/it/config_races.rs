@@ -179,6 +179,11 @@ async fn two_installations_at_one_vps_order_its_options_once() {
     futures::join!(in_one_namespace, in_two_namespaces);
 }
 
+/// What is made from now on is newer: the API server tells ages in whole seconds.
+async fn a_second_later() {
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+}
+
 /// Two objects for one VPS, the newer one in a namespace of its own or not.
 async fn rivals(apart: bool) {
     let stage = Stage::new("options-rivals").await;
@@ -190,6 +195,7 @@ async fn rivals(apart: bool) {
         .create(stage.approved_config("the-older", bandwidth(4096)))
         .await;
     stage.config_comes_to("the-older", "InSync").await;
+    a_second_later().await;
     let mut newer = newer_home.approved_config("the-newer", bandwidth(5120));
     newer["spec"]["vpsId"] = json!(stage.vps);
     newer_home.create(newer).await;
@@ -226,6 +232,7 @@ async fn rival_without_a_key() {
     older["spec"]["credentialsSecretRef"] = json!({"name": "old"});
     stage.create(older).await;
     stage.config_comes_to("the-older", "Unauthorized").await;
+    a_second_later().await;
     stage
         .create(stage.approved_config("the-newer", bandwidth(4096)))
         .await;
@@ -258,12 +265,47 @@ async fn rivals_from_the_start() {
     stage.check_invariants().await;
 }
 
+/// Both are there before anybody looks, want different things, and the older one's status comes late.
+async fn rivals_that_disagree() {
+    let behind = Behind::new("options-quarrel").await;
+    let stage = &behind.stage;
+    let (gate, path) = (
+        ProxyGate::new(),
+        format!(
+            "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsresourceconfigs/the-older/status",
+            stage.namespace
+        ),
+    );
+    let late = Rule::on("PUT", move |request| request.path == path);
+    let late = late.named("the older's status");
+    behind.proxy.rule(late.action(Action::HoldBefore(gate.clone())));
+    stage
+        .create(stage.approved_config("the-older", bandwidth(4096)))
+        .await;
+    let _operator = stage.operator(&CALM);
+    held(&gate).await;
+    a_second_later().await;
+    stage
+        .create(stage.approved_config("the-newer", bandwidth(5120)))
+        .await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    gate.release();
+    stage.config_comes_to("the-older", "InSync").await;
+    assert_eq!(commits(stage), ["2048 -> 4096"]);
+    behind.check().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_objects_of_one_vps_the_older_that_has_read_it_is_responsible() {
     let together = async {
         futures::join!(rivals(false), rivals(true));
     };
-    futures::join!(together, rival_without_a_key(), rivals_from_the_start());
+    futures::join!(
+        together,
+        rival_without_a_key(),
+        rivals_from_the_start(),
+        rivals_that_disagree()
+    );
 }
 
 /// Where the object stands when it is touched.
