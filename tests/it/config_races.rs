@@ -446,8 +446,7 @@ async fn touched(before: Before, touch: Touch) {
     if wanted == Some("InSync") && (touch.is_otherwise() || before == Before::Rejected) {
         let from = if before.is_executed() { 4096 } else { 2048 };
         bought.push(format!("{from} -> {gb}"));
-        let second = if before == Before::Preview { 1 } else { 2 };
-        comes_to(&stage, second, "Succeeded").await;
+        comes_to(&stage, 2, "Succeeded").await;
     }
     if let Some(wanted) = wanted {
         let object = stage.config_comes_to_anew("web", wanted).await;
