@@ -37,6 +37,7 @@ pub enum Command {
 
 /// Flags of the operator. Durations are written 500ms, 5s, 15m, 1h.
 #[derive(Debug, Clone, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // switches on a command line
 pub struct Run {
     /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
     #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = address)]

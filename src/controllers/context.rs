@@ -65,7 +65,7 @@ impl Context {
     ) -> Self {
         Self {
             secrets: Secrets::new(client.clone()),
-            rivals: Rivals::new(),
+            rivals: Rivals::default(),
             desk: Arc::default(),
             paid_calls: TaskTracker::new(),
             wakes: Mutex::default(),

@@ -207,7 +207,7 @@ impl Difference {
 
     /// Why a ceiling does not cover it: a value gets lower, or it cannot be said that none does.
     pub fn lowers(&self) -> Option<String> {
-        let lowered = self.to.iter().find_map(|(key, to)| {
+        self.to.iter().find_map(|(key, to)| {
             let Some(from) = self.from.get(key) else {
                 return Some(format!(
                     "HostUp does not show what {key} is now, so that {to} may lower it"
@@ -225,8 +225,7 @@ impl Difference {
                     format!("it cannot be said whether {key} {to} is less than {from}")
                 }
             })
-        });
-        lowered
+        })
     }
 }
 

@@ -164,10 +164,7 @@ async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
             changed("/legacy/resources", json!({"2231": "400"})),
             "must be of type integer",
         ),
-        (
-            changed("/legacy/cycle", json!("M")),
-            "should match '^[a-z0-9]+$'",
-        ),
+        (changed("/legacy/cycle", json!("M")), "should match '^[a-z0-9]+$'"),
         (
             changed("/legacy/package", json!("VPS XL")),
             "should match '^[0-9]+$'",

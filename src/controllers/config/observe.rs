@@ -39,6 +39,8 @@ pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) 
         Wish::Options(_) if !is_ours => Vec::new(),
         Wish::Options(_) | Wish::Legacy(_) => ctx.ledger.before(&key, tail, bears_on_it).await?,
     };
+    let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
+    let rival = ctx.rivals.is_older(object, ordered);
     let status = object.status.clone().unwrap_or_default();
     let drifted = conditions::find(&status.conditions, DRIFTED);
     Ok(View {
@@ -46,7 +48,7 @@ pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) 
             .iter()
             .filter_map(|record| api::record(record).ok())
             .collect(),
-        rival: ctx.rivals.is_older(object),
+        rival,
         seen: match drifted.filter(|seen| seen.observed_generation == object.metadata.generation) {
             Some(drifted) if drifted.status == "True" => Seen::Drifted,
             Some(_) => Seen::InForce,

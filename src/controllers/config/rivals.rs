@@ -5,39 +5,41 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 
 use crate::api::config::VpsResourceConfig;
+use crate::domain::ids::Uid;
 
 /// An object as it is watched: one that cannot be read breaks no list.
 pub type Watched = DeserializeGuard<VpsResourceConfig>;
 
 /// All objects of this process, by what a watch shows of them.
+#[derive(Default)]
 pub struct Rivals {
     stores: std::sync::Mutex<Vec<Store<Watched>>>,
 }
 
 impl Rivals {
-    /// None known yet.
-    pub fn new() -> Self {
-        Self {
-            stores: std::sync::Mutex::default(),
-        }
-    }
-
     /// Adds what one more watch keeps.
     pub fn add(&self, store: Store<Watched>) {
         self.lock().push(store);
     }
 
     /// Whether an older object whose key has read the VPS is responsible for it. One whose key never
-    /// did is nobody, or anybody could claim another one's VPS by name.
-    pub fn is_older(&self, object: &VpsResourceConfig) -> bool {
+    /// did is nobody, or anybody could claim another one's VPS by name. `ordered` is the object of the
+    /// chain's last record: nothing is ordered with a key that did not read it, and the status may say
+    /// so only later.
+    pub fn is_older(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
         let age = |object: &VpsResourceConfig| {
             let made = object.creation_timestamp().map(|time| time.0);
             (made, object.metadata.uid.clone())
         };
+        let has_ordered = |other: &VpsResourceConfig| {
+            let uid = other.metadata.uid.as_deref();
+            ordered.is_some_and(|ordered| uid == Some(ordered.as_str()))
+        };
         let ours = age(object);
-        self.others(object)
-            .iter()
-            .any(|other| age(other) < ours && has_read(other) && other.metadata.deletion_timestamp.is_none())
+        self.others(object).iter().any(|other| {
+            let is_there = other.metadata.deletion_timestamp.is_none();
+            age(other) < ours && is_there && (has_read(other) || has_ordered(other))
+        })
     }
 
     /// The other objects that want the same VPS.

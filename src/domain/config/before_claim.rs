@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use jiff::Timestamp;
 
-use super::{Account, Decision, Facts, Look, OptionsWish, Preview, Reading, Seen, Shown};
+use super::{Account, Decision, Facts, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
 use crate::domain::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::domain::approval::{self, Approval, Consent};
 use crate::domain::gate::{self, Gate, GateName};
@@ -57,7 +57,7 @@ impl Look<'_> {
                 approved: bought.map(|_| true),
                 ..shown.clone()
             };
-            return self.report(Reason::InSync, message, facts(in_sync), resync);
+            return reported(Reason::InSync, message, facts(in_sync), resync);
         }
         if let Some(until) = self.may_be_a_late_reading() {
             let message = format!(
@@ -65,7 +65,7 @@ impl Look<'_> {
                  {until:.0}, before it is called drift"
             );
             let wake = Some(later(self.now, self.times.gate_interval).min(until));
-            return self.report(Reason::Converging, message, facts(shown), wake);
+            return reported(Reason::Converging, message, facts(shown), wake);
         }
         let drifted = self.has_drifted();
         let shown = Shown {
@@ -77,14 +77,14 @@ impl Look<'_> {
                 "{vps} no longer has the options of the spec; to get them back takes {difference}. \
                  Set driftPolicy: Correct to have it ordered, or write what is there into the spec"
             );
-            return self.report(Reason::Drifted, message, facts(shown), resync);
+            return reported(Reason::Drifted, message, facts(shown), resync);
         }
         if drifted && self.view.seen != Seen::Drifted {
             // One reading is not enough to pay for.
             let message =
                 format!("{vps} no longer has the options of the spec ({difference}); looking once more");
             let wake = Some(later(self.now, self.times.gate_interval));
-            return self.report(Reason::Drifted, message, facts(shown), wake);
+            return reported(Reason::Drifted, message, facts(shown), wake);
         }
         if drifted && self.was_corrected_from(&difference) {
             let message = format!(
@@ -137,11 +137,11 @@ impl Look<'_> {
         let gate_time = Some(later(self.now, self.times.gate_interval));
         if let Some(closed) = gate::closed(&shown.gates) {
             let message = format!("closed: {closed}. It goes on by itself once they open");
-            return self.report(Reason::GatesClosed, message, facts(shown), gate_time);
+            return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some(placed) = placed else {
             let message = "HostUp names no complete price for this change, so nothing is bought";
-            return self.report(Reason::ProviderUnavailable, message, facts(shown), gate_time);
+            return reported(Reason::ProviderUnavailable, message, facts(shown), gate_time);
         };
         let what = match &placed.cancels {
             Some(invoice) => format!("{difference}, and cancelling {invoice},"),
@@ -180,7 +180,7 @@ impl Look<'_> {
         let missing = approval::missing(&consent, &self.intent.subject, &quote, &fresh, what);
         if let Some((reason, message)) = missing {
             let wake = Some(later(self.now, self.times.resync_interval));
-            return self.report(reason, message, facts(shown), wake);
+            return reported(reason, message, facts(shown), wake);
         }
         if let Some(held) = self.view.chain.holds_back(&order, self.times, self.now) {
             return Decision::Report(held.with(facts(shown)));

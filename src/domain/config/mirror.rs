@@ -1,7 +1,7 @@
 //! While a record is under way: it says how things stand.
 
 use super::before_claim::facts;
-use super::{Decision, Look, Shown};
+use super::{Decision, Look, Shown, reported};
 use crate::domain::options::Values;
 use crate::domain::question;
 use crate::domain::reason::Reason;
@@ -21,7 +21,7 @@ impl Look<'_> {
         });
         let known = &record.known;
         let message = &known.message;
-        let say = |reason, message: String| self.report(reason, message, shown.clone(), None);
+        let say = |reason, message: String| reported(reason, message, shown.clone(), None);
         if let (State::Accepted | State::Unknown, None, Some(trouble)) =
             (known.state, known.evidence, &self.view.chain.following)
         {

@@ -236,7 +236,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         } else {
             "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
         };
-        return look.report(Reason::Suspended, message, Facts::Kept, None);
+        return reported(Reason::Suspended, message, Facts::Kept, None);
     }
     if view.rival {
         let message = "an older VpsResourceConfig is responsible for the options of this VPS; \
@@ -269,19 +269,13 @@ struct Look<'a> {
     now: Timestamp,
 }
 
+fn reported(reason: Reason, message: impl Into<String>, facts: Facts, wake: Option<Timestamp>) -> Decision {
+    Decision::Report(report::Report::new(reason, message, wake).with(facts))
+}
+
 impl Look<'_> {
     fn tail(&self) -> Option<&Record> {
         self.view.chain.tail.as_ref()
-    }
-
-    fn report(
-        &self,
-        reason: Reason,
-        message: impl Into<String>,
-        facts: Facts,
-        wake: Option<Timestamp>,
-    ) -> Decision {
-        Decision::Report(report::Report::new(reason, message, wake).with(facts))
     }
 
     fn stalled(&self, reason: Reason, message: impl Into<String>, facts: Facts) -> Decision {

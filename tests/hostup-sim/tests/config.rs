@@ -662,7 +662,7 @@ fn the_billing_cycle_lists_the_invoice_that_blocks_until_it_is_paid() {
     let (sim, _) = world();
     let listed = || {
         let path = format!("/api/v2/vps/{SOURCE_VPS}/actions/billing-cycle");
-        Client::new(&sim).get(&path).at("/blockingInvoices").clone()
+        get(&sim, &path).at("/blockingInvoices").clone()
     };
     assert_eq!(listed(), json!([]));
     with(&sim, |vps| {

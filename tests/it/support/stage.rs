@@ -200,9 +200,29 @@ impl Stage {
         })
     }
 
+    /// An order on the older route, whose estimate and order cost 100.00 SEK each month; without approval.
+    pub fn legacy_preview(&self, name: &str) -> Value {
+        let mut object = self.config_preview(name, Value::Null);
+        object["spec"] = json!({"legacy": {"vmid": self.vmid, "resources": {"2231": 400}, "cycle": "m"}});
+        object
+    }
+
+    /// Gives the stage's account one more VPS with the standard options.
+    pub fn add_vps(&self, id: &str) {
+        let vps = Vps::fixed(id, id, 2, 4, 80).with_options(standard_options());
+        self.sim.world(|world| world.add_vps(self.account, vps));
+    }
+
     /// One configuration as it stands.
     pub async fn config(&self, name: &str) -> Value {
         serde_json::to_value(self.configs().get(name).await.unwrap()).unwrap()
+    }
+
+    /// The records made for the configuration of that name, by attempt.
+    pub async fn records_of_config(&self, name: &str) -> Vec<Value> {
+        let mut records = self.records().await;
+        records.retain(|record| record["spec"]["subject"]["name"] == name);
+        records
     }
 
     /// Changes a configuration by a merge patch of its spec.
@@ -281,11 +301,17 @@ impl Stage {
 
     /// Deletes a restore and waits until it is gone.
     pub async fn delete(&self, name: &str) {
-        let deleted = self
-            .restores()
-            .delete(name, &kube::api::DeleteParams::default())
-            .await
-            .unwrap();
+        self.delete_from(self.restores(), name).await;
+    }
+
+    /// Deletes a configuration and waits until it is gone.
+    pub async fn delete_config(&self, name: &str) {
+        self.delete_from(self.configs(), name).await;
+    }
+
+    async fn delete_from(&self, api: Api<DynamicObject>, name: &str) {
+        let by = kube::api::DeleteParams::default();
+        let deleted = api.delete(name, &by).await.unwrap();
         let uid = deleted
             .either(
                 |object| object.metadata.uid,
@@ -293,7 +319,7 @@ impl Stage {
             )
             .unwrap();
         let gone = kube::runtime::conditions::is_deleted(&uid);
-        tokio::time::timeout(PATIENCE, await_condition(self.restores(), name, gone))
+        tokio::time::timeout(PATIENCE, await_condition(api, name, gone))
             .await
             .unwrap()
             .unwrap();
@@ -358,7 +384,11 @@ impl Stage {
     /// sent over a used connection, the key stood nowhere but in its header, each purchase has a record, and
     /// every request about options says whether it is a dry run.
     pub async fn check_invariants(&self) {
-        let records = self.records().await;
+        self.check_invariants_over(self.records().await);
+    }
+
+    /// The same, where other namespaces' records were sent to this stage's provider too.
+    pub fn check_invariants_over(&self, records: Vec<Value>) {
         let posts: Vec<_> = PAID_ROUTES
             .iter()
             .flat_map(|route| self.sim.requests_on(*route))
@@ -368,7 +398,10 @@ impl Stage {
             let path = record["spec"]["request"]["path"].as_str().unwrap();
             let tries = records
                 .iter()
-                .filter(|other| other["spec"]["request"]["body"] == body)
+                .filter(|other| {
+                    let request = &other["spec"]["request"];
+                    request["body"] == body && request["path"] == path
+                })
                 .count();
             let sent = posts
                 .iter()
