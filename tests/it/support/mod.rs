@@ -4,6 +4,7 @@ pub mod behind;
 mod operator;
 mod owner;
 mod person;
+pub mod printable;
 mod rights;
 mod stage;
 mod tenant;
