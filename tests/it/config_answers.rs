@@ -1,6 +1,8 @@
-//! What comes back from a paid call about options, and from the older upgrade route, row by row: what is
-//! on the wire, what the provider executed, and what is made of it. And a provider that sends what nobody
-//! should store, show or follow.
+//! What comes back from a paid call about options, row by row: what is on the wire, what the provider
+//! executed, and what is made of it.
+
+mod hostile;
+mod legacy;
 
 use std::time::Duration;
 
@@ -210,6 +212,7 @@ async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_aga
         record,
         &object,
         &format!("HostUp took the change, but HostUp does not show {CHANGE}"),
+        &format!("{CHANGE} for {PRICE}"),
     );
     let object = stage.config_comes_to("billed", "AwaitingPayment").await;
     let message = ready(&object)["message"].as_str().unwrap();
@@ -237,14 +240,32 @@ async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_aga
 }
 
 #[tokio::test]
-async fn a_commit_that_found_no_connection_is_not_sent_and_a_second_attempt_follows_later() {
-    let behind = Behind::new("noconnection").await;
+async fn a_call_that_found_no_connection_is_not_sent_and_a_second_attempt_follows_later() {
+    futures::join!(
+        finds_no_connection(
+            "commit",
+            &[],
+            |tenant, stage| tenant.config(stage, more_bandwidth()),
+            1
+        ),
+        finds_no_connection("estimate", &["--enable-legacy-upgrade"], Tenant::legacy, 2),
+    );
+}
+
+/// The first call of the object finds no connection; so many calls then make it.
+async fn finds_no_connection(
+    name: &str,
+    args: &[&str],
+    make: impl Fn(&Tenant, &Stage) -> Value,
+    calls: usize,
+) {
+    let behind = Behind::new(name).await;
     let Behind { stage, proxy } = &behind;
     let gate = Gate::new();
     proxy.rule(claim(Action::HoldBefore(gate.clone())));
-    let _operator = stage.operator_for_many(&[]);
+    let _operator = stage.operator_for_many(args);
     let tenant = stage.tenant("web").await;
-    stage.create(tenant.config(stage, more_bandwidth())).await;
+    stage.create(make(&tenant, stage)).await;
     held(&gate).await;
     // All reads are done; only the POST is left.
     stage.sim.go_down();
@@ -273,10 +294,11 @@ async fn a_commit_that_found_no_connection_is_not_sent_and_a_second_attempt_foll
     stage.config_comes_to("web", "InSync").await;
     let records = stage.config_records_of("web").await;
     let states: Vec<_> = records.iter().map(|record| at(record, "status.state")).collect();
-    assert_eq!(states, ["NotSent", "Succeeded"]);
+    assert_eq!(states[0], "NotSent");
+    assert_eq!(states[1..], vec!["Succeeded"; calls]);
     let waited = time(&records[1], "spec.claim.madeAt").duration_since(time(&record, "status.quietSince"));
     assert!(waited.as_secs() >= 30, "{waited}");
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    assert_eq!((stage.posts(), stage.executed()), (calls, 1));
     behind.check().await;
 }
 
@@ -380,7 +402,9 @@ async fn check(rows: Vec<Row>) {
                 }
                 said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
             }
-            End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
+            End::Refused(code, says) => {
+                refuses(&stage, &tenant, (code, says), (Route::ConfigPreview, 1)).await;
+            }
             End::Lied => sees_what_was_denied(&stage, &tenant).await,
         }
         assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
@@ -429,27 +453,32 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
     let record = &stage.config_records_of(name).await[0];
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
     assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
-    question(record, &object, &format!("HostUp does not show {CHANGE}"));
+    let (why, what) = (
+        format!("HostUp does not show {CHANGE}"),
+        format!("{CHANGE} for {PRICE}"),
+    );
+    question(record, &object, &why, &what);
     // It is looked for further on, and nothing else.
     stage.wait_for_reads(tenant, Route::UpgradeOptions, 1).await;
     sends_nothing_more(stage, tenant, "OutcomeUnknown", 1).await;
     assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
 }
 
-/// The message names the record, the change, its price and time, and a command for each answer.
-fn question(record: &Value, object: &Value, why: &str) {
+/// The message names the record, what may have been executed for which price and when, and a command for
+/// each answer.
+fn question(record: &Value, object: &Value, why: &str, what: &str) {
     let id = at(record, "metadata.name").as_str().unwrap();
     let answer = |answer: &str| {
         format!(
             "kubectl patch vpsoperation {id} --type=merge -p '{{\"spec\":{{\"resolution\":{{\"answer\":\"{answer}\"}}}}}}'"
         )
     };
+    let made_at = time(record, "spec.claim.madeAt");
     let message = ready(object)["message"].as_str().unwrap();
     for part in [
         why.to_owned(),
         format!("VpsOperation {id}"),
-        format!("HostUp may have executed {CHANGE} for {PRICE}"),
-        format!("{:.0}", time(record, "spec.claim.madeAt")),
+        format!("HostUp may have executed {what} at {made_at:.0}"),
         answer("NotExecuted"),
         answer("Adopt"),
         answer("Abandon"),
@@ -468,8 +497,13 @@ async fn sends_nothing_more(stage: &Stage, tenant: &Tenant, wanted: &str, record
     assert_eq!(stage.posts_of(tenant).len(), sent, "{name}");
 }
 
-/// Stalled with the provider's words, through several dry runs with the same gates.
-async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
+/// Stalled with the provider's words, through several reads of the same gates.
+async fn refuses(
+    stage: &Stage,
+    tenant: &Tenant,
+    (code, says): (&str, &str),
+    (route, records): (Route, usize),
+) {
     let name = &tenant.name;
     let object = stage.config_comes_to(name, "Rejected").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
@@ -479,11 +513,12 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     for part in ["HostUp refused: ", says, code, again] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    stage.wait_for_reads(tenant, Route::ConfigPreview, 3).await;
-    let records = stage.config_records_of(name).await;
-    assert_eq!(records.len(), 1, "{name}");
-    assert_eq!(at(&records[0], "status.state"), "Rejected", "{name}");
-    assert_eq!(at(&records[0], "status.code"), code, "{name}");
+    stage.wait_for_reads(tenant, route, 3).await;
+    let ledger = stage.config_records_of(name).await;
+    assert_eq!(ledger.len(), records, "{name}");
+    let record = &ledger[records - 1];
+    assert_eq!(at(record, "status.state"), "Rejected", "{name}");
+    assert_eq!(at(record, "status.code"), code, "{name}");
     assert_eq!(at(&object, "status.operation.state"), "Rejected", "{name}");
     let invoice = !at(&object, "status.invoice").is_null();
     assert_eq!(invoice, code == "existing_invoice_blocking", "{name}");
