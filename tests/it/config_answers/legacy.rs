@@ -17,6 +17,9 @@ const ENABLED: &str = "--enable-legacy-upgrade";
 const NO_WORD: &str = "without saying plainly what it did";
 const PRICE: &str = "100.00 SEK now, 299.00 SEK/month";
 
+/// Of one call: its route, whether it is acted upon, and what is answered.
+type OneAnswer = (Route, bool, Answer);
+
 /// Answers that prove nothing, whichever of the two calls was made.
 fn unclear_rows(foreign: &Sim) -> Vec<Row> {
     let set = |pointer: &str, text: &str| Answer::normal().set(pointer, text);
@@ -247,7 +250,7 @@ async fn no_secret_of_an_older_body_stands_in_any_object_event_log_line_or_metri
         json!([{"email": LEGACY_SECRETS[3], "password": LEGACY_SECRETS[0], "note": all}]).to_string();
     let (estimate, upgrade) = (Route::LegacyEstimate, Route::LegacyUpgrade);
     let set = |pointer: &str| Answer::normal().set(pointer, &secret);
-    let rows: Vec<(&str, Option<(Route, bool, Answer)>, &str)> = vec![
+    let rows: Vec<(&str, Option<OneAnswer>, &str)> = vec![
         ("whole", None, "InSync"),
         (
             "refused-estimate",
