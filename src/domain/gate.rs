@@ -1,6 +1,6 @@
 //! HostUp's action gates, as they were read.
 
-use super::text::Text;
+use super::text::{self, Text};
 
 /// Which gate; the names stand in `status.gates[].name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,9 @@ impl Gate {
     }
 }
 
+/// Closed gates that a message tells; the status shows all of them.
+const MOST_CLOSED: usize = 12;
+
 /// The gates that keep the operation from going, in one line; `None` when all are open.
 pub fn closed(gates: &[Gate]) -> Option<String> {
     let closed: Vec<String> = gates
@@ -99,5 +102,5 @@ pub fn closed(gates: &[Gate]) -> Option<String> {
         .filter(|gate| !gate.allowed)
         .map(Gate::describe)
         .collect();
-    (!closed.is_empty()).then(|| closed.join("; "))
+    (!closed.is_empty()).then(|| text::first_of(&closed, MOST_CLOSED))
 }

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use super::gate::{Gate, GateName};
 use super::money::Amount;
 use super::preflight::ProviderGate;
-use super::text::Text;
+use super::text::{self, Text};
+
+/// Objections that are told at once; each may list many words of HostUp's.
+const MOST_OBJECTIONS: usize = 5;
 
 /// The value of an option, as a person or HostUp wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,7 +279,7 @@ pub fn difference(offers: &[Offer], wanted: &Values, confirmed: &Values) -> Resu
     if objections.is_empty() {
         Ok(difference)
     } else {
-        Err(objections.join("; "))
+        Err(text::first_of(&objections, MOST_OBJECTIONS))
     }
 }
 

@@ -16,6 +16,7 @@ mod api_server;
 mod approval;
 mod brakes;
 mod config;
+mod config_answers;
 mod config_bytes;
 mod config_crash;
 mod config_manifests;

@@ -5,6 +5,7 @@ pub mod death;
 mod operator;
 mod owner;
 mod person;
+pub mod printable;
 mod rights;
 mod stage;
 mod tenant;
