@@ -144,7 +144,10 @@ async fn dies(life: Life, point: &'static str) {
     let earlier = usize::from(life == Life::Correcting);
     let (lost, answered) = match point {
         "before-claim" => (false, false),
-        "before-report" | "after-report" if life == Life::Previewed => (false, false),
+        // What is seen before the claim is told: the price, or the drift.
+        "before-report" | "after-report" if matches!(life, Life::Previewed | Life::Correcting) => {
+            (false, false)
+        }
         "after-claim" | "after-second-look" | "before-send" => (true, false),
         _ => (false, true),
     };

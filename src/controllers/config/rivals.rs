@@ -50,11 +50,12 @@ impl Rivals {
         };
         let stores = self.lock();
         let all = stores.iter().flat_map(Store::state);
-        all.filter_map(|other| other.0.clone().ok())
-            .filter(|other| {
-                other.metadata.uid != object.metadata.uid && other.spec.vps_id.as_ref() == Some(vps)
-            })
-            .collect()
+        all.filter_map(|other| {
+            let other = other.0.as_ref().ok()?;
+            let same_vps = other.spec.vps_id.as_ref() == Some(vps);
+            (same_vps && other.metadata.uid != object.metadata.uid).then(|| other.clone())
+        })
+        .collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Store<Watched>>> {

@@ -10,6 +10,7 @@ use super::claim::{self, SendPermit};
 use super::{record, send};
 use crate::api::RecordDraft;
 use crate::api::shared::CredentialsSecretRef;
+use crate::controllers::api_call::ApiError;
 use crate::controllers::context::{Blocked, Context};
 use crate::controllers::observe::BUSY_WAIT;
 use crate::controllers::subject::{Buyer, objects};
@@ -20,6 +21,9 @@ use crate::domain::operation::Input;
 use crate::domain::order::Order;
 use crate::domain::text::Text;
 
+/// Second looks at a busy API server, and the wait between two.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 /// When the object is looked at again after its call was handed over, if no answer wakes it before.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -119,10 +123,22 @@ async fn claimed(
     claim::make(ctx, &draft, cap, read).await
 }
 
+/// The object as it stands in etcd after the claim. A busy API server is asked again, for a claim that is
+/// given up costs a try; how long the claim lasts is looked at before it is sent.
+async fn second_look<K: Buyer>(ctx: &Context, subject: &Subject) -> Result<Option<K>, ApiError> {
+    let api = objects::<K>(ctx, &subject.namespace);
+    for _ in 1..LOOKS {
+        match api_call::found(api.get(&subject.name)).await {
+            Err(error) if error.is_throttled() => tokio::time::sleep(BETWEEN_LOOKS).await,
+            read => return read,
+        }
+    }
+    api_call::found(api.get(&subject.name)).await
+}
+
 /// The second look: why the object, as it stands in etcd after the claim, no longer wants the call.
 async fn withdrawn<K: Buyer>(ctx: &Context, subject: &Subject, approval: Option<&Approval>) -> Option<Text> {
-    let read = api_call::found(objects::<K>(ctx, &subject.namespace).get(&subject.name)).await;
-    let why = match read {
+    let why = match second_look::<K>(ctx, subject).await {
         Err(_) => "withdrawn: the object could not be read again after the claim",
         Ok(None) => "withdrawn: the object was deleted before anything was sent",
         Ok(Some(now)) if now.meta().uid.as_deref() != Some(subject.uid.as_str()) => {

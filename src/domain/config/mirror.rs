@@ -130,6 +130,10 @@ fn ask(record: &Record, why: &Text) -> String {
 
 /// A sentence may begin with it; the key of an option stays as it is.
 fn capitalised(text: &str) -> String {
-    text.strip_prefix("the ")
-        .map_or_else(|| text.to_owned(), |rest| format!("The {rest}"))
+    for (article, capital) in [("the ", "The "), ("an ", "An ")] {
+        if let Some(rest) = text.strip_prefix(article) {
+            return format!("{capital}{rest}");
+        }
+    }
+    text.to_owned()
 }

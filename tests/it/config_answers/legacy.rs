@@ -543,10 +543,11 @@ async fn asks(stage: &Stage, operator: &Operator, tenant: &Tenant, says: &str, r
     let record = &stage.config_records_of(name).await[records - 1];
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
     assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
+    let older = format!("he upgrade of VM {} (2231=400) was ordered", tenant.vmid);
     let what = if records == 1 {
-        "an estimate".to_owned()
+        format!("An estimate of t{older}")
     } else {
-        format!("an upgrade for {PRICE}")
+        format!("T{older} for {PRICE}")
     };
     question(
         record,
