@@ -190,6 +190,16 @@ pub struct VpsResourceConfigStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub current: BTreeMap<String, String>,
+    /// Hash of the options that were last seen in force as the spec names them; what differs from them
+    /// later is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub in_force: Option<String>,
+    /// Hash of options whose dry run HostUp answered as if it had committed it; they are not asked for
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub committed_dry_run: Option<String>,
     /// What the change costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -18,6 +19,9 @@ use crate::domain::record::later;
 
 /// The window of `--max-paid-calls`.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads of one chain at the same time.
+const READS_AT_ONCE: usize = 4;
 
 /// A record as it is watched: one that cannot be read still counts as one that exists.
 pub type Watched = DeserializeGuard<VpsOperation>;
@@ -80,26 +84,17 @@ impl Ledger {
         }
     }
 
-    /// The records of a chain before `tail`, oldest first, read from etcd: backwards as long as each is
-    /// `wanted`.
+    /// The records of a chain before its last one, oldest first, read from etcd; `None` for one that was
+    /// deleted.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn before(
-        &self,
-        key: &ChainKey,
-        tail: u32,
-        wanted: impl Fn(&VpsOperation) -> bool,
-    ) -> Result<Vec<VpsOperation>, ApiError> {
-        let mut records = Vec::new();
-        for n in (1..tail).rev() {
-            match self.get(&key.record(n)).await? {
-                Some(record) if wanted(&record) => records.push(record),
-                Some(_) | None => break,
-            }
-        }
-        records.reverse();
-        Ok(records)
+    pub async fn before(&self, key: &ChainKey, tail: u32) -> Result<Vec<Option<VpsOperation>>, ApiError> {
+        let reads = (1..tail).map(|n| {
+            let name = key.record(n);
+            async move { self.get(&name).await }
+        });
+        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
     /// Takes one of the paid calls of the last 24 hours, or says that none is left. What this

@@ -87,39 +87,53 @@ impl Chain {
         ))
     }
 
-    /// Consent stands, and still the order must wait: after an attempt that came to nothing, or for a
-    /// brake.
-    pub fn holds_back(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
-        self.after_the_last_attempt(order, times, now)
+    /// Consent stands, and still the order must wait: after an attempt of the same object that came to
+    /// nothing (`last`), or for a brake.
+    pub fn holds_back(
+        &self,
+        order: &Order,
+        last: Option<&Record>,
+        times: &Times,
+        now: Timestamp,
+    ) -> Option<Report<()>> {
+        self.after_the_last_attempt(order, last, times, now)
             .or_else(|| self.braked(order, times, now))
     }
 
-    fn after_the_last_attempt(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
-        let limited = self.tail.as_ref().and_then(|tail| tail.known.not_before);
+    fn after_the_last_attempt(
+        &self,
+        order: &Order,
+        last: Option<&Record>,
+        times: &Times,
+        now: Timestamp,
+    ) -> Option<Report<()>> {
+        // A limit is the key's, whoever met it.
+        let limits = last.into_iter().chain(self.tail.as_ref());
+        let limited = limits.filter_map(|record| record.known.not_before).max();
         if let Some(until) = limited.filter(|until| now < *until) {
             let message = "HostUp asked to wait before the next paid call";
             return Some(Report::new(Reason::RateLimited, message, Some(until)));
         }
-        let tail = self.tail.as_ref().filter(|_| order.attempt.tries > 1)?;
+        let last = last.filter(|_| order.attempt.tries > 1)?;
         let rejected =
             |message: String| Report::stalled(Reason::Rejected, message, self.stalled_since, times, now);
         if order.attempt.tries > MOST_TRIES {
             return Some(rejected(format!(
                 "{MOST_TRIES} attempts came to nothing; the last: {}. Change the spec to try again",
-                tail.known.message
+                last.known.message
             )));
         }
-        let ended = tail.known.quiet_since.unwrap_or(tail.claim.made_at);
-        let next = later(ended, retry_wait(tail.tries));
-        match tail.known.state {
-            State::Rejected if limited.is_none() && tail.cause == order.cause => {
-                let code = tail
+        let ended = last.known.quiet_since.unwrap_or(last.claim.made_at);
+        let next = later(ended, retry_wait(last.tries));
+        match last.known.state {
+            State::Rejected if limited.is_none() && last.cause == order.cause => {
+                let code = last
                     .known
                     .code
                     .as_ref()
                     .map(|code| format!(" ({code})"))
                     .unwrap_or_default();
-                let said = tail.known.message.as_str().trim_end_matches('.');
+                let said = last.known.message.as_str().trim_end_matches('.');
                 Some(rejected(format!(
                     "{said}{code}. It is tried again once the spec, the Secret, a gate or the price has changed"
                 )))
@@ -127,7 +141,7 @@ impl Chain {
             State::Rejected | State::NotSent if now < next => {
                 let message = format!(
                     "the last attempt came to nothing: {}. The next one follows at {next:.0}",
-                    tail.known.message
+                    last.known.message
                 );
                 let reason = if limited.is_some() {
                     Reason::RateLimited

@@ -49,16 +49,16 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The one after `tail`, wanted by `subject`.
-    pub fn after(tail: Option<&Record>, subject: &Subject) -> Self {
-        let again = tail.filter(|tail| {
-            tail.known.state.frees_the_name()
-                && tail.subject.uid == subject.uid
-                && tail.subject.generation == subject.generation
+    /// The one after `tail`, wanted by `subject`, whose own last record is `last`.
+    pub fn after(tail: Option<&Record>, last: Option<&Record>, subject: &Subject) -> Self {
+        let again = last.filter(|last| {
+            last.known.state.frees_the_name()
+                && last.subject.uid == subject.uid
+                && last.subject.generation == subject.generation
         });
         Self {
             number: tail.map_or(0, |tail| tail.attempt).saturating_add(1),
-            tries: again.map_or(0, |tail| tail.tries).saturating_add(1),
+            tries: again.map_or(0, |last| last.tries).saturating_add(1),
         }
     }
 }

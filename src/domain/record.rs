@@ -162,7 +162,11 @@ impl Cause {
     pub fn read(secret_version: &str, gates: &[Gate], price: &Price) -> Self {
         let described: Vec<String> = gates.iter().map(Gate::describe).collect();
         let mut parts = vec![described.join("\n")];
-        parts.extend(price.components());
+        match price {
+            // The input of records that stand already: it must not change.
+            Price::Hourly(price) => parts.push(price.per_hour.to_string()),
+            Price::Change(_) => parts.extend(price.components()),
+        }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         Self {
             secret_version: secret_version.to_owned(),

@@ -393,6 +393,7 @@ impl Reader {
                     code: code.to_string(),
                     reason: said.to_string(),
                 },
+                committed: false,
             }),
             Err(error) => Err(error),
         }

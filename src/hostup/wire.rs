@@ -507,11 +507,10 @@ struct PriceChange {
 }
 
 impl Preview {
-    /// Only a body that says of itself that it was a dry run is one. The price still is for one billing
-    /// cycle, which the caller knows.
+    /// Only a body that says of itself that it was a dry run is one.
     pub(super) fn read(answer: &[u8], body: String) -> Option<config::Preview> {
         let read: Self = serde_json::from_slice(answer).ok()?;
-        if !read.dry_run || read.success == Some(false) {
+        if read.success == Some(false) {
             return None;
         }
         let gate = read
@@ -522,6 +521,7 @@ impl Preview {
             body,
             price: read.price_change.and_then(PriceChange::into_price),
             can_commit: gate.into(),
+            committed: !read.dry_run,
         })
     }
 }

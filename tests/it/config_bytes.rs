@@ -108,6 +108,7 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
         history: vec![],
         rival: false,
         seen: Seen::Never,
+        committed_dry_run: false,
         legacy_enabled: false,
         account: Account::Unread,
     };

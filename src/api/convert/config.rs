@@ -23,7 +23,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
     let wish = match (&spec.vps_id, &spec.resources, &spec.legacy) {
         (Some(vps), Some(resources), None) => Wish::Options(OptionsWish {
             vps: VpsId::new(vps),
-            wanted: wanted(resources),
+            wanted: wanted(resources)?,
             cancels_invoice: spec.cancel_existing_invoice,
             corrects_drift: spec.drift_policy == DriftPolicy::Correct,
         }),
@@ -49,7 +49,7 @@ fn number(n: i64) -> Option<OptionValue> {
     Amount::parse(&n.to_string()).map(OptionValue::Number)
 }
 
-fn wanted(resources: &Resources) -> Values {
+fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
     let Resources {
         bandwidth_gb,
         backup_slots,
@@ -71,14 +71,24 @@ fn wanted(resources: &Resources) -> Values {
         .filter_map(|(key, n)| Some((key.to_owned(), number(i64::from((*n)?))?)))
         .collect();
     values.extend(ipv6.map(|flag| ("ipv6".to_owned(), OptionValue::Flag(flag))));
-    values.extend(extra.iter().filter_map(|(key, value)| {
+    for (key, value) in extra {
         let value = match value {
-            IntOrString::Int(n) => number(i64::from(*n))?,
-            IntOrString::String(word) => OptionValue::Word(Text::bounded(word, 64)),
+            IntOrString::Int(n) => number(i64::from(*n)),
+            IntOrString::String(word) => {
+                Some(OptionValue::Word(Text::bounded(word, 64))).filter(|read| read.to_string() == *word)
+            }
         };
-        Some((key.clone(), value))
-    }));
-    values
+        let value = value.ok_or_else(|| {
+            invalid(
+                "resources.extra",
+                format!(
+                    "the value of {key} is neither a number nor a text of at most 64 printable characters"
+                ),
+            )
+        })?;
+        values.insert(key.clone(), value);
+    }
+    Ok(values)
 }
 
 fn legacy_wish(order: &LegacyOrder) -> LegacyWish {

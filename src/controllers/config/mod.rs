@@ -25,6 +25,7 @@ pub use rivals::{Rivals, Watched, prune};
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.rivals.ready().await;
     let Some(object) = common::object::<VpsResourceConfig>(&ctx, &namespace, &name).await? else {
         return Ok(Action::await_change());
     };
@@ -37,7 +38,7 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
-            Decision::Report(report) => return report::publish(&ctx, &object, &report).await,
+            Decision::Report(report) => return report::publish(&ctx, &object, &intent.digest, &report).await,
             Decision::Buy(order) => {
                 // The admin's flag is the consent to an estimate, so that no approval of it can end.
                 let consent = match order.matter {

@@ -7,7 +7,6 @@ use kube::ResourceExt;
 use crate::api;
 use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
-use crate::api::operation::VpsOperation;
 use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
 use crate::controllers::observe::{self as common, Read, as_read};
@@ -15,49 +14,54 @@ use crate::controllers::reporter::DRIFTED;
 use crate::domain::config::{Account, Intent, Reading, Seen, View, Wish};
 use crate::domain::ids::VpsId;
 use crate::domain::reason::Reason;
+use crate::domain::record::Record;
 use crate::hostup::{ReadError, Reader};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
     let key = intent.chain();
-    let chain = common::chain(ctx, object, &key).await?;
+    let mut chain = common::chain(ctx, object, &key).await?;
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    let subject = &intent.subject;
-    let bears_on_it = |record: &VpsOperation| match &intent.wish {
-        // Corrections of this generation are counted; every order of the older route is remembered.
-        Wish::Options(_) => {
-            record.spec.subject.uid == subject.uid.as_str()
-                && record.spec.subject.generation == subject.generation
-        }
-        Wish::Legacy(_) => true,
-    };
-    let is_ours = chain
-        .tail
-        .as_ref()
-        .is_some_and(|tail| tail.subject.uid == subject.uid);
-    let history = match &intent.wish {
-        Wish::Options(_) if !is_ours => Vec::new(),
-        Wish::Options(_) | Wish::Legacy(_) => ctx.ledger.before(&key, tail, bears_on_it).await?,
-    };
+    let history = ctx.ledger.before(&key, tail).await?;
+    if matches!(intent.wish, Wish::Legacy(_)) {
+        // Nothing but the records remembers what the older route has executed.
+        let gap = history.iter().zip(1..).find(|(record, _)| record.is_none());
+        chain.missing = chain.missing.or_else(|| gap.map(|(_, n)| key.record(n)));
+    }
+    let history: Result<Vec<Record>, _> = history.iter().flatten().map(api::record).collect();
+    let history = history.unwrap_or_else(|unreadable| {
+        chain.unreadable = Some(unreadable.to_string());
+        Vec::new()
+    });
     let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
     let rival = ctx.rivals.is_older(object, ordered);
-    let status = object.status.clone().unwrap_or_default();
-    let drifted = conditions::find(&status.conditions, DRIFTED);
     Ok(View {
-        history: history
-            .iter()
-            .filter_map(|record| api::record(record).ok())
-            .collect(),
+        history,
         rival,
-        seen: match drifted.filter(|seen| seen.observed_generation == object.metadata.generation) {
-            Some(drifted) if drifted.status == "True" => Seen::Drifted,
-            Some(_) => Seen::InForce,
-            None => Seen::Never,
-        },
+        seen: seen(object, intent),
+        committed_dry_run: object
+            .status
+            .as_ref()
+            .is_some_and(|status| status.committed_dry_run.as_deref() == Some(intent.digest.as_str())),
         legacy_enabled: ctx.settings.legacy_upgrade,
         account: Account::Unread,
         chain,
     })
+}
+
+fn seen(object: &VpsResourceConfig, intent: &Intent) -> Seen {
+    let Some(status) = &object.status else {
+        return Seen::Never;
+    };
+    if status.in_force.as_deref() != Some(intent.digest.as_str()) {
+        return Seen::Never;
+    }
+    match conditions::find(&status.conditions, DRIFTED) {
+        Some(drifted) if drifted.status == "True" => Seen::Drifted {
+            since: drifted.last_transition_time.0,
+        },
+        Some(_) | None => Seen::InForce,
+    }
 }
 
 /// The VPS and its options.

@@ -11,20 +11,21 @@ use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{self, DRIFTED, drift, kept_steps, steps};
 use crate::controllers::{Error, at};
-use crate::domain::config::{self, Facts, Shown};
+use crate::domain::config::{self, Facts, InForce, Shown};
 use crate::domain::options::Values;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
 
-/// Writes the report if it differs from what stands there, and tells when to look again.
+/// Writes the report on this wish if it differs from what stands there, and tells when to look again.
 pub async fn publish(
     ctx: &Context,
     object: &VpsResourceConfig,
+    wish: &str,
     report: &config::Report,
 ) -> Result<Action, Error> {
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let (shown, steps) = facts(&before, generation, &report.facts);
+    let (shown, steps) = facts(&before, wish, &report.facts);
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(steps);
     let after = VpsResourceConfigStatus {
@@ -39,33 +40,43 @@ pub async fn publish(
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
     let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
-    publish(ctx, object, &report).await
+    publish(ctx, object, "", &report).await
 }
 
 fn facts(
     before: &VpsResourceConfigStatus,
-    generation: i64,
+    wish: &str,
     facts: &Facts,
 ) -> (VpsResourceConfigStatus, Vec<Statement>) {
     match facts {
         Facts::Kept => {
             let mut steps = kept_steps::<VpsResourceConfig>(before);
-            // Whether an older spec was in force says nothing of this one.
-            steps.retain(|step| step.about != DRIFTED || before.observed_generation == generation);
+            // Whether another wish was in force says nothing of this one.
+            steps.retain(|step| step.about != DRIFTED || before.in_force.as_deref() == Some(wish));
             (before.clone(), steps)
         }
         Facts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
-        Facts::Shown(shown) => (status(before, shown), statements(shown)),
+        Facts::Shown(shown) => (status(before, wish, shown), statements(shown)),
     }
 }
 
-fn status(before: &VpsResourceConfigStatus, shown: &Shown) -> VpsResourceConfigStatus {
+fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsResourceConfigStatus {
     let record = shown.record.as_ref();
     VpsResourceConfigStatus {
         current: shown
             .current
             .as_ref()
             .map_or_else(|| before.current.clone(), texts),
+        in_force: match shown.in_force {
+            InForce::Kept => before.in_force.clone(),
+            InForce::Nothing => None,
+            InForce::Wish => Some(wish.to_owned()),
+        },
+        committed_dry_run: if shown.committed_dry_run {
+            Some(wish.to_owned())
+        } else {
+            before.committed_dry_run.clone()
+        },
         quote: shown.quote.as_ref().map(QuoteStatus::from),
         gates: shown.gates.iter().map(GateStatus::from).collect(),
         operation: record.map(OperationRef::from),

@@ -1,11 +1,18 @@
 //! Objects that want the options of the same VPS: the oldest whose key has read it is responsible.
 
+use std::time::Duration;
+
+use futures::future;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
+use tokio::sync::OnceCell;
 
 use crate::api::config::VpsResourceConfig;
 use crate::domain::ids::Uid;
+
+/// The wait for lists at the start.
+const MOST_WAIT: Duration = Duration::from_secs(30);
 
 /// An object as it is watched: one that cannot be read breaks no list.
 pub type Watched = DeserializeGuard<VpsResourceConfig>;
@@ -14,12 +21,25 @@ pub type Watched = DeserializeGuard<VpsResourceConfig>;
 #[derive(Default)]
 pub struct Rivals {
     stores: std::sync::Mutex<Vec<Store<Watched>>>,
+    listed: OnceCell<()>,
 }
 
 impl Rivals {
     /// Adds what one more watch keeps.
     pub fn add(&self, store: Store<Watched>) {
         self.lock().push(store);
+    }
+
+    /// Waits until every watch has listed its objects, once and not for one that cannot.
+    pub async fn ready(&self) {
+        let list = || async {
+            let stores = self.lock().clone();
+            let all = future::join_all(stores.iter().map(Store::wait_until_ready));
+            if tokio::time::timeout(MOST_WAIT, all).await.is_err() {
+                tracing::warn!("some VpsResourceConfigs cannot be listed; going on without them");
+            }
+        };
+        self.listed.get_or_init(list).await;
     }
 
     /// Whether an older object whose key has read the VPS is responsible for it. One whose key never

@@ -4,16 +4,17 @@ use serde_json::{Value, json};
 
 use jiff::Timestamp;
 
-use super::{Account, Decision, Facts, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
+use super::{Account, Decision, Facts, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
 use crate::domain::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::domain::approval::{self, Approval, Consent};
 use crate::domain::gate::{self, Gate, GateName};
-use crate::domain::options::{self, Difference, Values};
+use crate::domain::options::{self, Difference, OptionValue, Values};
 use crate::domain::order::{Attempt, Order};
 use crate::domain::price::Price;
 use crate::domain::quote::{self, Quote, QuoteBasis};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Cause, Change, Evidence, Invoice, Matter, Record, State, later};
+use crate::domain::report;
 use crate::domain::text::Text;
 
 impl Look<'_> {
@@ -47,7 +48,14 @@ impl Look<'_> {
         };
         let resync = Some(later(self.now, self.times.resync_interval));
         if difference.is_empty() {
-            let message = format!("{vps} has the options of the spec");
+            let message = if self.view.committed_dry_run {
+                format!(
+                    "{vps} has the options of the spec. HostUp had answered a dry run of them as if it had \
+                     committed it: look in HostUp's panel what it cost"
+                )
+            } else {
+                format!("{vps} has the options of the spec")
+            };
             let bought = shown.record.as_ref().filter(|record| {
                 record.known.state == State::Succeeded && record.intent == self.intent.digest
             });
@@ -55,14 +63,19 @@ impl Look<'_> {
                 drifted: Some(false),
                 quote: bought.and_then(|record| record.quote.clone()),
                 approved: bought.map(|_| true),
+                in_force: InForce::Wish,
+                committed_dry_run: self.view.committed_dry_run,
                 ..shown.clone()
             };
             return reported(Reason::InSync, message, facts(in_sync), resync);
         }
-        if let Some(until) = self.may_be_a_late_reading() {
+        if self.view.committed_dry_run {
+            return committed_dry_run(shown);
+        }
+        if let Some(until) = self.may_be_a_late_reading(&difference) {
             let message = format!(
-                "HostUp showed the change, and now shows {difference} as still to do; it is read again until \
-                 {until:.0}, before it is called drift"
+                "HostUp showed an order's values a moment ago, and now shows {difference} as to do; it is read \
+                 again until {until:.0}, before anything is made of it"
             );
             let wake = Some(later(self.now, self.times.gate_interval).min(until));
             return reported(Reason::Converging, message, facts(shown), wake);
@@ -70,6 +83,7 @@ impl Look<'_> {
         let drifted = self.has_drifted();
         let shown = Shown {
             drifted: drifted.then_some(true),
+            in_force: if drifted { InForce::Wish } else { InForce::Kept },
             ..shown
         };
         if drifted && !wish.corrects_drift {
@@ -79,12 +93,10 @@ impl Look<'_> {
             );
             return reported(Reason::Drifted, message, facts(shown), resync);
         }
-        if drifted && self.view.seen != Seen::Drifted {
-            // One reading is not enough to pay for.
+        if let Some(next) = self.next_look_at_drift().filter(|_| drifted) {
             let message =
                 format!("{vps} no longer has the options of the spec ({difference}); looking once more");
-            let wake = Some(later(self.now, self.times.gate_interval));
-            return reported(Reason::Drifted, message, facts(shown), wake);
+            return reported(Reason::Drifted, message, facts(shown), Some(next));
         }
         if drifted && self.was_corrected_from(&difference) {
             let message = format!(
@@ -111,6 +123,9 @@ impl Look<'_> {
         preview: &Preview,
         shown: Shown,
     ) -> Decision {
+        if preview.committed {
+            return committed_dry_run(shown);
+        }
         let can_commit = &preview.can_commit;
         let mut gates = options::gates(&reading.offers, difference);
         gates.push(Gate::new(
@@ -182,10 +197,20 @@ impl Look<'_> {
             let wake = Some(later(self.now, self.times.resync_interval));
             return reported(reason, message, facts(shown), wake);
         }
-        if let Some(held) = self.view.chain.holds_back(&order, self.times, self.now) {
-            return Decision::Report(held.with(facts(shown)));
+        match self.held_back(&order) {
+            Some(held) => Decision::Report(held.with(facts(shown))),
+            None => Decision::Buy(Box::new(order)),
         }
-        Decision::Buy(Box::new(order))
+    }
+
+    /// What another object's order came to is no reason to hold this one's back, nor to let it go.
+    pub(super) fn held_back(&self, order: &Order) -> Option<report::Report<()>> {
+        let last = self.own_records().next();
+        self.view.chain.holds_back(order, last, self.times, self.now)
+    }
+
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt::after(self.tail(), self.own_records().next(), &self.intent.subject)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -220,7 +245,7 @@ impl Look<'_> {
             order: Order {
                 subject: self.intent.subject.clone(),
                 chain: self.intent.chain(),
-                attempt: Attempt::after(self.tail(), &self.intent.subject),
+                attempt: self.attempt(),
                 intent: self.intent.digest.clone(),
                 vps: wish.vps.clone(),
                 matter: Matter::Config(Change {
@@ -247,14 +272,14 @@ impl Look<'_> {
         quote::renew(basis, fresh, self.view.chain.shown_quote.as_ref(), approved)
     }
 
-    /// The last order of this very object, if it was refused for an open invoice.
+    /// The last order of this very object that left, if it was refused for an open invoice.
     fn refused_for_an_invoice(&self) -> Option<&Record> {
-        let tail = self
-            .tail()
-            .filter(|tail| tail.subject.uid == self.intent.subject.uid)?;
-        let code = tail.known.code.as_ref().map(Text::as_str);
-        let refused = tail.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
-        refused.then_some(tail)
+        let last = self
+            .own_records()
+            .find(|record| record.known.state != State::NotSent)?;
+        let code = last.known.code.as_ref().map(Text::as_str);
+        let refused = last.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
+        refused.then_some(last)
     }
 
     /// After such a refusal: what stands in the way now, and the invoice to cancel. HostUp is not told
@@ -268,12 +293,16 @@ impl Look<'_> {
         Some(match open {
             [] => (gate(true, ""), None),
             [only] => {
+                // What the list says of it is newer than the refusal; only a name may be missing there.
                 let named = refused
                     .known
                     .invoice
                     .as_ref()
                     .filter(|_| only.id.as_str().is_empty());
-                let only = named.unwrap_or(only).clone();
+                let only = Invoice {
+                    id: named.unwrap_or(only).id.clone(),
+                    ..only.clone()
+                };
                 if suggested && wish.cancels_invoice {
                     (
                         gate(true, &format!("{only} is cancelled with the order")),
@@ -299,56 +328,88 @@ impl Look<'_> {
         })
     }
 
-    /// Values that a person has confirmed, and that HostUp does not show.
+    /// Values that a person has confirmed, by the newest order of each.
     fn confirmed(&self) -> Values {
-        let confirmed = self.tail().filter(|tail| {
-            tail.known.state == State::Succeeded && tail.known.evidence == Some(Evidence::Person)
-        });
-        match confirmed.map(|tail| &tail.matter) {
-            Some(Matter::Config(change)) => change.difference.to.clone(),
-            Some(Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_)) | None => {
-                Values::new()
+        let mut confirmed = Values::new();
+        let records = self.view.history.iter().chain(self.tail());
+        for record in records.filter(|record| record.known.state == State::Succeeded) {
+            let Some(change) = changed(&record.matter) else {
+                continue;
+            };
+            for (key, value) in &change.difference.to {
+                if record.known.evidence == Some(Evidence::Person) {
+                    confirmed.insert(key.clone(), value.clone());
+                } else {
+                    confirmed.remove(key);
+                }
             }
         }
+        confirmed
     }
 
-    /// The spec was in force, by the ledger or by the status, and is not any more.
+    /// The wish was in force, by the ledger or by the status, and is not any more.
     fn has_drifted(&self) -> bool {
-        let realised = self.tail().is_some_and(|tail| {
-            tail.known.state == State::Succeeded
-                && tail.subject.uid == self.intent.subject.uid
-                && tail.intent == self.intent.digest
-        });
-        realised || self.view.seen != Seen::Never
+        let last = self
+            .own_records()
+            .find(|record| record.known.state == State::Succeeded);
+        self.view.seen != Seen::Never || last.is_some_and(|last| last.intent == self.intent.digest)
     }
 
-    /// Until when a reading that differs from what the last order was seen to do proves nothing: HostUp's
-    /// readings may lag behind one another.
-    fn may_be_a_late_reading(&self) -> Option<Timestamp> {
-        let tail = self.tail().filter(|tail| {
-            tail.known.state == State::Succeeded
-                && tail.intent == self.intent.digest
-                && self.intent.owns(tail)
-        })?;
-        Some(tail.settled_at(self.times)).filter(|settled| self.now < *settled)
+    /// One reading is not enough to pay for: when the next one is due, while drift was not seen that long.
+    fn next_look_at_drift(&self) -> Option<Timestamp> {
+        let since = match self.view.seen {
+            Seen::Never | Seen::InForce => self.now,
+            Seen::Drifted { since } => since,
+        };
+        Some(later(since, self.times.gate_interval)).filter(|next| self.now < *next)
+    }
+
+    /// Until when a reading that asks for what an order has just done proves nothing, whoever made it:
+    /// HostUp's readings may lag behind one another.
+    fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
+        let asked_again = |record: &&Record| {
+            let Some(change) = changed(&record.matter) else {
+                return false;
+            };
+            let done = &change.difference.to;
+            let again = |(key, value): (&String, &OptionValue)| {
+                done.get(key).is_some_and(|ordered| ordered.means(value))
+            };
+            record.known.state == State::Succeeded && difference.to.iter().any(again)
+        };
+        let records = self.view.history.iter().chain(self.tail());
+        let settled = records
+            .filter(asked_again)
+            .map(|record| record.settled_at(self.times))
+            .max()?;
+        (self.now < settled).then_some(settled)
     }
 
     /// A correction of this generation began from the same values.
     fn was_corrected_from(&self, difference: &Difference) -> bool {
-        let subject = &self.intent.subject;
-        let same = |record: &&Record| {
-            record.subject.uid == subject.uid && record.subject.generation == subject.generation
-        };
-        let corrected = |record: &Record| match &record.matter {
-            Matter::Config(change) => {
-                change.corrects_drift && options::same(&change.difference.from, &difference.from)
-            }
-            Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => false,
-        };
-        let done = |record: &&Record| record.known.state == State::Succeeded;
-        let records = self.view.history.iter().chain(self.tail());
-        records.filter(same).filter(done).any(corrected)
+        let corrections = self.own_records().filter(|record| {
+            record.known.state == State::Succeeded
+                && record.subject.generation == self.intent.subject.generation
+        });
+        corrections
+            .filter_map(|record| changed(&record.matter))
+            .any(|change| change.corrects_drift && options::same(&change.difference.from, &difference.from))
     }
+}
+
+/// It may have spent what nobody approved, and would again.
+fn committed_dry_run(shown: Shown) -> Decision {
+    let message = "HostUp answered a dry run as if it had committed it; look in HostUp's panel what it did. \
+        These options are not asked for again until spec.resources is changed";
+    let shown = Shown {
+        committed_dry_run: true,
+        ..shown
+    };
+    let report = report::Report {
+        warns: true,
+        ..report::Report::new(Reason::NotConfigurable, message, None)
+    };
+    Decision::Report(report.with(facts(shown)))
 }
 
 struct PlacedOrder {
@@ -356,6 +417,13 @@ struct PlacedOrder {
     quote: Quote,
     fresh: Price,
     cancels: Option<Invoice>,
+}
+
+fn changed(matter: &Matter) -> Option<&Change> {
+    match matter {
+        Matter::Config(change) => Some(change),
+        Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
+    }
 }
 
 pub(super) fn facts(shown: Shown) -> Facts {

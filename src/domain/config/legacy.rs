@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::before_claim::facts;
-use super::{Account, Decision, LegacyWish, Look, Shown};
+use super::mirror::older;
+use super::{Account, Decision, LegacyWish, Look, Shown, reported};
 use crate::domain::money::Amount;
 use crate::domain::options;
-use crate::domain::order::{Attempt, Order};
+use crate::domain::order::Order;
 use crate::domain::price::{BillingCycle, Price};
 use crate::domain::quote::{Quote, QuoteBasis};
 use crate::domain::reason::Reason;
@@ -20,33 +21,9 @@ impl Look<'_> {
             record: self.own_record(),
             ..Shown::default()
         };
-        if let Some(done) = self.records_of_this_wish().find(|record| was_executed(record)) {
-            let same = done.subject.uid == self.intent.subject.uid;
-            let unasked = done.known.evidence == Some(Evidence::ExecutedUnasked);
-            let reason = if same && !unasked {
-                Reason::InSync
-            } else {
-                Reason::AlreadyExecuted
-            };
-            let invoice = done.known.invoice.as_ref();
-            let pay = invoice.map_or_else(String::new, |invoice| {
-                format!("; pay {invoice} in HostUp's panel")
-            });
-            let message = format!(
-                "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
-                done.known.message, done.name
-            );
-            let own = self.intent.owns(done);
-            let report = report::Report {
-                // Money was spent that nobody had approved.
-                warns: unasked,
-                ..report::Report::new(reason, message, None)
-            };
-            return Decision::Report(report.with(facts(Shown {
-                quote: done.quote.clone().filter(|_| own),
-                approved: done.quote.as_ref().filter(|_| own).map(|_| true),
-                ..shown
-            })));
+        let done = self.records_of_this_wish().find(|record| was_executed(record));
+        if let Some(done) = done.filter(|done| self.intent.owns(done)) {
+            return self.done(done);
         }
         if !self.view.legacy_enabled {
             let message =
@@ -61,13 +38,48 @@ impl Look<'_> {
                 secret_version,
             } => (*read_at, secret_version.as_str()),
         };
+        if done.is_some() {
+            let message = "this very order was executed for another object; it is not ordered again";
+            return reported(Reason::AlreadyExecuted, message, facts(shown), None);
+        }
+        // Another one's may have been made for another account.
         let estimated = self
             .records_of_this_wish()
+            .filter(|record| self.intent.owns(record))
             .find_map(|record| record.known.estimate.as_ref());
         match estimated {
             None => self.estimate(wish, read_at, secret_version, shown),
             Some(estimate) => self.upgrade(wish, estimate, read_at, secret_version, shown),
         }
+    }
+
+    fn done(&self, done: &Record) -> Decision {
+        let same = done.subject.uid == self.intent.subject.uid;
+        let unasked = done.known.evidence == Some(Evidence::ExecutedUnasked);
+        let reason = if same && !unasked {
+            Reason::InSync
+        } else {
+            Reason::AlreadyExecuted
+        };
+        let invoice = done.known.invoice.as_ref();
+        let pay = invoice.map_or_else(String::new, |invoice| {
+            format!("; pay {invoice} in HostUp's panel")
+        });
+        let message = format!(
+            "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
+            done.known.message, done.name
+        );
+        let report = report::Report {
+            // Money was spent that nobody had approved.
+            warns: unasked,
+            ..report::Report::new(reason, message, None)
+        };
+        Decision::Report(report.with(facts(Shown {
+            quote: done.quote.clone(),
+            approved: done.quote.as_ref().map(|_| true),
+            record: Some(done.clone()),
+            ..Shown::default()
+        })))
     }
 
     /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
@@ -81,7 +93,7 @@ impl Look<'_> {
         let matter = Matter::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
         let order = self.legacy_order(wish, matter, body, None, Cause::of_key(secret_version), read_at);
-        match self.view.chain.holds_back(&order, self.times, self.now) {
+        match self.held_back(&order) {
             Some(held) => Decision::Report(held.with(facts(shown))),
             None => Decision::Buy(Box::new(order)),
         }
@@ -123,12 +135,7 @@ impl Look<'_> {
         };
         let credit = estimate.total.is_some_and(Amount::is_negative);
         let only_by_quote = credit.then(|| "its total is negative, so that it lowers something".to_owned());
-        let values: Vec<String> = wish
-            .wanted
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let what = format!("the upgrade of VM {} ({})", wish.vmid, values.join(", "));
+        let what = older(&wish.vmid, &wish.wanted);
         self.order(order, quote, fresh, only_by_quote, &what, shown)
     }
 
@@ -144,7 +151,7 @@ impl Look<'_> {
         Order {
             subject: self.intent.subject.clone(),
             chain: self.intent.chain(),
-            attempt: Attempt::after(self.tail(), &self.intent.subject),
+            attempt: self.attempt(),
             intent: self.intent.digest.clone(),
             vps: wish.vmid.clone(),
             matter,

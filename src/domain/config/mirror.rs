@@ -1,7 +1,8 @@
 //! While a record is under way: it says how things stand.
 
 use super::before_claim::facts;
-use super::{Decision, Look, Shown, reported};
+use super::{Decision, Facts, InForce, Look, Shown, reported};
+use crate::domain::ids::VpsId;
 use crate::domain::options::Values;
 use crate::domain::question;
 use crate::domain::reason::Reason;
@@ -9,14 +10,57 @@ use crate::domain::record::{Evidence, Matter, Record, State, later};
 use crate::domain::text::Text;
 
 impl Look<'_> {
+    /// Another object's record: nothing of it is told but its name, which tells nothing.
+    fn mirror_another(&self, record: &Record) -> Decision {
+        let wake = Some(later(self.now, self.times.gate_interval));
+        let (reason, message) = match (record.known.state, record.known.evidence) {
+            (State::Abandoned, _) => (
+                Reason::Abandoned,
+                format!(
+                    "nothing is ordered for this VPS any more, as VpsOperation {} says",
+                    record.name
+                ),
+            ),
+            (State::Unknown, Some(_)) => (
+                Reason::OutcomeUnknown,
+                format!(
+                    "another object's order for this VPS may have been executed, and nothing is ordered before \
+                     a person says so: {}",
+                    answers(record)
+                ),
+            ),
+            _ => (
+                Reason::ConfirmingOutcome,
+                format!(
+                    "another object's order for this VPS (VpsOperation {}) has no known outcome yet; it is \
+                     waited for",
+                    record.name
+                ),
+            ),
+        };
+        reported(reason, message, Facts::Kept, wake)
+    }
+
     /// What a record says that neither is done nor allows a further attempt.
     pub(super) fn mirror(&self, record: &Record) -> Decision {
-        let own = self.intent.owns(record);
+        if !self.intent.owns(record) {
+            return self.mirror_another(record);
+        }
+        let corrects_drift = match &record.matter {
+            Matter::Config(change) => change.corrects_drift,
+            Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => false,
+        };
         let shown = facts(Shown {
-            gates: if own { record.gates.clone() } else { Vec::new() },
-            quote: record.quote.clone().filter(|_| own),
-            approved: own.then_some(true),
-            record: self.own_record(),
+            gates: record.gates.clone(),
+            quote: record.quote.clone(),
+            approved: Some(true),
+            record: Some(record.clone()),
+            drifted: corrects_drift.then_some(true),
+            in_force: if corrects_drift {
+                InForce::Kept
+            } else {
+                InForce::Nothing
+            },
             ..Shown::default()
         });
         let known = &record.known;
@@ -79,18 +123,19 @@ impl Look<'_> {
 fn what(record: &Record) -> String {
     match &record.matter {
         Matter::Config(change) => change.difference.to_string(),
-        Matter::LegacyEstimate(values) => format!("an estimate of {}", older(record, values)),
-        Matter::LegacyUpgrade(values) => older(record, values),
+        Matter::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
+        Matter::LegacyUpgrade(values) => older(&record.vps, values),
         Matter::Restore(_) => "a restore".to_owned(),
     }
 }
 
-fn older(record: &Record, values: &Values) -> String {
+/// An order of the older route.
+pub(super) fn older(vm: &VpsId, values: &Values) -> String {
     let values: Vec<String> = values
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    format!("the upgrade of VM {} ({})", record.vps, values.join(", "))
+    format!("the upgrade of VM {vm} ({})", values.join(", "))
 }
 
 fn confirming(record: &Record) -> String {
@@ -113,15 +158,22 @@ fn ask(record: &Record, why: &Text) -> String {
         price if price.is_empty() => String::new(),
         price => format!(" for {price}"),
     };
-    let answer = |body: &str| question::command(record, body);
     format!(
         "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it. \
-         Look in HostUp's panel, then give one of three answers. \
-         It was not executed: {} ; it was executed: {} ; order nothing for this VPS any more: {}",
+         {}",
         question::why(record, why),
         capitalised(&what(record)),
         record.claim.made_at,
         record.name,
+        answers(record),
+    )
+}
+
+fn answers(record: &Record) -> String {
+    let answer = |body: &str| question::command(record, body);
+    format!(
+        "Look in HostUp's panel, then give one of three answers. \
+         It was not executed: {} ; it was executed: {} ; order nothing for this VPS any more: {}",
         answer("{\"answer\":\"NotExecuted\"}"),
         answer("{\"answer\":\"Adopt\"}"),
         answer("{\"answer\":\"Abandon\"}"),

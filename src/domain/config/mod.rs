@@ -95,27 +95,32 @@ impl Intent {
 pub struct View {
     /// The records of this VPS, and what the operator's settings say.
     pub chain: Chain,
-    /// Records before the chain's last one, as far as they bear on this decision.
+    /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
     /// An older object whose key has read this VPS is responsible for it.
     pub rival: bool,
-    /// What the status says of this generation.
+    /// What the status says of this wish.
     pub seen: Seen,
+    /// The status says that HostUp answered a dry run of this wish as if it had committed it.
+    pub committed_dry_run: bool,
     /// `--enable-legacy-upgrade`.
     pub legacy_enabled: bool,
     /// What HostUp said.
     pub account: Account,
 }
 
-/// Whether the spec of this generation was seen in force.
+/// Whether the wish was seen in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     /// Not yet.
     Never,
     /// It was at the last look.
     InForce,
-    /// It was, and at the last look it was not any more.
-    Drifted,
+    /// It was, and since then it is not any more.
+    Drifted {
+        /// When that was seen first.
+        since: Timestamp,
+    },
 }
 
 /// What was read of HostUp so far.
@@ -164,6 +169,8 @@ pub struct Preview {
     pub price: Option<ChangePrice>,
     /// `actions.canCommit`, or HostUp's refusal of the dry run.
     pub can_commit: ProviderGate,
+    /// HostUp's answer says that it was no dry run.
+    pub committed: bool,
 }
 
 /// What to do next.
@@ -212,6 +219,22 @@ pub struct Shown {
     pub record: Option<Record>,
     /// Whether the options have drifted from a spec that was in force; `None` while it never was.
     pub drifted: Option<bool>,
+    /// Which wish is in force.
+    pub in_force: InForce,
+    /// HostUp answered a dry run of this wish as if it had committed it.
+    pub committed_dry_run: bool,
+}
+
+/// Which wish is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InForce {
+    /// The one that the status has.
+    #[default]
+    Kept,
+    /// None: another one was ordered since.
+    Nothing,
+    /// The one that was decided upon.
+    Wish,
 }
 
 /// Decides. Asks for readings; called again with them it never asks for the same.
@@ -255,10 +278,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
 
 /// Neither does it allow a further attempt, nor is it done.
 fn is_unsettled(state: State) -> bool {
-    match state {
-        State::Sending | State::Accepted | State::Unknown | State::Abandoned | State::Failed => true,
-        State::Succeeded | State::NotSent | State::Rejected | State::NotExecuted => false,
-    }
+    !state.frees_the_name() && state != State::Succeeded
 }
 
 /// One look at one object.
@@ -286,6 +306,12 @@ impl Look<'_> {
     fn troubled(&self, trouble: &Trouble) -> Decision {
         let since = self.view.chain.stalled_since;
         Decision::Report(report::Report::troubled(trouble, since, self.times, self.now).with(Facts::Kept))
+    }
+
+    /// The records of this very object, the last one first.
+    fn own_records(&self) -> impl Iterator<Item = &Record> {
+        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        all.filter(|record| record.subject.uid == self.intent.subject.uid)
     }
 
     /// The chain's last record, if it is this object's to show.

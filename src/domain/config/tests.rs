@@ -86,6 +86,7 @@ fn view(account: Account) -> View {
         history: vec![],
         rival: false,
         seen: Seen::Never,
+        committed_dry_run: false,
         legacy_enabled: true,
         account,
     }
@@ -130,6 +131,7 @@ fn decided_at(
                 body,
                 price,
                 can_commit,
+                committed: false,
             });
             decide(intent, &view, &times(), now())
         }
@@ -358,10 +360,17 @@ fn long_done(tail: Record) -> Record {
     tail
 }
 
+/// Drift that was seen long enough ago to be believed.
+fn seen_before() -> Seen {
+    Seen::Drifted {
+        since: now() - times().gate_interval,
+    }
+}
+
 /// As [`after`], with drift that was seen before.
 fn drifted_after(tail: Record, current: i64) -> View {
     View {
-        seen: Seen::Drifted,
+        seen: seen_before(),
         ..after(tail, current)
     }
 }
@@ -376,7 +385,7 @@ fn a_reading_that_contradicts_what_was_just_read_back_is_no_drift_yet() {
     let first = decided(&correct, &after(done.clone(), 2048));
     assert_eq!(reason(&first), Reason::Drifted, "one reading is not paid for");
     done.known.quiet_since = Some(now());
-    for seen in [Seen::Never, Seen::InForce, Seen::Drifted] {
+    for seen in [Seen::Never, Seen::InForce, seen_before()] {
         let view = View {
             seen,
             ..after(done.clone(), 2048)
@@ -411,6 +420,157 @@ fn drift_is_shown_or_corrected_once_from_each_value() {
         ..correct
     };
     assert!(matches!(decided(&edited, &view), Decision::Buy(_)));
+}
+
+#[test]
+fn drift_is_looked_at_twice_a_gate_interval_apart_before_it_is_paid_for() {
+    let correct = intent_of(OptionsWish {
+        corrects_drift: true,
+        ..wish()
+    });
+    for since in [now(), now() - times().gate_interval + Duration::from_secs(1)] {
+        let view = View {
+            seen: Seen::Drifted { since },
+            ..after(long_done(record(State::Succeeded)), 2048)
+        };
+        let Decision::Report(report) = decided(&correct, &view) else {
+            panic!("corrected after one look");
+        };
+        assert_eq!(report.reason, Reason::Drifted);
+        assert_eq!(report.wake, Some(later(since, times().gate_interval)));
+    }
+}
+
+#[test]
+fn drift_under_report_is_not_ordered_because_the_approval_was_edited() {
+    let edited = Intent {
+        subject: Subject {
+            generation: 9,
+            ..subject()
+        },
+        ..intent()
+    };
+    let decision = decided(&edited, &after(long_done(record(State::Succeeded)), 1024));
+    assert_eq!(reason(&decision), Reason::Drifted);
+    let mut without_a_record = at_2048();
+    without_a_record.seen = Seen::InForce;
+    assert_eq!(reason(&decided(&edited, &without_a_record)), Reason::Drifted);
+}
+
+#[test]
+fn a_spec_that_goes_back_to_what_it_was_is_ordered_again() {
+    let mut between = long_done(record(State::Succeeded));
+    between.intent = "intent-2".into();
+    let mut view = after(between, 1024);
+    view.history = vec![long_done(record(State::Succeeded))];
+    assert!(matches!(decided(&intent(), &view), Decision::Buy(_)));
+}
+
+#[test]
+fn a_late_reading_after_another_objects_order_is_not_paid_for() {
+    let mut theirs = long_done(record(State::Succeeded));
+    theirs.subject.uid = Uid::new("uid-2");
+    theirs.subject.name = "other".into();
+    theirs.intent = "intent-2".into();
+    theirs.known.quiet_since = Some(now());
+    assert_eq!(
+        reason(&decided(&intent(), &after(theirs.clone(), 2048))),
+        Reason::Converging
+    );
+    theirs.known.quiet_since = Some(now() - times().settle_time);
+    assert!(matches!(
+        decided(&intent(), &after(theirs, 2048)),
+        Decision::Buy(_)
+    ));
+}
+
+#[test]
+fn a_dry_run_that_says_it_committed_is_not_asked_again() {
+    let mut view = at_2048();
+    let Decision::Preview(body) = decide(&intent(), &view, &times(), now()) else {
+        panic!("no dry run");
+    };
+    if let Account::Read(reading) = &mut view.account {
+        reading.preview = Some(Preview {
+            body,
+            price: Some(price("40", "40")),
+            can_commit: open(),
+            committed: true,
+        });
+    }
+    let Decision::Report(report) = decide(&intent(), &view, &times(), now()) else {
+        panic!("bought");
+    };
+    assert_eq!((report.reason, report.wake), (Reason::NotConfigurable, None));
+    assert!(report.warns);
+    let later = View {
+        committed_dry_run: true,
+        ..at_2048()
+    };
+    assert_eq!(
+        reason(&decide(&intent(), &later, &times(), now())),
+        Reason::NotConfigurable
+    );
+    let executed = View {
+        committed_dry_run: true,
+        ..read(reading(Some(number(4096))))
+    };
+    let told = decide(&intent(), &executed, &times(), now());
+    assert_eq!(reason(&told), Reason::InSync);
+    assert!(
+        message(&told).contains("look in HostUp's panel"),
+        "{}",
+        message(&told)
+    );
+}
+
+#[test]
+fn another_objects_order_that_only_a_person_can_end_says_so_with_the_commands() {
+    let mut theirs = record(State::Unknown);
+    theirs.subject.name = "other".into();
+    theirs.known.evidence = Some(Evidence::NoneFound);
+    let asked = decided(&intent(), &after(theirs.clone(), 2048));
+    assert_eq!(reason(&asked), Reason::OutcomeUnknown);
+    assert!(
+        message(&asked).contains("kubectl patch vpsoperation chain-1"),
+        "{}",
+        message(&asked)
+    );
+    theirs.known.state = State::Abandoned;
+    assert_eq!(
+        reason(&decided(&intent(), &after(theirs, 2048))),
+        Reason::Abandoned
+    );
+}
+
+#[test]
+fn a_late_reading_is_none_the_less_late_after_a_refusal_of_something_else() {
+    let mut done = long_done(record(State::Succeeded));
+    done.known.quiet_since = Some(now());
+    done.intent = "intent-2".into();
+    let mut view = after(record(State::NotSent), 2048);
+    view.history = vec![done];
+    assert_eq!(reason(&decided(&intent(), &view)), Reason::Converging);
+}
+
+#[test]
+fn the_tries_of_one_object_are_counted_through_those_of_another() {
+    let mut refused = record(State::Rejected);
+    refused.known.quiet_since = Some(now());
+    let mut theirs = record(State::Rejected);
+    theirs.subject.uid = Uid::new("uid-2");
+    theirs.attempt = 2;
+    let mut view = after(theirs, 2048);
+    view.history = vec![refused];
+    let held = decided(&intent(), &view);
+    assert_eq!(
+        reason(&held),
+        Reason::Rejected,
+        "the same refusal is not bought again"
+    );
+    view.history[0].known.state = State::NotExecuted;
+    let order = bought(decided(&intent(), &view));
+    assert_eq!((order.attempt.number, order.attempt.tries), (3, 2));
 }
 
 #[test]
@@ -511,6 +671,7 @@ fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itsel
                 body,
                 price: Some(price("40", "40")),
                 can_commit: open(),
+                committed: false,
             });
         }
         let order = bought(decide_at(&wants, &mut paid, waited));
@@ -523,17 +684,17 @@ fn another_objects_order_is_awaited_and_its_name_is_not_told() {
     let mut theirs = record(State::Accepted);
     theirs.subject.namespace = "secret-namespace".into();
     theirs.subject.uid = Uid::new("uid-2");
-    let decision = decided(&intent(), &after(theirs, 2048));
-    assert_eq!(reason(&decision), Reason::Converging);
-    assert!(!message(&decision).contains("secret-namespace"));
-    let Decision::Report(Report {
-        facts: Facts::Shown(shown),
-        ..
-    }) = decision
-    else {
-        panic!("no facts");
+    let Decision::Report(report) = decided(&intent(), &after(theirs, 2048)) else {
+        panic!("no report");
     };
-    assert!(shown.record.is_none() && shown.quote.is_none());
+    assert_eq!(report.reason, Reason::ConfirmingOutcome);
+    assert!(
+        !report.message.contains("secret-namespace") && !report.message.contains("bandwidthGb"),
+        "{}",
+        report.message
+    );
+    assert!(matches!(report.facts, Facts::Kept), "what it knows stays");
+    assert!(report.wake.is_some());
 }
 
 #[test]
@@ -678,7 +839,7 @@ proptest! {
         };
         let mut view = read(Reading { offers, invoices: None, ..reading(None) });
         view.rival = rival;
-        view.seen = if drifted { Seen::Drifted } else { Seen::Never };
+        view.seen = if drifted { seen_before() } else { Seen::Never };
         view.chain.tail = state.map(|state| {
             let tail = if refused { blocked(true) } else { record(State::Sending) };
             Record { known: crate::domain::record::Known { state, ..tail.known.clone() }, ..tail }
@@ -701,7 +862,7 @@ proptest! {
             if let Account::Read(reading) = &mut view.account {
                 reading.preview = Some(Preview {
                     body: body.clone(), price: Some(price(&text, &text)),
-                    can_commit: ProviderGate { allowed: open_gate, ..ProviderGate::default() },
+                    can_commit: ProviderGate { allowed: open_gate, ..ProviderGate::default() }, committed: false,
                 });
             }
             decision = decide_at(&intent, &mut view, at);

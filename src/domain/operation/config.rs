@@ -66,6 +66,8 @@ fn read_back(
         message: Text::new(message),
         evidence: Some(evidence),
         answer_refused: None,
+        // From now on a reading that differs may lag behind this one.
+        quiet_since: Some(now),
         ..known.clone()
     };
     let change = &change.difference;
@@ -73,7 +75,7 @@ fn read_back(
         return succeeded(Evidence::ReadBack, &format!("HostUp shows {change}"));
     }
     let by_person = known.evidence == Some(Evidence::Person);
-    if reading.reads_vps && by_person && options::hides(&reading.offers, &change.to) {
+    if reading.reads_vps && by_person && options::does_not_deny(&reading.offers, &change.to) {
         let message = "a person said that HostUp executed it; HostUp shows no value to read back";
         return succeeded(Evidence::Person, message);
     }
@@ -83,7 +85,11 @@ fn read_back(
                 "the key no longer reads {}, so that the change is not shown proves nothing",
                 record.vps
             )),
-            evidence: Some(Evidence::AccountMismatch),
+            // That HostUp took it stays known.
+            evidence: known
+                .evidence
+                .filter(|evidence| *evidence == Evidence::NotConverged)
+                .or(Some(Evidence::AccountMismatch)),
             ..known.clone()
         };
         return open_to_another(record, asked);

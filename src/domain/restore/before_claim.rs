@@ -132,7 +132,10 @@ fn with_preflight(
     if let Some((reason, message)) = approval::missing(&consent, &intent.subject, &quote, &fresh, "it") {
         return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
-    if let Some(held) = view.chain.holds_back(&order, times, now) {
+    if let Some(held) = view
+        .chain
+        .holds_back(&order, view.chain.tail.as_ref(), times, now)
+    {
         return Decision::Report(held.with(facts));
     }
     Decision::Buy(Box::new(order))
@@ -189,7 +192,11 @@ fn place(
         order: Order {
             subject: intent.subject.clone(),
             chain: ChainKey::of_restore(namespace, object),
-            attempt: Attempt::after(view.chain.tail.as_ref(), &intent.subject),
+            attempt: Attempt::after(
+                view.chain.tail.as_ref(),
+                view.chain.tail.as_ref(),
+                &intent.subject,
+            ),
             intent: intent.digest.clone(),
             vps: intent.source.clone(),
             matter: Matter::Restore(Restoration {

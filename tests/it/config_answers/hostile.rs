@@ -356,7 +356,7 @@ async fn a_hostile_dry_run_is_shown_printable_and_bounded_or_not_at_all() {
         row("failed", Answer::problem(500, &evil).detail(&evil), gone, 0),
         row("page", Answer::raw(200, evil.clone()), gone, 0),
         row("page409", Answer::raw(409, evil.clone()), gone, 0),
-        row("not-dry", set("/dryRun", "false"), gone, 0),
+        row("not-dry", set("/dryRun", "false"), "NotConfigurable", 0),
         row("not-said", Answer::normal().remove("/dryRun"), gone, 0),
         row("no-success", set("/success", "false"), gone, 0),
         row("amount", set("/priceChange/amount", &text), gone, 0),
