@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::client::{ClientBuilder, ConfigExt};
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
+use crate::api::config::VpsResourceConfig;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::args::Run;
@@ -82,6 +84,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         watched,
         read_only: args.read_only,
         most_paid_calls: Some(args.max_paid_calls).filter(|cap| *cap > 0),
+        legacy_upgrade: args.enable_legacy_upgrade,
         workers: args.workers,
         times: args.times(),
     };
@@ -197,18 +200,21 @@ fn watched(args: &Run) -> Watched {
     }
 }
 
-/// Waits for the API server and for both CRDs; tells whether lists may be streamed.
+/// Waits for the API server and for all CRDs; tells whether lists may be streamed.
 async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<bool, Failure> {
     let started = Instant::now();
-    let restores: Api<VpsBackupRestore> = match watched {
-        Watched::All => Api::all(client.clone()),
-        Watched::Only(names) => Api::namespaced(client.clone(), names.first().map_or("", String::as_str)),
-    };
+    let restores: Api<VpsBackupRestore> = of_first_namespace(client, watched);
+    let configs: Api<VpsResourceConfig> = of_first_namespace(client, watched);
     let operations: Api<VpsOperation> = Api::all(client.clone());
     loop {
-        let missing = match (can_list(&restores).await, can_list(&operations).await) {
-            (Ok(()), Ok(())) => break,
-            (Err(error), _) | (_, Err(error)) => error,
+        let all = async {
+            can_list(&restores).await?;
+            can_list(&configs).await?;
+            can_list(&operations).await
+        };
+        let missing = match all.await {
+            Ok(()) => break,
+            Err(error) => error,
         };
         if missing.is_forbidden() {
             return Err(Failure::Setup(format!(
@@ -230,6 +236,16 @@ async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<bool, Failu
     let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
     let minor = version.and_then(|version| Some((number(&version.major)?, number(&version.minor)?)));
     Ok(minor.is_some_and(|minor| minor >= STREAMS_LISTS))
+}
+
+fn of_first_namespace<K>(client: &Client, watched: &Watched) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match watched {
+        Watched::All => Api::all(client.clone()),
+        Watched::Only(names) => Api::namespaced(client.clone(), names.first().map_or("", String::as_str)),
+    }
 }
 
 async fn can_list<K>(api: &Api<K>) -> Result<(), ApiError>

@@ -9,7 +9,7 @@ use url::Url;
 use crate::domain::record::Times;
 use crate::telemetry::logs::LogFormat;
 
-/// Restores HostUp VPS backups to new pay-as-you-go VMs from Kubernetes objects, and pays at most once.
+/// Restores HostUp VPS backups and keeps paid VPS options from Kubernetes objects, and pays at most once.
 #[derive(Debug, Parser)]
 #[command(
     name = "hostup-operator",
@@ -37,6 +37,7 @@ pub enum Command {
 
 /// Flags of the operator. Durations are written 500ms, 5s, 15m, 1h.
 #[derive(Debug, Clone, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // switches on a command line
 pub struct Run {
     /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
     #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = address)]
@@ -57,6 +58,9 @@ pub struct Run {
     /// Send no paid call at all.
     #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
+    /// Allow orders by HostUp's older upgrade route. No page says what its estimate does.
+    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub enable_legacy_upgrade: bool,
     /// How long after a lost answer a purchase may still show up.
     #[arg(long, env, default_value = "15m", value_parser = duration)]
     pub settle_time: Duration,

@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
+use super::config::VpsResourceConfig;
 use super::operation::VpsOperation;
 use super::restore::VpsBackupRestore;
 
@@ -15,6 +16,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
         (
             "vpsbackuprestores.yaml",
             corrected(&VpsBackupRestore::crd(), true),
+        ),
+        (
+            "vpsresourceconfigs.yaml",
+            corrected(&VpsResourceConfig::crd(), true),
         ),
         ("vpsoperations.yaml", corrected(&VpsOperation::crd(), false)),
     ]

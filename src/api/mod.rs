@@ -2,13 +2,16 @@
 //! the domain.
 
 pub mod conditions;
+pub mod config;
 mod convert;
 pub mod crds;
 pub mod operation;
 pub mod restore;
 pub mod shared;
 
-pub use convert::{InvalidRecord, InvalidSpec, RecordDraft, intent, known_status, record, shown_quote};
+pub use convert::{
+    InvalidRecord, InvalidSpec, RecordDraft, config_intent, known_status, record, restore_intent, shown_quote,
+};
 
 /// Field manager of everything that the operator writes, and name of its Lease.
 pub const NAME: &str = "hostup-operator";

@@ -5,8 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::restore::{BackupStatus, HourlyQuoteStatus};
-use super::shared::{GateStatus, ResolutionAnswer, VmSize, VmStatus};
+use std::collections::BTreeMap;
+
+use super::restore::BackupStatus;
+use super::shared::{GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
 
 /// The record of one paid call, made before it is sent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
@@ -23,7 +25,7 @@ use super::shared::{GateStatus, ResolutionAnswer, VmSize, VmStatus};
     validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution may be set once; it may be set again only after status.resolutionRefused says why it was not taken"),
     validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it may be set while status.state is Unknown"),
     printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"Where the call stands; empty means Sending"}"#,
-    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","priority":1,"description":"Which call"}"#,
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","description":"Which call"}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"Namespace of the object it was made for"}"#,
     printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name","description":"The object it was made for"}"#,
     printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.quote.summary","description":"The approved price"}"#,
@@ -33,6 +35,7 @@ use super::shared::{GateStatus, ResolutionAnswer, VmSize, VmStatus};
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1,"description":"What happened"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
 #[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
 pub struct VpsOperationSpec {
     /// Which call.
@@ -41,7 +44,7 @@ pub struct VpsOperationSpec {
     /// The object it was made for.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub subject: SubjectRef,
-    /// Hash of the subject's source and target as the user wrote them.
+    /// Hash of what the user wrote: source and target of a restore, the options of a VPS.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub intent_digest: String,
@@ -56,19 +59,21 @@ pub struct VpsOperationSpec {
     /// The Secret whose key the call used.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub credentials_ref: RecordedCredentials,
-    /// The source VPS.
+    /// The source of a restore, the VPS whose options are changed, or its number on the older route.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub vps_id: String,
-    /// The backup.
+    /// Of a restore: the backup.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
-    pub backup: BackupStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
     /// The exact request.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub request: RecordedRequest,
-    /// The approved price.
+    /// The approved price; an estimate of the older route has none.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
-    pub quote: HourlyQuoteStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<QuoteStatus>,
     /// The gates as they were read before the claim.
     #[schemars(length(max = 32))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
@@ -77,13 +82,24 @@ pub struct VpsOperationSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub readings_digest: String,
-    /// The name of the VM to be bought, with the token by which it is found again.
+    /// Of a restore: the name of the VM to be bought, with the token by which it is found again.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
-    pub expected_vm_name: String,
-    /// The size of the VM to be bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_vm_name: Option<String>,
+    /// Of a restore: the size of the VM to be bought.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
-    pub ordered_size: VmSize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_size: Option<VmSize>,
+    /// Of a change of options: the values before and after.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<RecordedChanges>,
+    /// The record before this one whose call was executed.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// Who may send the call, and until when.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub claim: RecordedClaim,
@@ -97,6 +113,29 @@ pub struct VpsOperationSpec {
 pub enum OperationType {
     /// A backup restored to a new pay-as-you-go VM (restore-to-payg page).
     RestoreToCloudVm,
+    /// Options of a VPS (config page).
+    CommitResources,
+    /// What options would cost, on the older route (legacy upgrade page).
+    LegacyEstimate,
+    /// Options of a VPS, on the older route (legacy upgrade page).
+    LegacyUpgrade,
+}
+
+/// A change of options.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedChanges {
+    /// The values that are changed, as HostUp showed them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub from: BTreeMap<String, String>,
+    /// The values that are ordered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub to: BTreeMap<String, String>,
+    /// The spec had been in force before, and drifted.
+    #[serde(default)]
+    pub corrects_drift: bool,
 }
 
 /// The object that a call was made for.
@@ -174,10 +213,10 @@ pub struct RecordedClaim {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolution {
-    /// NotExecuted: nothing was bought, a new attempt may follow. Adopt: vpsId is the VM. Abandon:
-    /// leave it.
+    /// NotExecuted: nothing was bought, a new attempt may follow. Adopt: it was executed; of a restore,
+    /// vpsId is the VM. Abandon: leave it.
     pub answer: ResolutionAnswer,
-    /// With Adopt: the VM that was bought.
+    /// With Adopt of a restore: the VM that was bought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub vps_id: Option<String>,
@@ -207,6 +246,15 @@ pub struct VpsOperationStatus {
     /// The VM's size as HostUp shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_size: Option<VmSize>,
+    /// The invoice that the order made, or that stands in its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoice: Option<InvoiceStatus>,
+    /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suggests_cancelling: bool,
+    /// What an estimate of the older route came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateStatus>,
     /// What the state rests on. An Unknown record with evidence waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<OperationEvidence>,
@@ -229,6 +277,33 @@ pub struct VpsOperationStatus {
     pub conditions: Vec<Condition>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// An estimate of the older route.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EstimateStatus {
+    /// What the order then names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    pub draft_id: Option<String>,
+    /// Due when it is ordered; negative is a credit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub total: Option<String>,
+    /// For each billing cycle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub recurring: Option<String>,
+    /// ISO currency code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3))]
+    pub currency_code: Option<String>,
+}
+
 /// HostUp's job and where to poll it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -246,9 +321,9 @@ pub struct RecordedJob {
 pub enum OperationState {
     /// Claimed; it may have been sent.
     Sending,
-    /// HostUp took the order and named a job.
+    /// HostUp took the order.
     Accepted,
-    /// The VM exists.
+    /// What was ordered is there.
     Succeeded,
     /// The job failed.
     Failed,
@@ -285,4 +360,12 @@ pub enum OperationEvidence {
     AccountMismatch,
     /// The job had not ended by its deadline.
     JobDeadline,
+    /// HostUp shows the ordered options.
+    ReadBack,
+    /// HostUp took the order, and does not show the ordered options.
+    NotConverged,
+    /// HostUp's own answer says so, and there is nothing to read back.
+    Answered,
+    /// HostUp executed what it was only asked to estimate.
+    ExecutedUnasked,
 }

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::{CredentialsSecretRef, GateStatus, JobStatus, VmStatus};
+use super::shared::{CredentialsSecretRef, GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 
 /// Restores one backup of a HostUp VPS to a new pay-as-you-go VM, at most once. Without approval it is
 /// a preview: it shows the price and spends nothing.
@@ -115,7 +115,7 @@ pub struct CloudVm {
 /// A person's consent: to one shown quote, or to any price under a ceiling until a moment.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows)"))]
+#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows); to put a ceiling in place of a quoteId that a patch has set, write quoteId: null too"))]
 #[x_kube(validation = ("!has(self.maxPrice) || has(self.validUntil)", "validUntil is required with maxPrice: a ceiling left in Git must not buy again after a rebuild"))]
 #[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
 pub struct RestoreApproval {
@@ -159,7 +159,7 @@ pub struct VpsBackupRestoreStatus {
     pub conditions: Vec<Condition>,
     /// What it costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quote: Option<HourlyQuoteStatus>,
+    pub quote: Option<QuoteStatus>,
     /// Every gate that was read, with HostUp's own code and text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -178,27 +178,6 @@ pub struct VpsBackupRestoreStatus {
     pub vm: Option<VmStatus>,
 }
 
-/// A quote for an hourly price.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct HourlyQuoteStatus {
-    /// What spec.approval.quoteId names.
-    #[schemars(length(max = 32))]
-    pub id: String,
-    /// Short text, e.g. 0.66 SEK/h.
-    #[schemars(length(max = 64))]
-    pub summary: String,
-    /// ISO currency code.
-    #[schemars(length(max = 3))]
-    pub currency_code: String,
-    /// For one hour, IPv4 included, traffic excluded.
-    #[schemars(length(max = 40))]
-    pub per_hour: String,
-    /// Estimate for 730 hours.
-    #[schemars(length(max = 40))]
-    pub per_month: String,
-}
-
 /// A backup at HostUp.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -212,19 +191,4 @@ pub struct BackupStatus {
     /// Its size in GB.
     #[schemars(length(max = 40))]
     pub size_gb: String,
-}
-
-/// The record of the last paid call.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct OperationRef {
-    /// Name of the VpsOperation.
-    #[schemars(length(max = 64))]
-    pub name: String,
-    /// Its state.
-    #[schemars(length(max = 16))]
-    pub state: String,
-    /// Which attempt it is, from 1.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub attempt: u32,
 }

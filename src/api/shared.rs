@@ -105,3 +105,71 @@ pub enum ResolutionAnswer {
     /// Leave it; nothing follows.
     Abandon,
 }
+
+/// A quote: what is approved when spec.approval.quoteId names it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteStatus {
+    /// What spec.approval.quoteId names.
+    #[schemars(length(max = 32))]
+    pub id: String,
+    /// Short text, e.g. 0.66 SEK/h.
+    #[schemars(length(max = 160))]
+    pub summary: String,
+    /// ISO currency code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3))]
+    pub currency_code: Option<String>,
+    /// For one hour, IPv4 included, traffic excluded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub per_hour: Option<String>,
+    /// For one month; of an hourly price an estimate for 730 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub per_month: Option<String>,
+    /// For one billing cycle, where its length is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub per_cycle: Option<String>,
+    /// Due when it is ordered; negative is a credit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub due_now: Option<String>,
+}
+
+/// An invoice at HostUp.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct InvoiceStatus {
+    /// Its id; empty where HostUp names none.
+    #[schemars(length(max = 80))]
+    pub id: String,
+    /// What is to be paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub amount: Option<String>,
+    /// ISO currency code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3))]
+    pub currency_code: Option<String>,
+    /// When it is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub due_at: Option<String>,
+}
+
+/// The record of the last paid call.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRef {
+    /// Name of the VpsOperation.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Its state.
+    #[schemars(length(max = 16))]
+    pub state: String,
+    /// Which attempt it is, from 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempt: u32,
+}

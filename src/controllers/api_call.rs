@@ -37,6 +37,11 @@ impl ApiError {
         self.code() == Some(409)
     }
 
+    /// 429: the API server did nothing, and asks to come back.
+    pub fn is_throttled(&self) -> bool {
+        self.code() == Some(429)
+    }
+
     /// 403.
     pub fn is_forbidden(&self) -> bool {
         self.code() == Some(403)

@@ -5,29 +5,27 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::channel::mpsc::{UnboundedSender, unbounded};
 use jiff::Timestamp;
-use kube::api::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client};
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::config::Rivals;
 use super::desk::Desk;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::secrets::{NoCredentials, Secrets};
 use super::settings::Settings;
-use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
+use crate::domain::ids::{Subject, SubjectKind, VpsId};
 use crate::domain::inventory::{self, Finding, Vm};
 use crate::domain::reason::Reason;
-use crate::domain::restore::Trouble;
+use crate::domain::report::Trouble;
 use crate::domain::text::Text;
 use crate::hostup::{Account, HostUp, ReadError};
 
-/// The main kind of the restore controller, as it is watched: metadata only.
-pub type WatchedRestore = PartialObjectMeta<VpsBackupRestore>;
+/// Has an object looked at soon, by namespace and name.
+pub type Wake = Box<dyn Fn(&str, &str) + Send>;
 
 /// What every reconcile is given.
 pub struct Context {
@@ -41,6 +39,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// The records.
     pub ledger: Ledger,
+    /// Which objects want the options of the same VPS.
+    pub rivals: Rivals,
     /// What this process remembers.
     pub desk: Arc<Desk>,
     /// Paid calls under way; joined at shutdown.
@@ -49,7 +49,7 @@ pub struct Context {
     pub stopping: CancellationToken,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
-    wakes: Mutex<BTreeMap<Option<String>, UnboundedSender<ObjectRef<WatchedRestore>>>>,
+    wakes: Mutex<BTreeMap<(SubjectKind, Option<String>), Wake>>,
     findings: Mutex<BTreeMap<String, Vec<Finding>>>,
 }
 
@@ -65,6 +65,7 @@ impl Context {
     ) -> Self {
         Self {
             secrets: Secrets::new(client.clone()),
+            rivals: Rivals::default(),
             desk: Arc::default(),
             paid_calls: TaskTracker::new(),
             wakes: Mutex::default(),
@@ -83,33 +84,27 @@ impl Context {
         Timestamp::now()
     }
 
-    /// Objects of one namespace.
-    pub fn restores(&self, namespace: &str) -> Api<VpsBackupRestore> {
-        Api::namespaced(self.client.clone(), namespace)
-    }
-
-    /// Where the restore controller of `namespace` (or of all) listens for wake-ups.
-    pub fn wake_ups(
-        &self,
-        namespace: Option<String>,
-    ) -> futures::channel::mpsc::UnboundedReceiver<ObjectRef<WatchedRestore>> {
-        let (sender, receiver) = unbounded();
+    /// The controller of `kind` in `namespace` (or in all) is woken by `wake`.
+    pub fn on_wake(&self, kind: SubjectKind, namespace: Option<String>, wake: Wake) {
         self.wakes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(namespace, sender);
-        receiver
+            .insert((kind, namespace), wake);
     }
 
     /// Has the object looked at soon: something about its record has changed.
-    pub fn wake(&self, namespace: &str, name: &str) {
+    pub fn wake(&self, subject: &Subject) {
+        self.wake_object(subject.kind, &subject.namespace, &subject.name);
+    }
+
+    /// As [`Context::wake`], by name.
+    pub fn wake_object(&self, kind: SubjectKind, namespace: &str, name: &str) {
         let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = wakes
-            .get(&None)
-            .or_else(|| wakes.get(&Some(namespace.to_owned())));
-        if let Some(listener) = listener {
-            // A closed channel means that the controller has stopped, and with it the need.
-            let _stopped = listener.unbounded_send(ObjectRef::new(name).within(namespace));
+            .get(&(kind, None))
+            .or_else(|| wakes.get(&(kind, Some(namespace.to_owned()))));
+        if let Some(wake) = listener {
+            wake(namespace, name);
         }
     }
 
@@ -184,6 +179,29 @@ pub enum Blocked {
     Error(super::Error),
 }
 
+/// What every reader of a subject does first: reads, and once more with a fresh key where HostUp refused
+/// the one at hand, for it may have been rotated since it was cached.
+pub async fn with_a_fresh_key<T, F>(
+    ctx: &Context,
+    namespace: &str,
+    credentials: &CredentialsSecretRef,
+    read: impl Fn() -> F,
+) -> Result<T, Blocked>
+where
+    F: Future<Output = Result<T, Blocked>>,
+{
+    match within_a_minute(read()).await {
+        Err(Blocked::Trouble(Trouble {
+            reason: Reason::Unauthorized,
+            ..
+        })) => {
+            ctx.secrets.forget(namespace, credentials);
+            within_a_minute(read()).await
+        }
+        other => other,
+    }
+}
+
 /// What a failed read of HostUp means for the object that asked. `not_found` is the reason of a 404.
 pub fn blocked(error: ReadError, not_found: Reason) -> Blocked {
     let message = Text::bounded(&error.to_string(), 600);
@@ -192,11 +210,28 @@ pub fn blocked(error: ReadError, not_found: Reason) -> Blocked {
         ReadError::RateLimited { until } => (Reason::RateLimited, Some(until)),
         ReadError::Unauthorized(_) | ReadError::Forbidden(_) => (Reason::Unauthorized, None),
         ReadError::NotFound(_) => (not_found, None),
-        ReadError::Unavailable(_) => (Reason::ProviderUnavailable, None),
+        ReadError::Unavailable(_) | ReadError::Refused { .. } | ReadError::InvoiceBlocks(_) => {
+            (Reason::ProviderUnavailable, None)
+        }
     };
     Blocked::Trouble(Trouble {
         reason,
         message,
         until,
     })
+}
+
+/// As [`blocked`], of a read about one VPS.
+pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretRef) -> Blocked {
+    match error {
+        ReadError::NotFound(said) => Blocked::Trouble(Trouble {
+            reason: Reason::VpsNotFound,
+            message: Text::new(&format!(
+                "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({said})",
+                credentials.name
+            )),
+            until: None,
+        }),
+        other => blocked(other, Reason::VpsNotFound),
+    }
 }

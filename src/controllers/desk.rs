@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ids::{Holder, RecordName};
 use crate::domain::operation::Memo;
-use crate::domain::restore::Trouble;
+use crate::domain::report::Trouble;
 
 /// Notes by record.
 #[derive(Default)]

@@ -21,11 +21,12 @@ pub async fn publish(
     regarding: ObjectReference,
     reason: Reason,
     message: &str,
+    warns: bool,
     now: Timestamp,
 ) {
     let namespace = regarding.namespace.clone().unwrap_or_default();
     let name = regarding.name.clone().unwrap_or_default();
-    let alarming = reason.standing() == Standing::Stalled || reason == Reason::ConfirmingOutcome;
+    let alarming = warns || reason.standing() == Standing::Stalled || reason == Reason::ConfirmingOutcome;
     let event = Event {
         metadata: ObjectMeta {
             name: Some(format!("{name:.200}.{:x}", now.as_nanosecond())),

@@ -2,7 +2,7 @@
 //! `fail-points`, which no release has, they are nothing.
 
 /// Every point, in the order of a life.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 15] = [
     "before-claim",
     "after-claim",
     "after-second-look",
@@ -16,6 +16,8 @@ pub const ALL: [&str; 13] = [
     "before-outcome-recorded",
     "after-outcome-recorded",
     "after-adoption-claim",
+    "before-read-back",
+    "after-read-back",
 ];
 
 /// Ends the process at once, as kill -9 would, if the test asked for this point.

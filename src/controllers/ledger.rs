@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -18,6 +19,9 @@ use crate::domain::record::later;
 
 /// The window of `--max-paid-calls`.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads of one chain at the same time.
+const READS_AT_ONCE: usize = 4;
 
 /// A record as it is watched: one that cannot be read still counts as one that exists.
 pub type Watched = DeserializeGuard<VpsOperation>;
@@ -78,6 +82,19 @@ impl Ledger {
                 None => return Ok(tail),
             }
         }
+    }
+
+    /// The records of a chain before its last one, oldest first, read from etcd; `None` for one that was
+    /// deleted.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn before(&self, key: &ChainKey, tail: u32) -> Result<Vec<Option<VpsOperation>>, ApiError> {
+        let reads = (1..tail).map(|n| {
+            let name = key.record(n);
+            async move { self.get(&name).await }
+        });
+        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
     /// Takes one of the paid calls of the last 24 hours, or says that none is left. What this
@@ -142,7 +159,8 @@ impl Ledger {
         let mut tokens: HashMap<String, bool> = HashMap::new();
         for object in self.store.state() {
             let Ok(record) = &object.0 else { continue };
-            let Some(token) = VmToken::of_vm_name(&record.spec.expected_vm_name) else {
+            let vm_name = record.spec.expected_vm_name.as_deref();
+            let Some(token) = vm_name.and_then(VmToken::of_vm_name) else {
                 continue;
             };
             let state = record.status.as_ref().and_then(|status| status.state);
@@ -198,6 +216,7 @@ pub fn prune(object: &mut Watched) {
     record.spec.request.body = String::new();
     record.spec.request.path = String::new();
     record.spec.gates = Vec::new();
+    record.spec.changes = None;
     if let Some(status) = &mut record.status {
         status.conditions = Vec::new();
         status.message = None;

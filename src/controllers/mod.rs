@@ -1,18 +1,22 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
 pub mod api_call;
+pub mod config;
 pub mod context;
 pub mod desk;
 mod events;
 pub mod fail_point;
 pub mod lease;
 pub mod ledger;
+pub mod observe;
 pub mod observer;
 pub mod operation;
+pub mod reporter;
 pub mod restore;
 pub mod run;
 pub mod secrets;
 pub mod settings;
+pub mod subject;
 
 use std::time::Duration;
 

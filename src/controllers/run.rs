@@ -5,27 +5,36 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::channel::mpsc::unbounded;
 use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
-use kube::runtime::reflector::{self, Store, store};
+use kube::runtime::reflector::{self, ObjectRef, Store, store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, WatchedRestore};
+use super::context::Context;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
-use super::observer::Observer;
+use super::observer::{Observer, Reconcile};
 use super::settings::{Settings, Watched};
-use super::{Error, RETRY, jittered, operation, restore};
+use super::{Error, RETRY, config, jittered, operation, restore};
 use crate::api::operation::VpsOperation;
+use crate::api::restore::VpsBackupRestore;
+use crate::domain::ids::SubjectKind;
 use crate::hostup::HostUp;
 
 /// How long the controllers may take to finish what they are at.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A watch that brings nothing for so long is opened again.
 const WATCH_IDLE_SECONDS: u32 = 60;
+
+/// A restore as it is watched: metadata only.
+type WatchedRestore = PartialObjectMeta<VpsBackupRestore>;
 
 /// What the controllers are made from.
 pub struct Parts {
@@ -69,7 +78,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     started(ctx.clone());
 
     let operations = operations(&ctx, &watch, records.clone(), writer, stop.clone());
-    let restores = async {
+    let buyers = async {
         // Counting paid calls and finding tails both need the whole ledger.
         tokio::select! {
             ready = records.wait_until_ready() => ready.is_ok(),
@@ -80,15 +89,16 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
             Watched::All => vec![None],
             Watched::Only(names) => names.into_iter().map(Some).collect(),
         };
-        join_all(
-            namespaces
-                .into_iter()
-                .map(|namespace| restores(&ctx, &watch, namespace, stop.clone())),
-        )
+        join_all(namespaces.into_iter().map(|namespace| async {
+            futures::join!(
+                restores(&ctx, &watch, namespace.clone(), stop.clone()),
+                configs(&ctx, &watch, namespace, stop.clone())
+            )
+        }))
         .await;
         Some(())
     };
-    let controllers = async { futures::join!(operations, restores) };
+    let controllers = async { futures::join!(operations, buyers) };
     let drained = async {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -119,7 +129,7 @@ async fn operations(
         .modify(ledger::prune)
         .inspect_ok(move |event| {
             if let watcher::Event::Delete(DeserializeGuard(Ok(record))) = event {
-                deleted.wake(&record.spec.subject.namespace, &record.spec.subject.name);
+                operation::wake(&deleted, &record.spec.subject);
             }
         })
         .reflect(writer);
@@ -143,34 +153,111 @@ async fn restores(
     namespace: Option<String>,
     stop: CancellationToken,
 ) {
-    let api: Api<WatchedRestore> = match &namespace {
-        None => Api::all(ctx.client.clone()),
-        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
-    };
+    let api = of_namespace::<WatchedRestore>(ctx, namespace.as_ref());
     let (objects, writer) = store::<WatchedRestore>();
-    // A status write of our own wakes nobody; a change of the spec or of an annotation does.
     let stream = watcher(api, watch.clone())
         .default_backoff()
         .modify(prune)
         .reflect(writer);
-    let stream = once_stored(stream).predicate_filter(
-        predicates::generation.combine(predicates::annotations),
-        PredicateConfig::default(),
-    );
-    let wakes = ctx.wake_ups(namespace);
-    let reconcile = |seen: Arc<WatchedRestore>, ctx: Arc<Context>| {
-        let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
-        let work = restore::reconcile(seen, ctx.clone()).boxed();
-        ctx.observer
-            .reconcile("vpsbackuprestore", &namespace, &name, work)
+    let buyer = Buyer {
+        kind: SubjectKind::VpsBackupRestore,
+        namespace,
+        stop,
     };
-    Controller::for_stream(stream, objects)
-        .with_config(Config::default().concurrency(ctx.settings.workers))
-        .reconcile_on(wakes)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, try_again, ctx.clone())
-        .for_each(tell_of_a_failed_watch)
+    buyer
+        .drive(ctx, objects, stream, |namespace, name, ctx| {
+            restore::reconcile(namespace, name, ctx).boxed()
+        })
         .await;
+}
+
+async fn configs(
+    ctx: &Arc<Context>,
+    watch: &watcher::Config,
+    namespace: Option<String>,
+    stop: CancellationToken,
+) {
+    let api = of_namespace::<config::Watched>(ctx, namespace.as_ref());
+    let (objects, writer) = store::<config::Watched>();
+    ctx.rivals.add(objects.clone());
+    // One that waits behind another for the same VPS takes over when that is gone.
+    let deleted = ctx.clone();
+    let stream = watcher(api, watch.clone())
+        .default_backoff()
+        .modify(config::prune)
+        .inspect_ok(move |event| {
+            if let watcher::Event::Delete(DeserializeGuard(Ok(object))) = event {
+                for other in deleted.rivals.others(object) {
+                    let namespace = other.namespace().unwrap_or_default();
+                    deleted.wake_object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
+                }
+            }
+        })
+        .reflect(writer);
+    let buyer = Buyer {
+        kind: SubjectKind::VpsResourceConfig,
+        namespace,
+        stop,
+    };
+    buyer
+        .drive(ctx, objects, stream, |namespace, name, ctx| {
+            config::reconcile(namespace, name, ctx).boxed()
+        })
+        .await;
+}
+
+fn of_namespace<K>(ctx: &Context, namespace: Option<&String>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        None => Api::all(ctx.client.clone()),
+        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+    }
+}
+
+/// The controller of one kind that buys, in one namespace or in all.
+struct Buyer {
+    kind: SubjectKind,
+    namespace: Option<String>,
+    stop: CancellationToken,
+}
+
+impl Buyer {
+    async fn drive<K>(
+        self,
+        ctx: &Arc<Context>,
+        objects: Store<K>,
+        stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        look: fn(String, String, Arc<Context>) -> Reconcile,
+    ) where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
+    {
+        // A status write of our own wakes nobody; a change of the spec or of an annotation does.
+        let stream = once_stored(stream).predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+        let (waker, wakes) = unbounded();
+        let wake = move |namespace: &str, name: &str| {
+            // A closed channel means that the controller has stopped, and with it the need.
+            let _stopped = waker.unbounded_send(ObjectRef::new(name).within(namespace));
+        };
+        ctx.on_wake(self.kind, self.namespace, Box::new(wake));
+        let kind = self.kind.singular();
+        let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
+            let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+            let work = look(namespace.clone(), name.clone(), ctx.clone());
+            ctx.observer.reconcile(kind, &namespace, &name, work)
+        };
+        Controller::for_stream(stream, objects)
+            .with_config(Config::default().concurrency(ctx.settings.workers))
+            .reconcile_on(wakes)
+            .graceful_shutdown_on(self.stop.cancelled_owned())
+            .run(reconcile, try_again, ctx.clone())
+            .for_each(tell_of_a_failed_watch)
+            .await;
+    }
 }
 
 /// The objects to look at, each once it stands in the store. Those of a list stand there only when the
@@ -228,7 +315,6 @@ fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) ->
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    use kube::runtime::reflector::ObjectRef;
     use watcher::Event;
 
     use super::*;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub read_only: bool,
     /// `--max-paid-calls` in 24 hours; `None` without a cap.
     pub most_paid_calls: Option<u32>,
+    /// `--enable-legacy-upgrade`.
+    pub legacy_upgrade: bool,
     /// Reconciles of one kind at a time.
     pub workers: u16,
     /// The durations of decisions.

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ids::JobId;
+use super::receipt::{self, Receipt};
+use super::record::Invoice;
 use super::text::Text;
 
 /// What the network gave back for one paid POST.
@@ -33,8 +34,8 @@ pub enum PaidAnswer {
 pub enum Verdict {
     /// Nothing was sent; a new attempt may follow.
     NotSent(Text),
-    /// HostUp took the order and named a job.
-    Accepted(AcceptedJob),
+    /// HostUp took the order.
+    Accepted(Receipt),
     /// A documented refusal; a new attempt may follow once its cause has changed.
     Rejected(Refusal),
     /// It may have been executed.
@@ -56,15 +57,6 @@ impl Verdict {
     }
 }
 
-/// The job of an accepted order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AcceptedJob {
-    /// Its id.
-    pub id: JobId,
-    /// Where to poll it: a path on the configured origin.
-    pub poll_path: String,
-}
-
 /// A documented refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -72,6 +64,10 @@ pub struct Refusal {
     pub code: Text,
     /// HostUp's text.
     pub detail: Text,
+    /// The invoice that stands in the way, for `existing_invoice_blocking`.
+    pub invoice: Option<Invoice>,
+    /// It suggests to send the order again so that it cancels that invoice.
+    pub suggests_cancelling: bool,
     /// For a rate limit: how long no paid call may leave, already clamped.
     pub retry_after: Option<Duration>,
 }
@@ -93,16 +89,48 @@ pub const KNOWN_BLOCKERS: [&str; 8] = [
     "instance_limit_exceeded",
 ];
 
-/// Reads the answer to a restore-to-payg POST.
-pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
+/// The paid calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// `POST .../actions/restore-to-payg` (restore-to-payg page).
+    RestoreToCloudVm,
+    /// `POST .../actions/config` with `dryRun: false` (config page).
+    CommitResources,
+    /// `POST /api/vm/{vmid}/upgrade` with `send: false` (legacy upgrade page; assumed to estimate).
+    LegacyEstimate,
+    /// `POST /api/vm/{vmid}/upgrade` with `send: true` (legacy upgrade page).
+    LegacyUpgrade,
+}
+
+impl Call {
+    /// Whether its body may hold passwords, card data and tokens, so that nothing of it is shown.
+    fn is_legacy(self) -> bool {
+        match self {
+            Self::LegacyEstimate | Self::LegacyUpgrade => true,
+            Self::RestoreToCloudVm | Self::CommitResources => false,
+        }
+    }
+
+    /// What an answer without a receipt lacks.
+    fn receipt_name(self) -> &'static str {
+        match self {
+            Self::RestoreToCloudVm => "a usable job id",
+            Self::CommitResources => "saying that it committed the change",
+            Self::LegacyEstimate | Self::LegacyUpgrade => "saying plainly what it did",
+        }
+    }
+}
+
+/// Reads the answer to a paid POST.
+pub fn classify(call: Call, answer: &PaidAnswer, now: Timestamp) -> Verdict {
     match answer {
         PaidAnswer::NotSent(why) => Verdict::NotSent(why.clone()),
         PaidAnswer::Lost(why) => Verdict::unknown(why.clone()),
-        PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => accepted(body)
+        PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => receipt::read(call, body)
             .map_or_else(
                 || {
-                    let why = format!("HostUp answered {status} without a usable job id");
-                    Verdict::unknown(with_words(&why, body))
+                    let why = format!("HostUp answered {status} without {}", call.receipt_name());
+                    Verdict::unknown(with_words(call, &why, body))
                 },
                 Verdict::Accepted,
             ),
@@ -110,12 +138,12 @@ pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
             status,
             retry_after,
             body,
-        } => refused(*status, retry_after.as_deref(), body, now).map_or_else(
+        } => refused(call, *status, retry_after.as_deref(), body, now).map_or_else(
             || {
                 let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
                 let held = *status == 429;
                 Verdict::Unknown {
-                    why: with_words(&why, body),
+                    why: with_words(call, &why, body),
                     retry_after: held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now)),
                 }
             },
@@ -124,52 +152,14 @@ pub fn classify_restore(answer: &PaidAnswer, now: Timestamp) -> Verdict {
     }
 }
 
-fn with_words(why: &str, body: &[u8]) -> Text {
+fn with_words(call: Call, why: &str, body: &[u8]) -> Text {
     let start = body.get(..400).unwrap_or(body);
     let said = Text::bounded(&String::from_utf8_lossy(start), 120);
-    if said.as_str().is_empty() {
+    if said.as_str().is_empty() || call.is_legacy() {
         Text::new(why)
     } else {
         Text::new(&format!("{why}: {said}"))
     }
-}
-
-fn accepted(body: &[u8]) -> Option<AcceptedJob> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        success: Option<bool>,
-        operation: Operation,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Operation {
-        job_id: String,
-        #[serde(default)]
-        poll_url: Value,
-    }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    if envelope.success == Some(false) {
-        return None;
-    }
-    let id = JobId::parse(&envelope.operation.job_id)?;
-    let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
-    Some(AcceptedJob { id, poll_path })
-}
-
-/// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.
-fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
-    let plain = |path: &&str| {
-        path.starts_with("/api/")
-            && path.len() <= 200
-            && !path.contains("..")
-            && !path.contains("//")
-            && path
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
-    };
-    poll_url
-        .filter(plain)
-        .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
 }
 
 /// The error bodies of both generations: RFC 7807 (errors page) and the legacy shape.
@@ -184,10 +174,35 @@ struct Problem {
     #[serde(default)]
     retry_after: Value,
     blocker_reasons: Option<Vec<String>>,
+    #[serde(default)]
+    invoice_id: Value,
     extensions: Option<Extensions>,
 }
 
+/// The field of an order that cancels the invoice in its way (config page).
+pub const CANCEL_EXISTING_INVOICE: &str = "cancelExistingInvoice";
+
 impl Problem {
+    /// The invoice in the way, by the id that the body names (its place is assumed).
+    fn invoice(&self) -> Invoice {
+        let extended = self.extensions.as_ref().map_or(&Value::Null, |e| &e.invoice_id);
+        let id = receipt::name(&self.invoice_id).or_else(|| receipt::name(extended));
+        Invoice {
+            id: id.unwrap_or_default(),
+            ..Invoice::unnamed()
+        }
+    }
+
+    /// Its text or its extensions name the field that cancels the invoice (assumed to be the suggestion).
+    fn suggests_cancelling(&self) -> bool {
+        let named = self
+            .extensions
+            .as_ref()
+            .map_or(&Value::Null, |e| &e.cancel_existing_invoice);
+        let said = self.detail.as_deref().unwrap_or_default();
+        said.contains(CANCEL_EXISTING_INVOICE) || !matches!(named, Value::Null | Value::Bool(false))
+    }
+
     /// The blockers at both places where HostUp's pages put them.
     fn blockers(&self) -> Vec<&str> {
         let inner = self.extensions.as_ref().and_then(|e| e.blocker_reasons.as_ref());
@@ -200,13 +215,23 @@ impl Problem {
 #[serde(rename_all = "camelCase")]
 struct Extensions {
     blocker_reasons: Option<Vec<String>>,
+    #[serde(default)]
+    invoice_id: Value,
+    #[serde(default)]
+    cancel_existing_invoice: Value,
 }
 
-fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Option<Refusal> {
+fn refused(
+    call: Call,
+    status: u16,
+    retry_after: Option<&str>,
+    body: &[u8],
+    now: Timestamp,
+) -> Option<Refusal> {
     let problem: Problem = serde_json::from_slice(body).ok()?;
     let code = problem.code.as_deref().unwrap_or_default();
     let documented = if problem.status == Some(status) {
-        is_documented(status, code) || is_blocked(status, code, &problem)
+        is_documented(call, status, code) || is_blocked(status, code, &problem)
     } else {
         problem.status.is_none() && is_documented_legacy(status, &problem)
     };
@@ -224,21 +249,39 @@ fn refused(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) 
     } else {
         format!("{said} [{}]", blockers.join(", "))
     };
+    let blocked = code == EXISTING_INVOICE_BLOCKING;
     Some(Refusal {
+        invoice: blocked.then(|| problem.invoice()),
+        suggests_cancelling: blocked && problem.suggests_cancelling(),
         code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
         detail: Text::new(&detail),
         retry_after: (status == 429).then(|| wait_of_a_limit(retry_after, body, now)),
     })
 }
 
-/// Codes that stand on the restore-to-payg page or in the error catalogue for that status.
-fn is_documented(status: u16, code: &str) -> bool {
+/// The invoice that a 409 names as the one in the way; `None` where it is no such refusal.
+pub fn blocking_invoice(body: &[u8]) -> Option<Invoice> {
+    let problem: Problem = serde_json::from_slice(body).ok()?;
+    (problem.code.as_deref() == Some(EXISTING_INVOICE_BLOCKING)).then(|| problem.invoice())
+}
+
+/// The refusal of an order that an open invoice stands in the way of (error catalogue).
+pub const EXISTING_INVOICE_BLOCKING: &str = "existing_invoice_blocking";
+
+/// Codes that stand on the call's page or in the error catalogue for that status; that the 409s of the
+/// config page are these is assumed.
+fn is_documented(call: Call, status: u16, code: &str) -> bool {
+    let of_options = [
+        EXISTING_INVOICE_BLOCKING,
+        "pending_orders",
+        "invoice_payment_in_progress",
+    ];
     match status {
         400 => code == "invalid_request",
         401 => code == "unauthorized",
         403 => ["forbidden", "account_inactive", "verification_failed"].contains(&code),
         404 => ["not_found", "vps_not_found", "backup_not_found"].contains(&code),
-        409 => code == "vps_not_ready",
+        409 => code == "vps_not_ready" || (call != Call::RestoreToCloudVm && of_options.contains(&code)),
         429 => ["rate_limit_exceeded", "rate_limited"].contains(&code),
         _ => false,
     }
@@ -308,6 +351,7 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::receipt::AcceptedJob;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -322,7 +366,7 @@ mod tests {
             retry_after: None,
             body: body.into(),
         };
-        classify_restore(&answer, now())
+        classify(Call::RestoreToCloudVm, &answer, now())
     }
 
     fn problem(status: u16, code: &str) -> String {
@@ -331,7 +375,7 @@ mod tests {
 
     fn job(verdict: Verdict) -> AcceptedJob {
         match verdict {
-            Verdict::Accepted(job) => job,
+            Verdict::Accepted(Receipt::Job(job)) => job,
             other => panic!("not accepted: {other:?}"),
         }
     }
@@ -393,7 +437,8 @@ mod tests {
                 retry_after: retry_after.map(str::to_owned),
                 body: b"slow down".to_vec(),
             };
-            let Verdict::Unknown { retry_after, .. } = classify_restore(&answer, now()) else {
+            let Verdict::Unknown { retry_after, .. } = classify(Call::RestoreToCloudVm, &answer, now())
+            else {
                 panic!("not unknown");
             };
             assert_eq!(retry_after, Some(Duration::from_secs(seconds)));

@@ -1,6 +1,6 @@
 //! HostUp's action gates, as they were read.
 
-use super::text::Text;
+use super::text::{self, Text};
 
 /// Which gate; the names stand in `status.gates[].name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,9 +17,28 @@ pub enum GateName {
     Limits,
     /// Whether the storage holds the source and the backup (restore-to-payg page).
     Storage,
+    /// `configurableOptions[].actions.canChange`, one row per option that is closed (options page; assumed).
+    CanChange,
+    /// `actions.canCommit` of the dry run (config page).
+    CanCommit,
+    /// `blockingInvoices` after an order that was refused for one (billing-cycle page).
+    NoOpenInvoice,
 }
 
 impl GateName {
+    /// Every gate.
+    pub const ALL: [Self; 9] = [
+        Self::CanRestore,
+        Self::CanConvertToCloud,
+        Self::CanDeploy,
+        Self::Region,
+        Self::Limits,
+        Self::Storage,
+        Self::CanChange,
+        Self::CanCommit,
+        Self::NoOpenInvoice,
+    ];
+
     /// The name as people see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +48,9 @@ impl GateName {
             Self::Region => "region",
             Self::Limits => "limits",
             Self::Storage => "storage",
+            Self::CanChange => "canChange",
+            Self::CanCommit => "canCommit",
+            Self::NoOpenInvoice => "noOpenInvoice",
         }
     }
 }
@@ -70,6 +92,9 @@ impl Gate {
     }
 }
 
+/// Closed gates that a message tells; the status shows all of them.
+const MOST_CLOSED: usize = 12;
+
 /// The gates that keep the operation from going, in one line; `None` when all are open.
 pub fn closed(gates: &[Gate]) -> Option<String> {
     let closed: Vec<String> = gates
@@ -77,5 +102,5 @@ pub fn closed(gates: &[Gate]) -> Option<String> {
         .filter(|gate| !gate.allowed)
         .map(Gate::describe)
         .collect();
-    (!closed.is_empty()).then(|| closed.join("; "))
+    (!closed.is_empty()).then(|| text::first_of(&closed, MOST_CLOSED))
 }

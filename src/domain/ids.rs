@@ -29,7 +29,7 @@ macro_rules! id {
 }
 
 id! {
-    /// A VPS as HostUp names it, `vps_...` (vps page).
+    /// A VPS as HostUp names it, `vps_...` (vps page), or its number on the legacy routes.
     VpsId
 }
 id! {
@@ -65,9 +65,41 @@ impl JobId {
     }
 }
 
+/// The kinds that buy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubjectKind {
+    /// A backup restored to a new VM.
+    VpsBackupRestore,
+    /// Paid options of a VPS.
+    VpsResourceConfig,
+}
+
+impl SubjectKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::VpsBackupRestore, Self::VpsResourceConfig];
+
+    /// The kind, as objects name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VpsBackupRestore => "VpsBackupRestore",
+            Self::VpsResourceConfig => "VpsResourceConfig",
+        }
+    }
+
+    /// The name in commands and metrics.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::VpsBackupRestore => "vpsbackuprestore",
+            Self::VpsResourceConfig => "vpsresourceconfig",
+        }
+    }
+}
+
 /// Where in the cluster the object stands that an operation was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// Kind of the object.
+    pub kind: SubjectKind,
     /// Namespace of the object, and of its credentials.
     pub namespace: String,
     /// Name of the object.

@@ -35,6 +35,8 @@ pub struct Amount(Decimal);
 impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
+    /// One.
+    pub const ONE: Self = Self(Decimal::ONE);
     /// Decimals that the text of an amount has at most; what lies beyond is rounded up.
     const SHOWN_DECIMALS: u32 = 4;
 
@@ -55,6 +57,30 @@ impl Amount {
     /// `self` for each of `count` units, or `None` where it cannot be held.
     pub fn times(self, count: u32) -> Option<Self> {
         self.0.checked_mul(Decimal::from(count)).map(Self)
+    }
+
+    /// The difference, or `None` where it cannot be held.
+    pub fn minus(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
+    /// One of `count` equal shares, rounded up to what is shown; `None` for no shares.
+    pub fn share_of(self, count: u32) -> Option<Self> {
+        self.0
+            .checked_div(Decimal::from(count))
+            .map(|share| Self(share).rounded_up())
+    }
+
+    /// Whether it is a whole multiple of `step`; of nothing only nothing is.
+    pub fn is_multiple_of(self, step: Self) -> bool {
+        self.0
+            .checked_rem(step.0)
+            .map_or(self.0.is_zero(), |rest| rest.is_zero())
+    }
+
+    /// Without trailing zeros, as a number of a configuration is written (`4096`, `0.5`).
+    pub fn plain(self) -> String {
+        self.0.normalize().to_string()
     }
 
     /// Rounded up to a whole number of units; nothing below zero, and no more than `u32` holds.

@@ -1,7 +1,7 @@
 //! The two names by which a purchase is found again: the record in the cluster, the VM at HostUp.
 
 use super::digest;
-use super::ids::{InstanceId, RecordName};
+use super::ids::{InstanceId, RecordName, VpsId};
 
 /// What the attempts of one intent have in common; the first part of their records' names.
 ///
@@ -15,6 +15,24 @@ impl ChainKey {
         Self(digest::base32(
             "hostup-operator/chain/v1",
             &["VpsBackupRestore", namespace, name],
+            26,
+        ))
+    }
+
+    /// The chain of everything that changes options of one VPS, by its id; whoever wants it.
+    pub fn of_config(vps: &VpsId) -> Self {
+        Self::of_vps("VpsResourceConfig", vps)
+    }
+
+    /// The chain of everything that the legacy route does to one VPS, by its number.
+    pub fn of_legacy(vmid: &VpsId) -> Self {
+        Self::of_vps("legacy", vmid)
+    }
+
+    fn of_vps(route: &str, vps: &VpsId) -> Self {
+        Self(digest::base32(
+            "hostup-operator/chain/v1",
+            &[route, vps.as_str()],
             26,
         ))
     }
@@ -90,6 +108,14 @@ mod tests {
             "cyox6bpy4fv6ltkhjleofwlo4v-1"
         );
         assert_eq!(token().as_str(), "mjx2t6ydosjj");
+        assert_eq!(
+            ChainKey::of_config(&VpsId::new("vps_1")).record(1).as_str(),
+            "mbiypzzg5jpj5mqkjwhxju6nu2-1"
+        );
+        assert_eq!(
+            ChainKey::of_legacy(&VpsId::new("10000")).record(1).as_str(),
+            "spmmkkpbwotr32iadnslyh5jhr-1"
+        );
     }
 
     #[test]

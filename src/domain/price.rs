@@ -94,6 +94,197 @@ impl fmt::Display for HourlyPrice {
     }
 }
 
+/// What a change of paid options costs, rounded up to what is shown. A negative amount is a credit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePrice {
+    /// Currency of the amounts; `None` where a legacy estimate names none.
+    pub currency: Option<Currency>,
+    /// Due when it is ordered.
+    pub due_now: Amount,
+    /// Due again and again.
+    pub recurring: Recurring,
+}
+
+/// A recurring amount, by the length of its period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recurring {
+    /// For one month.
+    PerMonth(Amount),
+    /// For one billing cycle of a length that is not known.
+    PerCycle(Amount),
+    /// HostUp does not say how much.
+    Unsaid,
+}
+
+impl Recurring {
+    /// `amount` for one billing cycle, spread over its months.
+    pub fn of_cycle(amount: Amount, cycle: BillingCycle) -> Self {
+        match cycle.months() {
+            Some(months) => amount
+                .share_of(months)
+                .map_or(Self::PerCycle(amount.rounded_up()), Self::PerMonth),
+            None => Self::PerCycle(amount.rounded_up()),
+        }
+    }
+}
+
+/// How often a VPS is billed (vps page; the one-letter words are those of the legacy pages).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BillingCycle {
+    /// So many months.
+    Months(u32),
+    /// `free`, a new word, or none: no length can be said.
+    Unknown,
+}
+
+impl BillingCycle {
+    /// Reads HostUp's word.
+    pub fn read(word: &str) -> Self {
+        match word {
+            "monthly" | "m" => Self::Months(1),
+            "quarterly" | "q" => Self::Months(3),
+            "semiannually" | "s" => Self::Months(6),
+            "annually" | "a" => Self::Months(12),
+            "biennially" | "b" => Self::Months(24),
+            "triennially" | "t" => Self::Months(36),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn months(self) -> Option<u32> {
+        match self {
+            Self::Months(months) => Some(months),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl ChangePrice {
+    /// With the amount for one cycle spread over the months of `cycle`.
+    #[must_use]
+    pub fn in_months_of(self, cycle: BillingCycle) -> Self {
+        match self.recurring {
+            Recurring::PerCycle(amount) => Self {
+                recurring: Recurring::of_cycle(amount, cycle),
+                ..self
+            },
+            Recurring::PerMonth(_) | Recurring::Unsaid => self,
+        }
+    }
+
+    fn unit(&self) -> &str {
+        self.currency.as_ref().map_or("(no currency)", Currency::as_str)
+    }
+
+    /// The amount for one month, where it can be said.
+    pub fn per_month(&self) -> Option<Amount> {
+        match self.recurring {
+            Recurring::PerMonth(amount) => Some(amount),
+            Recurring::PerCycle(_) | Recurring::Unsaid => None,
+        }
+    }
+
+    /// Short text for a column, e.g. `40.00 SEK now, 40.00 SEK/month`.
+    pub fn summary(&self) -> String {
+        let unit = self.unit();
+        match self.recurring {
+            Recurring::PerMonth(amount) => format!("{} {unit} now, {amount} {unit}/month", self.due_now),
+            Recurring::PerCycle(amount) => format!("{} {unit} now, {amount} {unit}/cycle", self.due_now),
+            Recurring::Unsaid => format!("{} {unit} now", self.due_now),
+        }
+    }
+}
+
+impl fmt::Display for ChangePrice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = self.unit();
+        let said = |amount: Amount| match amount.minus(amount).and_then(|nothing| nothing.minus(amount)) {
+            Some(credit) if amount.is_negative() => format!("a credit of {credit} {unit}"),
+            Some(_) | None => format!("{amount} {unit}"),
+        };
+        write!(f, "{} now and ", said(self.due_now))?;
+        match self.recurring {
+            Recurring::PerMonth(amount) => write!(f, "{} a month", said(amount)),
+            Recurring::PerCycle(amount) => {
+                write!(
+                    f,
+                    "{} for each billing cycle, whose length HostUp does not say",
+                    said(amount)
+                )
+            }
+            Recurring::Unsaid => write!(f, "a recurring amount that HostUp does not say"),
+        }
+    }
+}
+
+/// What a paid call costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Price {
+    /// A VM by the hour.
+    Hourly(HourlyPrice),
+    /// A change of paid options.
+    Change(ChangePrice),
+}
+
+impl Price {
+    /// Short text for a column.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Hourly(price) => price.summary(),
+            Self::Change(price) => price.summary(),
+        }
+    }
+
+    /// Every component, as it enters a quote's id.
+    pub fn components(&self) -> Vec<String> {
+        let unit = |currency: &Currency| currency.to_string();
+        match self {
+            Self::Hourly(price) => vec![price.per_hour.to_string(), unit(&price.currency)],
+            Self::Change(price) => {
+                let (period, amount) = match price.recurring {
+                    Recurring::PerMonth(amount) => ("month", amount.to_string()),
+                    Recurring::PerCycle(amount) => ("cycle", amount.to_string()),
+                    Recurring::Unsaid => ("", String::new()),
+                };
+                vec![
+                    price.due_now.to_string(),
+                    amount,
+                    period.to_owned(),
+                    price.currency.as_ref().map_or_else(String::new, unit),
+                ]
+            }
+        }
+    }
+
+    /// Whether no component is above that of `other`, in the same currency and for the same period.
+    pub fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hourly(this), Self::Hourly(other)) => {
+                this.currency == other.currency && this.per_hour <= other.per_hour
+            }
+            (Self::Change(this), Self::Change(other)) => {
+                let recurring = match (this.recurring, other.recurring) {
+                    (Recurring::PerMonth(this), Recurring::PerMonth(other))
+                    | (Recurring::PerCycle(this), Recurring::PerCycle(other)) => this <= other,
+                    (Recurring::Unsaid, Recurring::Unsaid) => true,
+                    (Recurring::PerMonth(_) | Recurring::PerCycle(_) | Recurring::Unsaid, _) => false,
+                };
+                this.currency == other.currency && this.due_now <= other.due_now && recurring
+            }
+            (Self::Hourly(_), Self::Change(_)) | (Self::Change(_), Self::Hourly(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hourly(price) => price.fmt(f),
+            Self::Change(price) => price.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::digest;
 use super::ids::Uid;
-use super::price::HourlyPrice;
+use super::price::Price;
 
 /// What a quote id is bound to besides the price. A change of any part makes another id, so a
 /// spent or foreign approval never matches again.
@@ -12,23 +12,19 @@ pub struct QuoteBasis {
     pub subject: Uid,
     /// The canonical request: method, path and body.
     pub request: String,
+    /// What it stands on besides: the last executed record of this target, and the values that it changes.
+    pub after: Vec<String>,
 }
 
 impl QuoteBasis {
     /// The id of this request at `price`: `q-` and 50 bits.
-    pub fn id(&self, price: &HourlyPrice) -> QuoteId {
+    pub fn id(&self, price: &Price) -> QuoteId {
+        let components = price.components();
+        let mut parts = vec![self.subject.as_str(), &self.request];
+        parts.extend(components.iter().chain(&self.after).map(String::as_str));
         QuoteId(format!(
             "q-{}",
-            digest::base32(
-                "hostup-operator/quote/v1",
-                &[
-                    self.subject.as_str(),
-                    &self.request,
-                    &price.per_hour.to_string(),
-                    price.currency.as_str(),
-                ],
-                10,
-            )
+            digest::base32("hostup-operator/quote/v1", &parts, 10)
         ))
     }
 }
@@ -55,22 +51,14 @@ pub struct Quote {
     /// What an approval by quote names.
     pub id: QuoteId,
     /// The price that was shown with it.
-    pub price: HourlyPrice,
+    pub price: Price,
 }
 
 /// The quote to show: the one already shown while `approved` names it and the fresh price is no
 /// higher, else a new one.
-pub fn renew(
-    basis: &QuoteBasis,
-    fresh: &HourlyPrice,
-    shown: Option<&Quote>,
-    approved: Option<&QuoteId>,
-) -> Quote {
+pub fn renew(basis: &QuoteBasis, fresh: &Price, shown: Option<&Quote>, approved: Option<&QuoteId>) -> Quote {
     let stands = shown.filter(|shown| {
-        approved == Some(&shown.id)
-            && basis.id(&shown.price) == shown.id
-            && fresh.currency == shown.price.currency
-            && fresh.per_hour <= shown.price.per_hour
+        approved == Some(&shown.id) && basis.id(&shown.price) == shown.id && fresh.is_within(&shown.price)
     });
     stands.cloned().unwrap_or_else(|| Quote {
         id: basis.id(fresh),
@@ -81,20 +69,30 @@ pub fn renew(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::money::{Amount, Currency};
+    use super::super::price::{ChangePrice, HourlyPrice, Recurring};
     use super::*;
 
-    pub(crate) fn price(per_hour: &str, currency: &str) -> HourlyPrice {
-        HourlyPrice {
+    pub(crate) fn price(per_hour: &str, currency: &str) -> Price {
+        Price::Hourly(HourlyPrice {
             currency: Currency::parse(currency).unwrap(),
             per_hour: Amount::parse(per_hour).unwrap(),
             per_month: Amount::parse(per_hour).unwrap().times(730).unwrap(),
-        }
+        })
+    }
+
+    pub(crate) fn change(due_now: &str, per_month: &str) -> Price {
+        Price::Change(ChangePrice {
+            currency: Currency::parse("SEK"),
+            due_now: Amount::parse(due_now).unwrap(),
+            recurring: Recurring::PerMonth(Amount::parse(per_month).unwrap()),
+        })
     }
 
     fn basis() -> QuoteBasis {
         QuoteBasis {
             subject: Uid::new("uid-1"),
             request: "POST /x {}".into(),
+            after: vec![],
         }
     }
 
@@ -117,6 +115,11 @@ pub(crate) mod tests {
                 ..basis()
             }
             .id(&price("0.66", "SEK")),
+            QuoteBasis {
+                after: vec!["chain-1".into()],
+                ..basis()
+            }
+            .id(&price("0.66", "SEK")),
             basis().id(&price("0.67", "SEK")),
             basis().id(&price("0.66", "EUR")),
         ];
@@ -133,6 +136,17 @@ pub(crate) mod tests {
         assert_eq!(renewed("0.60"), shown);
         assert_eq!(renewed("0.66"), shown);
         assert_ne!(renewed("0.67").id, shown.id);
+    }
+
+    #[test]
+    fn a_quote_of_several_amounts_stands_only_while_none_of_them_rises() {
+        let shown = Quote {
+            id: basis().id(&change("40", "40")),
+            price: change("40", "40"),
+        };
+        let stands = |fresh: &Price| renew(&basis(), fresh, Some(&shown), Some(&shown.id)) == shown;
+        assert!(stands(&change("40", "39")) && stands(&change("-5", "40")));
+        assert!(!stands(&change("10", "41")) && !stands(&change("41", "10")));
     }
 
     #[test]

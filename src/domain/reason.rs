@@ -71,10 +71,19 @@ reasons! {
     ConfirmingOutcome => Progressing,
     /// The VM exists and is not running yet.
     Booting => Progressing,
+    /// HostUp took the change; its options do not show it yet.
+    Converging => Progressing,
+    /// HostUp took the change and waits for its invoice to be paid.
+    AwaitingPayment => Progressing,
     /// The backup has been restored to the VM in `status.vm`.
     Restored => Done,
     /// An earlier object of this name and content has done it; nothing was bought again.
     AlreadyExecuted => Done,
+    /// The VPS has the options of the spec.
+    InSync => Done,
+    /// The VPS had the options of the spec, and no longer has them; `driftPolicy` is `Report`, or it is
+    /// looked once more.
+    Drifted => Waiting,
     /// It is not known whether HostUp executed the call; a person decides.
     OutcomeUnknown => Stalled,
     /// HostUp's job failed.
@@ -99,6 +108,16 @@ reasons! {
     LedgerMissing => Stalled,
     /// The key no longer belongs to the account of the record.
     AccountMismatch => Stalled,
+    /// An older object is responsible for the options of this VPS.
+    TargetConflict => Stalled,
+    /// The options were corrected once from these values, and have them again.
+    DriftContested => Stalled,
+    /// This VPS has no options that can be changed this way.
+    NotConfigurable => Stalled,
+    /// HostUp does not offer an option of the spec, or not with that value.
+    UnknownOption => Stalled,
+    /// HostUp took the change, and its options do not show it; a person decides.
+    NotConverged => Stalled,
     /// The VM has another size than the one ordered.
     WrongSize => Stalled,
     /// The record belongs to another installation of the operator.
@@ -112,12 +131,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_restored_object_is_ready() {
+    fn only_what_is_done_is_ready() {
         let done: Vec<_> = Reason::ALL
             .iter()
             .filter(|r| r.standing() == Standing::Done)
             .collect();
-        assert_eq!(done, [&Reason::Restored, &Reason::AlreadyExecuted]);
+        assert_eq!(
+            done,
+            [&Reason::Restored, &Reason::AlreadyExecuted, &Reason::InSync]
+        );
     }
 
     #[test]

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
+use super::digest;
 use super::gate::Gate;
 use super::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, VpsId};
-use super::money::Amount;
+use super::money::{Amount, Currency};
 use super::names::VmToken;
-use super::price::Size;
+use super::options::{Difference, Values};
+use super::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
 use super::quote::Quote;
 use super::text::Text;
 
@@ -17,9 +21,9 @@ use super::text::Text;
 pub enum State {
     /// Claimed; the call may have been sent.
     Sending,
-    /// HostUp took the order and named a job.
+    /// HostUp took the order; its job is polled, or its effect is read back.
     Accepted,
-    /// The VM exists.
+    /// What was ordered is there.
     Succeeded,
     /// The job failed; a VM may have been left.
     Failed,
@@ -112,6 +116,14 @@ pub enum Evidence {
     AccountMismatch,
     /// The job had not ended by its deadline.
     JobDeadline,
+    /// HostUp shows the ordered options.
+    ReadBack,
+    /// HostUp took the order, and does not show the ordered options.
+    NotConverged,
+    /// HostUp's own answer says so, and there is nothing to read back (legacy page).
+    Answered,
+    /// HostUp executed what it was only asked to estimate (legacy page).
+    ExecutedUnasked,
 }
 
 /// The claim: who made the record, and until when its one call may start.
@@ -137,6 +149,32 @@ pub struct Cause {
     pub readings: String,
 }
 
+impl Cause {
+    /// Nothing but the key was read.
+    pub fn of_key(secret_version: &str) -> Self {
+        Self {
+            secret_version: secret_version.to_owned(),
+            readings: String::new(),
+        }
+    }
+
+    /// What was read: the Secret's version, the gates, and the price.
+    pub fn read(secret_version: &str, gates: &[Gate], price: &Price) -> Self {
+        let described: Vec<String> = gates.iter().map(Gate::describe).collect();
+        let mut parts = vec![described.join("\n")];
+        match price {
+            // The input of records that stand already: it must not change.
+            Price::Hourly(price) => parts.push(price.per_hour.to_string()),
+            Price::Change(_) => parts.extend(price.components()),
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Self {
+            secret_version: secret_version.to_owned(),
+            readings: digest::base32("hostup-operator/readings/v1", &parts, 16),
+        }
+    }
+}
+
 /// What is known of a call: all of `status`, as one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -150,6 +188,12 @@ pub struct Known {
     pub job: Option<Job>,
     /// The VM, once found.
     pub result: Option<Bought>,
+    /// The invoice that an order of options made, or that stands in its way.
+    pub invoice: Option<Invoice>,
+    /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
+    pub suggests_cancelling: bool,
+    /// What a legacy estimate came to.
+    pub estimate: Option<Estimate>,
     /// What the state rests on.
     pub evidence: Option<Evidence>,
     /// When the call was seen to end, or must have ended; absence proves nothing before
@@ -170,6 +214,9 @@ impl Known {
             code: None,
             job: None,
             result: None,
+            invoice: None,
+            suggests_cancelling: false,
+            estimate: None,
             evidence: None,
             quiet_since: None,
             not_before: None,
@@ -200,12 +247,94 @@ pub struct Bought {
     pub size: Option<Size>,
 }
 
+/// An invoice at HostUp (billing-cycle page; that orders of options show the same shape is assumed).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoice {
+    /// Its id; where HostUp gives none, "the open invoice".
+    pub id: Text,
+    /// What is to be paid, where it is shown.
+    pub amount: Option<Amount>,
+    /// Currency of the amount.
+    pub currency: Option<Currency>,
+    /// When it is due, as HostUp wrote it.
+    pub due_at: Option<Text>,
+}
+
+impl Invoice {
+    /// One of which nothing is known but that it is open.
+    pub fn unnamed() -> Self {
+        Self {
+            id: Text::default(),
+            amount: None,
+            currency: None,
+            due_at: None,
+        }
+    }
+
+    /// When it is overdue, where that can be read: a time, or the end of a day.
+    pub fn overdue_at(&self) -> Option<Timestamp> {
+        let text = self.due_at.as_ref()?.as_str();
+        let end_of_day = || {
+            text.parse::<Date>()
+                .ok()?
+                .at(23, 59, 59, 0)
+                .to_zoned(TimeZone::UTC)
+                .ok()
+        };
+        text.parse().ok().or_else(|| Some(end_of_day()?.timestamp()))
+    }
+}
+
+impl std::fmt::Display for Invoice {
+    /// E.g. `invoice inv_1 of 40.00 SEK, due 2026-12-01`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.id.as_str().is_empty() {
+            write!(f, "the open invoice")?;
+        } else {
+            write!(f, "invoice {}", self.id)?;
+        }
+        if let (Some(amount), Some(currency)) = (self.amount, &self.currency) {
+            write!(f, " of {amount} {currency}")?;
+        }
+        if let Some(due) = self.due_at.as_ref().map(Text::as_str) {
+            write!(f, ", due {}", due.split('T').next().unwrap_or(due))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a legacy estimate came to (legacy upgrade page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Estimate {
+    /// `draftId`, which the order then names.
+    pub draft: Option<u64>,
+    /// `total`, due when it is ordered; negative is a credit.
+    pub total: Option<Amount>,
+    /// `recurring`, for each billing cycle.
+    pub recurring: Option<Amount>,
+    /// `raw.draft.currency.iso`.
+    pub currency: Option<Currency>,
+}
+
+impl Estimate {
+    /// What the order would cost with this cycle; `None` where the answer names no total.
+    pub fn price(&self, cycle: BillingCycle) -> Option<ChangePrice> {
+        Some(ChangePrice {
+            currency: self.currency.clone(),
+            due_now: self.total?.rounded_up(),
+            recurring: self
+                .recurring
+                .map_or(Recurring::Unsaid, |amount| Recurring::of_cycle(amount, cycle)),
+        })
+    }
+}
+
 /// A person's answer to an unknown outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Nothing was bought; a new attempt may follow under whatever approval stands.
     NotExecuted,
-    /// This VM is the one.
+    /// It was executed; of a restore, this VM is the one.
     Adopt(VpsId),
     /// Leave it; nothing follows.
     Abandon,
@@ -220,18 +349,16 @@ pub struct Record {
     pub attempt: u32,
     /// The object it was made for.
     pub subject: Subject,
-    /// Hash of source and target as the user wrote them.
+    /// Hash of what the user wrote: source and target of a restore, the options of a VPS.
     pub intent: String,
-    /// The source VPS.
-    pub source: VpsId,
-    /// The new VM's name, with its token.
-    pub vm_name: String,
-    /// The ordered size.
-    pub ordered: Size,
-    /// The backup that is restored.
-    pub backup: Backup,
-    /// The quote that was approved.
-    pub quote: Quote,
+    /// The source of a restore, or the VPS whose options are changed.
+    pub vps: VpsId,
+    /// What was ordered.
+    pub matter: Matter,
+    /// The last record of the chain before this one whose call was executed.
+    pub follows: Option<RecordName>,
+    /// The quote that was approved; a legacy estimate has none.
+    pub quote: Option<Quote>,
     /// The gates as they were read before the claim.
     pub gates: Vec<Gate>,
     /// Who may send, and until when.
@@ -246,10 +373,61 @@ pub struct Record {
     pub known: Known,
 }
 
-impl Record {
+/// What a call orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matter {
+    /// A backup restored to a new VM (restore-to-payg page).
+    Restore(Restoration),
+    /// Options of a VPS (config page).
+    Config(Change),
+    /// What options would cost, on the older route (legacy upgrade page).
+    LegacyEstimate(Values),
+    /// Options of a VPS, on the older route (legacy upgrade page).
+    LegacyUpgrade(Values),
+}
+
+/// What a change of options orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The values, before and after.
+    pub difference: Difference,
+    /// The spec had been in force before, and drifted.
+    pub corrects_drift: bool,
+}
+
+/// What a restore orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restoration {
+    /// The new VM's name, with its token.
+    pub vm_name: String,
+    /// The ordered size.
+    pub ordered: Size,
+    /// The backup that is restored.
+    pub backup: Backup,
+}
+
+impl Restoration {
     /// The token of the VM that it buys.
     pub fn token(&self) -> Option<VmToken> {
         VmToken::of_vm_name(&self.vm_name)
+    }
+}
+
+impl Record {
+    /// The last record of the chain whose call was executed, with this one.
+    pub fn last_executed(&self) -> Option<&RecordName> {
+        if self.known.state.frees_the_name() {
+            self.follows.as_ref()
+        } else {
+            Some(&self.name)
+        }
+    }
+
+    /// The approved price in short, or nothing for an estimate.
+    pub fn price_summary(&self) -> String {
+        self.quote
+            .as_ref()
+            .map_or_else(String::new, |quote| quote.price.summary())
     }
 
     /// When absence begins to prove something: the quiet point and the settle time.

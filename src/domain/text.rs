@@ -53,6 +53,17 @@ fn printable(c: char) -> bool {
     !c.is_control() && !c.is_whitespace() && !format
 }
 
+/// The first `most` of several parts of a message, and how many more there are: a condition's message has
+/// a limit, and a person reads the first of many anyway.
+pub fn first_of(parts: &[String], most: usize) -> String {
+    let shown: Vec<&str> = parts.iter().take(most).map(String::as_str).collect();
+    let shown = shown.join("; ");
+    match parts.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -74,6 +85,14 @@ mod tests {
     fn an_escape_sequence_and_a_line_break_become_blanks() {
         assert_eq!(Text::new("a\u{1b}[31mb\r\n\u{202e}c").as_str(), "a [31mb c");
         assert_eq!(Text::new("a\u{61c}b\u{ad}c\u{e0041}d").as_str(), "a b c d");
+    }
+
+    #[test]
+    fn of_many_parts_the_first_are_told_and_the_rest_are_counted() {
+        let parts = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(first_of(&parts, 3), "a; b; c");
+        assert_eq!(first_of(&parts, 2), "a; b; and 1 more");
+        assert_eq!(first_of(&[], 2), "");
     }
 
     proptest! {

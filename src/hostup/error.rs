@@ -5,6 +5,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Route;
+use crate::domain::answer;
+use crate::domain::record::Invoice;
 use crate::domain::text::Text;
 
 /// Why a read brought nothing. The texts are stable: the same trouble reads the same each time.
@@ -28,6 +30,17 @@ pub enum ReadError {
     /// 404.
     #[error("HostUp finds nothing: {0}")]
     NotFound(Text),
+    /// 409 `existing_invoice_blocking`, and the invoice as far as it is named.
+    #[error("HostUp refuses while {0} is open")]
+    InvoiceBlocks(Invoice),
+    /// A dry run that was refused in so many words.
+    #[error("HostUp refuses: {said}")]
+    Refused {
+        /// HostUp's stable code.
+        code: Text,
+        /// HostUp's text.
+        said: Text,
+    },
     /// No answer, a 5xx, or one that cannot be read.
     #[error("HostUp does not answer usefully: {0}")]
     Unavailable(Text),
@@ -46,7 +59,26 @@ impl ReadError {
             401 => Self::Unauthorized(said),
             403 => Self::Forbidden(said),
             404 if is_json(body) => Self::NotFound(said),
+            409 => match answer::blocking_invoice(body) {
+                Some(invoice) => Self::InvoiceBlocks(invoice),
+                None => Self::unreadable(route, &format!("HTTP status {status}")),
+            },
             _ => Self::unreadable(route, &format!("HTTP status {status}")),
+        }
+    }
+
+    /// What a status other than 2xx and 429 means for a dry run.
+    pub(super) fn of_dry_run(route: Route, status: u16, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Problem {
+            code: String,
+        }
+        match (status, serde_json::from_slice::<Problem>(body)) {
+            (400 | 409 | 422, Ok(Problem { code })) => Self::Refused {
+                code: Text::bounded(&code, 60),
+                said: said(body),
+            },
+            (_, _) => Self::of_status(route, status, body),
         }
     }
 
@@ -58,6 +90,7 @@ impl ReadError {
             Self::Unauthorized(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not_found",
+            Self::Refused { .. } | Self::InvoiceBlocks(_) => "refused",
             Self::Unavailable(_) => "unavailable",
         }
     }

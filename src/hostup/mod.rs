@@ -14,18 +14,23 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 pub use error::ReadError;
-pub use transport::{Observer, PaidPermit};
+pub use transport::{Observer, PaidOrder, PaidPermit};
 
 use crate::domain::answer::PaidAnswer;
+use crate::domain::config::Preview;
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
+use crate::domain::options::Offer;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
-use crate::domain::price::Size;
+use crate::domain::price::{BillingCycle, Size};
+use crate::domain::record::Invoice;
 use crate::domain::text::Text;
 use limit::{Lane, Lanes};
 use transport::{Get, Transport};
 
+/// More options than this are no list of options.
+const MOST_OPTIONS: usize = 64;
 /// Pages of 100 of one list read; more is taken for a list that never ends.
 const MOST_PAGES: usize = 200;
 
@@ -55,8 +60,20 @@ pub enum Route {
     Limits,
     /// `GET /api/jobs/{jobId}`, or what `pollUrl` said
     Job,
+    /// `GET /api/v2/vps/{id}/actions/upgrade`
+    UpgradeOptions,
+    /// `GET /api/v2/vps/{id}/actions/billing-cycle`
+    BillingCycle,
+    /// `POST .../actions/config` with `dryRun: true`
+    ConfigPreview,
     /// `POST .../actions/restore-to-payg`
     RestoreToPayg,
+    /// `POST .../actions/config` with `dryRun: false`
+    ConfigCommit,
+    /// `POST /api/vm/{vmid}/upgrade` with `send: false`
+    LegacyEstimate,
+    /// `POST /api/vm/{vmid}/upgrade` with `send: true`
+    LegacyUpgrade,
 }
 
 impl Route {
@@ -71,16 +88,26 @@ impl Route {
             Self::Deployments => "payg_deployments",
             Self::Limits => "payg_limits",
             Self::Job => "job",
+            Self::UpgradeOptions => "upgrade_options",
+            Self::BillingCycle => "billing_cycle",
+            Self::ConfigPreview => "config_preview",
             Self::RestoreToPayg => "restore_to_payg",
+            Self::ConfigCommit => "config_commit",
+            Self::LegacyEstimate => "legacy_estimate",
+            Self::LegacyUpgrade => "legacy_upgrade",
         }
     }
 }
 
-/// A VPS and what its size is, as `GET /vps/{id}` shows it.
+/// A VPS that the key reads, as `GET /vps/{id}` shows it.
 #[derive(Debug, Clone)]
-pub struct SourceVps {
+pub struct OwnVps {
     /// Rounded up; `None` where a part is missing.
     pub size: Option<Size>,
+    /// `billing.isPayg`.
+    pub is_payg: bool,
+    /// `billing.billingCycle`.
+    pub cycle: BillingCycle,
 }
 
 impl HostUp {
@@ -139,20 +166,34 @@ impl Account {
         self.lane.paid_permit().map(PaidPermit::new)
     }
 
-    /// Sends the one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline
-    /// for everything (restore-to-payg page). The permit is held until the answer is there.
-    pub async fn restore_to_payg(
-        &self,
-        _permit: PaidPermit,
-        path: &str,
-        body: String,
-        deadline: Duration,
-    ) -> PaidAnswer {
+    /// Orders a restore to a new pay-as-you-go VM (restore-to-payg page).
+    pub async fn restore_to_payg(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
+        self.paid_post(Route::RestoreToPayg, permit, order).await
+    }
+
+    /// Orders other options of a VPS (config page); the body says `dryRun: false`.
+    pub async fn commit_config(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
+        self.paid_post(Route::ConfigCommit, permit, order).await
+    }
+
+    /// Asks the older route for an estimate (legacy upgrade page); the body says `send: false`.
+    pub async fn legacy_estimate(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
+        self.paid_post(Route::LegacyEstimate, permit, order).await
+    }
+
+    /// Orders by the older route (legacy upgrade page); the body says `send: true`.
+    pub async fn legacy_upgrade(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
+        self.paid_post(Route::LegacyUpgrade, permit, order).await
+    }
+
+    /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for
+    /// everything. The permit is held until the answer is there.
+    async fn paid_post(&self, route: Route, _permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
         // Another call with this key may have been told to wait since the permit was taken.
         if let Err(held) = self.lane.held() {
             return PaidAnswer::NotSent(Text::new(&held.to_string()));
         }
-        let answer = self.transport.paid_post(&self.key, path, body, deadline).await;
+        let answer = self.transport.paid_post(route, &self.key, order).await;
         self.lane.learn_from_paid(&answer, Timestamp::now());
         answer
     }
@@ -219,11 +260,11 @@ impl Reader {
         Ok(vm)
     }
 
-    /// The source VPS, to prove that the key reads it and to learn its size (vps page).
+    /// A VPS that exists, to prove that the key reads it and to learn what is sold with it (vps page).
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn source(&self, id: &VpsId) -> Result<SourceVps, ReadError> {
+    pub async fn own_vps(&self, id: &VpsId) -> Result<OwnVps, ReadError> {
         let read: wire::Vps = self
             .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
             .await?;
@@ -233,7 +274,11 @@ impl Reader {
                 "the answer is not about this VPS",
             ));
         }
-        Ok(SourceVps { size: read.size() })
+        Ok(OwnVps {
+            size: read.size(),
+            is_payg: read.is_payg(),
+            cycle: read.cycle(),
+        })
     }
 
     /// The backups of a VPS and the restore gate (backups page).
@@ -285,6 +330,73 @@ impl Reader {
         let path = ["api", "v2", "vps", "payg", "limits"];
         let read: wire::Limits = self.get(Route::Limits, &path, &[]).await?;
         Ok(read.remaining.unwrap_or_default().into())
+    }
+
+    /// The options of a VPS (options page).
+    ///
+    /// # Errors
+    /// [`ReadError`], also for a list that is too long or has an entry without a usable key, so that no
+    /// option is taken for missing that is there.
+    pub async fn options(&self, id: &VpsId) -> Result<Vec<Offer>, ReadError> {
+        let route = Route::UpgradeOptions;
+        let path = ["api", "v2", "vps", id.as_str(), "actions", "upgrade"];
+        let read: wire::UpgradeOptions = self.get(route, &path, &[]).await?;
+        let unreadable = || ReadError::unreadable(route, "the list of options cannot be read");
+        if read.configurable_options.len() > MOST_OPTIONS {
+            return Err(unreadable());
+        }
+        let offers = read
+            .configurable_options
+            .into_iter()
+            .map(wire::ConfigOption::into_offer);
+        offers.collect::<Option<Vec<Offer>>>().ok_or_else(unreadable)
+    }
+
+    /// The invoices that stand in the way of a change of a VPS (billing-cycle page). A refusal for such
+    /// an invoice, which that page has too, names it as far as it does.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn blocking_invoices(&self, id: &VpsId) -> Result<Vec<Invoice>, ReadError> {
+        let path = ["api", "v2", "vps", id.as_str(), "actions", "billing-cycle"];
+        match self
+            .get::<wire::BillingCycle>(Route::BillingCycle, &path, &[])
+            .await
+        {
+            Ok(read) => Ok(read.open_invoices()),
+            Err(ReadError::InvoiceBlocks(invoice)) => Ok(vec![invoice]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a change of options would cost (config page); `body` says `dryRun: true`. It is sent once, for
+    /// a POST that is repeated must not be trusted to stay a dry run. HostUp's refusal is an answer too.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn preview_config(&self, id: &VpsId, body: String) -> Result<Preview, ReadError> {
+        let route = Route::ConfigPreview;
+        let path = ["api", "v2", "vps", id.as_str(), "actions", "config"];
+        let Account { transport, lane, key } = &self.account;
+        let sent = body.clone();
+        match transport
+            .preview(lane, key, Get::segments(route, &path, &[]), sent)
+            .await
+        {
+            Ok(answer) => wire::Preview::read(&answer, body)
+                .ok_or_else(|| ReadError::unreadable(route, "the answer is not that of a dry run")),
+            Err(ReadError::Refused { code, said }) => Ok(Preview {
+                body,
+                price: None,
+                can_commit: ProviderGate {
+                    allowed: false,
+                    code: code.to_string(),
+                    reason: said.to_string(),
+                },
+                committed: false,
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// A job by the path that its 202 named (job page). 403 and 404 mean that HostUp does not show

@@ -34,6 +34,16 @@ impl PaidPermit {
     }
 }
 
+/// What a paid POST says, and within which time it must be over.
+pub struct PaidOrder<'a> {
+    /// The request path.
+    pub path: &'a str,
+    /// The exact body.
+    pub body: String,
+    /// One deadline for everything.
+    pub deadline: Duration,
+}
+
 /// What a read asks for.
 pub(super) struct Get<'a> {
     route: Route,
@@ -154,6 +164,57 @@ impl Transport {
         }
     }
 
+    /// Sends a dry run, once.
+    pub(super) async fn preview(
+        &self,
+        lane: &Lane,
+        key: &SecretString,
+        get: Get<'_>,
+        body: String,
+    ) -> Result<Vec<u8>, ReadError> {
+        let started = Instant::now();
+        let result = self.preview_once(lane, key, &get, body).await;
+        let class = result.as_ref().map_or_else(ReadError::class, |_| "ok");
+        (self.observer)(get.route, class, started.elapsed());
+        result
+    }
+
+    async fn preview_once(
+        &self,
+        lane: &Lane,
+        key: &SecretString,
+        get: &Get<'_>,
+        body: String,
+    ) -> Result<Vec<u8>, ReadError> {
+        let unusable = |why: &str| ReadError::unreadable(get.route, why);
+        let url = self.url(get).ok_or_else(|| unusable("the path is not usable"))?;
+        let mut headers = headers(key).ok_or_else(|| {
+            ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
+        })?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        lane.pace().await?;
+        let request = self
+            .reads
+            .post(url)
+            .headers(headers)
+            .body(body)
+            .timeout(self.timeout);
+        let answer = match read(request.send().await, key).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let failed = unusable(&describe(&error));
+                if error.is_timeout() {
+                    lane.hung(&failed, Timestamp::now());
+                }
+                return Err(failed);
+            }
+        };
+        match answer.status {
+            200..300 | 429 => Self::settle(lane, get.route, answer),
+            status => Err(ReadError::of_dry_run(get.route, status, &answer.body)),
+        }
+    }
+
     fn settle(lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
         let now = Timestamp::now();
         match answer.status {
@@ -174,15 +235,14 @@ impl Transport {
         }
     }
 
-    /// Sends one paid POST and reads its whole answer within `deadline`.
+    /// Sends one paid POST and reads its whole answer within its deadline.
     pub(super) async fn paid_post(
         &self,
+        route: Route,
         key: &SecretString,
-        path: &str,
-        body: String,
-        deadline: Duration,
+        order: PaidOrder<'_>,
     ) -> PaidAnswer {
-        let route = Route::RestoreToPayg;
+        let PaidOrder { path, body, deadline } = order;
         let started = Instant::now();
         let answer = match (self.url(&Get::path(route, path)), headers(key)) {
             (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, body, deadline).await,

@@ -4,13 +4,18 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::domain::config;
 use crate::domain::ids::{BackupId, VpsId};
 use crate::domain::inventory::Vm;
 use crate::domain::money::{Amount, Currency};
+use crate::domain::options::{Offer, OptionKind, OptionValue};
 use crate::domain::preflight;
-use crate::domain::price::{Rates, Size};
+use crate::domain::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
+use crate::domain::receipt;
+use crate::domain::record::Invoice;
 use crate::domain::text::Text;
 
 /// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
@@ -80,6 +85,8 @@ pub(super) struct Vps {
 struct Billing {
     #[serde(default, deserialize_with = "flag")]
     is_payg: bool,
+    #[serde(default, deserialize_with = "or_missing")]
+    billing_cycle: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +107,18 @@ impl Vps {
         })
     }
 
+    pub(super) fn is_payg(&self) -> bool {
+        self.billing.as_ref().is_some_and(|billing| billing.is_payg)
+    }
+
+    pub(super) fn cycle(&self) -> Cycle {
+        let word = self
+            .billing
+            .as_ref()
+            .and_then(|billing| billing.billing_cycle.as_deref());
+        word.map_or(Cycle::Unknown, Cycle::read)
+    }
+
     pub(super) fn is(&self, id: &VpsId) -> bool {
         self.id.as_deref() == Some(id.as_str())
     }
@@ -110,9 +129,9 @@ impl Vps {
         let id = Text::bounded(self.id.as_deref()?, LONGEST_ID);
         Some(Vm {
             size: self.size(),
+            is_payg: self.is_payg(),
             id: VpsId::new(id.as_str()),
             name: self.name.unwrap_or_default().chars().take(300).collect(),
-            is_payg: self.billing.is_some_and(|billing| billing.is_payg),
             primary_ip: self
                 .primary_ip
                 .map(|ip| Text::bounded(&ip, 60))
@@ -371,5 +390,154 @@ impl From<Remaining> for preflight::Remaining {
             storage_gb: left(read.storage_gb),
             instances: left(read.instance_count),
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UpgradeOptions {
+    // Required: without it nothing is known of the options.
+    pub(super) configurable_options: Vec<ConfigOption>,
+}
+
+/// One option. The page is cut: the names of `max`, `step`, `values`, the current value and the gate are
+/// assumed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConfigOption {
+    key: Option<String>,
+    r#type: Option<String>,
+    #[serde(default)]
+    current_value: Value,
+    #[serde(default)]
+    current: Value,
+    #[serde(default)]
+    value: Value,
+    #[serde(default, deserialize_with = "or_missing")]
+    min: Option<Number>,
+    #[serde(default, deserialize_with = "or_missing")]
+    max: Option<Number>,
+    #[serde(default, deserialize_with = "or_missing")]
+    step: Option<Number>,
+    #[serde(default, deserialize_with = "or_missing")]
+    values: Option<Vec<Value>>,
+    #[serde(default, deserialize_with = "or_missing")]
+    actions: Option<OptionActions>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OptionActions {
+    can_change: Option<Gate>,
+}
+
+impl ConfigOption {
+    /// `None` for a key that no spec could name.
+    pub(super) fn into_offer(self) -> Option<Offer> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let key = self
+            .key
+            .filter(|key| (1..=64).contains(&key.len()) && key.chars().all(plain))?;
+        let current = [&self.current_value, &self.current, &self.value]
+            .into_iter()
+            .find_map(OptionValue::read);
+        let number = |number: Option<Number>| number.and_then(|number| number.0);
+        let values = self.values.unwrap_or_default();
+        Some(Offer {
+            key,
+            kind: OptionKind::read(self.r#type.as_deref().unwrap_or_default()),
+            current,
+            min: number(self.min),
+            max: number(self.max),
+            step: number(self.step),
+            values: values.iter().take(200).filter_map(OptionValue::read).collect(),
+            gate: self
+                .actions
+                .and_then(|actions| actions.can_change)
+                .map(preflight::ProviderGate::from),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BillingCycle {
+    // Required: without it nothing says that no invoice is open.
+    blocking_invoices: Vec<Value>,
+}
+
+impl BillingCycle {
+    /// Those that are not settled; a new word for the status counts as open.
+    pub(super) fn open_invoices(self) -> Vec<Invoice> {
+        let settled = |invoice: &Value| {
+            let status = invoice.get("status").and_then(Value::as_str);
+            matches!(status, Some("paid" | "cancelled" | "refunded"))
+        };
+        let open = self
+            .blocking_invoices
+            .into_iter()
+            .filter(|invoice| !settled(invoice));
+        open.map(|invoice| receipt::invoice(&invoice).unwrap_or_else(Invoice::unnamed))
+            .collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Preview {
+    success: Option<bool>,
+    dry_run: bool,
+    price_change: Option<PriceChange>,
+    actions: Option<CommitActions>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CommitActions {
+    can_commit: Option<Gate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PriceChange {
+    amount: Option<Number>,
+    recurring_amount: Option<Number>,
+    additional_recurring_amount: Option<Number>,
+    currency_code: Option<String>,
+}
+
+impl Preview {
+    /// Only a body that says of itself that it was a dry run is one.
+    pub(super) fn read(answer: &[u8], body: String) -> Option<config::Preview> {
+        let read: Self = serde_json::from_slice(answer).ok()?;
+        if read.success == Some(false) {
+            return None;
+        }
+        let gate = read
+            .actions
+            .and_then(|actions| actions.can_commit)
+            .unwrap_or_default();
+        Some(config::Preview {
+            body,
+            price: read.price_change.and_then(PriceChange::into_price),
+            can_commit: gate.into(),
+            committed: !read.dry_run,
+        })
+    }
+}
+
+impl PriceChange {
+    /// No page says which of the two recurring amounts is the new one, so the larger is taken (assumed).
+    fn into_price(self) -> Option<ChangePrice> {
+        let recurring = self.recurring_amount?.0?;
+        let additional = match self.additional_recurring_amount {
+            Some(number) => number.0?,
+            None => recurring,
+        };
+        Some(ChangePrice {
+            currency: Some(Currency::parse(&self.currency_code?)?),
+            due_now: self.amount?.0?.rounded_up(),
+            recurring: Recurring::PerCycle(recurring.max(additional)),
+        })
     }
 }

@@ -91,6 +91,7 @@ pub struct Metrics {
     operations: Family<StateLabels, IntGauge>,
     waiting_for_a_person: IntGauge,
     spend: Family<MoneyLabels, FloatGauge>,
+    spend_at_once: Family<MoneyLabels, FloatGauge>,
     paid_calls_in_window: IntGauge,
     leader: Family<NameLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
@@ -119,6 +120,7 @@ impl Default for Metrics {
             operations: Family::default(),
             waiting_for_a_person: Gauge::default(),
             spend: Family::default(),
+            spend_at_once: Family::default(),
             paid_calls_in_window: Gauge::default(),
             leader: Family::default(),
             context: OnceLock::new(),
@@ -131,7 +133,7 @@ impl Default for Metrics {
 }
 
 /// The controllers, as labels.
-const CONTROLLERS: [&str; 2] = ["vpsbackuprestore", "vpsoperation"];
+const CONTROLLERS: [&str; 3] = ["vpsbackuprestore", "vpsresourceconfig", "vpsoperation"];
 /// What a paid call can come to at once.
 const PAID: [State; 4] = [State::Accepted, State::NotSent, State::Rejected, State::Unknown];
 
@@ -195,6 +197,11 @@ impl Metrics {
             "spend_per_hour",
             "Approved hourly price of all VMs that were bought, also of those that are cancelled since",
             self.spend.clone(),
+        );
+        ours.register(
+            "spend_at_once",
+            "Approved amounts due at once of all changes of options that were made; credits are negative",
+            self.spend_at_once.clone(),
         );
         ours.register(
             "paid_calls_last_24h",
@@ -283,19 +290,25 @@ impl Metrics {
         let mut states: HashMap<State, i64> = HashMap::new();
         let mut waiting = 0;
         let mut spend: HashMap<MoneyLabels, Amount> = HashMap::new();
+        let mut once: HashMap<MoneyLabels, Amount> = HashMap::new();
         for object in context.ledger.ours() {
             let Ok(record) = &object.0 else { continue };
             let (state, asks) = state_of(record);
             *states.entry(state).or_default() += 1;
             waiting += i64::from(asks);
             if costs_money(record, state) {
+                let Some(quote) = &record.spec.quote else { continue };
                 let labels = MoneyLabels {
                     namespace: record.spec.subject.namespace.clone(),
-                    currency: record.spec.quote.currency_code.clone(),
+                    currency: quote.currency_code.clone().unwrap_or_default(),
                 };
-                let price = Amount::parse(&record.spec.quote.per_hour).unwrap_or(Amount::ZERO);
-                let sum = spend.entry(labels).or_insert(Amount::ZERO);
-                *sum = sum.plus(price).unwrap_or(*sum);
+                for (sums, amount) in [(&mut spend, &quote.per_hour), (&mut once, &quote.due_now)] {
+                    let Some(price) = amount.as_deref().and_then(Amount::parse) else {
+                        continue;
+                    };
+                    let sum = sums.entry(labels.clone()).or_insert(Amount::ZERO);
+                    *sum = sum.plus(price).unwrap_or(*sum);
+                }
             }
         }
         for state in State::ALL {
@@ -307,11 +320,13 @@ impl Metrics {
                 .set(count);
         }
         self.waiting_for_a_person.set(waiting);
-        self.spend.clear();
-        for (labels, sum) in spend {
-            self.spend
-                .get_or_create(&labels)
-                .set(sum.to_string().parse().unwrap_or_default());
+        for (family, sums) in [(&self.spend, spend), (&self.spend_at_once, once)] {
+            family.clear();
+            for (labels, sum) in sums {
+                family
+                    .get_or_create(&labels)
+                    .set(sum.to_string().parse().unwrap_or_default());
+            }
         }
         self.paid_calls_in_window
             .set(i64::from(context.ledger.paid_calls(context.now())));

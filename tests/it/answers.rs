@@ -9,29 +9,29 @@ use hostup_sim::{ActionGate, Answer, RateLimitStyle, Route, Sim};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, Tenant, at, ready, reason};
+use crate::support::{Operator, PATIENCE, Stage, Tenant, at, condition, ready, reason};
 
 /// How a row ends.
 #[derive(Clone)]
-enum End {
-    /// The job was followed to the VM.
+pub enum End {
+    /// Taken, and followed to what was bought.
     Accepted,
     /// Nobody knows what was done; the log says this of the answer.
     Unclear(&'static str),
     /// Refused with this code, for this reason.
     Refused(&'static str, &'static str),
-    /// Refused, and yet executed: the VM is found before a second claim.
+    /// Refused, and yet executed: what was bought is found before a second claim.
     Lied,
 }
 
-struct Row {
-    name: String,
-    acted: bool,
-    answer: Answer,
-    end: End,
+pub struct Row {
+    pub name: String,
+    pub acted: bool,
+    pub answer: Answer,
+    pub end: End,
 }
 
-fn row(name: &str, acted: bool, answer: Answer, end: End) -> Row {
+pub fn row(name: &str, acted: bool, answer: Answer, end: End) -> Row {
     Row {
         name: name.to_owned(),
         acted,
@@ -41,7 +41,7 @@ fn row(name: &str, acted: bool, answer: Answer, end: End) -> Row {
 }
 
 /// An answer that proves nothing, once after a purchase and once without.
-fn unclear(name: &str, answer: Answer, says: &'static str) -> Vec<Row> {
+pub fn unclear(name: &str, answer: Answer, says: &'static str) -> Vec<Row> {
     vec![
         row(&format!("{name}-acted"), true, answer.clone(), End::Unclear(says)),
         row(&format!("{name}-lost"), false, answer, End::Unclear(says)),
@@ -49,19 +49,19 @@ fn unclear(name: &str, answer: Answer, says: &'static str) -> Vec<Row> {
 }
 
 /// The same row, only without a purchase.
-fn only_lost(name: &str, answer: Answer, says: &'static str) -> Vec<Row> {
+pub fn only_lost(name: &str, answer: Answer, says: &'static str) -> Vec<Row> {
     vec![row(name, false, answer, End::Unclear(says))]
 }
 
-fn refused(name: &str, status: u16, code: &'static str) -> Row {
+pub fn refused(name: &str, status: u16, code: &'static str) -> Row {
     let answer = Answer::problem(status, code).detail("the words of a clerk");
     row(name, false, answer, End::Refused(code, "the words of a clerk"))
 }
 
 const NO_JOB: &str = "without a usable job id";
-const NO_PROOF: &str = "which does not prove that nothing was bought";
-const BROKEN: &str = "the connection broke before the answer was complete";
-const TIMEOUT: &str = "no complete answer within the time-out";
+pub const NO_PROOF: &str = "which does not prove that nothing was bought";
+pub const BROKEN: &str = "the connection broke before the answer was complete";
+pub const TIMEOUT: &str = "no complete answer within the time-out";
 
 fn accepted_rows() -> Vec<Row> {
     let flat = r#"{"operation":{"status":"queued","jobId":"job_made-up","pollUrl":"/api/jobs/job_made-up"}}"#;
@@ -123,7 +123,7 @@ fn unreadable_rows() -> Vec<Row> {
     .collect()
 }
 
-fn transport_rows() -> Vec<Row> {
+pub fn transport_rows() -> Vec<Row> {
     [
         unclear("reset", Answer::reset(), BROKEN),
         unclear("fin", Answer::close(), BROKEN),
@@ -142,27 +142,26 @@ fn transport_rows() -> Vec<Row> {
     .collect()
 }
 
-fn status_rows() -> Vec<Row> {
+/// Statuses that prove nothing of any paid call, beside these of one call.
+pub fn status_rows(of_this_call: &[(u16, &str)]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (status, code) in [
+    let of_all = [
         (400, "something_new"),
         (401, "token_expired"),
         (403, "not_on_the_list"),
         (404, "gone"),
         (408, "request_timeout"),
         (409, "conflict"),
-        (409, "existing_invoice_blocking"),
-        (409, "pending_orders"),
         (418, "teapot"),
         (422, "invalid_request"),
         (500, "internal_error"),
         (502, "upstream_renewal_regeneration_failed"),
-        (502, "upstream_cloud_quick_deploy_shape_invalid"),
-        (503, "restore_intent_failed"),
+        (503, "service_unavailable"),
         (504, "upstream_timeout"),
-    ] {
+    ];
+    for (status, code) in of_all.iter().chain(of_this_call) {
         let name = format!("p{status}-{}", code.replace('_', "-"));
-        rows.extend(unclear(&name, Answer::problem(status, code), NO_PROOF));
+        rows.extend(unclear(&name, Answer::problem(*status, code), NO_PROOF));
     }
     for status in [400, 401, 403, 404, 409] {
         rows.extend(only_lost(
@@ -264,7 +263,13 @@ async fn a_lost_answer_is_found_by_its_token_or_a_person_is_asked() {
 
 #[tokio::test]
 async fn a_status_that_is_not_on_the_list_proves_nothing() {
-    check(status_rows()).await;
+    check(status_rows(&[
+        (409, "existing_invoice_blocking"),
+        (409, "pending_orders"),
+        (502, "upstream_cloud_quick_deploy_shape_invalid"),
+        (503, "restore_intent_failed"),
+    ]))
+    .await;
 }
 
 #[tokio::test]
@@ -272,9 +277,8 @@ async fn a_documented_refusal_is_not_tried_again_while_its_cause_stands() {
     check(refused_rows()).await;
 }
 
-#[tokio::test]
-async fn a_redirect_of_the_purchase_is_never_followed() {
-    let foreign = Sim::start();
+/// Redirects to another provider, and to another place of the same one.
+pub fn redirect_rows(foreign: &Sim) -> Vec<Row> {
     let mut rows = Vec::new();
     for status in [301, 302, 303, 307, 308] {
         let answer = Answer::redirect(status, &format!("{}/api/v2/vps", foreign.url()));
@@ -282,7 +286,13 @@ async fn a_redirect_of_the_purchase_is_never_followed() {
         let answer = Answer::redirect(status, "/api/v2/vps?again=yes");
         rows.extend(only_lost(&format!("own{status}"), answer, NO_PROOF));
     }
-    check(rows).await;
+    rows
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_purchase_is_never_followed() {
+    let foreign = Sim::start();
+    check(redirect_rows(&foreign)).await;
     assert_eq!(foreign.world(|world| world.connections().len()), 0);
 }
 
@@ -418,17 +428,11 @@ async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_ha
     stage.check_invariants().await;
 }
 
-#[tokio::test]
-async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
-    let stage = Stage::new("limited").await;
-    let _operator = stage.operator_for_many(&[]);
-    let wait = Duration::from_secs(5);
-    let date = (Timestamp::now() + Duration::from_secs(12))
-        .strftime("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string();
+/// Documented limits that ask for about five seconds, with the code that they are recorded by.
+pub fn limits() -> Vec<(&'static str, Answer, &'static str)> {
     let styled = |style| Answer::rate_limited(style);
     let body_only = r#"{"error":"Too Many Requests","message":"m","retryAfter":5}"#;
-    let rows = [
+    vec![
         (
             "exceeded",
             styled(RateLimitStyle::Exceeded).retry_after("5"),
@@ -445,17 +449,26 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
             "rate_limited",
         ),
         (
-            "date",
-            styled(RateLimitStyle::Exceeded).retry_after(&date),
-            "rate_limit_exceeded",
-        ),
-        (
             "legacy",
             styled(RateLimitStyle::Legacy).retry_after("5"),
             "rate_limited",
         ),
         ("legacy-body", Answer::json(429, body_only), "rate_limited"),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
+    let stage = Stage::new("limited").await;
+    let _operator = stage.operator_for_many(&[]);
+    let wait = Duration::from_secs(5);
+    let date = (Timestamp::now() + Duration::from_secs(12))
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    let dated = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after(&date);
+    let rows = limits()
+        .into_iter()
+        .chain([("date", dated, "rate_limit_exceeded")]);
     let checks = rows.map(|(name, answer, code)| {
         let stage = &stage;
         async move {
@@ -492,7 +505,9 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
     let unnamed = async {
         let tenant = stage.tenant("unnamed").await;
         let once = tenant.fault(Route::RestoreToPayg).acted(false);
-        stage.sim.inject(once.answer(styled(RateLimitStyle::Exceeded)));
+        stage
+            .sim
+            .inject(once.answer(Answer::rate_limited(RateLimitStyle::Exceeded)));
         stage.create(tenant.restore(&stage)).await;
         stage.wait_for_reason("unnamed", "RateLimited").await;
         let record = &stage.records_of("unnamed").await[0];
@@ -575,7 +590,7 @@ async fn a_429_that_proves_nothing_still_holds_the_key_in_every_process() {
 }
 
 /// From the answer to the first POST to the first byte of the customer's next call.
-fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Duration> {
+pub fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Duration> {
     let post = &stage.posts_of(tenant)[0];
     let requests = stage.sim.requests();
     let next = requests
@@ -603,7 +618,7 @@ async fn check(rows: Vec<Row>) {
                 } else {
                     asks(&stage, &tenant).await;
                 }
-                said_unknown(&stage, &operator, &tenant, says).await;
+                said_unknown(&operator, &stage.records_of(&row.name).await[0], says);
             }
             End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
             End::Lied => finds_what_was_denied(&stage, &tenant).await,
@@ -687,18 +702,16 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
     assert_eq!(stage.records_of(name).await.len(), 1, "{name}");
 }
 
-async fn said_unknown(stage: &Stage, operator: &Operator, tenant: &Tenant, says: &str) {
-    let record = at(&stage.records_of(&tenant.name).await[0], "metadata.name").to_string();
+/// The log says why nobody knows what became of this record.
+pub fn said_unknown(operator: &Operator, record: &Value, says: &str) {
+    let name = at(record, "metadata.name").to_string();
+    let who = at(record, "spec.subject.name");
     let lines = operator.log();
     let unknown = lines
         .iter()
-        .find(|line| line.contains(&record) && line.contains(r#""from":"Sending","to":"Unknown""#));
-    let unknown = unknown.unwrap_or_else(|| panic!("{}: never Unknown", tenant.name));
-    assert!(
-        unknown.contains(says),
-        "{}: no {says:?} in {unknown}",
-        tenant.name
-    );
+        .find(|line| line.contains(&name) && line.contains(r#""from":"Sending","to":"Unknown""#));
+    let unknown = unknown.unwrap_or_else(|| panic!("{who}: never Unknown"));
+    assert!(unknown.contains(says), "{who}: no {says:?} in {unknown}");
 }
 
 /// Stalled with the provider's words, through several reads of the same gates.
@@ -707,7 +720,11 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     let object = stage.wait_for_reason(name, "Rejected").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
-    for part in [says, code, "once the spec, the Secret or a gate has changed"] {
+    for part in [
+        says,
+        code,
+        "once the spec, the Secret, a gate or the price has changed",
+    ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
     stage.wait_for_list_reads(tenant, 3).await;
@@ -734,14 +751,8 @@ async fn finds_what_was_denied(stage: &Stage, tenant: &Tenant) {
     );
 }
 
-fn condition<'a>(object: &'a Value, about: &str) -> &'a Value {
-    let conditions = at(object, "status.conditions").as_array().unwrap();
-    let found = conditions.iter().find(|condition| condition["type"] == about);
-    found.unwrap_or(&Value::Null)
-}
-
 /// How many events tell of this reason.
-async fn events(stage: &Stage, name: &str, reason: &str) -> usize {
+pub async fn events(stage: &Stage, name: &str, reason: &str) -> usize {
     use k8s_openapi::api::core::v1::Event;
     let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
     let about = format!("involvedObject.name={name},reason={reason}");

@@ -7,7 +7,7 @@ use hostup_operator::domain::names::ChainKey;
 use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, OPERATIONS, claim, held, is_claim};
+use crate::support::behind::{Behind, OPERATIONS, claim, held, is_claim, refused_claims, unclear_claims};
 use crate::support::{Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
 
 fn is_outcome(request: &Request) -> bool {
@@ -42,30 +42,7 @@ async fn an_unclear_claim(action: Action) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_whose_answer_was_lost_is_known_by_its_holder_and_sent_once() {
-    let refused = |code, reason| status(code, reason, "as the test wants");
-    let rows = [
-        ("cut", Action::ForwardThenCut),
-        ("504", Action::ForwardThenRespond(504, refused(504, "Timeout"))),
-        (
-            "500",
-            Action::ForwardThenRespond(500, refused(500, "InternalError")),
-        ),
-        (
-            "409",
-            Action::ForwardThenRespond(409, refused(409, "AlreadyExists")),
-        ),
-        (
-            "429",
-            Action::ForwardThenRespond(429, refused(429, "TooManyRequests")),
-        ),
-        (
-            "garbage",
-            Action::ForwardThenRespond(201, json!({"kind": "Nonsense"})),
-        ),
-        ("sent twice", Action::DuplicateForward),
-        ("delayed", Action::Delay(Duration::from_millis(800))),
-    ];
-    each_row(rows.map(|(name, action)| (name.to_owned(), an_unclear_claim(action)))).await;
+    each_row(unclear_claims().map(|(name, action)| (name.to_owned(), an_unclear_claim(action)))).await;
 }
 
 async fn an_api_server_that_takes_no_claims(action: Action) {
@@ -91,17 +68,10 @@ async fn an_api_server_that_takes_no_claims(action: Action) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_paid_while_records_cannot_be_written_and_it_goes_on_once_they_can() {
-    let refused = |code| Action::Respond(code, status(code, "Nope", "as the test wants"));
-    let rows = [
-        ("500", refused(500)),
-        ("503", refused(503)),
-        ("504", refused(504)),
-        ("429", refused(429)),
-        ("409", refused(409)),
-        ("403", refused(403)),
-        ("cut", Action::CutBefore),
-    ];
-    each_row(rows.map(|(name, action)| (name.to_owned(), an_api_server_that_takes_no_claims(action)))).await;
+    each_row(
+        refused_claims().map(|(name, action)| (name.to_owned(), an_api_server_that_takes_no_claims(action))),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

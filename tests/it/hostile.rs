@@ -8,42 +8,10 @@ use hostup_sim::{
     ActionGate, Answer, Backup, Convert, JobView, NameAs, Oddities, Outcome, RestoreBehaviour, Route, Sim,
     Vps,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{KEY, Operator, PATIENCE, Stage, Tenant, at, ready, reason};
-
-/// What people must never be shown: escape sequences, line breaks that forge a log line, marks that turn
-/// the direction of text or hide in it, and far too much of it.
-fn evil() -> String {
-    let marks: String = [
-        '\u{0}',
-        '\u{7}',
-        '\u{8}',
-        '\u{1b}',
-        '\u{7f}',
-        '\u{85}',
-        '\u{9b}',
-        '\u{ad}',
-        '\u{61c}',
-        '\u{180e}',
-        '\u{200b}',
-        '\u{200f}',
-        '\u{2028}',
-        '\u{202e}',
-        '\u{2066}',
-        '\u{feff}',
-        '\u{fffb}',
-        '\u{e0041}',
-    ]
-    .iter()
-    .collect();
-    let forged = "\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\n\u{1b}[2J\u{1b}]0;title\u{7}";
-    format!("evil {marks}{forged} {}", "å\u{202e}\u{1b}[31m".repeat(2_000))
-}
-
-fn quoted(text: &str) -> String {
-    json!(text).to_string()
-}
+use crate::support::printable::{everything, evil, logged_is_json, peak_memory, quoted, stored_is_printable};
+use crate::support::{KEY, PATIENCE, Stage, Tenant, at, ready, reason};
 
 #[tokio::test]
 async fn hostile_gates_are_shown_printable_and_bounded() {
@@ -508,85 +476,6 @@ async fn the_key_stands_nowhere_but_in_its_header_to_the_configured_origin() {
         stage.check_invariants().await;
     }))
     .await;
-}
-
-/// All that the operator stores: restores, records, events and Leases, as they stand in the API server.
-async fn everything(stage: &Stage) -> Vec<Value> {
-    use k8s_openapi::api::events::v1::Event;
-    let all = kube::api::ListParams::default();
-    let mut objects = stage.records().await;
-    for restore in stage.restores().list(&all).await.unwrap() {
-        objects.push(serde_json::to_value(restore).unwrap());
-    }
-    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
-    for event in events.list(&all).await.unwrap() {
-        objects.push(serde_json::to_value(event).unwrap());
-    }
-    objects
-}
-
-async fn stored_is_printable(stage: &Stage) {
-    let objects = everything(stage).await;
-    assert!(objects.len() > 2);
-    for object in objects {
-        let size = object.to_string().len();
-        assert!(size < 200 * 1024, "{size} bytes: {}", object["metadata"]["name"]);
-        assert_printable(&object);
-    }
-}
-
-fn assert_printable(value: &Value) {
-    match value {
-        Value::String(text) => {
-            let bad = text.chars().find(|c| is_unprintable(*c));
-            assert!(bad.is_none(), "{bad:?} in {text:?}");
-        }
-        Value::Array(list) => list.iter().for_each(assert_printable),
-        // The field manager's own bookkeeping holds nothing from outside.
-        Value::Object(members) => members.values().for_each(assert_printable),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Controls, and what Unicode calls format characters: they are not seen, and change how the rest is.
-fn is_unprintable(c: char) -> bool {
-    let formats = [
-        0xad..=0xad,
-        0x600..=0x605,
-        0x61c..=0x61c,
-        0x6dd..=0x6dd,
-        0x70f..=0x70f,
-        0x180e..=0x180e,
-        0x200b..=0x200f,
-        0x2028..=0x202e,
-        0x2060..=0x206f,
-        0xfeff..=0xfeff,
-        0xfff9..=0xfffb,
-        0xe0000..=0xe0fff,
-    ];
-    c.is_control() || formats.iter().any(|range| range.contains(&u32::from(c)))
-}
-
-fn logged_is_json(operator: &Operator) {
-    let lines = operator.log();
-    assert!(lines.len() > 5);
-    for line in lines {
-        let read: Result<Value, _> = serde_json::from_str(&line);
-        let is_line = read.is_ok_and(|read| read["level"].is_string() && read["timestamp"].is_string());
-        assert!(is_line, "no line of JSON: {line:?}");
-        assert!(!line.chars().any(char::is_control), "{line:?}");
-        assert!(line.len() < 20_000, "a line of {} bytes", line.len());
-    }
-}
-
-/// The most memory that the process ever held, in kB.
-fn peak_memory(operator: &Operator) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 mod base64ish {

@@ -423,11 +423,30 @@ async fn kubectl_get_shows_what_people_look_for() {
     let records = table(stage.plane, &["vop", record]);
     assert_eq!(
         records[0],
-        ["NAME", "STATE", "NAMESPACE", "SUBJECT", "PRICE", "NEW-VPS", "AGE"]
+        [
+            "NAME",
+            "STATE",
+            "TYPE",
+            "NAMESPACE",
+            "SUBJECT",
+            "PRICE",
+            "NEW-VPS",
+            "AGE"
+        ]
     );
+    let restored = "RestoreToCloudVm";
     assert_eq!(
-        records[1][..7],
-        [record, "Succeeded", &stage.namespace, "web", "0.66", "SEK/h", vm]
+        records[1][..8],
+        [
+            record,
+            "Succeeded",
+            restored,
+            &stage.namespace,
+            "web",
+            "0.66",
+            "SEK/h",
+            vm
+        ]
     );
     let both = table(stage.plane, &["hostup"]);
     let lists = |word: &str| both.iter().flatten().any(|cell| cell.contains(word));

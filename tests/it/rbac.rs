@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{OPERATOR, PATIENCE, Stage, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
-const SHIPPED: [&str; 14] = [
+const SHIPPED: [&str; 18] = [
     "create events",
     "create leases",
     "create vpsoperations",
@@ -18,13 +18,17 @@ const SHIPPED: [&str; 14] = [
     "get secrets",
     "get vpsbackuprestores",
     "get vpsoperations",
+    "get vpsresourceconfigs",
     "list vpsbackuprestores",
     "list vpsoperations",
+    "list vpsresourceconfigs",
     "update leases",
     "update vpsbackuprestores/status",
     "update vpsoperations/status",
+    "update vpsresourceconfigs/status",
     "watch vpsbackuprestores",
     "watch vpsoperations",
+    "watch vpsresourceconfigs",
 ];
 
 #[tokio::test]
@@ -56,6 +60,11 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
     stage.follow(&object, "It was not executed:").await;
     stage.wait_for_reason("asked", "Restored").await;
 
+    stage
+        .create(stage.approved_config("options", serde_json::json!({"bandwidthGb": 4096})))
+        .await;
+    stage.config_comes_to("options", "InSync").await;
+
     let kube_system: Value = serde_json::from_str(
         &stage
             .plane
@@ -64,7 +73,7 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
     )
     .unwrap();
     let records = stage.records().await;
-    assert_eq!(records.len(), 4);
+    assert_eq!(records.len(), 5);
     for record in &records {
         assert_eq!(
             at(record, "spec.claim.instanceId"),
@@ -72,7 +81,7 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
         );
     }
     assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    assert_eq!((stage.executed(), stage.posts()), (3, 4));
+    assert_eq!((stage.executed(), stage.posts()), (4, 5));
     stage.check_invariants().await;
 
     // A watch stands in the log once it has ended.
@@ -119,6 +128,10 @@ async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
         ("update", "vpsbackuprestores.vps.hostup.se", "no"),
         ("patch", "vpsbackuprestores.vps.hostup.se", "no"),
         ("delete", "vpsbackuprestores.vps.hostup.se", "no"),
+        ("create", "vpsresourceconfigs.vps.hostup.se", "no"),
+        ("update", "vpsresourceconfigs.vps.hostup.se", "no"),
+        ("patch", "vpsresourceconfigs.vps.hostup.se", "no"),
+        ("delete", "vpsresourceconfigs.vps.hostup.se", "no"),
         ("get", "secrets/hostup-api", "yes"),
         ("get", "secrets/other", "no"),
         ("list", "secrets", "no"),

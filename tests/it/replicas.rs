@@ -47,21 +47,12 @@ async fn check_once_each(stage: &Stage, objects: &[Value]) {
     stage.check_invariants().await;
 }
 
-/// Paid calls that this process has sent, by its own word.
-fn sent_by(operator: &Operator) -> usize {
-    let lines = operator.log();
-    lines
-        .iter()
-        .filter(|line| line.contains("sending the paid call"))
-        .count()
-}
-
 async fn race(replicas: usize, objects: usize) {
     let stage = stage_with("race", objects).await;
     let operators: Vec<_> = (0..replicas).map(|_| stage.operator(&CALM)).collect();
     let restored = all_restored(&stage, objects).await;
     check_once_each(&stage, &restored).await;
-    let shares: Vec<_> = operators.iter().map(sent_by).collect();
+    let shares: Vec<_> = operators.iter().map(Operator::sent).collect();
     assert_eq!(shares.iter().sum::<usize>(), objects);
     assert!(
         shares.iter().all(|share| *share > 0),
@@ -110,7 +101,7 @@ async fn with_election_only_the_leader_acts_and_sigterm_hands_over_within_second
     let stage = stage_with("handover", 3).await;
     let (first, second) = pair(&stage).await;
     all_restored(&stage, 3).await;
-    assert_eq!((sent_by(&first), sent_by(&second)), (3, 0));
+    assert_eq!((first.sent(), second.sent()), (3, 0));
     assert!(!leads(&second));
     let told = Instant::now();
     first.signal("TERM");
@@ -121,7 +112,7 @@ async fn with_election_only_the_leader_acts_and_sigterm_hands_over_within_second
     assert_eq!(status.code(), Some(0));
     stage.create(stage.approved("web-3")).await;
     let restored = all_restored(&stage, 4).await;
-    assert_eq!((sent_by(&first), sent_by(&second)), (3, 1));
+    assert_eq!((first.sent(), second.sent()), (3, 1));
     check_once_each(&stage, &restored).await;
 }
 
@@ -144,7 +135,7 @@ async fn when_the_leader_is_killed_in_mid_call_the_other_takes_over_and_finds_wh
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(20), "the takeover took {took:?}");
     let restored = all_restored(&stage, 3).await;
-    assert_eq!(sent_by(&second), 0);
+    assert_eq!(second.sent(), 0);
     check_once_each(&stage, &restored).await;
 }
 
@@ -168,7 +159,7 @@ async fn two_installations_in_one_namespace_buy_each_object_once() {
         let ended = |record: &Value| at(record, "status.state") == "Succeeded";
         stage.wait_for_record(name, "its end", ended).await;
     }
-    assert_eq!(operators.iter().map(sent_by).sum::<usize>(), 5);
+    assert_eq!(operators.iter().map(Operator::sent).sum::<usize>(), 5);
     assert_eq!(
         (stage.records().await.len(), stage.posts(), stage.executed()),
         (5, 5, 5)
@@ -217,7 +208,7 @@ async fn a_process_that_stood_still_past_the_time_of_its_claim_sends_nothing() {
     stage
         .wait_for_record(&record, "the word of its holder", withdrawn)
         .await;
-    assert_eq!((sent_by(&first), stage.posts(), stage.executed()), (0, 0, 0));
+    assert_eq!((first.sent(), stage.posts(), stage.executed()), (0, 0, 0));
     behind.check().await;
 }
 

@@ -2,6 +2,7 @@
 
 pub mod claim;
 mod observe;
+pub mod purchase;
 pub mod record;
 pub mod send;
 
@@ -16,7 +17,7 @@ use super::ledger::Watched;
 use super::{Error, at};
 use crate::api;
 use crate::api::operation::OperationState;
-use crate::domain::ids::RecordName;
+use crate::domain::ids::{RecordName, SubjectKind};
 use crate::domain::operation::{Need, need, next_look, step};
 use crate::domain::record::State;
 use observe::Reading;
@@ -29,7 +30,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let name = RecordName::new(seen.name_any());
     if let Some(subject) = finished(&seen) {
         ctx.desk.forget(&name);
-        ctx.wake(&subject.namespace, &subject.name);
+        wake(&ctx, &subject);
         return Ok(Action::await_change());
     }
     let Some(object) = ctx.ledger.get(&name).await? else {
@@ -56,6 +57,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Need::Wait(until) => Reading::Settled(Some(until)),
         Need::Say(input) => Reading::Input(input),
         Need::Job(job) => observe::job(&ctx, &object, &record, &job, &mut followed).await?,
+        Need::Options => observe::options(&ctx, &object, &record).await?,
         Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
         Need::Vm(vps) => observe::named(&ctx, &object, &record, &vps).await?,
     };
@@ -64,14 +66,14 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Reading::Settled(until) => {
             // Who sends wakes the object with the answer; a call of a moment is not worth a write.
             if !followed.memo.in_flight {
-                ctx.wake(&record.subject.namespace, &record.subject.name);
+                ctx.wake(&record.subject);
             }
             return Ok(at(until, now));
         }
         Reading::Later(until, trouble) => {
             followed.trouble = trouble;
             ctx.desk.remember(&name, followed);
-            ctx.wake(&record.subject.namespace, &record.subject.name);
+            ctx.wake(&record.subject);
             return Ok(at(Some(until), now));
         }
     };
@@ -87,7 +89,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let next = followed.memo.not_before;
     ctx.desk.remember(&name, followed);
     if known == record.known {
-        ctx.wake(&record.subject.namespace, &record.subject.name);
+        ctx.wake(&record.subject);
         return Ok(at(Some(next), ctx.now()));
     }
     if let Err(error) = record::write(&ctx, object, &record, &known).await {
@@ -99,6 +101,16 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         return Err(error);
     }
     Ok(at(Some(next).filter(|_| !known.state.is_final()), ctx.now()))
+}
+
+/// Wakes the subject of a record that is known by the watch only.
+pub(super) fn wake(ctx: &Context, subject: &api::operation::SubjectRef) {
+    let kind = SubjectKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == subject.kind);
+    if let Some(kind) = kind {
+        ctx.wake_object(kind, &subject.namespace, &subject.name);
+    }
 }
 
 /// The subject of a record that needs nothing any more, as far as the watch shows.

@@ -12,10 +12,10 @@ use crate::controllers::{Error, fail_point, jittered};
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
-use crate::domain::operation::{Input, InventoryReading, next_look};
+use crate::domain::operation::{Input, InventoryReading, OptionsReading, next_look};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Record, State, later};
-use crate::domain::restore::Trouble;
+use crate::domain::report::Trouble;
 use crate::domain::text::Text;
 use crate::hostup::{Account, ReadError, Reader};
 
@@ -55,7 +55,7 @@ pub async fn job(
         };
         if state == JobState::Lost && seen_failed {
             // That no VM is listed proves something only to a key of the right account.
-            account.source(&record.source).await.map_err(unavailable)?;
+            account.own_vps(&record.vps).await.map_err(unavailable)?;
         }
         if state == JobState::Lost && record.known.state == State::Unknown {
             return searched(ctx, object, &account, record).await;
@@ -99,12 +99,34 @@ async fn searched(
     record: &Record,
 ) -> Result<Input, Blocked> {
     let vms = list(ctx, object, account).await?;
-    let reads_source = match account.source(&record.source).await {
+    let reads_source = match account.own_vps(&record.vps).await {
         Ok(_) => true,
         Err(ReadError::NotFound(_)) => false,
         Err(error) => return Err(unavailable(error)),
     };
     Ok(Input::Inventory(InventoryReading { vms, reads_source }))
+}
+
+/// The options of the VPS; whether the key reads it shows where it does not show them.
+pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
+    fail_point::reach("before-read-back");
+    let read = async {
+        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
+        match account.options(&record.vps).await {
+            Ok(offers) => Ok(Input::Options(OptionsReading {
+                offers,
+                reads_vps: true,
+            })),
+            Err(ReadError::NotFound(_)) => Ok(Input::Options(OptionsReading {
+                offers: Vec::new(),
+                reads_vps: false,
+            })),
+            Err(error) => Err(unavailable(error)),
+        }
+    };
+    let read = within_a_minute(read).await;
+    fail_point::reach("after-read-back");
+    settle(ctx, object, record, read)
 }
 
 /// The VM that a person named.

@@ -13,7 +13,7 @@ use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point, jittered};
 use crate::domain::operation::{Input, Memo, step};
-use crate::domain::record::{Evidence, Known, Record, State};
+use crate::domain::record::{Evidence, Known, Matter, Record, State};
 
 /// Waits between two tries to write an outcome; it is tried until it stands.
 const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -52,11 +52,11 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
     } = held;
     let (mut wait, longest) = RETRIES;
     let mut wanted: Option<Known> = None;
-    loop {
+    let concluded = loop {
         // The write before may have been applied although its answer was lost.
         if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted == record.known) {
             tell(ctx, State::Sending, &record, wanted);
-            break;
+            break wanted.state;
         }
         let known = step(
             &record,
@@ -68,17 +68,17 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
         if known == record.known {
             tracing::warn!(operation = %record.name, state = record.known.state.as_str(), ?input,
                 "the sender's answer came after the record was settled otherwise");
-            break;
+            break record.known.state;
         }
         match put(ctx, object.clone(), &known).await {
             Ok(()) => {
                 tell(ctx, record.known.state, &record, &known);
-                break;
+                break known.state;
             }
             Err(error) if error.is_not_found() => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was under way; \
                     what is known of it stands only in this line");
-                break;
+                break known.state;
             }
             Err(error) => {
                 tracing::warn!(operation = %record.name, %error, ?known, "the outcome could not be written; trying again");
@@ -91,17 +91,17 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
             if fresh.spec.claim.holder != object.spec.claim.holder {
                 tracing::error!(operation = %record.name, ?input,
                     "the record was replaced while its call was under way; what is known stands only in this line");
-                break;
+                break record.known.state;
             }
             if let Ok(read) = api::record(&fresh) {
                 object = fresh;
                 record = read;
             }
         }
-    }
+    };
     // Only now may others of this process take the record for one that nobody sends.
     drop(in_flight);
-    ctx.wake(&record.subject.namespace, &record.subject.name);
+    wake(ctx, &record, concluded);
 }
 
 async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(), ApiError> {
@@ -137,5 +137,14 @@ fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {
     if state == State::Unknown && known.evidence.is_some() && record.known.evidence != known.evidence {
         ctx.observer.asks_a_person(record);
     }
-    ctx.wake(&record.subject.namespace, &record.subject.name);
+    wake(ctx, record, state);
+}
+
+/// That HostUp took a change of options is told only when the first reading back does not show it: a
+/// moment of that is not worth a write.
+fn wake(ctx: &Context, record: &Record, state: State) {
+    match (&record.matter, state) {
+        (Matter::Config(_), State::Accepted) => {}
+        (_, _) => ctx.wake(&record.subject),
+    }
 }

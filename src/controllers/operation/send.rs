@@ -9,10 +9,11 @@ use super::claim::{Held, SendPermit};
 use super::record;
 use crate::controllers::context::Context;
 use crate::controllers::fail_point;
-use crate::domain::answer::{Verdict, classify_restore};
+use crate::domain::answer::{Call, Verdict, classify};
 use crate::domain::operation::Input;
+use crate::domain::record::Matter;
 use crate::domain::text::Text;
-use crate::hostup::{Account, PaidPermit};
+use crate::hostup::{Account, PaidOrder, PaidPermit};
 
 /// Hands the permit to a task that sends, reads the answer and records it.
 pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
@@ -49,10 +50,21 @@ async fn post(
     let request = &held.object.spec.request;
     tracing::info!(
         operation = %held.record.name, namespace = %held.record.subject.namespace,
-        object = %held.record.subject.name, price = %held.record.quote.price.summary(), "sending the paid call"
+        object = %held.record.subject.name, price = %held.record.price_summary(), "sending the paid call"
     );
-    let answer = account
-        .restore_to_payg(leave, &request.path, request.body.clone(), deadline)
-        .await;
-    classify_restore(&answer, ctx.now())
+    let order = PaidOrder {
+        path: &request.path,
+        body: request.body.clone(),
+        deadline,
+    };
+    let (call, answer) = match &held.record.matter {
+        Matter::Restore(_) => (
+            Call::RestoreToCloudVm,
+            account.restore_to_payg(leave, order).await,
+        ),
+        Matter::Config(_) => (Call::CommitResources, account.commit_config(leave, order).await),
+        Matter::LegacyEstimate(_) => (Call::LegacyEstimate, account.legacy_estimate(leave, order).await),
+        Matter::LegacyUpgrade(_) => (Call::LegacyUpgrade, account.legacy_upgrade(leave, order).await),
+    };
+    classify(call, &answer, ctx.now())
 }

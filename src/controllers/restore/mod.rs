@@ -1,6 +1,5 @@
 //! The controller of `VpsBackupRestore`: observe, decide, act, report.
 
-mod act;
 mod observe;
 mod report;
 
@@ -10,20 +9,23 @@ use std::time::Instant;
 use kube::runtime::controller::Action;
 
 use super::Error;
-use super::context::{Context, WatchedRestore};
+use super::context::Context;
+use super::observe::{self as common, Read};
+use super::operation::purchase;
 use crate::api;
+use crate::api::restore::VpsBackupRestore;
+use crate::domain::operation::Input;
 use crate::domain::restore::{Decision, decide};
-use observe::Read;
 
 /// Looks at one object once.
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn reconcile(seen: Arc<WatchedRestore>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let Some(object) = observe::subject(&ctx, &seen).await? else {
+pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
+    let Some(object) = common::object::<VpsBackupRestore>(&ctx, &namespace, &name).await? else {
         return Ok(Action::await_change());
     };
-    let intent = match api::intent(&object) {
+    let intent = match api::restore_intent(&object) {
         Ok(intent) => intent,
         Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
     };
@@ -33,9 +35,11 @@ pub async fn reconcile(seen: Arc<WatchedRestore>, ctx: Arc<Context>) -> Result<A
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
             Decision::Report(report) => return report::publish(&ctx, &object, &report).await,
-            Decision::Buy(order) => return act::buy(&ctx, &object, &intent, &order, read_since).await,
+            Decision::Buy(order) => {
+                return purchase::buy(&ctx, &object, intent.approval.clone(), *order, read_since).await;
+            }
             Decision::Adopt(order, sighting) => {
-                return act::adopt(&ctx, &object, &intent, &order, sighting).await;
+                return purchase::adopt(&ctx, &object, *order, Input::FoundBeforeClaim(sighting)).await;
             }
             Decision::ReadPreflight => {
                 read_since = Instant::now();
@@ -45,7 +49,7 @@ pub async fn reconcile(seen: Arc<WatchedRestore>, ctx: Arc<Context>) -> Result<A
         };
         match read {
             Read::Account(account) => view.account = account,
-            Read::Busy => return Ok(Action::requeue(super::jittered(observe::BUSY_WAIT))),
+            Read::Busy => return Ok(Action::requeue(super::jittered(common::BUSY_WAIT))),
         }
     }
 }

@@ -1,29 +1,20 @@
 //! Before the claim: readings, price, consent, brakes; and the order that a claim is made from.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Account, Brakes, Decision, Facts, Intent, Order, View, report, stalled, troubled};
+use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::approval::{self, Approval, Consent};
-use crate::domain::digest;
 use crate::domain::gate::{self, Gate, GateName};
 use crate::domain::ids::Subject;
 use crate::domain::inventory::{self, Sighting};
-use crate::domain::names::vm_name;
+use crate::domain::names::{ChainKey, vm_name};
+use crate::domain::order::{Attempt, Order};
 use crate::domain::preflight::{self, BackupChoice, Preflight};
-use crate::domain::price::{HourlyPrice, Size};
+use crate::domain::price::{HourlyPrice, Price, Size};
 use crate::domain::quote::{self, Quote, QuoteBasis};
 use crate::domain::reason::Reason;
-use crate::domain::record::{Backup, Cause, Record, State, Times, later};
-
-/// Attempts without a new generation, after which only a person goes on.
-const MOST_TRIES: u32 = 8;
-/// First and longest wait between two attempts.
-const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
-/// Readings older than this are not bought upon.
-const READINGS_LAST: Duration = Duration::from_secs(60);
+use crate::domain::record::{Backup, Cause, Matter, Restoration, Times, later};
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
@@ -54,7 +45,7 @@ fn with_preflight(
         backup: backup.cloned(),
         quote: quote.cloned(),
         approved,
-        tail: view.tail.clone().map(Box::new),
+        tail: view.chain.tail.clone().map(Box::new),
     };
     let choice = match (&intent.backup, &view.resolved_backup) {
         (BackupChoice::Latest, Some(resolved)) => &BackupChoice::Id(resolved.clone()),
@@ -95,13 +86,14 @@ fn with_preflight(
         .deployments
         .rates
         .as_ref()
-        .and_then(|rates| HourlyPrice::of(size, rates));
+        .and_then(|rates| HourlyPrice::of(size, rates))
+        .map(Price::Hourly);
     let order = price.map(|price| place(intent, view, preflight, &backup, size, &region, &gates, price));
 
     if let Some(order) = &order {
         let sighting = inventory::look_for(
             &preflight.vms,
-            &intent.token(&view.instance),
+            &intent.token(&view.chain.instance),
             &intent.source,
             size,
         );
@@ -110,7 +102,7 @@ fn with_preflight(
         }
     }
     if let Some(closed) = gate::closed(&gates) {
-        let quote = order.as_ref().map(|order| &order.order.quote);
+        let quote = order.as_ref().map(|order| &order.quote);
         let message = format!("closed: {closed}. It goes on by itself once they open");
         let facts = read(&gates, Some(&backup), quote, None);
         return report(
@@ -120,7 +112,7 @@ fn with_preflight(
             Some(later(now, times.gate_interval)),
         );
     }
-    let Some(PlacedOrder { order, fresh }) = order else {
+    let Some(PlacedOrder { order, quote, fresh }) = order else {
         let message = "HostUp names no complete price for this VM, so nothing is bought".to_owned();
         let facts = read(&gates, Some(&backup), None, None);
         return report(
@@ -130,25 +122,29 @@ fn with_preflight(
             Some(later(now, times.gate_interval)),
         );
     };
-    let consent = approval::judge(intent.approval.as_ref(), &order.quote, &fresh, now);
+    let consent = approval::judge(intent.approval.as_ref(), &quote, &fresh, None, now);
     let facts = read(
         &gates,
         Some(&backup),
-        Some(&order.quote),
+        Some(&quote),
         Some(consent == Consent::Given),
     );
-    if let Some((reason, message)) = not_consented(intent, &consent, &order.quote, &fresh) {
+    if let Some((reason, message)) = approval::missing(&consent, &intent.subject, &quote, &fresh, "it") {
         return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
-    if let Some(held) = held_back(view, &order, times, now, facts) {
-        return held;
+    if let Some(held) = view
+        .chain
+        .holds_back(&order, view.chain.tail.as_ref(), times, now)
+    {
+        return Decision::Report(held.with(facts));
     }
     Decision::Buy(Box::new(order))
 }
 
 struct PlacedOrder {
     order: Order,
-    fresh: HourlyPrice,
+    quote: Quote,
+    fresh: Price,
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -160,12 +156,12 @@ fn place(
     size: Size,
     region: &str,
     gates: &[Gate],
-    fresh: HourlyPrice,
+    fresh: Price,
 ) -> PlacedOrder {
     let name = vm_name(
         intent.target.name.as_deref(),
         &intent.subject.name,
-        &intent.token(&view.instance),
+        &intent.token(&view.chain.instance),
     );
     let path = format!(
         "/api/v2/vps/{}/backups/{}/actions/restore-to-payg",
@@ -179,175 +175,44 @@ fn place(
         "storageGb": size.storage_gb,
     })
     .to_string();
-    let tail = view.tail.as_ref();
     let basis = QuoteBasis {
         subject: intent.subject.uid.clone(),
         request: format!("POST {path} {body}"),
+        // What was executed for this target bars its name, so that no quote ever follows it.
+        after: Vec::new(),
     };
     let approved = intent.approval.as_ref().and_then(Approval::quote_id);
-    let quote = quote::renew(&basis, &fresh, view.shown_quote.as_ref(), approved);
-    let same_generation = tail.is_some_and(|tail| is_same_generation(tail, &intent.subject));
-    let described: Vec<String> = gates.iter().map(Gate::describe).collect();
-    let readings = digest::base32(
-        "hostup-operator/readings/v1",
-        &[&described.join("\n"), &fresh.per_hour.to_string()],
-        16,
-    );
+    let quote = quote::renew(&basis, &fresh, view.chain.shown_quote.as_ref(), approved);
+    let Subject {
+        namespace,
+        name: object,
+        ..
+    } = &intent.subject;
     PlacedOrder {
         order: Order {
-            attempt: tail.map_or(0, |tail| tail.attempt).saturating_add(1),
-            tries: tail
-                .filter(|_| same_generation)
-                .map_or(0, |tail| tail.tries)
-                .saturating_add(1),
+            subject: intent.subject.clone(),
+            chain: ChainKey::of_restore(namespace, object),
+            attempt: Attempt::after(
+                view.chain.tail.as_ref(),
+                view.chain.tail.as_ref(),
+                &intent.subject,
+            ),
+            intent: intent.digest.clone(),
+            vps: intent.source.clone(),
+            matter: Matter::Restore(Restoration {
+                vm_name: name,
+                ordered: size,
+                backup: backup.clone(),
+            }),
+            follows: None,
             path,
             body,
-            vm_name: name,
-            size,
-            backup: backup.clone(),
-            quote,
+            quote: Some(quote.clone()),
             gates: gates.to_vec(),
-            cause: Cause {
-                secret_version: preflight.secret_version.clone(),
-                readings,
-            },
+            cause: Cause::read(&preflight.secret_version, gates, &fresh),
             read_at: preflight.read_at,
         },
+        quote,
         fresh,
     }
-}
-
-fn is_same_generation(tail: &Record, subject: &Subject) -> bool {
-    tail.subject.uid == subject.uid && tail.subject.generation == subject.generation
-}
-
-/// Why consent is missing, with the exact command that would give it.
-fn not_consented(
-    intent: &Intent,
-    consent: &Consent,
-    quote: &Quote,
-    fresh: &HourlyPrice,
-) -> Option<(Reason, String)> {
-    let approve = format!("To approve: {}", approve_command(intent, quote));
-    match consent {
-        Consent::Given => None,
-        Consent::Missing => Some((
-            Reason::AwaitingApproval,
-            format!("it would cost {fresh}. {approve}"),
-        )),
-        Consent::AnotherQuote => Some((
-            Reason::AwaitingApproval,
-            format!("the approved quote is not the one that stands now: it would cost {fresh}. {approve}"),
-        )),
-        Consent::Expired { at } => Some((
-            Reason::ApprovalExpired,
-            format!("the approval ended at {at}; it would cost {fresh}. {approve}"),
-        )),
-        Consent::OverCeiling { ceiling } => Some((
-            Reason::QuoteExceedsCeiling,
-            format!("it would cost {fresh}, over the ceiling of {ceiling}. {approve}"),
-        )),
-    }
-}
-
-fn approve_command(intent: &Intent, quote: &Quote) -> String {
-    let patch =
-        json!({"spec": {"approval": {"quoteId": quote.id.as_str(), "maxPrice": null, "validUntil": null}}});
-    let Subject { namespace, name, .. } = &intent.subject;
-    format!("kubectl -n {namespace} patch vpsbackuprestore {name} --type=merge -p '{patch}'")
-}
-
-/// Consent stands, and still it must wait: after an attempt that came to nothing, or for a brake.
-fn held_back(view: &View, order: &Order, times: &Times, now: Timestamp, facts: Facts) -> Option<Decision> {
-    let wait =
-        |reason, message: String, until: Timestamp| Some(report(reason, message, facts.clone(), Some(until)));
-    let limited = view.tail.as_ref().and_then(|tail| tail.known.not_before);
-    if let Some(until) = limited.filter(|until| now < *until) {
-        let message = "HostUp asked to wait before the next paid call".to_owned();
-        return wait(Reason::RateLimited, message, until);
-    }
-    if let Some(tail) = view.tail.as_ref().filter(|_| order.tries > 1) {
-        let ended = tail.known.quiet_since.unwrap_or(tail.claim.made_at);
-        let next = later(ended, retry_wait(tail.tries));
-        if order.tries > MOST_TRIES {
-            let message = format!(
-                "{MOST_TRIES} attempts came to nothing; the last: {}. Change the spec to try again",
-                tail.known.message
-            );
-            return Some(stalled(view, times, now, Reason::Rejected, facts, message));
-        }
-        match tail.known.state {
-            State::Rejected if limited.is_none() && tail.cause == order.cause => {
-                let code = tail
-                    .known
-                    .code
-                    .as_ref()
-                    .map(|code| format!(" ({code})"))
-                    .unwrap_or_default();
-                let message = format!(
-                    "{}{code}. It is tried again once the spec, the Secret or a gate has changed",
-                    tail.known.message
-                );
-                return Some(stalled(view, times, now, Reason::Rejected, facts, message));
-            }
-            State::Rejected | State::NotSent if now < next => {
-                let message = format!(
-                    "the last attempt came to nothing: {}. The next one follows at {next:.0}",
-                    tail.known.message
-                );
-                let reason = if limited.is_some() {
-                    Reason::RateLimited
-                } else {
-                    Reason::ProviderUnavailable
-                };
-                return wait(reason, message, next);
-            }
-            State::Rejected
-            | State::NotSent
-            | State::NotExecuted
-            | State::Sending
-            | State::Accepted
-            | State::Succeeded
-            | State::Failed
-            | State::Unknown
-            | State::Abandoned => {}
-        }
-    }
-    let gate = later(now, times.gate_interval);
-    match view.brakes {
-        Brakes { read_only: true, .. } => wait(
-            Reason::ReadOnly,
-            "approved, but the operator runs with --read-only and sends no paid call".into(),
-            gate,
-        ),
-        Brakes {
-            cap_reached: Some(cap),
-            ..
-        } => wait(
-            Reason::PaidCallCap,
-            format!("approved, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"),
-            gate,
-        ),
-        Brakes {
-            key_not_before: Some(until),
-            ..
-        } if now < until => wait(
-            Reason::RateLimited,
-            "HostUp asked to wait before the next paid call with this key".into(),
-            until,
-        ),
-        Brakes { .. } if now > later(order.read_at, READINGS_LAST) => wait(
-            Reason::ProviderUnavailable,
-            "HostUp answers so slowly that gates and price are too old to buy upon".into(),
-            gate,
-        ),
-        Brakes { .. } => None,
-    }
-}
-
-/// The wait after the `tries`-th attempt: 30 s, doubling, to 15 min.
-fn retry_wait(tries: u32) -> Duration {
-    let (first, longest) = RETRY_BOUNDS;
-    let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(16));
-    first.saturating_mul(factor).min(longest)
 }

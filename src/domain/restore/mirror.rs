@@ -6,14 +6,16 @@ use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::names::VmToken;
+use crate::domain::question;
 use crate::domain::reason::Reason;
-use crate::domain::record::{Bought, Evidence, Record, State, Times, later};
+use crate::domain::record::{Bought, Evidence, Record, Restoration, State, Times, later};
 use crate::domain::text::Text;
 
 /// The part of a life in which a record says how things stand.
 pub(super) fn mirror(
     intent: &Intent,
     record: &Record,
+    restored: &Restoration,
     view: &View,
     times: &Times,
     now: Timestamp,
@@ -25,7 +27,7 @@ pub(super) fn mirror(
     let facts = recorded(record.known.result.clone());
     let message = &record.known.message;
     if let (State::Accepted | State::Unknown, None, Some(trouble)) =
-        (record.known.state, record.known.evidence, &view.following)
+        (record.known.state, record.known.evidence, &view.chain.following)
     {
         return report(trouble.reason, trouble.message.to_string(), facts, None);
     }
@@ -34,7 +36,12 @@ pub(super) fn mirror(
             let message = format!("the paid call of VpsOperation {} is on its way", record.name);
             report(Reason::Submitting, message, facts, None)
         }
-        State::Sending => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
+        State::Sending => report(
+            Reason::ConfirmingOutcome,
+            confirming(record, restored),
+            facts,
+            None,
+        ),
         State::Accepted if record.known.evidence.is_some() => {
             let message = format!("{message}; a VM that it left is looked for");
             report(Reason::JobRunning, message, facts, None)
@@ -49,13 +56,24 @@ pub(super) fn mirror(
             )
         }
         State::Unknown => match record.known.evidence {
-            None => report(Reason::ConfirmingOutcome, confirming(record), facts, None),
-            Some(Evidence::JobDeadline) => {
-                report(Reason::JobDeadlineExceeded, ask(record, message), facts, None)
-            }
-            Some(Evidence::AccountMismatch) => {
-                report(Reason::AccountMismatch, ask(record, message), facts, None)
-            }
+            None => report(
+                Reason::ConfirmingOutcome,
+                confirming(record, restored),
+                facts,
+                None,
+            ),
+            Some(Evidence::JobDeadline) => report(
+                Reason::JobDeadlineExceeded,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
+            Some(Evidence::AccountMismatch) => report(
+                Reason::AccountMismatch,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
             Some(
                 Evidence::NoneFound
                 | Evidence::SeveralFound
@@ -63,8 +81,17 @@ pub(super) fn mirror(
                 | Evidence::Job
                 | Evidence::VmFound
                 | Evidence::FoundBeforeClaim
+                | Evidence::ReadBack
+                | Evidence::NotConverged
+                | Evidence::Answered
+                | Evidence::ExecutedUnasked
                 | Evidence::Person,
-            ) => report(Reason::OutcomeUnknown, ask(record, message), facts, None),
+            ) => report(
+                Reason::OutcomeUnknown,
+                ask(record, restored, message),
+                facts,
+                None,
+            ),
         },
         State::Failed => match &record.known.result {
             Some(vm) => report(
@@ -87,7 +114,7 @@ pub(super) fn mirror(
             ),
         },
         State::Abandoned => report(Reason::Abandoned, message.to_string(), facts, None),
-        State::Succeeded => after_success(intent, record, view, times, now),
+        State::Succeeded => after_success(intent, record, restored, view, times, now),
         // These free the name and never come here.
         State::NotSent | State::Rejected | State::NotExecuted => {
             report(Reason::Rejected, message.to_string(), facts, None)
@@ -95,7 +122,14 @@ pub(super) fn mirror(
     }
 }
 
-fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, now: Timestamp) -> Decision {
+fn after_success(
+    intent: &Intent,
+    record: &Record,
+    restored: &Restoration,
+    view: &View,
+    times: &Times,
+    now: Timestamp,
+) -> Decision {
     let facts = |vm: Bought| Facts::Recorded {
         record: Box::new(record.clone()),
         vm: Some(vm),
@@ -103,7 +137,7 @@ fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, n
     let Some(bought) = record.known.result.clone() else {
         return report(
             Reason::OutcomeUnknown,
-            ask(record, &record.known.message),
+            ask(record, restored, &record.known.message),
             Facts::Nothing,
             None,
         );
@@ -112,7 +146,7 @@ fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, n
     let done = |vm: Bought| {
         let ip = vm.primary_ip.as_ref().map_or("", Text::as_str);
         if same_object {
-            let message = format!("backup {} restored to {} ({ip})", record.backup.id, vm.vps);
+            let message = format!("backup {} restored to {} ({ip})", restored.backup.id, vm.vps);
             return report(Reason::Restored, message, facts(vm), None);
         }
         let message = format!(
@@ -156,10 +190,10 @@ fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, n
         Account::Vm(Some(vm)) => vm,
     };
     match vm.size {
-        Some(size) if size != record.ordered => {
+        Some(size) if size != restored.ordered => {
             let message = format!(
                 "{} has {size} instead of the ordered {}; it is billed by its real size. Resize or cancel it in HostUp's panel",
-                vm.id, record.ordered
+                vm.id, restored.ordered
             );
             stalled(view, times, now, Reason::WrongSize, facts(bought), message)
         }
@@ -174,31 +208,25 @@ fn after_success(intent: &Intent, record: &Record, view: &View, times: &Times, n
     }
 }
 
-fn confirming(record: &Record) -> String {
+fn confirming(record: &Record, restored: &Restoration) -> String {
     format!(
         "the answer to the paid call of VpsOperation {} was lost; the VM {} is looked for. It is not sent again",
-        record.name, record.vm_name
+        record.name, restored.vm_name
     )
 }
 
 /// The question to a person, with the command of each answer.
-fn ask(record: &Record, why: &Text) -> String {
+fn ask(record: &Record, restored: &Restoration, why: &Text) -> String {
     let name = &record.name;
-    let token = record.token();
+    let token = restored.token();
     let token = token.as_ref().map_or("", VmToken::as_str);
-    let refused = record.known.answer_refused.as_ref();
-    let why = refused.map_or_else(
-        || why.to_string(),
-        |refused| format!("the last answer was not taken: {refused}"),
-    );
-    let answer = |body: &str| {
-        format!("kubectl patch vpsoperation {name} --type=merge -p '{{\"spec\":{{\"resolution\":{body}}}}}'")
-    };
+    let why = question::why(record, why);
+    let answer = |body: &str| question::command(record, body);
     format!(
         "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
          Look in HostUp's panel, then give one of three answers. \
          It was not executed: {} ; this VM is the one: {} ; give it up: {}",
-        record.quote.price.summary(),
+        record.price_summary(),
         record.claim.made_at,
         answer("{\"answer\":\"NotExecuted\"}"),
         answer("{\"answer\":\"Adopt\",\"vpsId\":\"vps_...\"}"),

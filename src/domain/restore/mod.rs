@@ -5,21 +5,20 @@ mod mirror;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::approval::Approval;
+use super::chain::Chain;
 use super::gate::Gate;
-use super::ids::{BackupId, InstanceId, RecordName, Subject, VpsId};
+use super::ids::{BackupId, InstanceId, Subject, VpsId};
 use super::inventory::{Sighting, Vm};
 use super::names::VmToken;
+use super::order::Order;
 use super::preflight::{BackupChoice, Preflight, Target};
-use super::price::Size;
 use super::quote::Quote;
-use super::reason::{Reason, Standing};
-use super::record::{Backup, Bought, Cause, Record, Times, later};
-use super::text::Text;
+use super::reason::Reason;
+use super::record::{Backup, Bought, Matter, Record, Times};
+use super::report::{self, Trouble};
 use before_claim::before_the_claim;
 use mirror::mirror;
 
@@ -54,28 +53,14 @@ impl Intent {
 /// What is known when deciding; the provider's part is read only when a decision asks for it.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// This installation.
-    pub instance: InstanceId,
-    /// The last record of the chain.
-    pub tail: Option<Record>,
-    /// Why the last record cannot be read, if it is there and cannot.
-    pub unreadable_record: Option<String>,
-    /// Why the operation cannot be followed at the moment.
-    pub following: Option<Trouble>,
-    /// The record that the status names, if the ledger no longer has it.
-    pub missing_record: Option<RecordName>,
+    /// The records of this object, and what the operator's settings say.
+    pub chain: Chain,
     /// What HostUp said.
     pub account: Account,
     /// The backup that `Latest` was resolved to before; it is resolved once.
     pub resolved_backup: Option<BackupId>,
-    /// The quote that the status shows.
-    pub shown_quote: Option<Quote>,
     /// The VM of a `Ready=True` that was reached before; it is not read again.
     pub latched: Option<Bought>,
-    /// Since when the object is Stalled.
-    pub stalled_since: Option<Timestamp>,
-    /// What the operator's own brakes leave.
-    pub brakes: Brakes,
 }
 
 /// What was read of HostUp so far.
@@ -89,55 +74,6 @@ pub enum Account {
     Preflight(Box<Preflight>),
     /// The VM that was bought.
     Vm(Option<Vm>),
-}
-
-/// Why HostUp could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// The reason to show.
-    pub reason: Reason,
-    /// In words.
-    pub message: Text,
-    /// When it makes sense to try again, if HostUp said so.
-    pub until: Option<Timestamp>,
-}
-
-/// The operator's own brakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brakes {
-    /// `--read-only`.
-    pub read_only: bool,
-    /// The cap and how many paid calls of the last 24 hours count against it, if it is reached.
-    pub cap_reached: Option<u32>,
-    /// No paid call with this key before, after a 429.
-    pub key_not_before: Option<Timestamp>,
-}
-
-/// The order: everything that the claim and the one POST are made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    /// Which attempt of the chain it would be.
-    pub attempt: u32,
-    /// Attempts for this generation, with this one.
-    pub tries: u32,
-    /// The request path.
-    pub path: String,
-    /// The request body, exactly as it is sent.
-    pub body: String,
-    /// The new VM's name.
-    pub vm_name: String,
-    /// The ordered size.
-    pub size: Size,
-    /// The backup.
-    pub backup: Backup,
-    /// The approved quote.
-    pub quote: Quote,
-    /// The gates as read.
-    pub gates: Vec<Gate>,
-    /// What a refusal would be caused by.
-    pub cause: Cause,
-    /// When the readings behind it began.
-    pub read_at: Timestamp,
 }
 
 /// What to do next.
@@ -155,18 +91,8 @@ pub enum Decision {
     Report(Report),
 }
 
-/// How things stand, and when to look again.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// The reason of `Ready`.
-    pub reason: Reason,
-    /// For people: what happened, to which object, what to do.
-    pub message: String,
-    /// The rest of the status.
-    pub facts: Facts,
-    /// When to look again; `None` waits for a change.
-    pub wake: Option<Timestamp>,
-}
+/// How things stand with a restore.
+pub type Report = report::Report<Facts>;
 
 /// Which facts the status shows beside the conditions.
 #[derive(Debug, Clone)]
@@ -199,70 +125,47 @@ pub enum Facts {
 
 /// Decides. Asks for readings by `Read...`; called again with them it never asks for the same.
 pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
-    if let Some(missing) = &view.missing_record {
-        return stalled(
-            view,
-            times,
-            now,
-            Reason::LedgerMissing,
-            Facts::Kept,
-            format!(
-                "the status names VpsOperation {missing}, which is gone; nothing is bought, for it may have been executed. \
-             Bring the record back from a backup, or create a VpsBackupRestore with another name"
-            ),
-        );
+    let chain = &view.chain;
+    let instead = ", or create a VpsBackupRestore with another name";
+    if let Some(barred) = chain.barred(instead, times, now) {
+        return Decision::Report(barred.with(Facts::Kept));
     }
-    if let Some(unreadable) = &view.unreadable_record {
-        return stalled(
-            view,
-            times,
-            now,
-            Reason::OtherInstance,
-            Facts::Kept,
-            format!("{unreadable}; nothing is bought"),
+    let Some(record) = chain
+        .tail
+        .as_ref()
+        .filter(|tail| !tail.known.state.frees_the_name())
+    else {
+        return before_the_claim(intent, view, times, now);
+    };
+    if record.intent != intent.digest {
+        let message = format!(
+            "an earlier VpsBackupRestore of this name had another source or target (VpsOperation {}); \
+             create this one with another name",
+            record.name
         );
+        return stalled(view, times, now, Reason::NameReused, Facts::Nothing, message);
     }
-    match &view.tail {
-        Some(record) if record.claim.instance != view.instance => stalled(
-            view,
-            times,
-            now,
-            Reason::OtherInstance,
-            Facts::Kept,
-            format!(
-                "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
-                record.name,
-                record.claim.instance.as_str(),
-                view.instance.as_str()
-            ),
-        ),
-        Some(record) if !record.known.state.frees_the_name() && record.intent != intent.digest => stalled(
-            view,
-            times,
-            now,
-            Reason::NameReused,
-            Facts::Nothing,
-            format!(
-                "an earlier VpsBackupRestore of this name had another source or target (VpsOperation {}); \
-                 create this one with another name",
+    match &record.matter {
+        Matter::Restore(restored) => mirror(intent, record, restored, view, times, now),
+        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
+            let message = format!(
+                "VpsOperation {} is not that of a restore; nothing is bought",
                 record.name
-            ),
-        ),
-        Some(record) if !record.known.state.frees_the_name() => mirror(intent, record, view, times, now),
-        Some(_) | None => before_the_claim(intent, view, times, now),
+            );
+            stalled(view, times, now, Reason::OtherInstance, Facts::Kept, message)
+        }
     }
+}
+
+fn report(reason: Reason, message: String, facts: Facts, wake: Option<Timestamp>) -> Decision {
+    Decision::Report(report::Report::new(reason, message, wake).with(facts))
 }
 
 fn troubled(trouble: &Trouble, view: &View, times: &Times, now: Timestamp, facts: Facts) -> Decision {
-    let message = trouble.message.to_string();
-    if trouble.reason.standing() == Standing::Stalled {
-        return stalled(view, times, now, trouble.reason, facts, message);
-    }
-    let until = trouble.until.unwrap_or_else(|| later(now, times.gate_interval));
-    report(trouble.reason, message, facts, Some(until))
+    Decision::Report(report::Report::troubled(trouble, view.chain.stalled_since, times, now).with(facts))
 }
 
-/// A stalled object is read again too, ever more rarely, to 15 min.
+/// A stalled object is read again too, ever more rarely.
 fn stalled(
     view: &View,
     times: &Times,
@@ -271,18 +174,6 @@ fn stalled(
     facts: Facts,
     message: String,
 ) -> Decision {
-    let since = view.stalled_since.unwrap_or(now);
-    let longest = Duration::from_secs(15 * 60);
-    let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    let wait = age.clamp(times.gate_interval.min(longest), longest);
-    report(reason, message, facts, Some(later(now, wait)))
-}
-
-fn report(reason: Reason, message: String, facts: Facts, wake: Option<Timestamp>) -> Decision {
-    Decision::Report(Report {
-        reason,
-        message,
-        facts,
-        wake,
-    })
+    let report = report::Report::stalled(reason, message, view.chain.stalled_since, times, now);
+    Decision::Report(report.with(facts))
 }

@@ -4,14 +4,18 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::approval::Ceiling;
+use crate::domain::chain::Brakes;
 use crate::domain::gate;
-use crate::domain::ids::{Holder, Uid};
+use crate::domain::ids::{Holder, RecordName, SubjectKind, Uid};
 use crate::domain::inventory::Vm;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::price::Size;
 use crate::domain::price::tests::rates;
 use crate::domain::quote::QuoteId;
-use crate::domain::record::{Answer, Claim, Evidence, Job, Known, State};
+use crate::domain::record::{Answer, Claim, Evidence, Job, Known, Restoration, State, later};
+use crate::domain::text::Text;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
@@ -41,6 +45,7 @@ fn instance() -> InstanceId {
 
 fn subject() -> Subject {
     Subject {
+        kind: SubjectKind::VpsBackupRestore,
         namespace: "shop".into(),
         name: "restore-web-01".into(),
         uid: Uid::new("uid-1"),
@@ -50,9 +55,11 @@ fn subject() -> Subject {
 
 fn ceiling(per_hour: &str) -> Approval {
     Approval::Ceiling {
-        per_hour: Amount::parse(per_hour).unwrap(),
-        currency: Currency::parse("SEK").unwrap(),
-        valid_until: "2026-12-01T00:00:00Z".parse().unwrap(),
+        most: Ceiling::Hourly {
+            per_hour: Amount::parse(per_hour).unwrap(),
+            currency: Currency::parse("SEK").unwrap(),
+        },
+        valid_until: Some("2026-12-01T00:00:00Z".parse().unwrap()),
     }
 }
 
@@ -117,23 +124,29 @@ fn preflight() -> Preflight {
     }
 }
 
-fn view(account: Account) -> View {
-    View {
+pub(crate) fn chain() -> Chain {
+    Chain {
         instance: instance(),
         tail: None,
-        unreadable_record: None,
+        unreadable: None,
         following: None,
-        missing_record: None,
-        account,
-        resolved_backup: None,
+        missing: None,
         shown_quote: None,
-        latched: None,
         stalled_since: None,
         brakes: Brakes {
             read_only: false,
             cap_reached: None,
             key_not_before: None,
         },
+    }
+}
+
+fn view(account: Account) -> View {
+    View {
+        chain: chain(),
+        account,
+        resolved_backup: None,
+        latched: None,
     }
 }
 
@@ -146,15 +159,19 @@ pub(crate) fn record(state: State) -> Record {
     let Decision::Buy(order) = decide(&intent(), &read(preflight()), &times(), now()) else {
         panic!("the standard view buys");
     };
+    recorded(*order, state)
+}
+
+/// The record that a claim of this order makes.
+pub(crate) fn recorded(order: Order, state: State) -> Record {
     Record {
-        name: RecordName::new("chain-1"),
-        attempt: order.attempt,
-        subject: subject(),
-        intent: "intent-1".into(),
-        source: VpsId::new("vps_source"),
-        vm_name: order.vm_name,
-        ordered: order.size,
-        backup: order.backup,
+        name: RecordName::new(format!("chain-{}", order.attempt.number)),
+        attempt: order.attempt.number,
+        subject: order.subject,
+        intent: order.intent,
+        vps: order.vps,
+        matter: order.matter,
+        follows: order.follows,
         quote: order.quote,
         gates: order.gates,
         claim: Claim {
@@ -164,7 +181,7 @@ pub(crate) fn record(state: State) -> Record {
             send_before: later(now(), times().request_timeout),
         },
         cause: order.cause,
-        tries: order.tries,
+        tries: order.attempt.tries,
         answer: None,
         known: Known {
             state,
@@ -174,11 +191,18 @@ pub(crate) fn record(state: State) -> Record {
     }
 }
 
-fn with_tail(tail: Record) -> View {
-    View {
-        tail: Some(tail),
-        ..read(preflight())
+/// What a restore's record or order is about.
+pub(crate) fn restored(matter: &Matter) -> Restoration {
+    match matter {
+        Matter::Restore(restored) => restored.clone(),
+        other => panic!("not a restore: {other:?}"),
     }
+}
+
+fn with_tail(tail: Record) -> View {
+    let mut view = read(preflight());
+    view.chain.tail = Some(tail);
+    view
 }
 
 fn reason(decision: &Decision) -> Reason {
@@ -250,7 +274,7 @@ fn nothing_is_read_of_hostup_for_a_suspended_or_deleted_object() {
 fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
     let brakes = |change: fn(&mut Brakes)| {
         let mut view = read(preflight());
-        change(&mut view.brakes);
+        change(&mut view.chain.brakes);
         reason(&decided(&intent(), &view))
     };
     assert_eq!(brakes(|b| b.read_only = true), Reason::ReadOnly);
@@ -266,10 +290,12 @@ fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
         Reason::AwaitingApproval
     );
     assert_eq!(approved(Some(ceiling("0.65"))), Reason::QuoteExceedsCeiling);
-    let expired = Approval::Ceiling {
-        per_hour: Amount::parse("9").unwrap(),
-        currency: Currency::parse("SEK").unwrap(),
-        valid_until: now(),
+    let expired = match ceiling("9") {
+        Approval::Ceiling { most, .. } => Approval::Ceiling {
+            most,
+            valid_until: Some(now()),
+        },
+        quote @ Approval::Quote(_) => quote,
     };
     assert_eq!(approved(Some(expired)), Reason::ApprovalExpired);
 }
@@ -410,7 +436,7 @@ fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
     let mut seen = preflight();
     seen.vms = vec![Vm {
         id: VpsId::new("vps_new"),
-        name: record(State::Sending).vm_name,
+        name: restored(&record(State::Sending).matter).vm_name,
         is_payg: true,
         size: Some(SIZE),
         primary_ip: None,
@@ -438,7 +464,7 @@ fn a_latest_backup_is_resolved_once() {
         size_gb: Amount::parse("13"),
     });
     let backup = |view: &View| match decided(&latest, view) {
-        Decision::Buy(order) => order.backup.id,
+        Decision::Buy(order) => restored(&order.matter).backup.id,
         other => panic!("{other:?}"),
     };
     assert_eq!(backup(&read(two.clone())), BackupId::new("bkp_2"));
@@ -516,10 +542,8 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
         size: Some(SIZE),
     });
     let seen = |vm: Option<Vm>| {
-        let view = View {
-            tail: Some(tail.clone()),
-            ..view(Account::Vm(vm))
-        };
+        let mut view = view(Account::Vm(vm));
+        view.chain.tail = Some(tail.clone());
         reason(&decided(&intent(), &view))
     };
     let up = Vm {
@@ -564,10 +588,8 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
     let mut recreated = intent();
     recreated.subject.uid = Uid::new("uid-2");
     let again = |account: Account, wait: u64| {
-        let view = View {
-            tail: Some(tail.clone()),
-            ..view(account)
-        };
+        let mut view = view(account);
+        view.chain.tail = Some(tail.clone());
         after(Duration::from_secs(wait), &recreated, &view)
     };
     assert!(matches!(again(Account::Unread, 0), Decision::ReadVm(_)));
@@ -589,7 +611,7 @@ fn the_question_to_a_person_names_everything_and_each_answer() {
         panic!("no report");
     };
     assert_eq!(report.reason, Reason::OutcomeUnknown);
-    let token = tail.token().unwrap();
+    let token = restored(&tail.matter).token().unwrap();
     for part in [
         "chain-1",
         "0.66 SEK/h",
@@ -626,10 +648,8 @@ fn the_question_tells_a_person_why_the_last_answer_was_not_taken() {
 
 #[test]
 fn a_missing_a_foreign_and_an_unreadable_record_stall_the_object() {
-    let missing = View {
-        missing_record: Some(RecordName::new("chain-1")),
-        ..read(preflight())
-    };
+    let mut missing = read(preflight());
+    missing.chain.missing = Some(RecordName::new("chain-1"));
     assert_eq!(reason(&decided(&intent(), &missing)), Reason::LedgerMissing);
     let mut foreign = record(State::NotSent);
     foreign.claim.instance = InstanceId::new("cluster-2");
@@ -637,10 +657,8 @@ fn a_missing_a_foreign_and_an_unreadable_record_stall_the_object() {
         reason(&decided(&intent(), &with_tail(foreign))),
         Reason::OtherInstance
     );
-    let unreadable = View {
-        unreadable_record: Some("cannot be read".into()),
-        ..read(preflight())
-    };
+    let mut unreadable = read(preflight());
+    unreadable.chain.unreadable = Some("cannot be read".into());
     assert_eq!(reason(&decided(&intent(), &unreadable)), Reason::OtherInstance);
 }
 
@@ -680,10 +698,10 @@ proptest! {
         flight.deployments.can_deploy.allowed = gate_open[2];
         flight.remaining.instances = u32::from(gate_open[3]);
         let mut view = read(flight);
-        view.brakes.read_only = read_only;
-        view.brakes.cap_reached = capped.then_some(1);
-        view.missing_record = missing.then(|| RecordName::new("chain-1"));
-        view.tail = state.map(|state| {
+        view.chain.brakes.read_only = read_only;
+        view.chain.brakes.cap_reached = capped.then_some(1);
+        view.chain.missing = missing.then(|| RecordName::new("chain-1"));
+        view.chain.tail = state.map(|state| {
             let mut tail = record(state);
             tail.tries = tries;
             if !same_intent { tail.intent = "other".into(); }
@@ -698,11 +716,11 @@ proptest! {
             if let Some(state) = state {
                 prop_assert!(matches!(state, State::NotSent | State::Rejected | State::NotExecuted));
                 prop_assert!(same_instance);
-                prop_assert_eq!(order.attempt, 2);
+                prop_assert_eq!(order.attempt.number, 2);
                 if generation == 1 {
                     prop_assert!(state != State::Rejected, "the cause has not changed");
                     prop_assert!(state != State::NotSent || waited >= 30);
-                    prop_assert!(order.tries <= 8);
+                    prop_assert!(order.attempt.tries <= 8);
                 }
             }
         }

@@ -5,17 +5,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+
 use crate::answers::{Answer, RateLimitStyle};
 use crate::clock::iso;
+use crate::config::{Apply, ConfigBehaviour};
 use crate::faults::{ArmedFault, Fault};
 use crate::http::{Incoming, Outgoing};
+use crate::invoice::Invoice;
 use crate::job::{JobForget, JobResult};
-use crate::ledger::Purchase;
+use crate::ledger::{ConfigPurchase, Purchase};
+use crate::legacy::{EstimateSays, LegacyBehaviour};
 use crate::log::RequestRecord;
+use crate::options::OptionValue;
+use crate::reads::query;
 use crate::restore::{Boots, Outcome, RestoreBehaviour};
-use crate::routes::Route;
+use crate::routes::{Route, decode};
 use crate::wire::Json;
-use crate::world::World;
+use crate::world::{SOURCE_VPS, World};
 
 const HELP: &str = "\
 hostup-sim, admin API
@@ -27,9 +34,17 @@ hostup-sim, admin API
   DELETE /_sim/faults                  take all faults back
   GET    /_sim/unfired                 faults that did not fire yet
   POST   /_sim/job-duration/DURATION   for coming restores: 500ms, 8s, 2m
+  POST   /_sim/option/KEY/VALUE        set an option as a person at the panel would
+  POST   /_sim/prices/FACTOR           every option costs its present price times this
+  POST   /_sim/apply/WHEN              commits of options: now, never, when-paid, or a DURATION
+  GET    /_sim/invoices                every invoice that a commit made, or that blocks one
+  POST   /_sim/invoices?amount=N       a new open invoice that blocks commits (199 unless said)
+  POST   /_sim/invoices/ID/pay         a person pays it
+The last ones but /_sim/apply take ?vps=ID; it is the standard source VPS unless said.
 ";
 
-/// Faults by name: on the answer, then on the restore itself.
+/// Faults by name: on the answer of a restore, on the restore itself, on commits of options and legacy
+/// calls.
 const ANSWERS: [(&str, &str); 14] = [
     ("lost-answer", "the restore is executed, the connection reset"),
     ("lost-request", "nothing is executed, the connection reset"),
@@ -57,6 +72,38 @@ const RESTORES: [(&str, &str); 8] = [
     ("no-ip", "the VM runs without an IP"),
 ];
 
+const OTHERS: [(&str, &str); 14] = [
+    (
+        "config-lost-answer",
+        "the commit is executed, the connection reset",
+    ),
+    (
+        "config-lost-request",
+        "the commit is not executed, the connection reset",
+    ),
+    ("config-hang", "the commit is executed, then silence"),
+    ("config-500", "the commit is not executed, 500 internal_error"),
+    (
+        "config-502-acted",
+        "the commit is executed, 502 upstream_renewal_regeneration_failed",
+    ),
+    ("config-pending", "the commit is not executed, 409 pending_orders"),
+    (
+        "config-limited",
+        "the commit is not executed, 429 with Retry-After of 5 s",
+    ),
+    ("config-dearer", "the commit costs twice what the preview said"),
+    ("config-unpaid", "the commit waits for its invoice to be paid"),
+    ("config-late", "the commit sets its values 10 s later"),
+    ("config-ignored", "the commit is billed and sets nothing"),
+    ("options-down", "the options answer 503"),
+    ("legacy-executes", "a legacy estimate is executed"),
+    (
+        "legacy-lost-answer",
+        "the legacy upgrade is executed, the connection reset",
+    ),
+];
+
 /// The answer to an admin call; `None` if it is none.
 pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing> {
     let rest = incoming.path.strip_prefix("/_sim/")?;
@@ -74,6 +121,8 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
         ("DELETE", ["faults"]) => {
             world.faults.clear();
             world.next_restores.clear();
+            world.next_configs.clear();
+            world.next_legacy.clear();
             text(200, "no faults\n")
         }
         ("POST", ["faults", name]) => {
@@ -92,8 +141,99 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             }
             None => text(400, "a duration such as 500ms, 8s or 2m\n"),
         },
+        ("POST" | "PUT", ["option", key, value]) => {
+            let value = typed(&decode(value));
+            let vps = vps_of(incoming);
+            match world.vps_mut(&vps).and_then(|vps| vps.option_mut(key)) {
+                Some(option) => {
+                    option.current = value;
+                    text(200, &format!("{key} = {}\n", option.current))
+                }
+                None => text(404, &format!("{vps} has no option {key}\n")),
+            }
+        }
+        ("POST" | "PUT", ["prices", factor]) => {
+            let vps = vps_of(incoming);
+            match factor.parse() {
+                Ok(factor) if world.vps(&vps).is_some() => {
+                    world.reprice(&vps, factor);
+                    text(200, &format!("prices times {factor}\n"))
+                }
+                Ok(_) => text(404, &format!("no VPS {vps}\n")),
+                Err(_) => text(400, "a factor such as 1.25\n"),
+            }
+        }
+        ("POST" | "PUT", ["apply", when]) => match parse_apply(when) {
+            Some(apply) => {
+                world.config.apply = apply;
+                text(200, &format!("{apply:?}\n"))
+            }
+            None => text(400, "now, never, when-paid, or a duration such as 10s\n"),
+        },
+        ("GET", ["invoices"]) => json(invoices(world)),
+        ("POST", ["invoices"]) => {
+            let amount = parameter(incoming, "amount").unwrap_or_else(|| "199".to_owned());
+            let id = world.ids.next("inv");
+            match (amount.parse::<Decimal>(), world.vps_mut(&vps_of(incoming))) {
+                (Ok(_), Some(vps)) => {
+                    vps.blocking_invoice = Some(Invoice::open(&id, &amount));
+                    text(200, &format!("{id}\n"))
+                }
+                (Ok(_), None) => text(404, "no such VPS\n"),
+                (Err(_), _) => text(400, "an amount such as 199\n"),
+            }
+        }
+        ("POST", ["invoices", id, "pay"]) => {
+            if world.paid(id) {
+                text(200, &format!("{id} is paid\n"))
+            } else {
+                text(404, &format!("{id} is not open\n"))
+            }
+        }
         _ => text(404, HELP),
     })
+}
+
+fn parameter(incoming: &Incoming, name: &str) -> Option<String> {
+    let all = query(incoming.query.as_deref());
+    all.into_iter()
+        .find(|(own, _)| own == name)
+        .map(|(_, value)| value)
+}
+
+fn vps_of(incoming: &Incoming) -> String {
+    parameter(incoming, "vps").unwrap_or_else(|| SOURCE_VPS.to_owned())
+}
+
+/// A number, `true` or `false`, else a text.
+fn typed(text: &str) -> OptionValue {
+    serde_json::from_str(text)
+        .ok()
+        .and_then(|value| OptionValue::from_json(&value))
+        .unwrap_or_else(|| text.into())
+}
+
+fn parse_apply(text: &str) -> Option<Apply> {
+    match text {
+        "now" => Some(Apply::Now),
+        "never" => Some(Apply::Never),
+        "when-paid" => Some(Apply::WhenPaid),
+        duration => parse_duration(duration).map(Apply::After),
+    }
+}
+
+fn invoices(world: &World) -> Json {
+    let blocking = world.accounts.iter().flat_map(|account| &account.vps);
+    let blocking = blocking.filter_map(|vps| vps.blocking_invoice.as_ref());
+    let others = blocking.filter(|own| world.invoices.iter().all(|made| made.id != own.id));
+    Json::list(
+        world
+            .invoices
+            .iter()
+            .chain(&world.cancelled)
+            .chain(others)
+            .map(Invoice::json),
+    )
 }
 
 fn text(status: u16, body: &str) -> Outgoing {
@@ -110,7 +250,7 @@ fn json(body: Json) -> Outgoing {
 
 fn names() -> String {
     let mut text = String::from("faults:\n");
-    for (name, meaning) in ANSWERS.iter().chain(&RESTORES) {
+    for (name, meaning) in ANSWERS.iter().chain(&RESTORES).chain(&OTHERS) {
         let _ = writeln!(text, "  {name:<18} {meaning}");
     }
     text
@@ -139,19 +279,46 @@ fn inject(world: &mut World, name: &str, times: u32) -> bool {
         world.faults.push(ArmedFault::new(fault.times(times)));
         return true;
     }
-    let Some(behaviour) = named_restore(name, &world.restore) else {
-        return false;
-    };
+    let restore = named_restore(name, &world.restore);
+    let config = named_config(name, &world.config);
+    let legacy = (name == "legacy-executes").then(|| LegacyBehaviour {
+        estimate_executes: true,
+        estimate_says: EstimateSays::Upgraded,
+        ..world.legacy.clone()
+    });
+    let known = restore.is_some() || config.is_some() || legacy.is_some();
     for _ in 0..times.min(1000) {
-        world.restore_next(behaviour.clone());
+        world.next_restores.extend(restore.clone());
+        world.next_configs.extend(config.clone());
+        world.next_legacy.extend(legacy.clone());
     }
-    true
+    known
 }
 
 fn named_fault(name: &str) -> Option<Fault> {
     let restore =
         |acted: bool, answer: Answer| Some(Fault::on(Route::RestoreToPayg).acted(acted).answer(answer));
+    let commit =
+        |acted: bool, answer: Answer| Some(Fault::on(Route::ConfigCommit).acted(acted).answer(answer));
     match name {
+        "config-lost-answer" => commit(true, Answer::reset()),
+        "config-lost-request" => commit(false, Answer::reset()),
+        "config-hang" => commit(true, Answer::silence()),
+        "config-500" => commit(false, Answer::problem(500, "internal_error")),
+        "config-502-acted" => commit(true, Answer::problem(502, "upstream_renewal_regeneration_failed")),
+        "config-pending" => commit(false, Answer::problem(409, "pending_orders")),
+        "config-limited" => commit(
+            false,
+            Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("5"),
+        ),
+        "options-down" => {
+            Some(Fault::on(Route::UpgradeOptions).answer(Answer::problem(503, "upstream_unavailable")))
+        }
+        "legacy-lost-answer" => Some(
+            Fault::on(Route::LegacyUpgrade)
+                .acted(true)
+                .answer(Answer::reset()),
+        ),
         "lost-answer" => restore(true, Answer::reset()),
         "lost-request" => restore(false, Answer::reset()),
         "cut-answer" => restore(true, Answer::normal().cut_body_after(40)),
@@ -189,26 +356,73 @@ fn named_restore(name: &str, usual: &RestoreBehaviour) -> Option<RestoreBehaviou
     Some(restore)
 }
 
+fn named_config(name: &str, usual: &ConfigBehaviour) -> Option<ConfigBehaviour> {
+    let mut config = usual.clone();
+    match name {
+        "config-dearer" => config.price_factor *= Decimal::TWO,
+        "config-unpaid" => config.apply = Apply::WhenPaid,
+        "config-late" => config.apply = Apply::After(Duration::from_secs(10)),
+        "config-ignored" => config.apply = Apply::Never,
+        _ => return None,
+    }
+    Some(config)
+}
+
 fn purchase(line: &Purchase) -> Json {
-    Json::object([
+    let mut json = Json::object([
         ("sequence", line.sequence.into()),
         ("at", iso(line.at).into()),
         ("account", line.account.0.into()),
         ("key", (&line.key).into()),
         ("kind", format!("{:?}", line.kind).into()),
         ("sourceVps", (&line.source_vps).into()),
-        ("backup", (&line.backup).into()),
-        ("name", (&line.name).into()),
-        ("region", (&line.region).into()),
-        ("cpuCores", line.cpu_cores.into()),
-        ("memoryGb", line.memory_gb.into()),
-        ("storageGb", line.storage_gb.into()),
-        ("perHour", line.per_hour.into()),
-        ("currencyCode", (&line.pricing.currency_code).into()),
-        ("vpsId", line.vps_id.as_ref().into()),
-        ("jobId", (&line.job_id).into()),
-        ("bodySha256", (&line.body_sha256).into()),
-    ])
+    ]);
+    let members = match (&line.config, &line.legacy) {
+        (Some(config), _) => config_members(config),
+        (_, Some(legacy)) => vec![
+            ("vmid", legacy.vmid.into()),
+            ("wasEstimate", legacy.was_estimate.into()),
+            ("total", legacy.total.into()),
+            ("currencyCode", (&legacy.currency_code).into()),
+            ("orderId", legacy.order_id.into()),
+        ],
+        _ => vec![
+            ("backup", (&line.backup).into()),
+            ("name", (&line.name).into()),
+            ("region", (&line.region).into()),
+            ("cpuCores", line.cpu_cores.into()),
+            ("memoryGb", line.memory_gb.into()),
+            ("storageGb", line.storage_gb.into()),
+            ("perHour", line.per_hour.into()),
+            ("currencyCode", (&line.pricing.currency_code).into()),
+            ("vpsId", line.vps_id.as_ref().into()),
+            ("jobId", (&line.job_id).into()),
+        ],
+    };
+    for (name, value) in members {
+        json.push(name, value);
+    }
+    json.push("bodySha256", (&line.body_sha256).into());
+    json
+}
+
+fn config_members(config: &ConfigPurchase) -> Vec<(&'static str, Json)> {
+    let changes = config.changes.iter().map(|change| {
+        Json::object([
+            ("key", (&change.key).into()),
+            ("from", change.from.json()),
+            ("to", change.to.json()),
+        ])
+    });
+    vec![
+        ("amount", config.price.amount.into()),
+        ("recurringAmount", config.price.recurring_amount.into()),
+        ("currencyCode", (&config.price.currency_code).into()),
+        ("billingCycle", config.billing_cycle.as_ref().into()),
+        ("invoice", config.invoice.as_ref().into()),
+        ("cancelledInvoice", config.cancelled_invoice.as_ref().into()),
+        ("changes", Json::list(changes)),
+    ]
 }
 
 fn request(record: &RequestRecord) -> Json {
@@ -217,6 +431,7 @@ fn request(record: &RequestRecord) -> Json {
         ("index", record.index.into()),
         ("at", iso(record.at).into()),
         ("connection", record.connection.into()),
+        ("route", format!("{:?}", record.route).into()),
         ("method", (&record.method).into()),
         ("path", (&record.path).into()),
         ("query", record.query.as_ref().into()),
@@ -248,6 +463,15 @@ fn vps(world: &World) -> Json {
             ("powerState", vps.power_state_at(now).into()),
             ("primaryIp", vps.primary_ip_at(now).into()),
             ("backups", Json::list(vps.backups.iter().map(|backup| &backup.id))),
+            (
+                "options",
+                Json::Object(
+                    vps.options
+                        .iter()
+                        .map(|option| (option.key.clone(), option.current.json()))
+                        .collect(),
+                ),
+            ),
         ])
     }))
 }

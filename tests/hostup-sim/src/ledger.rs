@@ -5,15 +5,86 @@ use std::time::{Instant, SystemTime};
 use rust_decimal::Decimal;
 
 use crate::account::{AccountId, Pricing};
+use crate::body::sha256_hex;
+use crate::log::Auth;
+use crate::options::OptionValue;
+use crate::routes::Caller;
+use crate::world::World;
 
 /// What kind of purchase a line records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurchaseKind {
     /// `POST .../actions/restore-to-payg`: a new pay-as-you-go VM.
     RestoreToPayg,
+    /// `POST .../actions/config`, a commit: other options of a VPS.
+    Config,
+    /// `POST /api/vm/{vmid}/upgrade`, an upgrade, or an estimate that was executed all the same.
+    LegacyUpgrade,
 }
 
-/// One executed purchase.
+/// One option that a commit changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionChange {
+    /// Its key.
+    pub key: String,
+    /// Its value at the time of the commit.
+    pub from: OptionValue,
+    /// The value that was ordered.
+    pub to: OptionValue,
+}
+
+/// `priceChange` of the config page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceChange {
+    /// `amount`: due now; negative for a credit
+    pub amount: Decimal,
+    /// `recurringAmount`
+    pub recurring_amount: Decimal,
+    /// `additionalRecurringAmount`
+    pub additional_recurring_amount: Option<Decimal>,
+    /// `currencyCode`
+    pub currency_code: String,
+}
+
+/// What a commit of options bought.
+#[derive(Clone, Debug)]
+pub struct ConfigPurchase {
+    /// The options, as in the body, also those that had the value already.
+    pub changes: Vec<OptionChange>,
+    /// What was charged.
+    pub price: PriceChange,
+    /// The billing cycle that the recurring amounts are for.
+    pub billing_cycle: Option<String>,
+    /// The invoice that was made.
+    pub invoice: Option<String>,
+    /// The blocking invoice that was cancelled.
+    pub cancelled_invoice: Option<String>,
+}
+
+/// What a legacy upgrade bought.
+#[derive(Clone, Debug)]
+pub struct LegacyPurchase {
+    /// `vmid` in the path
+    pub vmid: u64,
+    /// It said `send: false` and was executed all the same.
+    pub was_estimate: bool,
+    /// `resources`
+    pub resources: Vec<(String, Decimal)>,
+    /// `cycle`
+    pub cycle: Option<String>,
+    /// `package`
+    pub package: Option<String>,
+    /// `draftId`
+    pub draft_id: Option<u64>,
+    /// What was charged; negative for a credit
+    pub total: Decimal,
+    /// In what
+    pub currency_code: String,
+    /// `orderId`
+    pub order_id: u64,
+}
+
+/// One executed purchase. What only a restore has is empty, zero or `None` in other lines.
 #[derive(Clone, Debug)]
 pub struct Purchase {
     /// 1 for the first line.
@@ -28,7 +99,7 @@ pub struct Purchase {
     pub key: String,
     /// What was bought.
     pub kind: PurchaseKind,
-    /// The VPS in the path.
+    /// The VPS in the path (of a legacy call, the one that has its number).
     pub source_vps: String,
     /// The backup in the path.
     pub backup: String,
@@ -63,4 +134,44 @@ pub struct Purchase {
     pub request: usize,
     /// Always true: only what was acted on gets a line.
     pub acted: bool,
+    /// Of [`PurchaseKind::Config`].
+    pub config: Option<ConfigPurchase>,
+    /// Of [`PurchaseKind::LegacyUpgrade`].
+    pub legacy: Option<LegacyPurchase>,
+}
+
+impl World {
+    /// The next line, with all that a call on one VPS tells by itself.
+    pub(crate) fn blank_purchase(&self, caller: &Caller, kind: PurchaseKind, vps: &str) -> Purchase {
+        Purchase {
+            sequence: self.ledger.len() as u64 + 1,
+            at: SystemTime::now(),
+            instant: Instant::now(),
+            account: caller.account,
+            key: match caller.auth {
+                Auth::Key { key, .. } => key.clone(),
+                _ => String::new(),
+            },
+            kind,
+            source_vps: vps.to_owned(),
+            backup: String::new(),
+            name_sent: None,
+            name: String::new(),
+            region: String::new(),
+            cpu_cores: 0,
+            memory_gb: 0,
+            storage_gb: 0,
+            body_sha256: sha256_hex(caller.body),
+            body: caller.body.to_vec(),
+            vps_id: None,
+            also_made: Vec::new(),
+            job_id: String::new(),
+            per_hour: None,
+            pricing: self.account(caller.account).pricing.clone(),
+            request: caller.log_index,
+            acted: true,
+            config: None,
+            legacy: None,
+        }
+    }
 }

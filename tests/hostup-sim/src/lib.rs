@@ -10,7 +10,7 @@
 //! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
 //!   is answered. [`Gate`]s hold a request before or after it is acted on.
-//! - [`RestoreBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave
+//! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave
 //!   open.
 //!
 //! ```
@@ -32,14 +32,19 @@
 mod account;
 mod admin;
 mod answers;
+mod body;
 mod clock;
+mod config;
 mod faults;
 mod gates;
 mod http;
 mod ids;
+mod invoice;
 mod job;
 mod ledger;
+mod legacy;
 mod log;
+mod options;
 mod problem;
 mod reads;
 mod restore;
@@ -54,11 +59,18 @@ pub use account::{
     Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
 };
 pub use answers::{Answer, RateLimitStyle};
+pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
 pub use gates::{Gate, Stage};
+pub use invoice::Invoice;
 pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
-pub use ledger::{Purchase, PurchaseKind};
+pub use ledger::{ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind};
+pub use legacy::{
+    CurrencyAs, EstimateSays, IdAs, LEGACY_CARD, LEGACY_EMAIL, LEGACY_PASSWORD, LEGACY_PHONE,
+    LEGACY_RESET_TOKEN, LEGACY_SECRETS, LegacyBehaviour, LegacyOption, MoneyAs, standard_legacy_options,
+};
 pub use log::{Auth, Connection, Finish, RequestRecord};
+pub use options::{ConfigOption, CurrentAs, OptionKind, OptionValue, standard_options};
 pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
 pub use routes::Route;
 pub use rust_decimal::Decimal;

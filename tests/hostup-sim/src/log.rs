@@ -82,8 +82,9 @@ pub struct RequestRecord {
     pub key_elsewhere: bool,
     /// The body.
     pub body: Vec<u8>,
-    /// Whether it was carried out: for a paid call, whether it was executed (has a ledger line);
-    /// for a read, whether it was looked up.
+    /// Whether it was carried out: for a paid call, whether it was executed (has a ledger line; a
+    /// legacy estimate has one only if it [executes](crate::LegacyBehaviour::estimate_executes)); for
+    /// a read or a preview, whether it was looked up.
     pub acted: bool,
     /// Whether the account's own rate limit refused it.
     pub throttled: bool,

@@ -124,6 +124,8 @@ pub(crate) fn legacy_code(status: u16) -> &'static str {
         401 => "UNAUTHORIZED",
         403 => "FORBIDDEN",
         404 => "NOT_FOUND",
+        // Assumed.
+        409 => "CONFLICT",
         _ => "INTERNAL_ERROR",
     }
 }

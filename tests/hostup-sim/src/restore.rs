@@ -1,16 +1,15 @@
 //! `POST /api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg`: checking the body, and what
 //! executing it does to the world.
 
-use std::time::{Duration, Instant, SystemTime};
-
-use serde_json::Value;
+use std::time::{Duration, SystemTime};
 
 use crate::account::{AccountId, LimitSet};
+use crate::body::{invalid, members};
 use crate::clock::iso;
 use crate::job::{Job, JobView};
 use crate::ledger::{Purchase, PurchaseKind};
-use crate::log::Auth;
 use crate::problem::Problem;
+use crate::routes::Caller;
 use crate::vps::{Birth, Resources, Vps, whole};
 use crate::world::{BlockersAt, World};
 
@@ -127,13 +126,10 @@ struct Order {
 
 /// A restore request as it reached the world.
 pub(crate) struct RestoreRequest<'a> {
-    pub(crate) account: AccountId,
-    pub(crate) auth: &'a Auth,
+    pub(crate) caller: Caller<'a>,
     pub(crate) vps: &'a str,
     pub(crate) backup: &'a str,
     pub(crate) content_type: Option<&'a str>,
-    pub(crate) body: &'a [u8],
-    pub(crate) log_index: usize,
 }
 
 impl World {
@@ -141,7 +137,7 @@ impl World {
     pub(crate) fn restore_to_payg(&mut self, asked: &RestoreRequest) -> Result<String, Problem> {
         let now = self.now();
         let source = self
-            .account(asked.account)
+            .account(asked.caller.account)
             .vps
             .iter()
             .find(|vps| vps.id == asked.vps && vps.visible(now))
@@ -167,7 +163,7 @@ impl World {
             order.storage_gb.unwrap_or(needed.clamp(1, 2000)),
         );
         if self.enforce_gates {
-            self.check_gates(asked.account, &source, sizes)?;
+            self.check_gates(asked.caller.account, &source, sizes)?;
         }
         Ok(self.execute(asked, &backup.id, order, sizes))
     }
@@ -176,26 +172,11 @@ impl World {
     /// sibling routes say of themselves; the name follows the deploy page (both assumed).
     fn checked_order(&self, asked: &RestoreRequest, needed: u32) -> Result<Order, Problem> {
         let mut order = Order::default();
-        if asked.body.iter().all(u8::is_ascii_whitespace) {
+        if asked.caller.body.iter().all(u8::is_ascii_whitespace) {
             return Ok(order);
         }
-        let refuse = |errors: Vec<(String, String)>| Problem {
-            errors,
-            ..Problem::new(400, "invalid_request")
-        };
-        let at_root = |detail: &str| refuse(vec![(String::new(), detail.to_owned())]);
-        if !asked
-            .content_type
-            .is_some_and(|kind| kind.starts_with("application/json"))
-        {
-            return Err(at_root("The content type must be application/json."));
-        }
-        let body: Value =
-            serde_json::from_slice(asked.body).map_err(|_| at_root("The body is not valid JSON."))?;
-        let Value::Object(members) = body else {
-            return Err(at_root("The body must be an object."));
-        };
-        let regions = &self.account(asked.account).regions;
+        let members = members(asked.content_type, asked.caller.body)?;
+        let regions = &self.account(asked.caller.account).regions;
         let mut errors = Vec::new();
         for (name, value) in &members {
             let integer = |least: u32, most: u32| {
@@ -235,7 +216,7 @@ impl World {
         if errors.is_empty() {
             Ok(order)
         } else {
-            Err(refuse(errors))
+            Err(invalid(errors))
         }
     }
 
@@ -308,7 +289,7 @@ impl World {
             .pop_front()
             .unwrap_or_else(|| self.restore.clone());
         let job_id = self.ids.next("job");
-        let account = self.account(asked.account);
+        let account = self.account(asked.caller.account);
         let pricing = account.pricing.clone();
         let region = order.region.unwrap_or_else(|| account.default_region.clone());
         let sent = order.name.clone().unwrap_or_else(|| self.ids.label("restore"));
@@ -346,7 +327,7 @@ impl World {
                     list_lag: behaviour.list_lag,
                     lag_by_id: behaviour.lag_hides_by_id,
                 });
-                self.account_mut(asked.account).vps.push(vps);
+                self.account_mut(asked.caller.account).vps.push(vps);
                 made.push(id);
             }
         }
@@ -355,7 +336,7 @@ impl World {
 
         self.jobs.push(Job {
             id: job_id.clone(),
-            account: asked.account,
+            account: asked.caller.account,
             source_vps: asked.vps.to_owned(),
             vps_id: vps_id.clone(),
             view: behaviour.view,
@@ -367,18 +348,8 @@ impl World {
             fails: matches!(behaviour.outcome, Outcome::FailsWithVm | Outcome::FailsWithoutVm),
             steps: behaviour.progress_steps,
         });
-        let key = match asked.auth {
-            Auth::Key { key, .. } => key.clone(),
-            _ => String::new(),
-        };
-        self.ledger.push(Purchase {
-            sequence: self.ledger.len() as u64 + 1,
+        let line = Purchase {
             at,
-            instant: Instant::now(),
-            account: asked.account,
-            key,
-            kind: PurchaseKind::RestoreToPayg,
-            source_vps: asked.vps.to_owned(),
             backup: backup.to_owned(),
             name_sent: order.name,
             name,
@@ -386,16 +357,13 @@ impl World {
             cpu_cores,
             memory_gb,
             storage_gb,
-            body_sha256: sha256_hex(asked.body),
-            body: asked.body.to_vec(),
             vps_id,
             also_made: made.collect(),
             job_id: job_id.clone(),
             per_hour: pricing.per_hour(cpu_cores, memory_gb, storage_gb),
-            pricing,
-            request: asked.log_index,
-            acted: true,
-        });
+            ..self.blank_purchase(&asked.caller, PurchaseKind::RestoreToPayg, asked.vps)
+        };
+        self.ledger.push(line);
         job_id
     }
 }
@@ -405,13 +373,4 @@ fn good_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    use sha2::{Digest as _, Sha256};
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use crate::account::AccountId;
+use crate::body::says;
 use crate::clock::iso;
+use crate::config::{billing_cycle, options};
 use crate::http::Incoming;
 use crate::job::Job;
 use crate::log::Auth;
@@ -30,6 +32,20 @@ pub enum Route {
     ListBackups,
     /// `GET /api/v2/vps/{id}/actions/convert-to-cloud`
     ConvertToCloud,
+    /// `GET /api/v2/vps/{id}/actions/upgrade`
+    UpgradeOptions,
+    /// `GET /api/v2/vps/{id}/actions/billing-cycle`
+    BillingCycle,
+    /// `POST /api/v2/vps/{id}/actions/config` with a readable `dryRun: true`
+    ConfigPreview,
+    /// `POST /api/v2/vps/{id}/actions/config` with any other body: costs money (its page does not
+    /// say that `dryRun` defaults to true)
+    ConfigCommit,
+    /// `POST /api/vm/{vmid}/upgrade` with a readable `send: false`: may cost money, for no page says
+    /// that this is the estimate
+    LegacyEstimate,
+    /// `POST /api/vm/{vmid}/upgrade` with any other body: costs money
+    LegacyUpgrade,
     /// `GET /api/v2/vps/payg/deployments`
     PaygDeployments,
     /// `GET /api/v2/vps/payg/limits`
@@ -45,10 +61,13 @@ pub enum Route {
 }
 
 impl Route {
-    /// Whether a call of this route spends money.
+    /// Whether a call of this route spends money, or may.
     #[must_use]
     pub fn is_paid(self) -> bool {
-        self == Route::RestoreToPayg
+        matches!(
+            self,
+            Route::RestoreToPayg | Route::ConfigCommit | Route::LegacyEstimate | Route::LegacyUpgrade
+        )
     }
 
     /// Whether it is meant by a filter.
@@ -58,16 +77,22 @@ impl Route {
     }
 
     /// Outside `/api/v2`: the legacy envelope and error body.
-    fn is_legacy(self) -> bool {
-        matches!(self, Route::Job | Route::Version)
+    pub(crate) fn is_legacy(self) -> bool {
+        matches!(
+            self,
+            Route::Job | Route::Version | Route::LegacyEstimate | Route::LegacyUpgrade
+        )
     }
 
-    /// The scopes a key needs (each endpoint's page, "Required API scopes").
-    fn scopes(self) -> &'static [&'static str] {
+    /// The scopes a key needs: of each group one (each endpoint's page, "Required API scopes"; the
+    /// legacy upgrade page names none: assumed).
+    fn scopes(self) -> &'static [&'static [&'static str]] {
         match self {
-            Route::RestoreToPayg => &["backup:vm", "write:billing"],
+            Route::RestoreToPayg => &[&["backup:vm"], &["write:billing"]],
+            Route::ConfigPreview | Route::ConfigCommit => &[&["write:vm"]],
+            Route::LegacyEstimate | Route::LegacyUpgrade => &[&["write:billing", "write:vm"]],
             Route::Version | Route::Job | Route::Unknown | Route::Any => &[],
-            _ => &["read:vm"],
+            _ => &[&["read:vm"]],
         }
     }
 }
@@ -80,7 +105,7 @@ pub(crate) struct Target {
     pub(crate) ids: Vec<String>,
 }
 
-pub(crate) fn recognise(method: &str, path: &str) -> Target {
+pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
     let segments: Vec<String> = path.split('/').skip(1).map(decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (route, ids): (Route, &[&str]) = match (method, segments.as_slice()) {
@@ -94,6 +119,16 @@ pub(crate) fn recognise(method: &str, path: &str) -> Target {
         ("GET", ["api", "v2", "vps", id, "details"]) => (Route::VpsDetails, &[*id]),
         ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => (Route::ConvertToCloud, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "actions", "upgrade"]) => (Route::UpgradeOptions, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "actions", "billing-cycle"]) => (Route::BillingCycle, &[*id]),
+        ("POST", ["api", "v2", "vps", id, "actions", "config"]) if says(body, "dryRun", true) => {
+            (Route::ConfigPreview, &[*id])
+        }
+        ("POST", ["api", "v2", "vps", id, "actions", "config"]) => (Route::ConfigCommit, &[*id]),
+        ("POST", ["api", "vm", id, "upgrade"]) if says(body, "send", false) => {
+            (Route::LegacyEstimate, &[*id])
+        }
+        ("POST", ["api", "vm", id, "upgrade"]) => (Route::LegacyUpgrade, &[*id]),
         (
             "POST",
             [
@@ -129,6 +164,14 @@ pub(crate) fn decode(text: &str) -> String {
         at += if escape.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Who makes a paid call, and with what body.
+pub(crate) struct Caller<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) auth: &'a Auth,
+    pub(crate) body: &'a [u8],
+    pub(crate) log_index: usize,
 }
 
 /// An answer before it meets the wire.
@@ -226,14 +269,14 @@ impl World {
         let extra = (target.route == Route::Job)
             .then_some(self.job_scope.as_deref())
             .flatten();
-        let needed = target.route.scopes().iter().copied().chain(extra);
         let key = self.account(*account).keys.iter().find(|own| own.name == *key);
-        for scope in needed {
-            if !key.is_some_and(|key| key.has(scope)) {
-                return Err(Problem::new(403, "forbidden"));
-            }
+        let has = |scope: &&str| key.is_some_and(|key| key.has(scope));
+        let mut groups = target.route.scopes().iter();
+        if groups.all(|group| group.iter().any(has)) && extra.iter().all(has) {
+            Ok(Some(*account))
+        } else {
+            Err(Problem::new(403, "forbidden"))
         }
-        Ok(Some(*account))
     }
 
     fn answer(
@@ -252,7 +295,17 @@ impl World {
                 _ => Err(Problem::new(404, "not_found")),
             };
         };
+        let caller = Caller {
+            account,
+            auth,
+            body: &incoming.body,
+            log_index,
+        };
         match target.route {
+            Route::UpgradeOptions => self.visible_vps(account, id).map(|vps| (200, options(vps))),
+            Route::BillingCycle => self.visible_vps(account, id).map(|vps| (200, billing_cycle(vps))),
+            Route::ConfigPreview | Route::ConfigCommit => self.configure(&caller, incoming, id, act),
+            Route::LegacyEstimate | Route::LegacyUpgrade => self.legacy_upgrade(&caller, incoming, id, act),
             Route::ListVps => {
                 let asked = query(incoming.query.as_deref());
                 self.vps_list(account, &asked)
@@ -274,13 +327,10 @@ impl World {
             Route::RestoreToPayg => {
                 let job_id = if act {
                     self.restore_to_payg(&RestoreRequest {
-                        account,
-                        auth,
+                        caller,
                         vps: id,
                         backup: &target.ids[1],
                         content_type: incoming.header("content-type"),
-                        body: &incoming.body,
-                        log_index,
                     })?
                 } else {
                     self.ids.next("job")
@@ -318,8 +368,10 @@ impl World {
         let timestamp = iso(SystemTime::now());
         let body = if route.is_legacy() {
             let message = problem.detail.as_deref().unwrap_or(match problem.status {
+                400 => "Validation failed",
                 401 => "Authentication required",
-                404 => "Job not found",
+                404 if route == Route::Job => "Job not found",
+                404 => "Not found",
                 _ => "The request could not be completed",
             });
             let mut body = legacy_error(
@@ -332,6 +384,15 @@ impl World {
             );
             if let Some(wait) = &problem.retry_after {
                 body.push("retryAfter", wait.into());
+            }
+            if !problem.errors.is_empty() {
+                let details = problem.errors.iter().map(|(pointer, detail)| {
+                    Json::object([
+                        ("field", pointer.trim_start_matches('/').into()),
+                        ("message", detail.into()),
+                    ])
+                });
+                body.push("details", Json::list(details));
             }
             body
         } else {

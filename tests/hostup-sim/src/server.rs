@@ -140,7 +140,7 @@ async fn request(incoming: Incoming, stream: &mut TcpStream, shared: &Arc<Shared
         let (_, _, goes_on) = outgoing.send(stream).await;
         return goes_on && incoming.keep_alive;
     }
-    let target = recognise(&incoming.method, &incoming.path);
+    let target = recognise(&incoming.method, &incoming.path, &incoming.body);
     let route = target.route;
     let (index, verdict) = shared.change(|world| {
         let index = world.log_request(&incoming, &target, connection);
@@ -240,7 +240,7 @@ impl World {
             };
         }
         match incoming.header("x-api-key") {
-            Some(secret) if route == Route::Job => self.auth_of(secret),
+            Some(secret) if route.is_legacy() => self.auth_of(secret),
             _ => Auth::Missing,
         }
     }

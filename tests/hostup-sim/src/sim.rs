@@ -30,7 +30,9 @@ pub(crate) struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, World> {
         // A test that panics inside `world` must not take the others with it.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.settle();
+        world
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
@@ -241,7 +243,7 @@ impl SimHandle {
     }
 
     /// Faults that did not fire as often as they were to, gates that never held, hooks that never
-    /// ran, restore behaviours that no restore used. Tests assert that it is empty.
+    /// ran, behaviours that no call used. Tests assert that it is empty.
     #[must_use]
     pub fn unfired(&self) -> Vec<String> {
         self.shared.look(World::unfired)
@@ -268,6 +270,7 @@ impl SimHandle {
                 .wait_timeout(world, wake.saturating_duration_since(now))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            world.settle();
         }
     }
 

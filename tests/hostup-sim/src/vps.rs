@@ -6,6 +6,9 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::account::{ActionGate, LimitSet};
+use crate::invoice::Invoice;
+use crate::legacy::LegacyOption;
+use crate::options::ConfigOption;
 use crate::wire::Json;
 
 /// `resources` of the VPS page: numbers, not always whole ones.
@@ -240,6 +243,18 @@ pub struct Vps {
     pub convert: Option<Convert>,
     /// After so many reads of its backup list all its backups are gone.
     pub backups_vanish_after_lists: Option<u32>,
+    /// `configurableOptions` of the upgrade page; not shown for a pay-as-you-go VM
+    pub options: Vec<ConfigOption>,
+    /// `actions.canUpgrade` of the upgrade page (name assumed)
+    pub can_upgrade: ActionGate,
+    /// `actions.canCommit` of the config page
+    pub can_commit: ActionGate,
+    /// An open invoice that blocks commits of options
+    pub blocking_invoice: Option<Invoice>,
+    /// Its number on the legacy routes
+    pub vmid: Option<u64>,
+    /// Its options on the legacy upgrade route
+    pub legacy_options: Vec<LegacyOption>,
     pub(crate) birth: Option<Birth>,
 }
 
@@ -277,6 +292,12 @@ impl Vps {
             can_create_backup: ActionGate::open_with_code("pending_order"),
             convert: None,
             backups_vanish_after_lists: None,
+            options: Vec::new(),
+            can_upgrade: ActionGate::open_with_code("pending_order"),
+            can_commit: ActionGate::open_with_code("pending_order"),
+            blocking_invoice: None,
+            vmid: None,
+            legacy_options: Vec::new(),
             birth: None,
         }
     }
@@ -296,6 +317,32 @@ impl Vps {
     pub fn with_backup(mut self, backup: Backup) -> Vps {
         self.backups.push(backup);
         self
+    }
+
+    /// With configurable options.
+    #[must_use]
+    pub fn with_options(mut self, options: Vec<ConfigOption>) -> Vps {
+        self.options = options;
+        self
+    }
+
+    /// With a legacy number and legacy options.
+    #[must_use]
+    pub fn with_legacy(mut self, vmid: u64, options: Vec<LegacyOption>) -> Vps {
+        self.vmid = Some(vmid);
+        self.legacy_options = options;
+        self
+    }
+
+    /// An option, by its key.
+    #[must_use]
+    pub fn option(&self, key: &str) -> Option<&ConfigOption> {
+        self.options.iter().find(|option| option.key == key)
+    }
+
+    /// An option, to change.
+    pub fn option_mut(&mut self, key: &str) -> Option<&mut ConfigOption> {
+        self.options.iter_mut().find(|option| option.key == key)
     }
 
     /// What it takes from the limits.

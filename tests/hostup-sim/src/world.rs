@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::account::{Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes};
+use crate::config::ConfigBehaviour;
 use crate::faults::ArmedFault;
 use crate::gates::ArmedGate;
 use crate::ids::Ids;
+use crate::invoice::{Invoice, Until, Waiting};
 use crate::job::Job;
 use crate::ledger::Purchase;
+use crate::legacy::{LegacyBehaviour, standard_legacy_options};
 use crate::log::{Auth, Connection, RequestRecord};
+use crate::options::standard_options;
 use crate::restore::RestoreBehaviour;
 use crate::routes::Route;
 use crate::vps::{Backup, Vps};
@@ -69,7 +73,11 @@ pub struct World {
     pub page_cap: Option<usize>,
     /// How restores go.
     pub restore: RestoreBehaviour,
-    /// Refuse a restore whose gates are closed. False: it is executed all the same.
+    /// How changes of options go.
+    pub config: ConfigBehaviour,
+    /// How legacy upgrades go.
+    pub legacy: LegacyBehaviour,
+    /// Refuse a restore or a commit of options whose gates are closed. False: it is executed all the same.
     pub enforce_gates: bool,
     /// Names are 3 to 63 letters, digits, hyphens (the deploy page's rule; assumed here).
     pub strict_names: bool,
@@ -90,6 +98,13 @@ pub struct World {
     /// The jobs, oldest first.
     pub jobs: Vec<Job>,
     pub(crate) next_restores: VecDeque<RestoreBehaviour>,
+    pub(crate) next_configs: VecDeque<ConfigBehaviour>,
+    pub(crate) next_legacy: VecDeque<LegacyBehaviour>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) invoices: Vec<Invoice>,
+    pub(crate) cancelled: Vec<Invoice>,
+    pub(crate) needless_cancellations: Vec<usize>,
+    pub(crate) legacy_orders: u64,
     pub(crate) patches: Vec<(Route, String, Option<Json>)>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) ledger: Vec<Purchase>,
@@ -120,6 +135,8 @@ impl World {
             page_size: 20,
             page_cap: None,
             restore: RestoreBehaviour::default(),
+            config: ConfigBehaviour::default(),
+            legacy: LegacyBehaviour::default(),
             enforce_gates: true,
             strict_names: true,
             storage_floor: 1,
@@ -131,6 +148,13 @@ impl World {
             ahead: Duration::ZERO,
             jobs: Vec::new(),
             next_restores: VecDeque::new(),
+            next_configs: VecDeque::new(),
+            next_legacy: VecDeque::new(),
+            waiting: Vec::new(),
+            invoices: Vec::new(),
+            cancelled: Vec::new(),
+            needless_cancellations: Vec::new(),
+            legacy_orders: 0,
             patches: Vec::new(),
             accounts: Vec::new(),
             ledger: Vec::new(),
@@ -148,8 +172,10 @@ impl World {
     // ---- accounts and keys ----------------------------------------------------------------
 
     /// An account with the standard source VPS (2 cores, 4 GB, 80 GB, fixed, one backup of
-    /// 12.4 GB), the example prices, and a key of this text with all the scopes needed. The first
-    /// account's VPS and backup are [`SOURCE_VPS`] and [`SOURCE_BACKUP`]; later ones get fresh ids.
+    /// 12.4 GB, the [`standard_options`], the [`standard_legacy_options`]), the example prices, and a
+    /// key of this text with all the scopes needed. The first account's VPS and backup are
+    /// [`SOURCE_VPS`] and [`SOURCE_BACKUP`], its legacy number is 10000; later ones get fresh ids,
+    /// and the numbers after it.
     pub fn add_account(&mut self, key: &str) -> AccountId {
         let first = self.vps(SOURCE_VPS).is_none();
         let id = self.add_empty_account(key);
@@ -158,7 +184,10 @@ impl World {
         } else {
             (self.ids.next("vps"), self.ids.next("bkp"))
         };
-        let source = Vps::fixed(&vps, "app-01", 2, 4, 80).with_backup(Backup::new(&backup, "12.4"));
+        let source = Vps::fixed(&vps, "app-01", 2, 4, 80)
+            .with_backup(Backup::new(&backup, "12.4"))
+            .with_options(standard_options())
+            .with_legacy(10_000 + id.0 as u64, standard_legacy_options());
         self.add_vps(id, source);
         id
     }
@@ -341,10 +370,11 @@ impl World {
         Instant::now() + self.ahead
     }
 
-    /// Puts the clock forward: jobs get on, VMs appear and boot, rate limit windows end, without
-    /// anyone waiting.
+    /// Puts the clock forward: jobs get on, VMs appear and boot, late values are set, rate limit
+    /// windows end, without anyone waiting.
     pub fn advance(&mut self, by: Duration) {
         self.ahead += by;
+        self.settle();
     }
 
     /// How the next restore goes that is executed; called twice, the one after it, and so on.
@@ -480,13 +510,16 @@ impl World {
             .iter()
             .filter(|(_, _, hook)| hook.is_some())
             .map(|(route, skip, _)| format!("hook after {route:?} (skip {skip})"));
-        let restores = (!self.next_restores.is_empty()).then(|| {
-            format!(
-                "{} restore behaviour(s) that no restore used",
-                self.next_restores.len()
-            )
-        });
-        faults.chain(gates).chain(hooks).chain(restores).collect()
+        let behaviours = [
+            (self.next_restores.len(), "restore", "restore"),
+            (self.next_configs.len(), "config", "commit"),
+            (self.next_legacy.len(), "legacy", "legacy call"),
+        ];
+        let behaviours = behaviours
+            .into_iter()
+            .filter(|(left, ..)| *left > 0)
+            .map(|(left, what, call)| format!("{left} {what} behaviour(s) that no {call} used"));
+        faults.chain(gates).chain(hooks).chain(behaviours).collect()
     }
 
     // ---- for the server -------------------------------------------------------------------
@@ -503,7 +536,11 @@ impl World {
             .flat_map(|birth| [Some(birth.visible_at), birth.running_at])
             .flatten()
             .filter(|at| *at > now);
-        let next = jobs.chain(births).min()?;
+        let values = self.waiting.iter().filter_map(|waiting| match waiting.until {
+            Until::Time(at) => Some(at),
+            Until::Paid(_) => None,
+        });
+        let next = jobs.chain(births).chain(values).min()?;
         Some(Instant::now() + next.saturating_duration_since(now))
     }
 

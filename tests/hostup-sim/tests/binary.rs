@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use common::{Answer, ORDER, restore_path};
+use common::{Answer, ORDER, config_path, options_path, restore_path};
 use hostup_sim::{SOURCE_BACKUP, SOURCE_VPS};
 use serde_json::json;
 
@@ -103,4 +103,56 @@ fn every_fault_of_the_list_can_be_injected() {
     }
     assert_eq!(sim.call("DELETE", "/_sim/faults", "").status, 200);
     assert_eq!(sim.call("GET", "/_sim/unfired", "").json(), json!([]));
+}
+
+#[test]
+fn the_demonstration_sells_options_and_plays_the_person_at_the_panel() {
+    let sim = Running::start();
+    let config = |body: &str| sim.call("POST", &config_path(), body);
+    let body = r#"{"resources":{"bandwidthGb":4096}}"#;
+    let current = || {
+        sim.call("GET", &options_path(), "")
+            .at("/configurableOptions/0/currentValue")
+    };
+
+    assert_eq!(sim.call("POST", "/_sim/option/bandwidthGb/1024", "").status, 200);
+    assert_eq!(current(), json!(1024));
+    assert_eq!(sim.call("POST", "/_sim/option/nonsense/1", "").status, 404);
+    assert_eq!(sim.call("POST", "/_sim/prices/2", "").status, 200);
+    assert_eq!(sim.call("POST", "/_sim/prices/dear", "").status, 400);
+
+    let blocking = sim.call("POST", "/_sim/invoices?amount=250", "");
+    assert_eq!(config(body).status, 409);
+    let pay = |id: &str| {
+        sim.call("POST", &format!("/_sim/invoices/{}/pay", id.trim()), "")
+            .status
+    };
+    assert_eq!(pay(&blocking.text()), 200);
+    assert_eq!(pay(&blocking.text()), 404);
+
+    assert_eq!(sim.call("POST", "/_sim/apply/when-paid", "").status, 200);
+    assert_eq!(sim.call("POST", "/_sim/apply/soon", "").status, 400);
+    let committed = config(body);
+    assert_eq!(committed.at("/priceChange/amount"), json!(80));
+    assert_eq!(current(), json!(1024));
+    assert_eq!(
+        sim.call("GET", "/_sim/invoices", "").at("/0/status"),
+        json!("unpaid")
+    );
+    assert_eq!(pay(committed.at("/paymentInvoice/id").as_str().unwrap()), 200);
+    assert_eq!(current(), json!(4096));
+
+    let purchases = sim.call("GET", "/_sim/purchases", "");
+    assert_eq!(purchases.at("/0/kind"), json!("Config"));
+    assert_eq!(purchases.at("/0/amount"), json!(80));
+    assert_eq!(
+        purchases.at("/0/changes/0"),
+        json!({"key": "bandwidthGb", "from": 1024, "to": 4096})
+    );
+    assert_eq!(
+        sim.call("GET", "/_sim/vps", "").at("/0/options/bandwidthGb"),
+        json!(4096)
+    );
+    let requests = sim.call("GET", "/_sim/requests", "");
+    assert!(requests.text().contains(r#""route":"ConfigCommit""#));
 }

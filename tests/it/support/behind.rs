@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use control_plane::{Action, ApiProxy, Gate, Request, Rule};
+use control_plane::{Action, ApiProxy, Gate, Request, Rule, status};
+use serde_json::json;
 
 use super::{PATIENCE, Stage};
 
@@ -68,4 +69,45 @@ pub async fn held(gate: &Gate) {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// Every way in which a claim is made and its answer does not say so.
+pub fn unclear_claims() -> [(&'static str, Action); 8] {
+    let refused = |code, reason| status(code, reason, "as the test wants");
+    [
+        ("cut", Action::ForwardThenCut),
+        ("504", Action::ForwardThenRespond(504, refused(504, "Timeout"))),
+        (
+            "500",
+            Action::ForwardThenRespond(500, refused(500, "InternalError")),
+        ),
+        (
+            "409",
+            Action::ForwardThenRespond(409, refused(409, "AlreadyExists")),
+        ),
+        (
+            "429",
+            Action::ForwardThenRespond(429, refused(429, "TooManyRequests")),
+        ),
+        (
+            "garbage",
+            Action::ForwardThenRespond(201, json!({"kind": "Nonsense"})),
+        ),
+        ("sent twice", Action::DuplicateForward),
+        ("delayed", Action::Delay(Duration::from_millis(800))),
+    ]
+}
+
+/// Every way in which an API server takes no claim.
+pub fn refused_claims() -> [(&'static str, Action); 7] {
+    let refused = |code| Action::Respond(code, status(code, "Nope", "as the test wants"));
+    [
+        ("500", refused(500)),
+        ("503", refused(503)),
+        ("504", refused(504)),
+        ("429", refused(429)),
+        ("409", refused(409)),
+        ("403", refused(403)),
+        ("cut", Action::CutBefore),
+    ]
 }

@@ -1,9 +1,11 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
 pub mod behind;
+pub mod death;
 mod operator;
 mod owner;
 mod person;
+pub mod printable;
 mod rights;
 mod stage;
 mod tenant;

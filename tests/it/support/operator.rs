@@ -106,6 +106,15 @@ impl Operator {
         }
     }
 
+    /// Paid calls that this process has sent, by its own word.
+    pub fn sent(&self) -> usize {
+        let lines = self.log();
+        lines
+            .iter()
+            .filter(|line| line.contains("sending the paid call"))
+            .count()
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use control_plane::{ControlPlane, User};
 use futures::StreamExt;
-use hostup_sim::{AccountId, SOURCE_BACKUP, SOURCE_VPS, Sim};
+use hostup_sim::{
+    AccountId, RequestRecord, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, Vps, standard_legacy_options,
+    standard_options,
+};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::wait::await_condition;
@@ -24,6 +27,10 @@ pub struct Stage {
     pub plane: &'static ControlPlane,
     pub sim: Sim,
     pub account: AccountId,
+    /// A VPS of the account that no other stage has: the chain of its options is the cluster's.
+    pub vps: String,
+    /// Its number on the older route.
+    pub vmid: u64,
     pub namespace: String,
     pub client: kube::Client,
     pub kubeconfig: PathBuf,
@@ -39,14 +46,24 @@ impl Stage {
     /// On a control plane that the test has to itself. It is leaked, and ends with the process.
     pub async fn on(plane: &'static ControlPlane, name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let namespace = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{name}-{count}");
         let sim = Sim::start();
         let account = sim.world(|world| world.add_account(KEY));
+        let (vps, vmid) = (format!("vps_{name}_{count}"), 20_000 + u64::from(count));
+        sim.world(|world| {
+            let own = Vps::fixed(&vps, "app-02", 2, 4, 80)
+                .with_options(standard_options())
+                .with_legacy(vmid, standard_legacy_options());
+            world.add_vps(account, own);
+        });
         let client = client_of(plane, User::Admin).await;
         let stage = Self {
             plane,
             sim,
             account,
+            vps,
+            vmid,
             namespace,
             client,
             kubeconfig: super::rights::kubeconfig(plane),
@@ -156,6 +173,88 @@ impl Stage {
         )
     }
 
+    /// The configurations of the stage's namespace.
+    pub fn configs(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &kind("VpsResourceConfig", "vpsresourceconfigs"),
+        )
+    }
+
+    /// A configuration of the stage's own VPS, approved by a ceiling that covers the 40 SEK of 4096 GB.
+    pub fn approved_config(&self, name: &str, resources: Value) -> Value {
+        let mut object = self.config_preview(name, resources);
+        object["spec"]["approval"] =
+            json!({"maxPrice": {"dueNow": "40.00", "perMonth": "40.00", "currencyCode": "SEK"}});
+        object
+    }
+
+    /// A configuration of the stage's own VPS without approval.
+    pub fn config_preview(&self, name: &str, resources: Value) -> Value {
+        json!({
+            "apiVersion": "vps.hostup.se/v1alpha1",
+            "kind": "VpsResourceConfig",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"vpsId": self.vps, "resources": resources},
+        })
+    }
+
+    /// An order on the older route, whose estimate and order cost 100.00 SEK each month; without approval.
+    pub fn legacy_preview(&self, name: &str) -> Value {
+        let mut object = self.config_preview(name, Value::Null);
+        object["spec"] = json!({"legacy": {"vmid": self.vmid, "resources": {"2231": 400}, "cycle": "m"}});
+        object
+    }
+
+    /// Gives the stage's account one more VPS with the standard options.
+    pub fn add_vps(&self, id: &str) {
+        let vps = Vps::fixed(id, id, 2, 4, 80).with_options(standard_options());
+        self.sim.world(|world| world.add_vps(self.account, vps));
+    }
+
+    /// One configuration as it stands.
+    pub async fn config(&self, name: &str) -> Value {
+        serde_json::to_value(self.configs().get(name).await.unwrap()).unwrap()
+    }
+
+    /// The records made for the configuration of that name, by attempt.
+    pub async fn records_of_config(&self, name: &str) -> Vec<Value> {
+        let mut records = self.records().await;
+        records.retain(|record| record["spec"]["subject"]["name"] == name);
+        records
+    }
+
+    /// Changes a configuration by a merge patch of its spec.
+    pub async fn patch_config(&self, name: &str, spec: Value) {
+        let patch = json!({"spec": spec});
+        let api = self.configs();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap_or_else(|error| panic!("{error} on {patch}"));
+    }
+
+    /// Waits until a configuration satisfies `condition`.
+    pub async fn wait_config(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(self.configs(), name, what, PATIENCE, condition)
+            .await
+    }
+
+    /// Waits until a configuration has come to this reason of Ready.
+    pub async fn config_comes_to(&self, name: &str, wanted: &str) -> Value {
+        self.wait_config(name, wanted, |object| reason(object) == wanted)
+            .await
+    }
+
+    /// As [`Stage::config_comes_to`], decided from the spec as it stands now.
+    pub async fn config_comes_to_anew(&self, name: &str, wanted: &str) -> Value {
+        let generation = self.config(name).await["metadata"]["generation"].clone();
+        let fits = |object: &Value| {
+            reason(object) == wanted && *at(object, "status.observedGeneration") == generation
+        };
+        self.wait_config(name, wanted, fits).await
+    }
+
     /// All records.
     pub fn operations(&self) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &kind("VpsOperation", "vpsoperations"))
@@ -202,11 +301,17 @@ impl Stage {
 
     /// Deletes a restore and waits until it is gone.
     pub async fn delete(&self, name: &str) {
-        let deleted = self
-            .restores()
-            .delete(name, &kube::api::DeleteParams::default())
-            .await
-            .unwrap();
+        self.delete_from(self.restores(), name).await;
+    }
+
+    /// Deletes a configuration and waits until it is gone.
+    pub async fn delete_config(&self, name: &str) {
+        self.delete_from(self.configs(), name).await;
+    }
+
+    async fn delete_from(&self, api: Api<DynamicObject>, name: &str) {
+        let by = kube::api::DeleteParams::default();
+        let deleted = api.delete(name, &by).await.unwrap();
         let uid = deleted
             .either(
                 |object| object.metadata.uid,
@@ -214,7 +319,7 @@ impl Stage {
             )
             .unwrap();
         let gone = kube::runtime::conditions::is_deleted(&uid);
-        tokio::time::timeout(PATIENCE, await_condition(self.restores(), name, gone))
+        tokio::time::timeout(PATIENCE, await_condition(api, name, gone))
             .await
             .unwrap()
             .unwrap();
@@ -272,21 +377,31 @@ impl Stage {
 
     /// Paid POSTs that reached the provider.
     pub fn posts(&self) -> usize {
-        self.sim.count(hostup_sim::Route::RestoreToPayg)
+        PAID_ROUTES.iter().map(|route| self.sim.count(*route)).sum()
     }
 
     /// What the invariants say of every run, at its end: each record sent at most one POST, nothing was
-    /// sent over a used connection, the key stood nowhere but in its header, and each purchase has a
-    /// record.
+    /// sent over a used connection, the key stood nowhere but in its header, each purchase has a record, and
+    /// every request about options says whether it is a dry run.
     pub async fn check_invariants(&self) {
-        let records = self.records().await;
-        let posts = self.sim.requests_on(hostup_sim::Route::RestoreToPayg);
+        self.check_invariants_over(self.records().await);
+    }
+
+    /// The same, where other namespaces' records were sent to this stage's provider too.
+    pub fn check_invariants_over(&self, records: Vec<Value>) {
+        let posts: Vec<_> = PAID_ROUTES
+            .iter()
+            .flat_map(|route| self.sim.requests_on(*route))
+            .collect();
         for record in &records {
             let body = record["spec"]["request"]["body"].as_str().unwrap();
             let path = record["spec"]["request"]["path"].as_str().unwrap();
             let tries = records
                 .iter()
-                .filter(|other| other["spec"]["request"]["body"] == body)
+                .filter(|other| {
+                    let request = &other["spec"]["request"];
+                    request["body"] == body && request["path"] == path
+                })
                 .count();
             let sent = posts
                 .iter()
@@ -307,8 +422,10 @@ impl Stage {
         }
         for request in self.sim.requests() {
             assert!(
-                request.method == "GET" || request.route == hostup_sim::Route::RestoreToPayg,
-                "{} {} is neither a read nor the one paid call",
+                request.method == "GET"
+                    || request.route == Route::ConfigPreview
+                    || PAID_ROUTES.contains(&request.route),
+                "{} {} is neither a read, a dry run nor a paid call",
                 request.method,
                 request.path
             );
@@ -317,7 +434,15 @@ impl Stage {
                 "the key stood outside its header in {} {}",
                 request.method, request.path
             );
+            if request.path.ends_with("/actions/config") {
+                says_whether_it_is_a_dry_run(&request);
+            }
         }
+        assert_eq!(
+            self.sim.world(|world| world.needless_cancellations().len()),
+            0,
+            "an invoice was to be cancelled where none stood in the way"
+        );
         for record in &records {
             let whole = record.to_string();
             assert!(!whole.contains(KEY), "the key stands in {whole}");
@@ -334,6 +459,36 @@ impl Stage {
             None => Api::all_with(self.client.clone(), &resource),
         }
     }
+}
+
+/// Every route of the provider that costs money, or may.
+const PAID_ROUTES: [Route; 4] = [
+    Route::RestoreToPayg,
+    Route::ConfigCommit,
+    Route::LegacyEstimate,
+    Route::LegacyUpgrade,
+];
+
+/// Safety sentence 6, on the bytes that arrived.
+fn says_whether_it_is_a_dry_run(request: &RequestRecord) {
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    let dry_run = body["dryRun"].as_bool();
+    assert_eq!(
+        dry_run,
+        Some(request.route == Route::ConfigPreview),
+        "{}",
+        request.body_text()
+    );
+    let allowed = if dry_run == Some(true) {
+        vec!["dryRun", "resources"]
+    } else {
+        vec!["cancelExistingInvoice", "dryRun", "resources"]
+    };
+    assert!(
+        members.iter().all(|member| allowed.contains(&member.as_str())),
+        "{members:?}"
+    );
 }
 
 fn kind(kind: &str, plural: &str) -> ApiResource {

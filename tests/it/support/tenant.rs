@@ -1,5 +1,7 @@
 //! One more customer on a stage: with many of them, one operator drives a whole table of rows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hostup_sim::{AccountId, Fault, RequestRecord, Route};
 use serde_json::{Value, json};
 
@@ -9,28 +11,40 @@ use super::{Operator, Stage, at};
 /// An account of its own, with a standard source VPS, a key, and a Secret that holds the key.
 #[derive(Clone)]
 pub struct Tenant {
-    /// Name of its Secret, and of the restore that [`Tenant::restore`] makes.
+    /// Name of its Secret, and of the object that [`Tenant::restore`], [`Tenant::config`] or
+    /// [`Tenant::legacy`] makes.
     pub name: String,
     pub key: String,
     pub account: AccountId,
+    /// In no other stage: the VPS is what the records of its options are chained by.
     pub vps: String,
+    /// Its number on the older routes, in no other stage either.
+    pub vmid: u64,
     pub backup: String,
 }
+
+/// The numbers given so far.
+static VMIDS: AtomicU64 = AtomicU64::new(20_000);
 
 impl Stage {
     /// A new customer with a Secret in the stage's namespace.
     pub async fn tenant(&self, name: &str) -> Tenant {
         let key = format!("{KEY}-{name}");
-        let (account, vps, backup) = self.sim.world(|world| {
+        let vmid = VMIDS.fetch_add(1, Ordering::Relaxed);
+        let vps = format!("vps_{vmid}");
+        let (account, backup) = self.sim.world(|world| {
             let account = world.add_account(&key);
-            let source = &world.account(account).vps[0];
-            (account, source.id.clone(), source.backups[0].id.clone())
+            let source = &mut world.account_mut(account).vps[0];
+            source.id.clone_from(&vps);
+            source.vmid = Some(vmid);
+            (account, source.backups[0].id.clone())
         });
         let tenant = Tenant {
             name: name.to_owned(),
             key,
             account,
             vps,
+            vmid,
             backup,
         };
         self.put_key(&tenant.name, &tenant.key).await;
@@ -51,7 +65,12 @@ impl Stage {
 
     /// Paid POSTs of one customer, as they arrived.
     pub fn posts_of(&self, tenant: &Tenant) -> Vec<RequestRecord> {
-        self.requests_of(tenant, Route::RestoreToPayg)
+        self.sim.world(|world| {
+            let all = world.requests().iter();
+            all.filter(|request| request.route.is_paid() && request.is_from(tenant.account))
+                .cloned()
+                .collect()
+        })
     }
 
     /// One customer's requests on a route, as they arrived.
@@ -69,12 +88,20 @@ impl Stage {
         self.sim.world(|world| world.purchases_of(tenant.account).len())
     }
 
-    /// The records made for the objects of that name, by attempt.
+    /// The records made for the restores of that name, by attempt.
     pub async fn records_of(&self, name: &str) -> Vec<Value> {
-        let object = self.restore(name).await;
-        let Some(shown) = at(&object, "status.operation.name").as_str() else {
+        self.records_behind(&self.restore(name).await).await
+    }
+
+    /// The records behind the configuration of that name, by attempt.
+    pub async fn config_records_of(&self, name: &str) -> Vec<Value> {
+        self.records_behind(&self.config(name).await).await
+    }
+
+    async fn records_behind(&self, object: &Value) -> Vec<Value> {
+        let Some(shown) = at(object, "status.operation.name").as_str() else {
             let mut records = self.records().await;
-            records.retain(|record| record["spec"]["subject"]["name"] == name);
+            records.retain(|record| record["spec"]["subject"]["name"] == object["metadata"]["name"]);
             return records;
         };
         // Far cheaper than the whole ledger, where a table asks for each of its rows.
@@ -91,15 +118,20 @@ impl Stage {
 
     /// Waits until the customer's list of VMs was read so many times more.
     pub async fn wait_for_list_reads(&self, tenant: &Tenant, more: usize) {
+        self.wait_for_reads(tenant, Route::ListVps, more).await;
+    }
+
+    /// Waits until so many more of the customer's calls of a route came.
+    pub async fn wait_for_reads(&self, tenant: &Tenant, route: Route, more: usize) {
         let account = tenant.account;
         let start = self.sim.world(|world| world.requests().len());
         let came = move |world: &hostup_sim::World| {
             let since = world.requests()[start..].iter();
-            let reads = since.filter(|request| request.route == Route::ListVps && request.is_from(account));
+            let reads = since.filter(|request| request.route == route && request.is_from(account));
             reads.count() >= more
         };
         let came = self.sim.until(super::PATIENCE, came).await;
-        assert!(came, "{}: the list was not read {more} times more", tenant.name);
+        assert!(came, "{}: {route:?} was not read {more} times more", tenant.name);
     }
 }
 
@@ -109,6 +141,29 @@ impl Tenant {
         let mut object = stage.approved(&self.name);
         object["spec"]["source"] = json!({"vpsId": self.vps, "backupId": self.backup});
         object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
+        object
+    }
+
+    /// The options of its VPS, approved like [`Stage::approved_config`], named like the tenant.
+    pub fn config(&self, stage: &Stage, resources: Value) -> Value {
+        let mut object = stage.approved_config(&self.name, resources);
+        object["spec"]["vpsId"] = json!(self.vps);
+        object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
+        object
+    }
+
+    /// An order of the older route, approved by a ceiling that covers what the standard one costs: 100 SEK
+    /// now, and 299 SEK a month. Named like the tenant.
+    pub fn legacy(&self, stage: &Stage) -> Value {
+        let mut object = self.config(stage, json!({}));
+        let spec = object["spec"].as_object_mut().unwrap();
+        spec.retain(|member, _| member == "credentialsSecretRef");
+        spec.insert(
+            "legacy".to_owned(),
+            json!({"vmid": self.vmid, "resources": {"2231": 400}, "cycle": "m"}),
+        );
+        let ceiling = json!({"dueNow": "100.00", "perMonth": "299.00", "currencyCode": "SEK"});
+        spec.insert("approval".to_owned(), json!({"maxPrice": ceiling}));
         object
     }
 

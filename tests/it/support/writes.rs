@@ -31,13 +31,23 @@ impl Stage {
 
     /// The reasons of all events of an object so far, in their order.
     pub async fn events_of(&self, name: &str) -> Vec<String> {
+        self.events_where(name, |_| true).await
+    }
+
+    /// The reasons of an object's warnings so far, in their order.
+    pub async fn warnings_of(&self, name: &str) -> Vec<String> {
+        self.events_where(name, |event| event.type_.as_deref() == Some("Warning"))
+            .await
+    }
+
+    async fn events_where(&self, name: &str, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
         let events: kube::Api<Event> = kube::Api::namespaced(self.client.clone(), &self.namespace);
         let listed = events.list(&kube::api::ListParams::default()).await.unwrap();
         let regards = |event: &Event| {
             let regarding = event.regarding.as_ref();
             regarding.and_then(|regarding| regarding.name.as_deref()) == Some(name)
         };
-        let mut ours: Vec<Event> = listed.items.into_iter().filter(regards).collect();
+        let mut ours: Vec<Event> = listed.items.into_iter().filter(regards).filter(wanted).collect();
         ours.sort_by_key(|event| event.event_time.as_ref().map(|at| at.0));
         ours.into_iter().filter_map(|event| event.reason).collect()
     }

@@ -176,3 +176,21 @@ pub fn restore(sim: &SimHandle, body: &str) -> Answer {
 
 pub const ORDER: &str =
     r#"{"name":"restore-web-01","region":"stockholm","cpuCores":2,"memoryGb":4,"storageGb":80}"#;
+
+pub fn config_path() -> String {
+    format!("/api/v2/vps/{SOURCE_VPS}/actions/config")
+}
+
+pub fn options_path() -> String {
+    format!("/api/v2/vps/{SOURCE_VPS}/actions/upgrade")
+}
+
+pub fn config(sim: &SimHandle, body: &str) -> Answer {
+    Client::new(sim, KEY).call("POST", &config_path(), body)
+}
+
+pub const LEGACY_PATH: &str = "/api/vm/10000/upgrade";
+
+pub fn legacy(sim: &SimHandle, body: &str) -> Answer {
+    Client::new(sim, KEY).call("POST", LEGACY_PATH, body)
+}

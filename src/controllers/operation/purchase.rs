@@ -1,4 +1,4 @@
-//! The two effects of a restore: a purchase, and the record of a VM that was found.
+//! A purchase, whatever is bought: the claim, the second look, and the POST in a task of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,35 +6,39 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action;
 
-use super::observe::BUSY_WAIT;
+use super::claim::{self, SendPermit};
+use super::{record, send};
 use crate::api::RecordDraft;
-use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
+use crate::controllers::api_call::ApiError;
 use crate::controllers::context::{Blocked, Context};
-use crate::controllers::operation::claim::{self, SendPermit};
-use crate::controllers::operation::{record, send};
+use crate::controllers::observe::BUSY_WAIT;
+use crate::controllers::subject::{Buyer, objects};
 use crate::controllers::{Error, api_call, fail_point, jittered};
 use crate::domain::approval::Approval;
-use crate::domain::inventory::Sighting;
+use crate::domain::ids::Subject;
 use crate::domain::operation::Input;
-use crate::domain::restore::{Intent, Order};
+use crate::domain::order::Order;
 use crate::domain::text::Text;
 
+/// Second looks at a busy API server, and the wait between two.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 /// When the object is looked at again after its call was handed over, if no answer wakes it before.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Claims, looks at the object once more, and hands the one POST to a task of its own. `read` is when
 /// the readings behind the order began.
-pub async fn buy(
+pub async fn buy<K: Buyer>(
     ctx: &Arc<Context>,
-    object: &VpsBackupRestore,
-    intent: &Intent,
-    order: &Order,
+    object: &K,
+    approval: Option<Approval>,
+    order: Order,
     read: Instant,
 ) -> Result<Action, Error> {
-    let credentials = &object.spec.credentials_secret_ref;
+    let credentials = object.credentials().clone();
     // Both are had before the claim, so that nothing but the second look stands between it and the POST.
-    let account = match ctx.account(&intent.subject.namespace, credentials).await {
+    let account = match ctx.account(&order.subject.namespace, &credentials).await {
         Ok((account, version)) if version == order.cause.secret_version => account,
         Ok(_) | Err(Blocked::Busy | Blocked::Trouble(_)) => return Ok(Action::requeue(jittered(BUSY_WAIT))),
         Err(Blocked::Error(error)) => return Err(error),
@@ -43,17 +47,15 @@ pub async fn buy(
         return Ok(Action::requeue(jittered(BUSY_WAIT)));
     };
     fail_point::reach("before-claim");
-    let (task_ctx, intent) = (ctx.clone(), intent.clone());
-    let draft = (object.spec.credentials_secret_ref.clone(), order.clone());
+    let task_ctx = ctx.clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
-        let (credentials, order) = draft;
         let cap = ctx.settings.most_paid_calls;
-        let Some(permit) = claimed(&ctx, &credentials, &intent, &order, cap, read).await? else {
+        let Some(permit) = claimed(&ctx, &credentials, &order, cap, read).await? else {
             return Ok(false);
         };
         fail_point::reach("after-claim");
-        if let Some(why) = withdrawn(&ctx, &intent).await {
+        if let Some(why) = withdrawn::<K>(&ctx, &order.subject, approval.as_ref()).await {
             record::conclude_apart(&ctx, permit.into_withdrawn(), Input::Withdrawn(why));
             return Ok(false);
         }
@@ -69,24 +71,22 @@ pub async fn buy(
     Ok(Action::requeue(wait))
 }
 
-/// Records a VM that bore the token before anything was claimed. Nothing is sent.
-pub async fn adopt(
+/// Records something that was found before anything was claimed. Nothing is sent.
+pub async fn adopt<K: Buyer>(
     ctx: &Arc<Context>,
-    object: &VpsBackupRestore,
-    intent: &Intent,
-    order: &Order,
-    sighting: Sighting,
+    object: &K,
+    order: Order,
+    found: Input,
 ) -> Result<Action, Error> {
-    let (task_ctx, intent) = (ctx.clone(), intent.clone());
-    let draft = (object.spec.credentials_secret_ref.clone(), order.clone());
+    let task_ctx = ctx.clone();
+    let credentials = object.credentials().clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
-        let (credentials, order) = draft;
         // Nothing is sent, so the cap does not count it.
-        let claimed = claimed(&ctx, &credentials, &intent, &order, None, Instant::now()).await?;
+        let claimed = claimed(&ctx, &credentials, &order, None, Instant::now()).await?;
         if let Some(permit) = claimed {
             fail_point::reach("after-adoption-claim");
-            record::conclude_apart(&ctx, permit.into_withdrawn(), Input::FoundBeforeClaim(sighting));
+            record::conclude_apart(&ctx, permit.into_withdrawn(), found);
         }
         Ok(())
     });
@@ -110,14 +110,12 @@ where
 async fn claimed(
     ctx: &Arc<Context>,
     credentials: &CredentialsSecretRef,
-    intent: &Intent,
     order: &Order,
     cap: Option<u32>,
     read: Instant,
 ) -> Result<Option<SendPermit>, Error> {
     let claim = claim::fresh(ctx);
     let draft = RecordDraft {
-        intent,
         order,
         credentials,
         claim: &claim,
@@ -125,34 +123,36 @@ async fn claimed(
     claim::make(ctx, &draft, cap, read).await
 }
 
+/// The object as it stands in etcd after the claim. A busy API server is asked again, for a claim that is
+/// given up costs a try; how long the claim lasts is looked at before it is sent.
+async fn second_look<K: Buyer>(ctx: &Context, subject: &Subject) -> Result<Option<K>, ApiError> {
+    let api = objects::<K>(ctx, &subject.namespace);
+    for _ in 1..LOOKS {
+        match api_call::found(api.get(&subject.name)).await {
+            Err(error) if error.is_throttled() => tokio::time::sleep(BETWEEN_LOOKS).await,
+            read => return read,
+        }
+    }
+    api_call::found(api.get(&subject.name)).await
+}
+
 /// The second look: why the object, as it stands in etcd after the claim, no longer wants the call.
-async fn withdrawn(ctx: &Context, intent: &Intent) -> Option<Text> {
-    let subject = &intent.subject;
-    let read = api_call::found(ctx.restores(&subject.namespace).get(&subject.name)).await;
-    let why = match read {
+async fn withdrawn<K: Buyer>(ctx: &Context, subject: &Subject, approval: Option<&Approval>) -> Option<Text> {
+    let why = match second_look::<K>(ctx, subject).await {
         Err(_) => "withdrawn: the object could not be read again after the claim",
         Ok(None) => "withdrawn: the object was deleted before anything was sent",
-        Ok(Some(now)) if now.metadata.uid.as_deref() != Some(subject.uid.as_str()) => {
+        Ok(Some(now)) if now.meta().uid.as_deref() != Some(subject.uid.as_str()) => {
             "withdrawn: the object was replaced before anything was sent"
         }
-        Ok(Some(now)) if now.metadata.deletion_timestamp.is_some() => {
-            "withdrawn: the object is being deleted"
-        }
-        Ok(Some(now)) if now.spec.suspend => "withdrawn: the object was suspended before anything was sent",
-        Ok(Some(_)) if approval_ended(intent, ctx) => {
+        Ok(Some(now)) if now.meta().deletion_timestamp.is_some() => "withdrawn: the object is being deleted",
+        Ok(Some(now)) if now.is_suspended() => "withdrawn: the object was suspended before anything was sent",
+        Ok(Some(_)) if approval.is_some_and(|approval| approval.has_ended(ctx.now())) => {
             "withdrawn: the approval ended before anything was sent"
         }
-        Ok(Some(now)) if now.metadata.generation != Some(subject.generation) => {
+        Ok(Some(now)) if now.meta().generation != Some(subject.generation) => {
             "withdrawn: the object was changed before anything was sent"
         }
         Ok(Some(_)) => return None,
     };
     Some(Text::new(why))
-}
-
-fn approval_ended(intent: &Intent, ctx: &Context) -> bool {
-    match &intent.approval {
-        Some(Approval::Ceiling { valid_until, .. }) => ctx.now() >= *valid_until,
-        Some(Approval::Quote(_)) | None => false,
-    }
 }

@@ -1,0 +1,143 @@
+//! What a `VpsResourceConfig` asks for.
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{InvalidSpec, amount, currency, invalid, subject_of};
+use crate::api::config::{
+    ChangeCeiling, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
+};
+use crate::domain::approval::{Approval, Ceiling};
+use crate::domain::config::{Intent, LegacyWish, OptionsWish, Wish};
+use crate::domain::digest;
+use crate::domain::ids::{SubjectKind, VpsId};
+use crate::domain::money::Amount;
+use crate::domain::options::{OptionValue, Values};
+use crate::domain::text::Text;
+
+/// What the object asks for.
+///
+/// # Errors
+/// [`InvalidSpec`] names the field.
+pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> {
+    let spec = &object.spec;
+    let wish = match (&spec.vps_id, &spec.resources, &spec.legacy) {
+        (Some(vps), Some(resources), None) => Wish::Options(OptionsWish {
+            vps: VpsId::new(vps),
+            wanted: wanted(resources)?,
+            cancels_invoice: spec.cancel_existing_invoice,
+            corrects_drift: spec.drift_policy == DriftPolicy::Correct,
+        }),
+        (None, None, Some(legacy)) => Wish::Legacy(legacy_wish(legacy)),
+        (_, _, _) => {
+            return Err(invalid(
+                "vpsId",
+                "either vpsId with resources, or legacy is needed",
+            ));
+        }
+    };
+    Ok(Intent {
+        subject: subject_of(SubjectKind::VpsResourceConfig, &object.metadata),
+        digest: digest_of(&wish),
+        wish,
+        approval: spec.approval.as_ref().map(approval).transpose()?,
+        suspended: spec.suspend,
+        deleted: object.metadata.deletion_timestamp.is_some(),
+    })
+}
+
+fn number(n: i64) -> Option<OptionValue> {
+    Amount::parse(&n.to_string()).map(OptionValue::Number)
+}
+
+fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
+    let Resources {
+        bandwidth_gb,
+        backup_slots,
+        snapshot_slots,
+        ipv4_count,
+        additional_storage_gb,
+        ipv6,
+        extra,
+    } = resources;
+    let counted = [
+        ("bandwidthGb", bandwidth_gb),
+        ("backupSlots", backup_slots),
+        ("snapshotSlots", snapshot_slots),
+        ("ipv4Count", ipv4_count),
+        ("additionalStorageGb", additional_storage_gb),
+    ];
+    let mut values: Values = counted
+        .into_iter()
+        .filter_map(|(key, n)| Some((key.to_owned(), number(i64::from((*n)?))?)))
+        .collect();
+    values.extend(ipv6.map(|flag| ("ipv6".to_owned(), OptionValue::Flag(flag))));
+    for (key, value) in extra {
+        let value = match value {
+            IntOrString::Int(n) => number(i64::from(*n)),
+            IntOrString::String(word) => {
+                Some(OptionValue::Word(Text::bounded(word, 64))).filter(|read| read.to_string() == *word)
+            }
+        };
+        let value = value.ok_or_else(|| {
+            invalid(
+                "resources.extra",
+                format!(
+                    "the value of {key} is neither a number nor a text of at most 64 printable characters"
+                ),
+            )
+        })?;
+        values.insert(key.clone(), value);
+    }
+    Ok(values)
+}
+
+fn legacy_wish(order: &LegacyOrder) -> LegacyWish {
+    let wanted = order.resources.iter();
+    LegacyWish {
+        vmid: VpsId::new(order.vmid.to_string()),
+        wanted: wanted
+            .filter_map(|(key, n)| Some((key.clone(), number(i64::from(*n))?)))
+            .collect(),
+        cycle: order.cycle.clone(),
+        package: order.package.clone(),
+    }
+}
+
+fn digest_of(wish: &Wish) -> String {
+    let (route, vps, values, cycle, package) = match wish {
+        Wish::Options(wish) => ("options", &wish.vps, &wish.wanted, None, None),
+        Wish::Legacy(wish) => (
+            "legacy",
+            &wish.vmid,
+            &wish.wanted,
+            wish.cycle.as_ref(),
+            wish.package.as_ref(),
+        ),
+    };
+    let given = |text: Option<&String>| text.cloned().unwrap_or_default();
+    let mut parts = vec![route.to_owned(), vps.to_string(), given(cycle), given(package)];
+    parts.extend(
+        values
+            .iter()
+            .flat_map(|(key, value)| [key.clone(), value.to_string()]),
+    );
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    digest::base32("hostup-operator/config-intent/v1", &parts, 26)
+}
+
+fn approval(given: &ConfigApproval) -> Result<Approval, InvalidSpec> {
+    let most = given.max_price.as_ref().map(ceiling).transpose()?;
+    super::approval(given.quote_id.as_ref(), most, given.valid_until.as_ref())
+}
+
+fn ceiling(most: &ChangeCeiling) -> Result<Ceiling, InvalidSpec> {
+    let or_nothing = |text: &Option<String>, field| {
+        text.as_deref()
+            .map_or(Ok(Amount::ZERO), |text| amount(text, field))
+    };
+    Ok(Ceiling::Change {
+        due_now: or_nothing(&most.due_now, "approval.maxPrice.dueNow")?,
+        per_month: or_nothing(&most.per_month, "approval.maxPrice.perMonth")?,
+        currency: currency(&most.currency_code)?,
+    })
+}

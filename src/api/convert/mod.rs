@@ -1,0 +1,273 @@
+//! From our kinds to the domain and back, each once.
+
+mod config;
+mod record;
+mod restore;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use thiserror::Error;
+
+use super::restore::BackupStatus;
+use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
+use crate::domain::approval::{Approval, Ceiling};
+use crate::domain::gate::{Gate, GateName};
+use crate::domain::ids::{Subject, SubjectKind, Uid, VpsId};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
+use crate::domain::quote::{Quote, QuoteId};
+use crate::domain::record::{Backup, Bought, Invoice, Record};
+use crate::domain::text::Text;
+
+pub use config::config_intent;
+pub use record::{RecordDraft, known_status, record};
+pub use restore::restore_intent;
+
+/// A spec that the schema let through and that still cannot be understood.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("spec.{field}: {problem}")]
+pub struct InvalidSpec {
+    field: &'static str,
+    problem: String,
+}
+
+/// A record that cannot be read, e.g. one that a newer version wrote.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("VpsOperation {name}: {field} cannot be read; it was written by another version or by hand")]
+pub struct InvalidRecord {
+    name: String,
+    field: &'static str,
+}
+
+fn subject_of(kind: SubjectKind, metadata: &ObjectMeta) -> Subject {
+    Subject {
+        kind,
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: Uid::new(metadata.uid.clone().unwrap_or_default()),
+        generation: metadata.generation.unwrap_or_default(),
+    }
+}
+
+fn invalid(field: &'static str, problem: impl Into<String>) -> InvalidSpec {
+    InvalidSpec {
+        field,
+        problem: problem.into(),
+    }
+}
+
+fn amount(text: &str, field: &'static str) -> Result<Amount, InvalidSpec> {
+    Amount::parse(text).ok_or_else(|| invalid(field, "is not a decimal amount"))
+}
+
+fn currency(text: &str) -> Result<Currency, InvalidSpec> {
+    Currency::parse(text).ok_or_else(|| invalid("approval.maxPrice.currencyCode", "is not a currency code"))
+}
+
+/// A consent, by whichever of its two forms was given.
+fn approval(
+    quote_id: Option<&String>,
+    most: Option<Ceiling>,
+    valid_until: Option<&String>,
+) -> Result<Approval, InvalidSpec> {
+    let time = |text: &String| {
+        text.parse::<Timestamp>()
+            .map_err(|_| invalid("approval.validUntil", "is not a time, e.g. 2026-12-01T00:00:00Z"))
+    };
+    match (quote_id, most) {
+        (Some(id), None) => Ok(Approval::Quote(QuoteId::new(id))),
+        (None, Some(most)) => Ok(Approval::Ceiling {
+            most,
+            valid_until: valid_until.map(time).transpose()?,
+        }),
+        (Some(_), Some(_)) | (None, None) => Err(invalid(
+            "approval",
+            "exactly one of maxPrice and quoteId is needed",
+        )),
+    }
+}
+
+/// The quote that a status or a record shows, if it is whole.
+pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
+    let amount = |text: &Option<String>| text.as_deref().map(Amount::parse);
+    let currency = shown.currency_code.as_deref().map(Currency::parse);
+    let price = if let Some(per_hour) = amount(&shown.per_hour) {
+        Price::Hourly(HourlyPrice {
+            currency: currency??,
+            per_hour: per_hour?,
+            per_month: amount(&shown.per_month)??,
+        })
+    } else {
+        let recurring = match (amount(&shown.per_month), amount(&shown.per_cycle)) {
+            (Some(amount), None) => Recurring::PerMonth(amount?),
+            (None, Some(amount)) => Recurring::PerCycle(amount?),
+            (None, None) => Recurring::Unsaid,
+            (Some(_), Some(_)) => return None,
+        };
+        Price::Change(ChangePrice {
+            currency: currency.flatten(),
+            due_now: amount(&shown.due_now)??,
+            recurring,
+        })
+    };
+    Some(Quote {
+        id: QuoteId::new(&shown.id),
+        price,
+    })
+}
+
+impl From<&Quote> for QuoteStatus {
+    fn from(quote: &Quote) -> Self {
+        let text = |amount: Amount| Some(amount.to_string());
+        let base = Self {
+            id: quote.id.as_str().to_owned(),
+            summary: quote.price.summary(),
+            currency_code: None,
+            per_hour: None,
+            per_month: None,
+            per_cycle: None,
+            due_now: None,
+        };
+        match &quote.price {
+            Price::Hourly(price) => Self {
+                currency_code: Some(price.currency.to_string()),
+                per_hour: text(price.per_hour),
+                per_month: text(price.per_month),
+                ..base
+            },
+            Price::Change(price) => {
+                let (per_month, per_cycle) = match price.recurring {
+                    Recurring::PerMonth(amount) => (text(amount), None),
+                    Recurring::PerCycle(amount) => (None, text(amount)),
+                    Recurring::Unsaid => (None, None),
+                };
+                Self {
+                    currency_code: price.currency.as_ref().map(ToString::to_string),
+                    due_now: text(price.due_now),
+                    per_month,
+                    per_cycle,
+                    ..base
+                }
+            }
+        }
+    }
+}
+
+impl From<&Invoice> for InvoiceStatus {
+    fn from(invoice: &Invoice) -> Self {
+        Self {
+            id: invoice.id.to_string(),
+            amount: invoice.amount.map(|amount| amount.to_string()),
+            currency_code: invoice.currency.as_ref().map(ToString::to_string),
+            due_at: invoice.due_at.as_ref().map(Text::to_string),
+        }
+    }
+}
+
+impl From<&InvoiceStatus> for Invoice {
+    fn from(shown: &InvoiceStatus) -> Self {
+        Self {
+            id: Text::new(&shown.id),
+            amount: shown.amount.as_deref().and_then(Amount::parse),
+            currency: shown.currency_code.as_deref().and_then(Currency::parse),
+            due_at: shown.due_at.as_deref().map(Text::new),
+        }
+    }
+}
+
+impl From<&Record> for OperationRef {
+    fn from(record: &Record) -> Self {
+        Self {
+            name: record.name.to_string(),
+            state: record.known.state.as_str().to_owned(),
+            attempt: record.attempt,
+        }
+    }
+}
+
+impl From<&Gate> for GateStatus {
+    fn from(gate: &Gate) -> Self {
+        Self {
+            name: gate.name.as_str().to_owned(),
+            allowed: gate.allowed,
+            code: gate.code.as_ref().map(Text::to_string),
+            reason: gate.reason.as_ref().map(Text::to_string),
+        }
+    }
+}
+
+fn gate(shown: &GateStatus) -> Option<Gate> {
+    let name = GateName::ALL
+        .into_iter()
+        .find(|name| name.as_str() == shown.name)?;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(Gate::new(
+        name,
+        shown.allowed,
+        &text(&shown.code),
+        &text(&shown.reason),
+    ))
+}
+
+impl From<&Backup> for BackupStatus {
+    fn from(backup: &Backup) -> Self {
+        Self {
+            id: backup.id.to_string(),
+            created_at: backup.created_at.to_string(),
+            size_gb: backup.size_gb.to_string(),
+        }
+    }
+}
+
+impl From<&Bought> for VmStatus {
+    fn from(vm: &Bought) -> Self {
+        Self {
+            vps_id: vm.vps.to_string(),
+            name: vm.name.to_string(),
+            primary_ip: vm.primary_ip.as_ref().map(Text::to_string),
+        }
+    }
+}
+
+impl From<&VmStatus> for Bought {
+    fn from(shown: &VmStatus) -> Self {
+        Self {
+            vps: VpsId::new(&shown.vps_id),
+            name: Text::new(&shown.name),
+            primary_ip: shown.primary_ip.as_deref().map(Text::new),
+            size: None,
+        }
+    }
+}
+
+impl From<Size> for VmSize {
+    fn from(
+        Size {
+            cpu_cores,
+            memory_gb,
+            storage_gb,
+        }: Size,
+    ) -> Self {
+        Self {
+            cpu_cores,
+            memory_gb,
+            storage_gb,
+        }
+    }
+}
+
+impl From<VmSize> for Size {
+    fn from(
+        VmSize {
+            cpu_cores,
+            memory_gb,
+            storage_gb,
+        }: VmSize,
+    ) -> Self {
+        Self {
+            cpu_cores,
+            memory_gb,
+            storage_gb,
+        }
+    }
+}

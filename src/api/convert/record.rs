@@ -1,0 +1,342 @@
+//! A record as it stands in the ledger, and back.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{InvalidRecord, gate, shown_quote};
+use crate::api::conditions;
+use crate::api::operation::{
+    EstimateStatus, OperationEvidence, OperationState, OperationType, RecordedChanges, RecordedClaim,
+    RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec,
+    VpsOperationStatus,
+};
+use crate::api::shared::{
+    CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
+};
+use crate::domain::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, SubjectKind, Uid, VpsId};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::options::{Difference, OptionValue, Values};
+use crate::domain::order::Order;
+use crate::domain::price::Size;
+use crate::domain::reason::Standing;
+use crate::domain::record::{
+    Answer, Backup, Bought, Cause, Change, Claim, Estimate, Evidence, Invoice, Job, Known, Matter, Record,
+    Restoration, State,
+};
+use crate::domain::text::Text;
+
+/// What a new record is made from.
+#[derive(Debug)]
+pub struct RecordDraft<'a> {
+    /// What is ordered.
+    pub order: &'a Order,
+    /// The Secret whose key the call uses.
+    pub credentials: &'a CredentialsSecretRef,
+    /// Who claims.
+    pub claim: &'a Claim,
+}
+
+impl RecordDraft<'_> {
+    /// The record's name: hash of the chain's key, and the attempt.
+    pub fn name(&self) -> RecordName {
+        self.order.chain.record(self.order.attempt.number)
+    }
+
+    /// The object to create.
+    pub fn object(&self) -> VpsOperation {
+        let Self {
+            order,
+            credentials,
+            claim,
+        } = self;
+        let subject = &order.subject;
+        let (r#type, restoration, changes) = match &order.matter {
+            Matter::Restore(restoration) => (OperationType::RestoreToCloudVm, Some(restoration), None),
+            Matter::Config(change) => (OperationType::CommitResources, None, Some(changes(change))),
+            Matter::LegacyEstimate(values) => (OperationType::LegacyEstimate, None, Some(ordered(values))),
+            Matter::LegacyUpgrade(values) => (OperationType::LegacyUpgrade, None, Some(ordered(values))),
+        };
+        let spec = VpsOperationSpec {
+            r#type,
+            subject: SubjectRef {
+                kind: subject.kind.as_str().to_owned(),
+                namespace: subject.namespace.clone(),
+                name: subject.name.clone(),
+                uid: subject.uid.to_string(),
+                generation: subject.generation,
+            },
+            intent_digest: order.intent.clone(),
+            attempt: order.attempt.number,
+            try_of_generation: order.attempt.tries,
+            credentials_ref: RecordedCredentials {
+                namespace: subject.namespace.clone(),
+                name: credentials.name.clone(),
+                key: credentials.key.clone(),
+                resource_version: order.cause.secret_version.clone(),
+            },
+            vps_id: order.vps.to_string(),
+            backup: restoration.map(|restoration| (&restoration.backup).into()),
+            request: RecordedRequest {
+                method: "POST".to_owned(),
+                path: order.path.clone(),
+                body: order.body.clone(),
+            },
+            quote: order.quote.as_ref().map(Into::into),
+            gates: order.gates.iter().map(GateStatus::from).collect(),
+            readings_digest: order.cause.readings.clone(),
+            expected_vm_name: restoration.map(|restoration| restoration.vm_name.clone()),
+            ordered_size: restoration.map(|restoration| restoration.ordered.into()),
+            changes,
+            follows: order.follows.as_ref().map(ToString::to_string),
+            claim: RecordedClaim {
+                holder: claim.holder.to_string(),
+                instance_id: claim.instance.to_string(),
+                made_at: claim.made_at.to_string(),
+                send_before: claim.send_before.to_string(),
+            },
+            resolution: None,
+        };
+        VpsOperation::new(self.name().as_str(), spec)
+    }
+}
+
+fn texts(values: &Values) -> BTreeMap<String, String> {
+    values
+        .iter()
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
+}
+
+fn values(texts: &BTreeMap<String, String>) -> Values {
+    let word = |text: &String| OptionValue::Word(Text::bounded(text, 64));
+    texts
+        .iter()
+        .map(|(key, text)| (key.clone(), word(text)))
+        .collect()
+}
+
+fn changes(change: &Change) -> RecordedChanges {
+    RecordedChanges {
+        from: texts(&change.difference.from),
+        to: texts(&change.difference.to),
+        corrects_drift: change.corrects_drift,
+    }
+}
+
+fn ordered(values: &Values) -> RecordedChanges {
+    RecordedChanges {
+        to: texts(values),
+        ..RecordedChanges::default()
+    }
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// [`InvalidRecord`] names the field; such a record is never acted upon, and never taken for absent.
+pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let wrong = |field| InvalidRecord {
+        name: name.clone(),
+        field,
+    };
+    let time = |text: &str, field| text.parse::<Timestamp>().map_err(|_| wrong(field));
+    let spec = &object.spec;
+    Ok(Record {
+        name: RecordName::new(&name),
+        attempt: spec.attempt,
+        subject: Subject {
+            kind: SubjectKind::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == spec.subject.kind)
+                .ok_or_else(|| wrong("subject.kind"))?,
+            namespace: spec.subject.namespace.clone(),
+            name: spec.subject.name.clone(),
+            uid: Uid::new(&spec.subject.uid),
+            generation: spec.subject.generation,
+        },
+        intent: spec.intent_digest.clone(),
+        vps: VpsId::new(&spec.vps_id),
+        matter: matter(spec, &wrong)?,
+        follows: spec.follows.as_ref().map(RecordName::new),
+        quote: match &spec.quote {
+            Some(shown) => Some(shown_quote(shown).ok_or_else(|| wrong("quote"))?),
+            None => None,
+        },
+        gates: spec.gates.iter().filter_map(gate).collect(),
+        claim: Claim {
+            holder: Holder::new(&spec.claim.holder),
+            instance: InstanceId::new(&spec.claim.instance_id),
+            made_at: time(&spec.claim.made_at, "claim.madeAt")?,
+            send_before: time(&spec.claim.send_before, "claim.sendBefore")?,
+        },
+        cause: Cause {
+            secret_version: spec.credentials_ref.resource_version.clone(),
+            readings: spec.readings_digest.clone(),
+        },
+        tries: spec.try_of_generation,
+        answer: spec.resolution.as_ref().map(|given| match given.answer {
+            ResolutionAnswer::NotExecuted => Answer::NotExecuted,
+            ResolutionAnswer::Adopt => Answer::Adopt(VpsId::new(given.vps_id.clone().unwrap_or_default())),
+            ResolutionAnswer::Abandon => Answer::Abandon,
+        }),
+        known: known(object.status.as_ref(), &wrong)?,
+    })
+}
+
+fn matter(
+    spec: &VpsOperationSpec,
+    wrong: &dyn Fn(&'static str) -> InvalidRecord,
+) -> Result<Matter, InvalidRecord> {
+    let changes = || spec.changes.as_ref().ok_or_else(|| wrong("changes"));
+    match spec.r#type {
+        OperationType::RestoreToCloudVm => {
+            let backup = spec.backup.as_ref().ok_or_else(|| wrong("backup"))?;
+            let created_at = backup.created_at.parse().map_err(|_| wrong("backup.createdAt"))?;
+            Ok(Matter::Restore(Restoration {
+                vm_name: spec
+                    .expected_vm_name
+                    .clone()
+                    .ok_or_else(|| wrong("expectedVmName"))?,
+                ordered: spec.ordered_size.ok_or_else(|| wrong("orderedSize"))?.into(),
+                backup: Backup {
+                    id: BackupId::new(&backup.id),
+                    created_at,
+                    size_gb: Amount::parse(&backup.size_gb).ok_or_else(|| wrong("backup.sizeGb"))?,
+                },
+            }))
+        }
+        OperationType::CommitResources => {
+            let changes = changes()?;
+            Ok(Matter::Config(Change {
+                difference: Difference {
+                    from: values(&changes.from),
+                    to: values(&changes.to),
+                },
+                corrects_drift: changes.corrects_drift,
+            }))
+        }
+        OperationType::LegacyEstimate => Ok(Matter::LegacyEstimate(values(&changes()?.to))),
+        OperationType::LegacyUpgrade => Ok(Matter::LegacyUpgrade(values(&changes()?.to))),
+    }
+}
+
+fn known(
+    status: Option<&VpsOperationStatus>,
+    wrong: &dyn Fn(&'static str) -> InvalidRecord,
+) -> Result<Known, InvalidRecord> {
+    let Some(status) = status else {
+        return Ok(Known::sending());
+    };
+    let time = |text: &Option<String>, field| {
+        text.as_deref()
+            .map(|text| text.parse::<Timestamp>().map_err(|_| wrong(field)))
+            .transpose()
+    };
+    let job = |job: &RecordedJob| {
+        let id = JobId::parse(&job.id).ok_or_else(|| wrong("status.job.id"))?;
+        Ok(Job {
+            id,
+            poll_path: job.poll_url.clone(),
+        })
+    };
+    Ok(Known {
+        state: status.state.map_or(State::Sending, State::from),
+        message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
+        code: status.code.as_deref().map(Text::new),
+        job: status.job.as_ref().map(job).transpose()?,
+        result: status.result.as_ref().map(|vm| Bought {
+            size: status.result_size.map(Size::from),
+            ..Bought::from(vm)
+        }),
+        invoice: status.invoice.as_ref().map(Invoice::from),
+        suggests_cancelling: status.suggests_cancelling,
+        estimate: status.estimate.as_ref().map(estimate),
+        evidence: status.evidence.map(Evidence::from),
+        quiet_since: time(&status.quiet_since, "status.quietSince")?,
+        not_before: time(&status.not_before, "status.notBefore")?,
+        answer_refused: status.resolution_refused.as_deref().map(Text::new),
+    })
+}
+
+fn estimate(shown: &EstimateStatus) -> Estimate {
+    let amount = |text: &Option<String>| text.as_deref().and_then(Amount::parse);
+    Estimate {
+        draft: shown.draft_id.as_deref().and_then(|id| id.parse().ok()),
+        total: amount(&shown.total),
+        recurring: amount(&shown.recurring),
+        currency: shown.currency_code.as_deref().and_then(Currency::parse),
+    }
+}
+
+impl From<&Estimate> for EstimateStatus {
+    fn from(estimate: &Estimate) -> Self {
+        Self {
+            draft_id: estimate.draft.map(|id| id.to_string()),
+            total: estimate.total.map(|amount| amount.to_string()),
+            recurring: estimate.recurring.map(|amount| amount.to_string()),
+            currency_code: estimate.currency.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// The status of a record that knows this.
+pub fn known_status(
+    known: &Known,
+    before: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> VpsOperationStatus {
+    let standing = match (known.state, known.evidence) {
+        (State::Succeeded, _) => Standing::Done,
+        (State::Sending | State::Accepted, _) | (State::Unknown, None) => Standing::Progressing,
+        (State::Unknown, Some(_)) | (State::Failed, _) => Standing::Stalled,
+        (State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned, _) => Standing::Waiting,
+    };
+    let said = conditions::standing(standing, known.state.as_str(), known.message.as_str());
+    VpsOperationStatus {
+        state: Some(known.state.into()),
+        message: Some(known.message.to_string()).filter(|text| !text.is_empty()),
+        code: known.code.as_ref().map(Text::to_string),
+        job: known.job.as_ref().map(|job| RecordedJob {
+            id: job.id.to_string(),
+            poll_url: job.poll_path.clone(),
+        }),
+        result: known.result.as_ref().map(VmStatus::from),
+        result_size: known.result.as_ref().and_then(|vm| vm.size).map(VmSize::from),
+        invoice: known.invoice.as_ref().map(InvoiceStatus::from),
+        suggests_cancelling: known.suggests_cancelling,
+        estimate: known.estimate.as_ref().map(EstimateStatus::from),
+        evidence: known.evidence.map(OperationEvidence::from),
+        quiet_since: known.quiet_since.map(|at| at.to_string()),
+        not_before: known.not_before.map(|at| at.to_string()),
+        resolution_refused: known.answer_refused.as_ref().map(Text::to_string),
+        conditions: conditions::dated(said, before, generation, now),
+    }
+}
+
+/// Two enums of the same words, one on each floor.
+macro_rules! same_words {
+    ($api:ident, $domain:ident: $($word:ident),+) => {
+        impl From<$domain> for $api {
+            fn from(word: $domain) -> Self {
+                match word { $($domain::$word => Self::$word,)+ }
+            }
+        }
+
+        impl From<$api> for $domain {
+            fn from(word: $api) -> Self {
+                match word { $($api::$word => Self::$word,)+ }
+            }
+        }
+    };
+}
+
+same_words!(OperationState, State: Sending, Accepted, Succeeded, Failed, NotSent, Rejected, Unknown, NotExecuted, Abandoned);
+same_words!(
+    OperationEvidence, Evidence:
+    Job, VmFound, FoundBeforeClaim, Person, NoneFound, SeveralFound, OtherSize, AccountMismatch, JobDeadline,
+    ReadBack, NotConverged, Answered, ExecutedUnasked
+);

@@ -1,0 +1,106 @@
+//! How the options stand, as the object's status shows it.
+
+use std::collections::BTreeMap;
+
+use kube::runtime::controller::Action;
+
+use crate::api::InvalidSpec;
+use crate::api::conditions::{self, Statement};
+use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
+use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
+use crate::controllers::context::Context;
+use crate::controllers::reporter::{self, DRIFTED, drift, kept_steps, steps};
+use crate::controllers::{Error, at};
+use crate::domain::config::{self, Facts, InForce, Shown};
+use crate::domain::options::Values;
+use crate::domain::reason::Reason;
+use crate::domain::report::Report;
+
+/// Writes the report on this wish if it differs from what stands there, and tells when to look again.
+pub async fn publish(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    wish: &str,
+    report: &config::Report,
+) -> Result<Action, Error> {
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let (shown, steps) = facts(&before, wish, &report.facts);
+    let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
+    said.extend(steps);
+    let after = VpsResourceConfigStatus {
+        observed_generation: generation,
+        conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
+        ..shown
+    };
+    reporter::write(ctx, object, after, report).await?;
+    Ok(at(report.wake, ctx.now()))
+}
+
+/// A spec that cannot be understood; it waits for a change.
+pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
+    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
+    publish(ctx, object, "", &report).await
+}
+
+fn facts(
+    before: &VpsResourceConfigStatus,
+    wish: &str,
+    facts: &Facts,
+) -> (VpsResourceConfigStatus, Vec<Statement>) {
+    match facts {
+        Facts::Kept => {
+            let mut steps = kept_steps::<VpsResourceConfig>(before);
+            // Whether another wish was in force says nothing of this one.
+            steps.retain(|step| step.about != DRIFTED || before.in_force.as_deref() == Some(wish));
+            (before.clone(), steps)
+        }
+        Facts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
+        Facts::Shown(shown) => (status(before, wish, shown), statements(shown)),
+    }
+}
+
+fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsResourceConfigStatus {
+    let record = shown.record.as_ref();
+    VpsResourceConfigStatus {
+        current: shown
+            .current
+            .as_ref()
+            .map_or_else(|| before.current.clone(), texts),
+        in_force: match shown.in_force {
+            InForce::Kept => before.in_force.clone(),
+            InForce::Nothing => None,
+            InForce::Wish => Some(wish.to_owned()),
+        },
+        committed_dry_run: if shown.committed_dry_run {
+            Some(wish.to_owned())
+        } else {
+            before.committed_dry_run.clone()
+        },
+        quote: shown.quote.as_ref().map(QuoteStatus::from),
+        gates: shown.gates.iter().map(GateStatus::from).collect(),
+        operation: record.map(OperationRef::from),
+        invoice: record
+            .and_then(|record| record.known.invoice.as_ref())
+            .map(InvoiceStatus::from),
+        ..VpsResourceConfigStatus::default()
+    }
+}
+
+fn texts(values: &Values) -> BTreeMap<String, String> {
+    values
+        .iter()
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
+}
+
+fn statements(shown: &Shown) -> Vec<Statement> {
+    let record = shown.record.as_ref();
+    let mut said = steps(&shown.gates, shown.quote.as_ref(), shown.approved, record);
+    if shown.gates.is_empty() && shown.quote.is_none() {
+        // Nothing was asked that could have had a price.
+        said.retain(|step| step.about != "Quoted");
+    }
+    said.extend(shown.drifted.map(drift));
+    said
+}

@@ -1,0 +1,147 @@
+//! How things stand, written to an object's status: once per change, and never a write that changes
+//! nothing.
+
+use kube::ResourceExt;
+use kube::api::PostParams;
+
+use super::context::Context;
+use super::subject::{Buyer, objects};
+use super::{Error, api_call, events, fail_point};
+use crate::api::NAME;
+use crate::api::conditions::{self, Holds, Statement};
+use crate::domain::gate::{self, Gate};
+use crate::domain::ids::Subject;
+use crate::domain::quote::Quote;
+use crate::domain::record::{Record, State};
+use crate::domain::report::Report;
+
+/// Writes `after` if it differs from what stands there, and tells of a reason that is new.
+pub async fn write<K: Buyer, F>(
+    ctx: &Context,
+    object: &K,
+    after: K::Status,
+    report: &Report<F>,
+) -> Result<(), Error> {
+    let Report {
+        reason,
+        message,
+        warns,
+        ..
+    } = report;
+    let before = object.status();
+    if before == after {
+        return Ok(());
+    }
+    let ready = conditions::find(K::conditions(&before), "Ready");
+    let newly = ready.is_none_or(|ready| ready.reason != reason.as_str());
+    let mut object = object.clone();
+    object.set_status(after);
+    // The version that was read makes a status decided from an older spec impossible.
+    object.meta_mut().managed_fields = None;
+    let namespace = object.namespace().unwrap_or_default();
+    let by = PostParams {
+        field_manager: Some(NAME.to_owned()),
+        ..PostParams::default()
+    };
+    fail_point::reach("before-report");
+    let api = objects::<K>(ctx, &namespace);
+    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await;
+    match written {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    fail_point::reach("after-report");
+    if newly {
+        events::publish(
+            &ctx.client,
+            object.object_ref(&()),
+            *reason,
+            message,
+            *warns,
+            ctx.now(),
+        )
+        .await;
+    }
+    Ok(())
+}
+
+fn say(about: &'static str, holds: Holds, reason: &str, message: String) -> Statement {
+    Statement {
+        about,
+        holds,
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// The steps that a person looks for.
+pub fn steps(
+    gates: &[Gate],
+    quote: Option<&Quote>,
+    approved: Option<bool>,
+    record: Option<&Record>,
+) -> Vec<Statement> {
+    let mut steps = Vec::new();
+    if !gates.is_empty() {
+        let closed = gate::closed(gates);
+        let word = if closed.is_none() {
+            "GatesOpen"
+        } else {
+            "GatesClosed"
+        };
+        steps.push(say(
+            "GatesPassed",
+            closed.is_none().into(),
+            word,
+            closed.unwrap_or_default(),
+        ));
+    }
+    let price = quote.map(|quote| quote.price.to_string());
+    let word = if price.is_some() { "Priced" } else { "NoPrice" };
+    steps.push(say(
+        "Quoted",
+        price.is_some().into(),
+        word,
+        price.unwrap_or_default(),
+    ));
+    if let Some(approved) = approved {
+        let word = if approved { "Approved" } else { "NotApproved" };
+        steps.push(say("Approved", approved.into(), word, String::new()));
+    }
+    if let Some(record) = record {
+        let holds = match record.known.state {
+            State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
+            State::Sending | State::Unknown | State::Abandoned => Holds::Unclear,
+            State::NotSent | State::Rejected | State::NotExecuted => Holds::No,
+        };
+        let Subject { namespace, name, .. } = &record.subject;
+        let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
+        steps.push(say("Submitted", holds, record.known.state.as_str(), message));
+    }
+    steps
+}
+
+/// The condition that tells of drift.
+pub const DRIFTED: &str = "Drifted";
+
+/// Whether the options have drifted from a spec that was in force.
+pub fn drift(drifted: bool) -> Statement {
+    let word = if drifted { "Drifted" } else { "InSync" };
+    say(DRIFTED, drifted.into(), word, String::new())
+}
+
+/// The steps that the status already shows, as they are.
+pub fn kept_steps<K: Buyer>(before: &K::Status) -> Vec<Statement> {
+    let kept = ["GatesPassed", "Quoted", "Approved", "Submitted", DRIFTED];
+    kept.into_iter()
+        .filter_map(|about| {
+            let step = conditions::find(K::conditions(before), about)?;
+            let holds = match step.status.as_str() {
+                "True" => Holds::Yes,
+                "False" => Holds::No,
+                _ => Holds::Unclear,
+            };
+            Some(say(about, holds, &step.reason, step.message.clone()))
+        })
+        .collect()
+}

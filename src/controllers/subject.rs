@@ -1,0 +1,88 @@
+//! What the two kinds that buy have in common for the controllers.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::context::Context;
+use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
+use crate::api::restore::{VpsBackupRestore, VpsBackupRestoreStatus};
+use crate::api::shared::{CredentialsSecretRef, OperationRef, QuoteStatus};
+
+/// A kind whose objects buy.
+pub trait Buyer:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its status.
+    type Status: Clone + Default + PartialEq + Send + Sync;
+
+    /// `spec.credentialsSecretRef`.
+    fn credentials(&self) -> &CredentialsSecretRef;
+    /// `spec.suspend`.
+    fn is_suspended(&self) -> bool;
+    /// Its status; an empty one where there is none yet.
+    fn status(&self) -> Self::Status;
+    /// Puts a status in place of its own.
+    fn set_status(&mut self, status: Self::Status);
+    /// The conditions of a status.
+    fn conditions(status: &Self::Status) -> &[Condition];
+    /// The record that a status names.
+    fn operation(status: &Self::Status) -> Option<&OperationRef>;
+    /// The quote that a status shows.
+    fn quote(status: &Self::Status) -> Option<&QuoteStatus>;
+}
+
+macro_rules! buyer {
+    ($kind:ident, $status:ident) => {
+        impl Buyer for $kind {
+            type Status = $status;
+
+            fn credentials(&self) -> &CredentialsSecretRef {
+                &self.spec.credentials_secret_ref
+            }
+
+            fn is_suspended(&self) -> bool {
+                self.spec.suspend
+            }
+
+            fn status(&self) -> $status {
+                self.status.clone().unwrap_or_default()
+            }
+
+            fn set_status(&mut self, status: $status) {
+                self.status = Some(status);
+            }
+
+            fn conditions(status: &$status) -> &[Condition] {
+                &status.conditions
+            }
+
+            fn operation(status: &$status) -> Option<&OperationRef> {
+                status.operation.as_ref()
+            }
+
+            fn quote(status: &$status) -> Option<&QuoteStatus> {
+                status.quote.as_ref()
+            }
+        }
+    };
+}
+
+buyer!(VpsBackupRestore, VpsBackupRestoreStatus);
+buyer!(VpsResourceConfig, VpsResourceConfigStatus);
+
+/// Objects of one namespace.
+pub fn objects<K: Buyer>(ctx: &Context, namespace: &str) -> Api<K> {
+    Api::namespaced(ctx.client.clone(), namespace)
+}

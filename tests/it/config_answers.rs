@@ -1,0 +1,544 @@
+//! What comes back from a paid call about options, row by row: what is on the wire, what the provider
+//! executed, and what is made of it.
+
+mod hostile;
+mod legacy;
+
+use std::time::Duration;
+
+use control_plane::{Action, Gate};
+use futures::future::join_all;
+use hostup_sim::{Answer, RateLimitStyle, Route, Sim};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answers::{
+    BROKEN, End, Row, events, limits, only_lost, redirect_rows, refused, row, said_unknown,
+    silence_after_the_first_post, status_rows, transport_rows, unclear,
+};
+use crate::support::behind::{Behind, claim, held, is_claim};
+use crate::support::{PATIENCE, Stage, Tenant, at, condition, ready, reason};
+
+const NO_COMMIT: &str = "without saying that it committed the change";
+const CHANGE: &str = "bandwidthGb 2048 -> 4096";
+const PRICE: &str = "40.00 SEK now, 40.00 SEK/month";
+
+fn more_bandwidth() -> Value {
+    json!({"bandwidthGb": 4096})
+}
+
+fn readable_rows() -> Vec<Row> {
+    let bare = r#"{"dryRun":false}"#;
+    vec![
+        row("whole", true, Answer::normal(), End::Accepted),
+        row(
+            "extra-members",
+            true,
+            Answer::normal().set("/success", "true").set("/later", "[1]"),
+            End::Accepted,
+        ),
+        row("bare", true, Answer::json(200, bare), End::Accepted),
+        row("bare-202", true, Answer::json(202, bare), End::Accepted),
+        row(
+            "success-null",
+            true,
+            Answer::normal().set("/success", "null"),
+            End::Accepted,
+        ),
+        row(
+            "no-price",
+            true,
+            Answer::normal()
+                .remove("/priceChange")
+                .remove("/actions")
+                .remove("/paymentInvoice"),
+            End::Accepted,
+        ),
+        row(
+            "odd-invoice",
+            true,
+            Answer::normal().set("/paymentInvoice", r#"["inv_1",{"id":1}]"#),
+            End::Accepted,
+        ),
+        row("gzip-claimed", true, Answer::normal().gzip_claim(), End::Accepted),
+    ]
+}
+
+fn unreadable_rows() -> Vec<Row> {
+    let dry_run = |text: &str| Answer::normal().set("/dryRun", text);
+    let big = format!(r#"{{"dryRun":false,"filler":"{}"}}"#, "x".repeat(5_000_000));
+    [
+        unclear("dry-run-true", dry_run("true"), NO_COMMIT),
+        unclear("dry-run-missing", Answer::normal().remove("/dryRun"), NO_COMMIT),
+        unclear("dry-run-null", dry_run("null"), NO_COMMIT),
+        unclear("dry-run-word", dry_run("\"false\""), NO_COMMIT),
+        only_lost("dry-run-zero", dry_run("0"), NO_COMMIT),
+        unclear("false-200", Answer::success_false(200), NO_COMMIT),
+        unclear(
+            "false-and-committed",
+            Answer::normal().set("/success", "false"),
+            NO_COMMIT,
+        ),
+        unclear("empty200", Answer::empty(200), NO_COMMIT),
+        only_lost("empty204", Answer::empty(204), NO_COMMIT),
+        unclear("broken-json", Answer::broken_json(200), NO_COMMIT),
+        unclear("html200", Answer::html(200), NO_COMMIT),
+        only_lost("list", Answer::json(200, "[]"), NO_COMMIT),
+        only_lost("deep", Answer::deep(200, 10_000), NO_COMMIT),
+        unclear(
+            "gzip-bytes",
+            Answer::raw(200, vec![0x1f, 0x8b, 8, 0, 0, 0]).gzip_claim(),
+            NO_COMMIT,
+        ),
+        unclear("cut", Answer::normal().cut_body_after(20), BROKEN),
+        unclear("reset-in-body", Answer::normal().reset_body_after(20), BROKEN),
+        unclear("length-short", Answer::normal().content_length(10), NO_COMMIT),
+        unclear("length-long", Answer::normal().content_length(100_000), BROKEN),
+        unclear("big", Answer::json(200, big), "the answer is too large"),
+        // What orders a VM does not order options.
+        only_lost(
+            "job",
+            Answer::json(202, r#"{"operation":{"jobId":"job_1"}}"#),
+            NO_COMMIT,
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Every refusal that the pages of the route and the error catalogue document.
+fn documented() -> Vec<(u16, &'static str)> {
+    vec![
+        (400, "invalid_request"),
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (403, "account_inactive"),
+        (403, "verification_failed"),
+        (404, "not_found"),
+        (404, "vps_not_found"),
+        (409, "vps_not_ready"),
+        (409, "existing_invoice_blocking"),
+        (409, "pending_orders"),
+        (409, "invoice_payment_in_progress"),
+    ]
+}
+
+fn refused_rows() -> Vec<Row> {
+    // What follows a refusal for an open invoice is told with the special ways (config.rs).
+    let documented = documented().into_iter();
+    let mut rows: Vec<Row> = documented
+        .filter(|(_, code)| *code != "existing_invoice_blocking")
+        .map(|(status, code)| refused(&format!("r{status}-{}", code.replace('_', "-")), status, code))
+        .collect();
+    for (status, code) in [(400, "BAD_REQUEST"), (401, "UNAUTHORIZED"), (404, "NOT_FOUND")] {
+        let answer = Answer::legacy_error(status, code, "the words of a clerk");
+        let end = End::Refused(code, "the words of a clerk");
+        rows.push(row(&format!("legacy{status}"), false, answer, end));
+    }
+    let (known, mixed) = (
+        r#"["has_unpaid_invoice"]"#,
+        r#"["has_unpaid_invoice","born_yesterday"]"#,
+    );
+    let blocked = |text: &str| {
+        Answer::problem(409, "conflict")
+            .detail("not now")
+            .set("/blockerReasons", text)
+    };
+    let end = End::Refused("conflict", "not now [has_unpaid_invoice]");
+    rows.push(row("blocked", false, blocked(known), end));
+    let no_proof = "which does not prove that nothing was bought";
+    rows.extend(unclear("blocked-mixed", blocked(mixed), no_proof));
+    rows.push(row(
+        "refused-and-executed",
+        true,
+        Answer::problem(403, "forbidden"),
+        End::Lied,
+    ));
+    rows
+}
+
+#[tokio::test]
+async fn a_2xx_is_taken_for_a_commit_only_if_it_says_that_it_was_no_dry_run() {
+    check(readable_rows().into_iter().chain(unreadable_rows()).collect()).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_commit_is_read_back_or_a_person_is_asked() {
+    check(transport_rows()).await;
+}
+
+#[tokio::test]
+async fn a_status_that_is_not_on_the_list_proves_nothing_of_a_commit() {
+    check(status_rows(&[
+        (409, "no_such_code"),
+        (502, "upstream_cloud_quick_deploy_shape_invalid"),
+    ]))
+    .await;
+}
+
+#[tokio::test]
+async fn a_documented_refusal_of_a_commit_is_not_tried_again_while_its_cause_stands() {
+    check(refused_rows()).await;
+}
+
+#[tokio::test]
+async fn a_redirect_of_a_commit_is_never_followed() {
+    let foreign = Sim::start();
+    check(redirect_rows(&foreign)).await;
+    assert_eq!(foreign.world(|world| world.connections().len()), 0);
+}
+
+#[tokio::test]
+async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_again() {
+    let stage = Stage::new("untold").await;
+    let _operator = stage.operator_for_many(&[]);
+    let invoice = r#"{"id":"inv_1","amount":40,"currencyCode":"SEK","dueAt":"2026-12-01"}"#;
+    let taken = stage.tenant("taken").await;
+    let billed = stage.tenant("billed").await;
+    let answers = [
+        (&taken, Answer::normal()),
+        (&billed, Answer::normal().set("/paymentInvoice", invoice)),
+    ];
+    for (tenant, answer) in answers {
+        let fault = tenant.fault(Route::ConfigCommit).acted(false);
+        stage.sim.inject(fault.answer(answer));
+        stage.create(tenant.config(&stage, more_bandwidth())).await;
+    }
+    let object = stage.config_comes_to("taken", "NotConverged").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    let record = &stage.config_records_of("taken").await[0];
+    assert_eq!(at(record, "status.state"), "Unknown");
+    assert_eq!(at(record, "status.evidence"), "NotConverged");
+    question(
+        record,
+        &object,
+        &format!("HostUp took the change, but HostUp does not show {CHANGE}"),
+        &format!("{CHANGE} was ordered for {PRICE}"),
+    );
+    let object = stage.config_comes_to("billed", "AwaitingPayment").await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    let invoice = "pay invoice inv_1 of 40.00 SEK, due 2026-12-01 in HostUp's panel";
+    assert!(message.contains(invoice), "{message}");
+    assert_eq!(at(&object, "status.invoice.id"), "inv_1");
+    for (tenant, wanted) in [(&taken, "NotConverged"), (&billed, "AwaitingPayment")] {
+        sends_nothing_more(&stage, tenant, wanted, 1).await;
+        assert_eq!(stage.executed_of(tenant), 0, "{}", tenant.name);
+    }
+    // What comes late is taken all the same.
+    stage.sim.world(|world| {
+        world.set_option(&taken.vps, "bandwidthGb", 4096);
+        world.set_option(&billed.vps, "bandwidthGb", 4096);
+    });
+    for name in ["taken", "billed"] {
+        stage.config_comes_to(name, "InSync").await;
+        let record = &stage.config_records_of(name).await[0];
+        assert_eq!(at(record, "status.state"), "Succeeded", "{name}");
+        assert_eq!(at(record, "status.evidence"), "ReadBack", "{name}");
+    }
+    assert_eq!(stage.posts(), 2);
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_call_that_found_no_connection_is_not_sent_and_a_second_attempt_follows_later() {
+    futures::join!(
+        finds_no_connection(
+            "commit",
+            &[],
+            |tenant, stage| tenant.config(stage, more_bandwidth()),
+            1
+        ),
+        finds_no_connection("estimate", &["--enable-legacy-upgrade"], Tenant::legacy, 2),
+    );
+}
+
+/// The first call of the object finds no connection; so many calls then make it.
+async fn finds_no_connection(
+    name: &str,
+    args: &[&str],
+    make: impl Fn(&Tenant, &Stage) -> Value,
+    calls: usize,
+) {
+    let behind = Behind::new(name).await;
+    let Behind { stage, proxy } = &behind;
+    let gate = Gate::new();
+    proxy.rule(claim(Action::HoldBefore(gate.clone())));
+    let _operator = stage.operator_for_many(args);
+    let tenant = stage.tenant("web").await;
+    stage.create(make(&tenant, stage)).await;
+    held(&gate).await;
+    // All reads are done; only the POST is left.
+    stage.sim.go_down();
+    gate.release();
+    behind.seen(1, is_claim).await;
+    let claimed = proxy.requests().into_iter().find(is_claim).unwrap();
+    let name = claimed.json().unwrap()["metadata"]["name"].clone();
+    let name = name.as_str().unwrap();
+    let there = |record: Option<&kube::api::DynamicObject>| record.is_some();
+    let made = kube::runtime::wait::await_condition(stage.operations(), name, there);
+    tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
+    let record = stage
+        .wait_for_record(name, "NotSent", |record| at(record, "status.state") == "NotSent")
+        .await;
+    assert_eq!(at(&record, "status.message"), "no connection could be made");
+    assert_eq!(stage.posts(), 0);
+    stage.sim.come_up();
+    let object = stage
+        .wait_config("web", "the announcement of another attempt", |object| {
+            let message = ready(object)["message"].as_str().unwrap_or_default();
+            message.contains("the last attempt came to nothing: no connection could be made")
+        })
+        .await;
+    assert_eq!(reason(&object), "ProviderUnavailable");
+    assert_eq!(condition(&object, "Reconciling")["status"], "True");
+    stage.config_comes_to("web", "InSync").await;
+    let records = stage.config_records_of("web").await;
+    let states: Vec<_> = records.iter().map(|record| at(record, "status.state")).collect();
+    assert_eq!(states[0], "NotSent");
+    assert_eq!(states[1..], vec!["Succeeded"; calls]);
+    let waited = time(&records[1], "spec.claim.madeAt").duration_since(time(&record, "status.quietSince"));
+    assert!(waited.as_secs() >= 30, "{waited}");
+    assert_eq!((stage.posts(), stage.executed()), (calls, 1));
+    behind.check().await;
+}
+
+#[tokio::test]
+async fn after_a_429_to_a_commit_no_call_with_that_key_leaves_before_its_time() {
+    let stage = Stage::new("optlimited").await;
+    let _operator = stage.operator_for_many(&[]);
+    let wait = Duration::from_secs(5);
+    let commit = |tenant: &Tenant, answer: Answer| {
+        let once = tenant.fault(Route::ConfigCommit).acted(false);
+        stage.sim.inject(once.answer(answer));
+        tenant.config(&stage, more_bandwidth())
+    };
+    let checks = limits().into_iter().map(|(name, answer, code)| {
+        let (stage, commit) = (&stage, &commit);
+        async move {
+            let tenant = stage.tenant(name).await;
+            stage.create(commit(&tenant, answer)).await;
+            let object = stage.config_comes_to(name, "RateLimited").await;
+            assert_eq!(condition(&object, "Reconciling")["status"], "True", "{name}");
+            let record = &stage.config_records_of(name).await[0];
+            assert_eq!(at(record, "status.state"), "Rejected", "{name}");
+            assert_eq!(at(record, "status.code"), code, "{name}");
+            // With another generation there is no other wait than the one that was asked for.
+            stage.patch_config(name, ceiling("41.00")).await;
+            stage.config_comes_to(name, "InSync").await;
+            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+            assert!(silent >= wait, "{name}: a call left after {silent:?}");
+            assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
+            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+        }
+    });
+    // A documented limit that names no time.
+    let styles = [
+        ("bare-exceeded", RateLimitStyle::Exceeded),
+        ("bare-limited", RateLimitStyle::Limited),
+    ];
+    let unnamed = styles.map(|(name, style)| {
+        let (stage, commit) = (&stage, &commit);
+        async move {
+            let tenant = stage.tenant(name).await;
+            stage.create(commit(&tenant, Answer::rate_limited(style))).await;
+            stage.config_comes_to(name, "RateLimited").await;
+            let record = &stage.config_records_of(name).await[0];
+            assert_eq!(at(record, "status.state"), "Rejected", "{name}");
+            let asked = time(record, "status.notBefore").duration_since(time(record, "status.quietSince"));
+            assert_eq!(asked.as_secs(), 30, "{name}");
+            tenant
+        }
+    });
+    // These prove nothing, and hold the key all the same.
+    let undocumented = [
+        ("page", Answer::html(429).retry_after("5"), 5),
+        ("bare-legacy", Answer::rate_limited(RateLimitStyle::Legacy), 30),
+    ];
+    let undocumented = undocumented.map(|(name, answer, seconds)| {
+        let (stage, commit) = (&stage, &commit);
+        async move {
+            let tenant = stage.tenant(name).await;
+            stage.create(commit(&tenant, answer)).await;
+            stage.config_comes_to(name, "OutcomeUnknown").await;
+            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+            assert!(
+                silent >= Duration::from_secs(seconds),
+                "{name}: a call left after {silent:?}"
+            );
+            assert_eq!(stage.posts_of(&tenant).len(), 1, "{name}");
+        }
+    });
+    let (_, unnamed, _) = futures::join!(join_all(checks), join_all(unnamed), join_all(undocumented));
+    for tenant in unnamed {
+        let silent = silence_after_the_first_post(&stage, &tenant);
+        assert!(
+            silent.is_none_or(|silent| silent >= Duration::from_secs(30)),
+            "{}: a call left after {silent:?}",
+            tenant.name
+        );
+    }
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
+}
+
+/// Every row as a customer of one provider, driven by one operator.
+async fn check(rows: Vec<Row>) {
+    let stage = Stage::new("optanswers").await;
+    let operator = stage.operator_for_many(&[]);
+    let checks = rows.iter().map(|row| async {
+        let tenant = stage.tenant(&row.name).await;
+        let fault = tenant.fault(Route::ConfigCommit);
+        stage
+            .sim
+            .inject(fault.acted(row.acted).answer(row.answer.clone()));
+        stage.create(tenant.config(&stage, more_bandwidth())).await;
+        match &row.end {
+            End::Accepted => in_sync(&stage, &tenant).await,
+            End::Unclear(says) => {
+                if row.acted {
+                    in_sync(&stage, &tenant).await;
+                } else {
+                    asks(&stage, &tenant).await;
+                }
+                said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
+            }
+            End::Refused(code, says) => {
+                refuses(&stage, &tenant, (code, says), (Route::ConfigPreview, 1)).await;
+            }
+            End::Lied => sees_what_was_denied(&stage, &tenant).await,
+        }
+        assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
+        assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
+    });
+    join_all(checks).await;
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    assert_eq!(stage.posts(), rows.len());
+    let elsewhere = stage.sim.requests_on(Route::Unknown);
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    let again = |request: &hostup_sim::RequestRecord| request.query.as_deref() == Some("again=yes");
+    assert!(!stage.sim.requests().iter().any(again));
+    stage.check_invariants().await;
+}
+
+/// The VPS has the options, by one record that was read back, and nobody was asked.
+async fn in_sync(stage: &Stage, tenant: &Tenant) {
+    let name = &tenant.name;
+    let object = stage.config_comes_to(name, "InSync").await;
+    assert_eq!(ready(&object)["status"], "True", "{name}");
+    assert!(condition(&object, "Stalled").is_null(), "{name}");
+    let message = format!("{} has the options of the spec", tenant.vps);
+    assert_eq!(ready(&object)["message"], message, "{name}");
+    assert_eq!(at(&object, "status.current.bandwidthGb"), "4096", "{name}");
+    assert_eq!(at(&object, "status.operation.state"), "Succeeded", "{name}");
+    assert_eq!(condition(&object, "Submitted")["status"], "True", "{name}");
+    let records = stage.config_records_of(name).await;
+    assert_eq!(records.len(), 1, "{name}");
+    assert_eq!(at(&records[0], "status.state"), "Succeeded", "{name}");
+    assert_eq!(at(&records[0], "status.evidence"), "ReadBack", "{name}");
+    assert_eq!(
+        at(&records[0], "status.message"),
+        &format!("HostUp shows {CHANGE}"),
+        "{name}"
+    );
+    assert_eq!(events(stage, name, "OutcomeUnknown").await, 0, "{name}");
+}
+
+/// A person is asked, with all that is needed for an answer, and nothing is sent again.
+async fn asks(stage: &Stage, tenant: &Tenant) {
+    let name = &tenant.name;
+    let object = stage.config_comes_to(name, "OutcomeUnknown").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
+    assert!(condition(&object, "Reconciling").is_null(), "{name}");
+    assert_eq!(condition(&object, "Submitted")["status"], "Unknown", "{name}");
+    let record = &stage.config_records_of(name).await[0];
+    assert_eq!(at(record, "status.state"), "Unknown", "{name}");
+    assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
+    let (why, what) = (
+        format!("HostUp does not show {CHANGE}"),
+        format!("{CHANGE} was ordered for {PRICE}"),
+    );
+    question(record, &object, &why, &what);
+    // It is looked for further on, and nothing else.
+    stage.wait_for_reads(tenant, Route::UpgradeOptions, 1).await;
+    sends_nothing_more(stage, tenant, "OutcomeUnknown", 1).await;
+    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
+}
+
+/// The message names the record, what may have been executed for which price and when, and a command for
+/// each answer.
+fn question(record: &Value, object: &Value, why: &str, what: &str) {
+    let id = at(record, "metadata.name").as_str().unwrap();
+    let answer = |answer: &str| {
+        format!(
+            "kubectl patch vpsoperation {id} --type=merge -p '{{\"spec\":{{\"resolution\":{{\"answer\":\"{answer}\"}}}}}}'"
+        )
+    };
+    let made_at = time(record, "spec.claim.madeAt");
+    let message = ready(object)["message"].as_str().unwrap();
+    for part in [
+        why.to_owned(),
+        format!("VpsOperation {id}"),
+        format!("{what} at {made_at:.0}"),
+        answer("NotExecuted"),
+        answer("Adopt"),
+        answer("Abandon"),
+    ] {
+        assert!(message.contains(&part), "no {part:?} in {message}");
+    }
+}
+
+/// Another ceiling is decided upon anew, and changes nothing: so many records, and no further call.
+async fn sends_nothing_more(stage: &Stage, tenant: &Tenant, wanted: &str, records: usize) {
+    let name = &tenant.name;
+    let sent = stage.posts_of(tenant).len();
+    stage.patch_config(name, ceiling("999.00")).await;
+    stage.config_comes_to_anew(name, wanted).await;
+    assert_eq!(stage.config_records_of(name).await.len(), records, "{name}");
+    assert_eq!(stage.posts_of(tenant).len(), sent, "{name}");
+}
+
+/// Stalled with the provider's words, through several reads of the same gates.
+async fn refuses(
+    stage: &Stage,
+    tenant: &Tenant,
+    (code, says): (&str, &str),
+    (route, records): (Route, usize),
+) {
+    let name = &tenant.name;
+    let object = stage.config_comes_to(name, "Rejected").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
+    assert_eq!(condition(&object, "Submitted")["status"], "False", "{name}");
+    let message = ready(&object)["message"].as_str().unwrap();
+    let again = "once the spec, the Secret, a gate or the price has changed";
+    for part in ["HostUp refused: ", says, code, again] {
+        assert!(message.contains(part), "{name}: no {part:?} in {message}");
+    }
+    stage.wait_for_reads(tenant, route, 3).await;
+    let ledger = stage.config_records_of(name).await;
+    assert_eq!(ledger.len(), records, "{name}");
+    let record = &ledger[records - 1];
+    assert_eq!(at(record, "status.state"), "Rejected", "{name}");
+    assert_eq!(at(record, "status.code"), code, "{name}");
+    assert_eq!(at(&object, "status.operation.state"), "Rejected", "{name}");
+    let invoice = !at(&object, "status.invoice").is_null();
+    assert_eq!(invoice, code == "existing_invoice_blocking", "{name}");
+}
+
+/// The refusal stands in the ledger; what the provider did all the same is seen, and not ordered again.
+async fn sees_what_was_denied(stage: &Stage, tenant: &Tenant) {
+    let name = &tenant.name;
+    stage.config_comes_to(name, "InSync").await;
+    let records = stage.config_records_of(name).await;
+    assert_eq!(records.len(), 1, "{name}");
+    assert_eq!(at(&records[0], "status.state"), "Rejected", "{name}");
+}
+
+fn ceiling(due_now: &str) -> Value {
+    json!({"approval": {"maxPrice": {"dueNow": due_now}}})
+}
+
+fn time(record: &Value, path: &str) -> Timestamp {
+    at(record, path).as_str().unwrap().parse().unwrap()
+}

@@ -1,0 +1,854 @@
+//! Several operators, objects and hands at the options of one VPS.
+
+use std::time::Duration;
+
+use control_plane::{Action, ControlPlane, Gate as ProxyGate, Rule};
+use hostup_operator::domain::ids::VpsId;
+use hostup_operator::domain::names::ChainKey;
+use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage as Moment, World};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::support::behind::{Behind, claim, held, is_claim, refused_claims, unclear_claims};
+use crate::support::{Operator, PATIENCE, Stage, at, condition, each_row, own_control_plane, ready, reason};
+
+/// A claim on a busy machine may take its time; whether it is in time is not the subject here.
+const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn bandwidth(gb: u32) -> Value {
+    json!({"bandwidthGb": gb})
+}
+
+fn approved(stage: &Stage) -> Value {
+    stage.approved_config("web", bandwidth(4096))
+}
+
+/// What was committed, in order: from which bandwidth to which.
+fn commits(stage: &Stage) -> Vec<String> {
+    let purchases = stage.sim.purchases();
+    let changes = purchases
+        .iter()
+        .filter_map(|bought| bought.config.as_ref())
+        .flat_map(|config| &config.changes);
+    changes
+        .map(|change| format!("{} -> {}", change.from, change.to))
+        .collect()
+}
+
+/// How the next commit goes.
+fn next(stage: &Stage, apply: Apply) {
+    stage
+        .sim
+        .world(|world| world.config_next(ConfigBehaviour::applied(apply)));
+}
+
+/// The answer to the next commit is lost; it was executed or not.
+fn lose(stage: &Stage, executed: bool) {
+    let lost = Fault::on(Route::ConfigCommit).acted(executed);
+    stage.sim.inject(lost.answer(Answer::reset()));
+}
+
+/// The invoice is paid, and what takes an hour is done.
+fn let_go(stage: &Stage) {
+    stage.sim.world(|world| {
+        let open: Vec<String> = world.invoices().iter().map(|own| own.id.clone()).collect();
+        for invoice in open {
+            world.pay_invoice(&invoice);
+        }
+        world.advance(HOUR);
+    });
+}
+
+fn name_of(record: &Value) -> &str {
+    record["metadata"]["name"].as_str().unwrap()
+}
+
+/// The name of the record of an attempt at the stage's VPS.
+fn record_of(stage: &Stage, attempt: u32) -> String {
+    ChainKey::of_config(&VpsId::new(&stage.vps))
+        .record(attempt)
+        .to_string()
+}
+
+async fn comes_to(stage: &Stage, attempt: u32, state: &str) -> Value {
+    let is = |record: &Value| at(record, "status.state") == state;
+    stage.wait_for_record(&record_of(stage, attempt), state, is).await
+}
+
+fn vps_of(stage: &Stage, n: usize) -> String {
+    format!("{}_{n}", stage.vps)
+}
+
+/// A stage with so many VPSs, each with an approved object of its own.
+async fn stage_with(name: &str, count: usize) -> Stage {
+    let stage = Stage::new(name).await;
+    for n in 0..count {
+        stage.add_vps(&vps_of(&stage, n));
+        let mut object = stage.approved_config(&format!("web-{n}"), bandwidth(4096));
+        object["spec"]["vpsId"] = json!(vps_of(&stage, n));
+        stage.create(object).await;
+    }
+    stage
+}
+
+/// One commit, one POST and one record for each VPS.
+async fn check_once_each(stage: &Stage, count: usize) {
+    let mut bought: Vec<String> = stage
+        .sim
+        .purchases()
+        .into_iter()
+        .map(|bought| bought.source_vps)
+        .collect();
+    let mut posted: Vec<String> = stage
+        .sim
+        .requests_on(Route::ConfigCommit)
+        .into_iter()
+        .map(|post| post.path)
+        .collect();
+    for each in [&mut bought, &mut posted] {
+        each.sort();
+        each.dedup();
+        assert_eq!(each.len(), count);
+    }
+    let records = stage.records().await.len();
+    assert_eq!((records, stage.posts(), stage.executed()), (count, count, count));
+    stage.check_invariants().await;
+}
+
+async fn race(replicas: usize, objects: usize) {
+    let stage = stage_with("options-race", objects).await;
+    let operators: Vec<_> = (0..replicas).map(|_| stage.operator(&CALM)).collect();
+    for n in 0..objects {
+        stage.config_comes_to(&format!("web-{n}"), "InSync").await;
+    }
+    check_once_each(&stage, objects).await;
+    let shares: Vec<_> = operators.iter().map(Operator::sent).collect();
+    assert_eq!(shares.iter().sum::<usize>(), objects);
+    assert!(
+        shares.iter().all(|share| *share > 0),
+        "no race took place: {shares:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_and_three_replicas_without_election_order_options_of_each_of_thirty_once() {
+    futures::join!(race(2, 30), race(3, 30));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_installations_at_one_vps_order_its_options_once() {
+    let ends = |object: &Value| ["InSync", "OtherInstance"].contains(&reason(object));
+    let in_one_namespace = async {
+        let stage = stage_with("options-strangers", 5).await;
+        let _operators =
+            ["--instance-id=one", "--instance-id=two"].map(|id| stage.operator(&[id, CALM[0], CALM[1]]));
+        for n in 0..5 {
+            let key = ChainKey::of_config(&VpsId::new(vps_of(&stage, n)));
+            let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+            stage.wait_config(&format!("web-{n}"), "an owner", ends).await;
+            stage
+                .wait_for_record(key.record(1).as_str(), "its end", ended)
+                .await;
+        }
+        check_once_each(&stage, 5).await;
+    };
+    let in_two_namespaces = async {
+        let (stage, other) = (
+            Stage::new("options-here").await,
+            Stage::new("options-there").await,
+        );
+        stage.create(approved(&stage)).await;
+        let mut theirs = other.approved_config("web", bandwidth(4096));
+        theirs["spec"]["vpsId"] = json!(stage.vps);
+        other.create(theirs).await;
+        let _one = stage.operator(&CALM);
+        let url = format!("--hostup-url={}", stage.sim.url());
+        let _two = other.operator(&[&url, CALM[0], CALM[1]]);
+        let mut shown = [
+            reason(&stage.wait_config("web", "an owner", ends).await).to_owned(),
+            reason(&other.wait_config("web", "an owner", ends).await).to_owned(),
+        ];
+        shown.sort();
+        assert_eq!(shown, ["InSync", "OtherInstance"]);
+        assert_eq!((stage.posts(), stage.executed()), (1, 1));
+        let records = [stage.records().await, other.records().await].concat();
+        assert_eq!(records.len(), 1);
+        stage.check_invariants_over(records);
+    };
+    futures::join!(in_one_namespace, in_two_namespaces);
+}
+
+/// What is made from now on is newer: the API server tells ages in whole seconds.
+async fn a_second_later() {
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+}
+
+/// Two objects for one VPS, the newer one in a namespace of its own or not.
+async fn rivals(apart: bool) {
+    let stage = Stage::new("options-rivals").await;
+    let other = Stage::new("options-neighbour").await;
+    let newer_home = if apart { &other } else { &stage };
+    let namespaces = format!("--watch-namespaces={},{}", stage.namespace, other.namespace);
+    let _operator = stage.operator(&[&namespaces]);
+    stage
+        .create(stage.approved_config("the-older", bandwidth(4096)))
+        .await;
+    stage.config_comes_to("the-older", "InSync").await;
+    a_second_later().await;
+    let mut newer = newer_home.approved_config("the-newer", bandwidth(5120));
+    newer["spec"]["vpsId"] = json!(stage.vps);
+    newer_home.create(newer).await;
+    let object = newer_home.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    let status = object["status"].to_string();
+    for hidden in [
+        "the-older",
+        &stage.namespace,
+        "quote",
+        "operation",
+        "4096",
+        "current",
+    ] {
+        if apart || hidden != stage.namespace {
+            assert!(!status.contains(hidden), "{hidden} in {status}");
+        }
+    }
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    stage.delete_config("the-older").await;
+    newer_home.config_comes_to("the-newer", "InSync").await;
+    assert_eq!(commits(&stage), ["2048 -> 4096", "4096 -> 5120"]);
+    let records = [stage.records().await, other.records().await].concat();
+    assert_eq!((records.len(), stage.posts()), (2, 2));
+    stage.check_invariants_over(records);
+}
+
+/// The older object's key does not read the VPS until somebody puts it right.
+async fn rival_without_a_key() {
+    let stage = Stage::new("options-keyless").await;
+    let _operator = stage.operator(&[]);
+    stage.put_key("old", "a-key-of-nobody").await;
+    let mut older = stage.approved_config("the-older", bandwidth(4096));
+    older["spec"]["credentialsSecretRef"] = json!({"name": "old"});
+    stage.create(older).await;
+    stage.config_comes_to("the-older", "Unauthorized").await;
+    a_second_later().await;
+    stage
+        .create(stage.approved_config("the-newer", bandwidth(4096)))
+        .await;
+    stage.config_comes_to("the-newer", "InSync").await;
+    let key = super::support::KEY;
+    stage.put_key("old", key).await;
+    // A change of the spec, so that it is looked at now.
+    stage
+        .patch_config("the-older", json!({"resources": {"snapshotSlots": 2}}))
+        .await;
+    stage.config_comes_to_anew("the-older", "InSync").await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!(commits(&stage), ["2048 -> 4096", "1 -> 2"]);
+    stage.check_invariants().await;
+}
+
+/// Both are there before anybody looks, and want the same.
+async fn rivals_from_the_start() {
+    let stage = Stage::new("options-twins").await;
+    for name in ["the-older", "the-newer"] {
+        stage.create(stage.approved_config(name, bandwidth(4096))).await;
+    }
+    let _operators = [stage.operator(&CALM), stage.operator(&CALM)];
+    let end = |object: &Value| ["InSync", "TargetConflict"].contains(&reason(object));
+    stage.wait_config("the-older", "an end", end).await;
+    stage.wait_config("the-newer", "an end", end).await;
+    comes_to(&stage, 1, "Succeeded").await;
+    assert_eq!(commits(&stage), ["2048 -> 4096"]);
+    assert_eq!((stage.posts(), stage.records().await.len()), (1, 1));
+    stage.check_invariants().await;
+}
+
+/// Both are there before anybody looks, want different things, and the older one's status comes late.
+async fn rivals_that_disagree() {
+    let behind = Behind::new("options-quarrel").await;
+    let stage = &behind.stage;
+    let (gate, path) = (
+        ProxyGate::new(),
+        format!(
+            "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsresourceconfigs/the-older/status",
+            stage.namespace
+        ),
+    );
+    let late = Rule::on("PUT", move |request| request.path == path);
+    let late = late.named("the older's status");
+    behind.proxy.rule(late.action(Action::HoldBefore(gate.clone())));
+    stage
+        .create(stage.approved_config("the-older", bandwidth(4096)))
+        .await;
+    let _operator = stage.operator(&CALM);
+    held(&gate).await;
+    a_second_later().await;
+    stage
+        .create(stage.approved_config("the-newer", bandwidth(5120)))
+        .await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    gate.release();
+    stage.config_comes_to("the-older", "InSync").await;
+    assert_eq!(commits(stage), ["2048 -> 4096"]);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_objects_of_one_vps_the_older_that_has_read_it_is_responsible() {
+    let together = async {
+        futures::join!(rivals(false), rivals(true));
+    };
+    futures::join!(
+        together,
+        rival_without_a_key(),
+        rivals_from_the_start(),
+        rivals_that_disagree()
+    );
+}
+
+/// Where the object stands when it is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Preview,
+    Sending,
+    Converging,
+    AwaitingPayment,
+    OutcomeUnknown,
+    InSync,
+    Rejected,
+}
+
+impl Before {
+    const ALL: [Self; 7] = [
+        Self::Preview,
+        Self::Sending,
+        Self::Converging,
+        Self::AwaitingPayment,
+        Self::OutcomeUnknown,
+        Self::InSync,
+        Self::Rejected,
+    ];
+
+    fn is_executed(self) -> bool {
+        !matches!(self, Self::Preview | Self::OutcomeUnknown | Self::Rejected)
+    }
+
+    /// Leads a life there.
+    async fn lead(self, stage: &Stage) -> (Operator, Option<Gate>) {
+        let mut gate = None;
+        let mut object = approved(stage);
+        match self {
+            Self::Preview => object = stage.config_preview("web", bandwidth(4096)),
+            Self::Sending => gate = Some(stage.sim.hold(Route::ConfigCommit, Moment::AfterAct)),
+            Self::Converging => next(stage, Apply::After(HOUR)),
+            Self::AwaitingPayment => next(stage, Apply::WhenPaid),
+            Self::OutcomeUnknown => lose(stage, false),
+            Self::InSync => {}
+            Self::Rejected => {
+                let refusal = Fault::on(Route::ConfigCommit).acted(false);
+                stage
+                    .sim
+                    .inject(refusal.answer(Answer::problem(409, "vps_not_ready")));
+            }
+        }
+        let settle = match self {
+            Self::OutcomeUnknown => "--settle-time=1s",
+            _ => "--settle-time=60s",
+        };
+        let operator = stage.operator(&[settle, "--paid-timeout=60s", "--request-timeout=20s"]);
+        stage.create(object).await;
+        let shown = match self {
+            Self::Preview => "AwaitingApproval",
+            Self::Sending => {
+                assert!(gate.as_ref().unwrap().held(PATIENCE).await);
+                return (operator, gate);
+            }
+            Self::Converging => "Converging",
+            Self::AwaitingPayment => "AwaitingPayment",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+            Self::InSync => "InSync",
+            Self::Rejected => "Rejected",
+        };
+        stage.config_comes_to("web", shown).await;
+        (operator, gate)
+    }
+}
+
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Recreated,
+    RecreatedOtherwise,
+    EditedOtherwise,
+    Suspended,
+    Withdrawn,
+    Deleted,
+}
+
+impl Touch {
+    const ALL: [Self; 6] = [
+        Self::Recreated,
+        Self::RecreatedOtherwise,
+        Self::EditedOtherwise,
+        Self::Suspended,
+        Self::Withdrawn,
+        Self::Deleted,
+    ];
+
+    fn is_otherwise(self) -> bool {
+        matches!(self, Self::RecreatedOtherwise | Self::EditedOtherwise)
+    }
+}
+
+async fn touched(before: Before, touch: Touch) {
+    let stage = Stage::new("options-touched").await;
+    let (_operator, gate) = before.lead(&stage).await;
+    let gb = if touch.is_otherwise() { 5120 } else { 4096 };
+    let mut again = stage.config_preview("web", bandwidth(gb));
+    if before != Before::Preview {
+        // Covers the 60 SEK of 5120 GB too.
+        again["spec"]["approval"] =
+            json!({"maxPrice": {"dueNow": "60.00", "perMonth": "60.00", "currencyCode": "SEK"}});
+    }
+    match touch {
+        Touch::Recreated | Touch::RecreatedOtherwise => {
+            stage.delete_config("web").await;
+            stage.create(again).await;
+        }
+        Touch::EditedOtherwise => stage.patch_config("web", again["spec"].clone()).await,
+        Touch::Suspended => stage.patch_config("web", json!({"suspend": true})).await,
+        Touch::Withdrawn => stage.patch_config("web", json!({"approval": null})).await,
+        Touch::Deleted => stage.delete_config("web").await,
+    }
+    if touch != Touch::Deleted {
+        let seen =
+            |object: &Value| at(object, "status.observedGeneration") == at(object, "metadata.generation");
+        stage.wait_config("web", "a look at it", seen).await;
+    }
+    drop(gate);
+    let_go(&stage);
+    let wanted = match (before, touch) {
+        (_, Touch::Deleted) => None,
+        (Before::OutcomeUnknown, _) => Some("OutcomeUnknown"),
+        (_, Touch::Suspended) => Some("Suspended"),
+        (Before::Preview, _) | (Before::Rejected, Touch::Withdrawn) => Some("AwaitingApproval"),
+        (_, _) => Some("InSync"),
+    };
+    if before.is_executed() {
+        comes_to(&stage, 1, "Succeeded").await;
+    }
+    let mut bought = Vec::new();
+    if before.is_executed() {
+        bought.push("2048 -> 4096".to_owned());
+    }
+    if wanted == Some("InSync") && (touch.is_otherwise() || before == Before::Rejected) {
+        let from = if before.is_executed() { 4096 } else { 2048 };
+        bought.push(format!("{from} -> {gb}"));
+        comes_to(&stage, 2, "Succeeded").await;
+    }
+    if let Some(wanted) = wanted {
+        let object = stage.config_comes_to_anew("web", wanted).await;
+        let is_ready = if wanted == "InSync" { "True" } else { "False" };
+        assert_eq!(ready(&object)["status"], is_ready);
+    }
+    assert_eq!(commits(&stage), bought);
+    let refused = usize::from(matches!(before, Before::OutcomeUnknown | Before::Rejected));
+    assert_eq!(stage.posts(), bought.len() + refused);
+    assert_eq!(stage.records().await.len(), stage.posts());
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn touched_or_re_created_options_are_never_committed_twice_in_any_state() {
+    let rows = Before::ALL
+        .into_iter()
+        .flat_map(|before| Touch::ALL.map(|touch| (before, touch)));
+    // A preview has no approval to withdraw.
+    let rows = rows.filter(|row| *row != (Before::Preview, Touch::Withdrawn));
+    each_row(rows.map(|(before, touch)| (format!("{before:?} {touch:?}"), touched(before, touch)))).await;
+}
+
+#[tokio::test]
+async fn options_edited_back_and_forth_are_committed_as_often_as_they_change() {
+    let stage = Stage::new("options-swing").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.config_preview("web", bandwidth(4096))).await;
+    let mut quotes = Vec::new();
+    for gb in [4096, 5120, 4096, 5120] {
+        stage
+            .patch_config("web", json!({"resources": bandwidth(gb)}))
+            .await;
+        // What was approved before is spent, also for the same way again.
+        let shown = stage.config_comes_to_anew("web", "AwaitingApproval").await;
+        quotes.push(at(&shown, "status.quote.id").to_string());
+        stage.follow(&shown, "To approve:").await;
+        stage.config_comes_to_anew("web", "InSync").await;
+    }
+    assert_eq!(
+        commits(&stage),
+        ["2048 -> 4096", "4096 -> 5120", "5120 -> 4096", "4096 -> 5120"]
+    );
+    quotes.sort();
+    quotes.dedup();
+    assert_eq!(quotes.len(), 4, "a quote came twice: {quotes:?}");
+    assert_eq!((stage.posts(), stage.records().await.len()), (4, 4));
+    stage.check_invariants().await;
+}
+
+async fn an_unclear_claim(action: Action) {
+    let behind = Behind::new("options-unclear").await;
+    behind.proxy.rule(claim(action));
+    let stage = &behind.stage;
+    stage.create(approved(stage)).await;
+    let _operator = stage.operator(&[]);
+    stage.config_comes_to("web", "InSync").await;
+    let records = stage.records().await.len();
+    assert_eq!((records, stage.posts(), stage.executed()), (1, 1, 1));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_of_options_whose_answer_was_lost_is_known_by_its_holder_and_sent_once() {
+    each_row(unclear_claims().map(|(name, action)| (name.to_owned(), an_unclear_claim(action)))).await;
+}
+
+async fn no_claims(action: Action) {
+    let behind = Behind::new("options-readonly").await;
+    behind.proxy.rule(
+        Rule::on("POST", is_claim)
+            .named("no claims")
+            .always()
+            .action(action),
+    );
+    let stage = &behind.stage;
+    stage.create(approved(stage)).await;
+    let _operator = stage.operator(&[]);
+    behind.seen(2, is_claim).await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    assert!(behind.proxy.unfired().is_empty());
+    behind.proxy.clear_rules();
+    stage.config_comes_to("web", "InSync").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_committed_while_records_cannot_be_written_and_it_goes_on_once_they_can() {
+    each_row(refused_claims().map(|(name, action)| (name.to_owned(), no_claims(action)))).await;
+}
+
+/// What befalls the object between the claim and the second look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Suspended,
+    Deleted,
+    Recreated,
+    ApprovalWithdrawn,
+    CeilingLowered,
+    Edited,
+}
+
+async fn between_claim_and_second_look(what: Meanwhile) {
+    let behind = Behind::new("options-meanwhile").await;
+    let stage = &behind.stage;
+    stage.create(approved(stage)).await;
+    let gate = ProxyGate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = stage.operator(&[]);
+    held(&gate).await;
+    let patched = match what {
+        Meanwhile::Suspended => Some(json!({"suspend": true})),
+        Meanwhile::ApprovalWithdrawn => Some(json!({"approval": null})),
+        Meanwhile::CeilingLowered => Some(json!({"approval": {"maxPrice": {"perMonth": "39.99"}}})),
+        Meanwhile::Edited => Some(json!({"resources": bandwidth(3072)})),
+        Meanwhile::Deleted | Meanwhile::Recreated => {
+            stage.delete_config("web").await;
+            None
+        }
+    };
+    if let Some(spec) = patched {
+        stage.patch_config("web", spec).await;
+    }
+    if what == Meanwhile::Recreated {
+        stage.create(stage.config_preview("web", bandwidth(4096))).await;
+    }
+    gate.release();
+    let record = comes_to(stage, 1, "NotSent").await;
+    let message = at(&record, "status.message").as_str().unwrap();
+    assert!(message.starts_with("withdrawn: "), "{message}");
+    let shown = match what {
+        Meanwhile::Suspended => Some("Suspended"),
+        Meanwhile::Recreated | Meanwhile::ApprovalWithdrawn => Some("AwaitingApproval"),
+        Meanwhile::CeilingLowered => Some("QuoteExceedsCeiling"),
+        Meanwhile::Edited => Some("InSync"),
+        Meanwhile::Deleted => None,
+    };
+    if let Some(shown) = shown {
+        stage.config_comes_to_anew("web", shown).await;
+    }
+    // Only what the object wants now is ordered.
+    let ordered: &[&str] = match what {
+        Meanwhile::Edited => &["2048 -> 3072"],
+        _ => &[],
+    };
+    assert_eq!(commits(stage), ordered);
+    assert_eq!(stage.posts(), ordered.len());
+    assert_eq!(stage.records().await.len(), 1 + ordered.len());
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn options_that_are_no_longer_wanted_at_the_second_look_withdraw_the_claim() {
+    let rows = [
+        Meanwhile::Suspended,
+        Meanwhile::Deleted,
+        Meanwhile::Recreated,
+        Meanwhile::ApprovalWithdrawn,
+        Meanwhile::CeilingLowered,
+        Meanwhile::Edited,
+    ];
+    each_row(rows.map(|what| (format!("{what:?}"), between_claim_and_second_look(what)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reading_back_goes_on_when_the_api_server_comes_back() {
+    let plane: &'static ControlPlane =
+        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
+            .await
+            .unwrap();
+    let long = ["--paid-timeout=40s", "--settle-time=60s"];
+    let converging = Stage::on(plane, "converging").await;
+    next(&converging, Apply::After(HOUR));
+    converging.create(approved(&converging)).await;
+    let _first = converging.operator(&long);
+    let answering = Stage::on(plane, "answering").await;
+    let gate = answering.sim.hold(Route::ConfigCommit, Moment::AfterAct);
+    answering.create(approved(&answering)).await;
+    let _second = answering.operator(&long);
+    converging.config_comes_to("web", "Converging").await;
+    assert!(gate.held(PATIENCE).await);
+
+    tokio::task::spawn_blocking(|| plane.stop_apiserver())
+        .await
+        .unwrap();
+    let_go(&converging);
+    // The answer reaches a process that cannot write it down yet.
+    gate.release();
+    let answered = |world: &World| world.count_answered(Route::ConfigCommit) == 1;
+    assert!(answering.sim.until(PATIENCE, answered).await);
+    tokio::task::spawn_blocking(|| plane.start_apiserver())
+        .await
+        .unwrap()
+        .unwrap();
+
+    for stage in [&converging, &answering] {
+        stage.config_comes_to("web", "InSync").await;
+        let records = stage.records().await;
+        assert_eq!(at(&records[0], "status.evidence"), "ReadBack");
+        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+        stage.check_invariants().await;
+    }
+}
+
+/// The call was lost on its way, and a person is asked.
+async fn asked(stage: &Stage) -> Value {
+    lose(stage, false);
+    stage.create(approved(stage)).await;
+    stage.config_comes_to("web", "OutcomeUnknown").await
+}
+
+async fn end(stage: &Stage, states: &[&str], executed: usize) {
+    let records = stage.records().await;
+    let ended: Vec<&str> = records
+        .iter()
+        .map(|record| at(record, "status.state").as_str().unwrap())
+        .collect();
+    assert_eq!(ended, states);
+    assert_eq!((stage.posts(), stage.executed()), (states.len(), executed));
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.check_invariants().await;
+}
+
+const NOT_EXECUTED: &str = "It was not executed:";
+const EXECUTED: &str = "It was executed:";
+const GIVE_UP: &str = "Order nothing for this VPS any more:";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn not_executed_is_printed_and_lets_a_new_commit_follow() {
+    let of_a_lost_call = async {
+        let stage = Stage::new("options-no").await;
+        let _operator = stage.operator(&[]);
+        let object = asked(&stage).await;
+        stage.follow(&object, NOT_EXECUTED).await;
+        stage.config_comes_to("web", "InSync").await;
+        assert_eq!(at(&stage.records().await[0], "status.evidence"), "Person");
+        end(&stage, &["NotExecuted", "Succeeded"], 1).await;
+    };
+    // HostUp took it, and nothing came of it.
+    let of_what_never_shows = async {
+        let stage = Stage::new("options-never").await;
+        next(&stage, Apply::Never);
+        let _operator = stage.operator(&[]);
+        stage.create(approved(&stage)).await;
+        let object = stage.config_comes_to("web", "NotConverged").await;
+        assert_eq!(condition(&object, "Stalled")["status"], "True");
+        stage.follow(&object, NOT_EXECUTED).await;
+        stage.config_comes_to("web", "InSync").await;
+        end(&stage, &["NotExecuted", "Succeeded"], 2).await;
+    };
+    let of_an_estimate = async {
+        let stage = Stage::new("options-estimate").await;
+        let lost = Fault::on(Route::LegacyEstimate).acted(false);
+        stage.sim.inject(lost.answer(Answer::reset()));
+        let _operator = stage.operator(&["--enable-legacy-upgrade"]);
+        stage.create(stage.legacy_preview("web")).await;
+        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
+        stage.follow(&object, NOT_EXECUTED).await;
+        stage.config_comes_to("web", "AwaitingApproval").await;
+        end(&stage, &["NotExecuted", "Succeeded"], 0).await;
+    };
+    // The answer stands, and the approval is gone.
+    let without_an_approval = async {
+        let stage = Stage::new("options-unapproved").await;
+        let _operator = stage.operator(&[]);
+        let object = asked(&stage).await;
+        stage.patch_config("web", json!({"approval": null})).await;
+        stage.follow(&object, NOT_EXECUTED).await;
+        stage.config_comes_to("web", "AwaitingApproval").await;
+        end(&stage, &["NotExecuted"], 0).await;
+    };
+    futures::join!(
+        of_a_lost_call,
+        of_what_never_shows,
+        of_an_estimate,
+        without_an_approval
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn adopt_is_printed_and_what_is_adopted_is_read_back_and_not_sent_again() {
+    let read_back = async {
+        let stage = Stage::new("options-yes").await;
+        next(&stage, Apply::After(HOUR));
+        lose(&stage, true);
+        let _operator = stage.operator(&["--settle-time=6s"]);
+        stage.create(approved(&stage)).await;
+        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
+        stage.follow(&object, EXECUTED).await;
+        stage.config_comes_to("web", "Converging").await;
+        assert_eq!(
+            at(&comes_to(&stage, 1, "Accepted").await, "status.evidence"),
+            "Person"
+        );
+        let_go(&stage);
+        stage.config_comes_to("web", "InSync").await;
+        assert_eq!(at(&stage.records().await[0], "status.evidence"), "ReadBack");
+        end(&stage, &["Succeeded"], 1).await;
+    };
+    // It never shows: the answer is refused, and another one may be given.
+    let refused = async {
+        let stage = Stage::new("options-wrong").await;
+        let _operator = stage.operator(&[]);
+        let object = asked(&stage).await;
+        stage.follow(&object, EXECUTED).await;
+        let object = stage.config_comes_to("web", "NotConverged").await;
+        let record = &stage.records().await[0];
+        assert!(at(record, "status.resolutionRefused").is_string());
+        stage.follow(&object, NOT_EXECUTED).await;
+        stage.config_comes_to("web", "InSync").await;
+        end(&stage, &["NotExecuted", "Succeeded"], 1).await;
+    };
+    let of_the_older_route = async {
+        let stage = Stage::new("options-order").await;
+        let lost = Fault::on(Route::LegacyUpgrade).acted(true);
+        stage.sim.inject(lost.answer(Answer::reset()));
+        let _operator = stage.operator(&["--enable-legacy-upgrade"]);
+        stage.create(stage.legacy_preview("web")).await;
+        let shown = stage.config_comes_to("web", "AwaitingApproval").await;
+        stage.follow(&shown, "To approve:").await;
+        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
+        stage.follow(&object, EXECUTED).await;
+        stage.config_comes_to("web", "InSync").await;
+        end(&stage, &["Succeeded", "Succeeded"], 1).await;
+    };
+    futures::join!(read_back, refused, of_the_older_route);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_abandoned_change_is_followed_by_none_for_any_object_of_the_vps() {
+    let stage = Stage::new("options-abandon").await;
+    let operator = stage.operator(&[]);
+    let object = asked(&stage).await;
+    stage.follow(&object, GIVE_UP).await;
+    stage.config_comes_to("web", "Abandoned").await;
+    drop(operator);
+    let _operator = stage.operator(&[]);
+    stage.delete_config("web").await;
+    stage.create(approved(&stage)).await;
+    stage.config_comes_to("web", "Abandoned").await;
+    stage.delete_config("web").await;
+    stage
+        .create(stage.approved_config("other", bandwidth(5120)))
+        .await;
+    stage.config_comes_to("other", "Abandoned").await;
+    end(&stage, &["Abandoned"], 0).await;
+}
+
+#[tokio::test]
+async fn an_answer_to_a_change_that_hostup_took_is_refused() {
+    let stage = Stage::new("options-early").await;
+    let (_operator, _) = Before::Converging.lead(&stage).await;
+    let record = record_of(&stage, 1);
+    for answer in ["NotExecuted", "Abandon", "Adopt"] {
+        let refusal = stage.resolve(&record, json!({"answer": answer})).await;
+        let error = refusal.unwrap_err().to_string();
+        assert!(
+            error.contains("it may be set while status.state is Unknown"),
+            "{error}"
+        );
+    }
+    let_go(&stage);
+    stage.config_comes_to("web", "InSync").await;
+    end(&stage, &["Succeeded"], 1).await;
+}
+
+async fn record_deleted(before: Before) {
+    let stage = Stage::new("options-lost").await;
+    let (mut operator, _gate) = before.lead(&stage).await;
+    let (posts, executed) = (stage.posts(), stage.executed());
+    let records = stage.records().await;
+    let record = name_of(&records[0]);
+    let by = DeleteParams::default();
+    stage.operations().delete(record, &by).await.unwrap();
+    let object = stage.config_comes_to("web", "LedgerMissing").await;
+    assert!(ready(&object)["message"].as_str().unwrap().contains(record));
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    let_go(&stage);
+    operator.kill_9();
+    let _second = stage.operator(&[]);
+    // Another object's whole look later it stands as it stood.
+    stage.add_vps(&vps_of(&stage, 0));
+    let mut other = stage.config_preview("other", bandwidth(4096));
+    other["spec"]["vpsId"] = json!(vps_of(&stage, 0));
+    stage.create(other).await;
+    stage.config_comes_to("other", "AwaitingApproval").await;
+    assert_eq!(reason(&stage.config("web").await), "LedgerMissing");
+    assert_eq!((stage.posts(), stage.executed()), (posts, executed));
+    assert!(stage.records().await.is_empty());
+    stage.check_invariants_over(records);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn options_whose_record_was_deleted_are_stalled_and_buy_nothing() {
+    let rows = [
+        Before::Converging,
+        Before::AwaitingPayment,
+        Before::OutcomeUnknown,
+        Before::InSync,
+        Before::Rejected,
+    ];
+    each_row(rows.map(|before| (format!("{before:?}"), record_deleted(before)))).await;
+}
