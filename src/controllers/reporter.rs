@@ -108,18 +108,22 @@ pub fn steps(
         let word = if approved { "Approved" } else { "NotApproved" };
         steps.push(say("Approved", approved.into(), word, String::new()));
     }
-    if let Some(record) = record {
-        let holds = match record.known.state {
-            State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
-            State::Sending | State::Unknown | State::Abandoned => Holds::Unclear,
-            State::NotSent | State::Rejected | State::NotExecuted => Holds::No,
-        };
-        let Subject { namespace, name, .. } = &record.subject;
-        let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
-        steps.push(say("Submitted", holds, record.known.state.as_str(), message));
-    }
+    steps.extend(record.map(submitted));
     steps
 }
+
+fn submitted(record: &Record) -> Statement {
+    let holds = match record.known.state {
+        State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
+        State::Sending | State::Unknown | State::Abandoned => Holds::Unclear,
+        State::NotSent | State::Rejected | State::NotExecuted => Holds::No,
+    };
+    let Subject { namespace, name, .. } = &record.subject;
+    let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
+    say(SUBMITTED, holds, record.known.state.as_str(), message)
+}
+
+const SUBMITTED: &str = "Submitted";
 
 /// The condition that tells of drift.
 pub const DRIFTED: &str = "Drifted";
@@ -130,9 +134,17 @@ pub fn drift(drifted: bool) -> Statement {
     say(DRIFTED, drifted.into(), word, String::new())
 }
 
+/// The steps that the status already shows, and what became of the last attempt.
+pub fn attempted_steps<K: Buyer>(before: &K::Status, attempt: &Record) -> Vec<Statement> {
+    let mut steps = kept_steps::<K>(before);
+    steps.retain(|step| step.about != SUBMITTED);
+    steps.push(submitted(attempt));
+    steps
+}
+
 /// The steps that the status already shows, as they are.
 pub fn kept_steps<K: Buyer>(before: &K::Status) -> Vec<Statement> {
-    let kept = ["GatesPassed", "Quoted", "Approved", "Submitted", DRIFTED];
+    let kept = ["GatesPassed", "Quoted", "Approved", SUBMITTED, DRIFTED];
     kept.into_iter()
         .filter_map(|about| {
             let step = conditions::find(K::conditions(before), about)?;

@@ -9,7 +9,7 @@ use crate::api::conditions::{self, Statement};
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, DRIFTED, drift, kept_steps, steps};
+use crate::controllers::reporter::{self, DRIFTED, attempted_steps, drift, kept_steps, steps};
 use crate::controllers::{Error, at};
 use crate::domain::config::{self, Facts, InForce, Shown};
 use crate::domain::options::Values;
@@ -50,14 +50,26 @@ fn facts(
 ) -> (VpsResourceConfigStatus, Vec<Statement>) {
     match facts {
         Facts::Kept => {
-            let mut steps = kept_steps::<VpsResourceConfig>(before);
-            // Whether another wish was in force says nothing of this one.
-            steps.retain(|step| step.about != DRIFTED || before.in_force.as_deref() == Some(wish));
-            (before.clone(), steps)
+            let steps = kept_steps::<VpsResourceConfig>(before);
+            (before.clone(), of_this_wish(steps, before, wish))
+        }
+        Facts::Attempted(record) => {
+            let shown = VpsResourceConfigStatus {
+                operation: Some(record.as_ref().into()),
+                ..before.clone()
+            };
+            let steps = attempted_steps::<VpsResourceConfig>(before, record);
+            (shown, of_this_wish(steps, before, wish))
         }
         Facts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
         Facts::Shown(shown) => (status(before, wish, shown), statements(shown)),
     }
+}
+
+/// Whether another wish was in force says nothing of this one.
+fn of_this_wish(mut steps: Vec<Statement>, before: &VpsResourceConfigStatus, wish: &str) -> Vec<Statement> {
+    steps.retain(|step| step.about != DRIFTED || before.in_force.as_deref() == Some(wish));
+    steps
 }
 
 fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsResourceConfigStatus {

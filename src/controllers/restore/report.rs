@@ -8,7 +8,7 @@ use crate::api::conditions::{self, Statement};
 use crate::api::restore::{BackupStatus, VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, kept_steps, steps};
+use crate::controllers::reporter::{self, attempted_steps, kept_steps, steps};
 use crate::controllers::{Error, at};
 use crate::domain::gate::Gate;
 use crate::domain::quote::Quote;
@@ -53,6 +53,13 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
         Facts::Kept => Shown {
             status: before.clone(),
             steps: kept_steps::<VpsBackupRestore>(before),
+        },
+        Facts::Attempted(record) => Shown {
+            status: VpsBackupRestoreStatus {
+                operation: Some(record.as_ref().into()),
+                ..before.clone()
+            },
+            steps: attempted_steps::<VpsBackupRestore>(before, record),
         },
         Facts::Nothing => Shown {
             status: VpsBackupRestoreStatus::default(),

@@ -198,6 +198,8 @@ pub type Report = report::Report<Facts>;
 pub enum Facts {
     /// Those that it already shows.
     Kept,
+    /// Those that it already shows, and the last attempt, which came to nothing.
+    Attempted(Box<Record>),
     /// None: they belong to another object.
     Nothing,
     /// These.
@@ -259,7 +261,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         } else {
             "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
         };
-        return reported(Reason::Suspended, message, Facts::Kept, None);
+        return reported(Reason::Suspended, message, look.kept(), None);
     }
     if view.rival {
         let message = "an older VpsResourceConfig is responsible for the options of this VPS; \
@@ -305,7 +307,14 @@ impl Look<'_> {
 
     fn troubled(&self, trouble: &Trouble) -> Decision {
         let since = self.view.chain.stalled_since;
-        Decision::Report(report::Report::troubled(trouble, since, self.times, self.now).with(Facts::Kept))
+        Decision::Report(report::Report::troubled(trouble, since, self.times, self.now).with(self.kept()))
+    }
+
+    /// What the status shows already, and what became of the last attempt if that allows another.
+    fn kept(&self) -> Facts {
+        self.own_record()
+            .filter(|record| record.known.state.frees_the_name())
+            .map_or(Facts::Kept, |record| Facts::Attempted(Box::new(record)))
     }
 
     /// The records of this very object, the last one first.

@@ -698,6 +698,34 @@ fn another_objects_order_is_awaited_and_its_name_is_not_told() {
 }
 
 #[test]
+fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
+    let unread = Account::Trouble(Trouble {
+        reason: Reason::ProviderUnavailable,
+        message: Text::new("no connection could be made"),
+        until: None,
+    });
+    let suspended = Intent {
+        suspended: true,
+        ..intent()
+    };
+    for state in State::ALL.into_iter().filter(|state| state.frees_the_name()) {
+        let view = View {
+            account: unread.clone(),
+            ..after(record(state), 1024)
+        };
+        for intent in [&intent(), &suspended] {
+            let Decision::Report(report) = decided(intent, &view) else {
+                panic!("no report");
+            };
+            assert!(
+                matches!(report.facts, Facts::Attempted(attempt) if attempt.known.state == state),
+                "{state:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_question_prints_a_command_for_each_answer() {
     let mut unknown = record(State::Unknown);
     unknown.known.evidence = Some(Evidence::NoneFound);

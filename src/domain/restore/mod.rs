@@ -99,6 +99,8 @@ pub type Report = report::Report<Facts>;
 pub enum Facts {
     /// Those that it already shows.
     Kept,
+    /// Those that it already shows, and the last attempt, which came to nothing.
+    Attempted(Box<Record>),
     /// None: they belong to another object.
     Nothing,
     /// What was read before anything was claimed.

@@ -367,6 +367,34 @@ fn a_name_with_a_record_of_other_contents_is_stalled_and_shows_nothing_of_it() {
 }
 
 #[test]
+fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
+    let unread = Account::Trouble(Trouble {
+        reason: Reason::ProviderUnavailable,
+        message: Text::new("no connection could be made"),
+        until: None,
+    });
+    let suspended = Intent {
+        suspended: true,
+        ..intent()
+    };
+    for state in State::ALL.into_iter().filter(|state| state.frees_the_name()) {
+        let view = View {
+            account: unread.clone(),
+            ..with_tail(record(state))
+        };
+        for intent in [&intent(), &suspended] {
+            let Decision::Report(report) = decided(intent, &view) else {
+                panic!("no report");
+            };
+            assert!(
+                matches!(report.facts, Facts::Attempted(attempt) if attempt.known.state == state),
+                "{state:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_free_name_buys_again_only_after_its_wait_and_a_changed_cause() {
     let not_sent = with_tail(record(State::NotSent));
     assert_eq!(
