@@ -327,9 +327,10 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
         .await;
     assert_eq!(at(&record, "status.message"), "no connection could be made");
     assert_eq!(stage.posts(), 0);
-    stage.sim.come_up();
     let object = stage
         .wait("web", "the announcement of another attempt", |object| {
+            // Not before the test looks, for the announcement passes.
+            stage.sim.come_up();
             let message = ready(object)["message"].as_str().unwrap_or_default();
             message.contains("the last attempt came to nothing: no connection could be made")
         })

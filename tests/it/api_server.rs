@@ -8,7 +8,7 @@ use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
 use serde_json::{Value, json};
 
 use crate::support::behind::{Behind, OPERATIONS, claim, held, is_claim, refused_claims, unclear_claims};
-use crate::support::{Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
+use crate::support::{HOUR, Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
 
 fn is_outcome(request: &Request) -> bool {
     request.method == "PUT" && request.path.starts_with(OPERATIONS) && request.path.ends_with("/status")
@@ -406,7 +406,7 @@ async fn a_life_goes_on_where_it_was_when_the_api_server_comes_back() {
     let running = Stage::on(plane, "running").await;
     running.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(3600),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });

@@ -1,12 +1,10 @@
 //! What the operator's own brakes hold back, and what they do not.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use hostup_sim::{Answer, Fault, LimitSet, RestoreBehaviour, Route};
 use serde_json::{Value, json};
 
-use crate::support::{Stage, at, condition, ready, reason};
+use crate::support::{HOUR, Stage, at, condition, ready, reason};
 
 #[tokio::test]
 async fn a_read_only_operator_sends_nothing_and_says_so() {
@@ -195,7 +193,7 @@ async fn suspension_after_the_call_stops_nothing_that_was_paid_for() {
     let stage = Stage::new("late").await;
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(3600),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });

@@ -1,13 +1,11 @@
 //! The paid options of a VPS: a life without faults, and the special ways.
 
-use std::time::Duration;
-
 use hostup_sim::{
     ActionGate, Additional, Apply, ConfigBehaviour, CurrentAs, Invoice, OptionValue, Route, Vps, World, dec,
 };
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Stage, at, condition, gates, printed, ready, reason};
+use crate::support::{HOUR, PATIENCE, Stage, at, condition, gates, printed, ready, reason};
 
 fn bandwidth(gb: u32) -> Value {
     json!({"bandwidthGb": gb})
@@ -447,7 +445,7 @@ async fn what_was_taken_and_never_shows_is_asked_about_and_can_still_come_true()
     stage
         .sim
         .world(|world| world.config_next(ConfigBehaviour::applied(Apply::Never)));
-    let _operator = stage.operator(&["--settle-time=1s"]);
+    let _operator = stage.operator(&["--settle-time=5s"]);
     stage.create(stage.approved_config("web", bandwidth(4096))).await;
     stage.config_comes_to("web", "Converging").await;
     let object = stage.config_comes_to("web", "NotConverged").await;
@@ -469,9 +467,11 @@ async fn a_change_that_shows_late_is_awaited() {
     let stage = Stage::new("late").await;
     stage
         .sim
-        .world(|world| world.config_next(ConfigBehaviour::applied(Apply::After(Duration::from_secs(2)))));
-    let _operator = stage.operator(&["--settle-time=30s"]);
+        .world(|world| world.config_next(ConfigBehaviour::applied(Apply::After(HOUR))));
+    let _operator = stage.operator(&["--settle-time=100s"]);
     stage.create(stage.approved_config("web", bandwidth(4096))).await;
+    stage.config_comes_to("web", "Converging").await;
+    stage.sim.world(|world| world.advance(HOUR));
     stage.config_comes_to("web", "InSync").await;
     assert_eq!(stage.events_of("web").await, ["Converging", "InSync"]);
     ends_with(&stage, 1, 1).await;

@@ -10,11 +10,12 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::behind::{Behind, claim, held, is_claim, refused_claims, unclear_claims};
-use crate::support::{Operator, PATIENCE, Stage, at, condition, each_row, own_control_plane, ready, reason};
+use crate::support::{
+    HOUR, Operator, PATIENCE, Stage, at, condition, each_row, own_control_plane, ready, reason,
+};
 
 /// A claim on a busy machine may take its time; whether it is in time is not the subject here.
 const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
-const HOUR: Duration = Duration::from_secs(3600);
 
 fn bandwidth(gb: u32) -> Value {
     json!({"bandwidthGb": gb})

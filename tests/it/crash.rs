@@ -9,7 +9,7 @@ use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};
 use serde_json::{Value, json};
 
 use crate::support::death::{Dice, QUICK, died_at};
-use crate::support::{PATIENCE, Stage, at, each_row, reason};
+use crate::support::{HOUR, PATIENCE, Stage, at, each_row, reason};
 
 /// Reasons at which an object of this file rests.
 const ENDS: [&str; 4] = ["Restored", "AlreadyExecuted", "OutcomeUnknown", "Suspended"];
@@ -79,18 +79,21 @@ async fn dies(life: Life, point: &'static str) {
         Life::Progressing => {
             stage.sim.world(|world| {
                 world.restore_next(RestoreBehaviour {
-                    job_duration: Duration::from_secs(4),
+                    job_duration: HOUR,
                     ..RestoreBehaviour::default()
                 });
             });
             stage.create(stage.approved("web")).await;
             let mut first = stage.operator(&QUICK);
+            stage.wait_for_reason("web", "JobRunning").await;
+            stage.sim.world(|world| world.advance(HOUR / 2));
             stage
                 .wait("web", "progress", |object| {
                     at(object, "status.job.progress").as_u64() >= Some(25)
                 })
                 .await;
             first.kill_9();
+            stage.sim.world(|world| world.advance(HOUR));
             died_at(stage.armed(&QUICK, point), point).await;
         }
         Life::SuspendedInFlight => {
@@ -277,7 +280,7 @@ async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
     let stage = Stage::new("term").await;
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(2),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });
@@ -294,6 +297,7 @@ async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
     assert_eq!(status.code(), Some(0));
     let records = stage.records().await;
     assert_eq!(at(&records[0], "status.state"), "Accepted");
+    stage.sim.world(|world| world.advance(HOUR));
     let _second = stage.operator(&QUICK);
     assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
     assert_eq!(at(&stage.records().await[0], "status.evidence"), "Job");

@@ -1,12 +1,10 @@
 //! API keys: missing, wrong, weak, foreign, and changed in the middle of a life.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, World};
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Owner, PATIENCE, Stage, at, condition, ready, reason};
+use crate::support::{HOUR, KEY, Owner, PATIENCE, Stage, at, condition, ready, reason};
 
 const FOREIGN: &str = "hostup-key-of-another-customer";
 
@@ -161,7 +159,7 @@ async fn a_key_revoked_while_the_job_runs_is_shown_and_the_job_is_followed_to_it
     let stage = Stage::new("revoked").await;
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(3600),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });
@@ -188,7 +186,7 @@ async fn a_secret_removed_while_the_job_runs_is_asked_for() {
     let stage = Stage::new("removed").await;
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(3600),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });
@@ -275,8 +273,8 @@ async fn unknown_with_a_foreign_key(stage: &Stage, bought: bool) {
         world.add_empty_account(FOREIGN);
         if bought {
             world.restore_next(RestoreBehaviour {
-                vm_visible_after: Duration::from_secs(3600),
-                job_duration: Duration::from_secs(7200),
+                vm_visible_after: HOUR,
+                job_duration: HOUR * 2,
                 ..RestoreBehaviour::default()
             });
         }
@@ -328,7 +326,7 @@ async fn a_vm_bought_under_the_right_key_is_found_once_the_key_is_back() {
     let stage = Stage::new("keyback").await;
     let _operator = stage.operator(&PATIENT);
     unknown_with_a_foreign_key(&stage, true).await;
-    stage.sim.world(|world| world.advance(Duration::from_secs(7200)));
+    stage.sim.world(|world| world.advance(HOUR * 2));
     stage.wait_for_reason("web", "Restored").await;
     assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
     assert_eq!((stage.executed(), stage.posts()), (1, 1));

@@ -13,9 +13,12 @@ use hostup_sim::{
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Stage, Tenant, at, ready, reason};
+use crate::support::{HOUR, PATIENCE, Stage, Tenant, at, ready, reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Long after the settle time and the job deadline of these tests.
+const LATE: Duration = Duration::from_secs(20);
 
 /// How an order ends.
 enum End {
@@ -328,7 +331,7 @@ async fn a_vm_that_is_late_double_wrong_or_left_over_is_told_as_what_it_is() {
     let wrong = vec!["instead of the ordered".to_owned()];
     let boots = |boots| RestoreBehaviour { boots, ..default() };
     let late = RestoreBehaviour {
-        vm_visible_after: Duration::from_secs(8),
+        vm_visible_after: LATE,
         ..default()
     };
     check(
@@ -551,7 +554,7 @@ async fn a_job_that_never_ends_is_given_up_after_its_deadline_and_still_looked_f
             row("wordless", failing(Outcome::FailsWithoutVm, wordless), given_up()),
             row(
                 "endless-and-late",
-                endless(Duration::from_secs(8)),
+                endless(LATE),
                 End::Passes("JobDeadlineExceeded"),
             ),
         ],
@@ -591,7 +594,7 @@ async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
         std::future::ready(())
     }));
     stage.sim.world(|world| {
-        world.restore.job_duration = Duration::from_secs(8);
+        world.restore.job_duration = HOUR;
         world.restore.progress_steps = 20;
     });
     stage.create(stage.approved("web")).await;
@@ -607,6 +610,10 @@ async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
             kube::api::Patch::Merge(json!({"metadata": {"annotations": {"touched": n.to_string()}}}));
         stage.operations().patch(&record, &by, &touched).await.unwrap();
         stage.restores().patch("web", &by, &touched).await.unwrap();
+    }
+    for _ in 0..10 {
+        stage.polled_again().await;
+        stage.sim.world(|world| world.advance(HOUR / 10));
     }
     let done = stage.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&done, "status.job.progress"), 100);
@@ -627,7 +634,6 @@ async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
         "{shown:?}"
     );
     let polls = stage.sim.requests_on(Route::Job);
-    assert!(polls.len() > 8, "{} polls", polls.len());
     for pair in polls.windows(2) {
         let between = pair[1].first_byte_at - pair[0].finished_at.unwrap();
         assert!(between >= Duration::from_millis(290), "{between:?}");

@@ -1,7 +1,5 @@
 //! Objects, records and namespaces that go away and come back, in every state of a life.
 
-use std::time::Duration;
-
 use control_plane::{Action, Gate as ProxyGate};
 use hostup_operator::domain::ids::InstanceId;
 use hostup_operator::domain::names::VmToken;
@@ -10,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::behind::{Behind, claim, held};
-use crate::support::{Operator, PATIENCE, Stage, at, each_row, ready, reason};
+use crate::support::{HOUR, Operator, PATIENCE, Stage, at, each_row, ready, reason};
 
 /// Where the first object of the name stands when it is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +72,6 @@ impl Scene {
     async fn at(before: Before) -> Self {
         let behind = Behind::new("again").await;
         let stage = &behind.stage;
-        let hour = Duration::from_secs(3600);
         let next = |behaviour| stage.sim.world(|world| world.restore_next(behaviour));
         let lost = |acted| {
             let answer = Fault::on(Route::RestoreToPayg).acted(acted);
@@ -90,12 +87,12 @@ impl Scene {
             Before::Preview => object = stage.preview("web"),
             Before::Sending => gate = Some(stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct)),
             Before::JobRunning => next(RestoreBehaviour {
-                job_duration: hour,
+                job_duration: HOUR,
                 ..RestoreBehaviour::default()
             }),
             Before::Confirming => {
                 next(RestoreBehaviour {
-                    vm_visible_after: hour,
+                    vm_visible_after: HOUR,
                     ..RestoreBehaviour::default()
                 });
                 lost(true);
@@ -119,7 +116,6 @@ impl Scene {
                 let record = only_record(stage).await;
                 let refused = |record: &Value| at(record, "status.state") == "NotSent";
                 stage.wait_for_record(&record, "NotSent", refused).await;
-                stage.sim.come_up();
                 let shown = |object: &Value| at(object, "status.operation.state") == "NotSent";
                 stage.wait("web", "NotSent", shown).await;
                 return Self {
@@ -152,12 +148,13 @@ impl Scene {
         }
     }
 
-    /// What was held, runs or is hidden at the provider comes to its end.
+    /// What was held, runs, is hidden or cannot be reached at the provider comes to its end.
     fn let_go(&mut self) {
         drop(self.gate.take());
         let sim = &self.behind.stage.sim;
+        sim.come_up();
         let jobs: Vec<_> = sim.purchases().into_iter().map(|bought| bought.job_id).collect();
-        sim.world(|world| world.advance(Duration::from_secs(3600)));
+        sim.world(|world| world.advance(HOUR));
         assert!(jobs.len() <= 1);
     }
 }
@@ -390,14 +387,6 @@ async fn record_deleted(before: Before) {
     let (posts, executed) = (stage.posts(), stage.executed());
     let record = only_record(stage).await;
     let body = stage.records().await[0].clone();
-    if before == Before::NotSent {
-        // Or its next attempt would follow, however slow this test is.
-        stage
-            .patch("web", json!({"spec": {"suspend": true}}))
-            .await
-            .unwrap();
-        stage.wait_for_reason("web", "Suspended").await;
-    }
     stage
         .operations()
         .delete(&record, &DeleteParams::default())

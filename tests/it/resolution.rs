@@ -6,7 +6,7 @@ use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
+use crate::support::{HOUR, Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
 
 /// The answer to the next paid call is lost; it was executed or not.
 fn lose(stage: &Stage, executed: bool) {
@@ -119,7 +119,7 @@ async fn not_executed_is_overruled_by_a_vm_that_turns_up() {
     let stage = Stage::new("overruled").await;
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            vm_visible_after: Duration::from_secs(3600),
+            vm_visible_after: HOUR,
             ..RestoreBehaviour::default()
         });
     });
@@ -138,7 +138,7 @@ async fn not_executed_is_overruled_by_a_vm_that_turns_up() {
             message.is_some_and(|text| text.contains("takes effect at"))
         })
         .await;
-    stage.sim.world(|world| world.advance(Duration::from_secs(3600)));
+    stage.sim.world(|world| world.advance(HOUR));
     stage.wait_for_reason("web", "Restored").await;
     let record = &stage.records().await[0];
     assert_eq!(at(record, "status.state"), "Succeeded");
@@ -245,7 +245,7 @@ async fn too_early_or_late(stage: &Stage, record: &str) {
 async fn running(stage: &Stage) -> (Operator, String, String) {
     stage.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
-            job_duration: Duration::from_secs(3600),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use hostup_sim::{ActionGate, Answer, Auth, Fault, RestoreBehaviour, Route, Stage as Moment, World};
 use serde_json::{Value, json};
 
-use crate::support::{Owner, PATIENCE, Stage, at, condition};
+use crate::support::{HOUR, Owner, PATIENCE, Stage, at, condition};
 
 #[tokio::test]
 async fn an_approved_restore_costs_five_writes() {
@@ -13,12 +13,15 @@ async fn an_approved_restore_costs_five_writes() {
     stage.sim.world(|world| {
         world.restore = RestoreBehaviour {
             progress_steps: 1,
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         };
     });
     // Several times, for the claim, its watch and its answer race one another.
     for name in ["web-0", "web-1", "web-2", "web-3"] {
         stage.create(stage.approved(name)).await;
+        stage.wait_for_reason(name, "JobRunning").await;
+        stage.sim.world(|world| world.advance(HOUR));
         let object = stage.wait_for_reason(name, "Restored").await;
         let record = at(&object, "status.operation.name").as_str().unwrap();
         assert_eq!(stage.events_of(name).await, ["JobRunning", "Restored"]);
@@ -66,14 +69,18 @@ async fn progress_is_written_in_quarters_only() {
     stage.sim.world(|world| {
         world.restore = RestoreBehaviour {
             progress_steps: 100,
-            job_duration: std::time::Duration::from_secs(3),
+            job_duration: HOUR,
             ..RestoreBehaviour::default()
         };
     });
     let _operator = stage.operator(&["--poll-interval=50ms"]);
     stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "JobRunning").await;
+    for _ in 0..20 {
+        stage.polled_again().await;
+        stage.sim.world(|world| world.advance(HOUR / 20));
+    }
     stage.wait_for_reason("web", "Restored").await;
-    assert!(stage.sim.count(Route::Job) > 10);
     let mut writes = stage.writes().await;
     writes.retain(|write| write.starts_with("update vpsbackuprestores/status"));
     // Running, 25, 50, 75 %, and the end.
@@ -188,6 +195,7 @@ async fn at_rest_nothing_is_written_and_what_is_ready_is_not_even_read() {
 #[tokio::test]
 async fn a_paid_call_that_lasts_is_shown() {
     let stage = Stage::new("lasts").await;
+    stage.sim.world(|world| world.restore.job_duration = HOUR);
     let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
     let _operator = stage.operator(&["--paid-timeout=40s"]);
     stage.create(stage.approved("web")).await;
@@ -195,6 +203,8 @@ async fn a_paid_call_that_lasts_is_shown() {
     assert_eq!(condition(&object, "Submitted")["status"], "Unknown");
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
     gate.release();
+    stage.wait_for_reason("web", "JobRunning").await;
+    stage.sim.world(|world| world.advance(HOUR));
     stage.wait_for_reason("web", "Restored").await;
     assert_eq!(
         stage.events_of("web").await,

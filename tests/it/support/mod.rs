@@ -29,6 +29,9 @@ pub use tenant::Tenant;
 /// The longest that any single wait may last before the test fails and says what it saw.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Longer than any wait: what lasts as long ends when the test puts the provider's clock forward.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
 /// A control plane with our CRDs, shared by all tests of this process.
 pub fn control_plane() -> &'static ControlPlane {
     static SHARED: OnceLock<ControlPlane> = OnceLock::new();

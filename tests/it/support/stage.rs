@@ -370,6 +370,13 @@ impl Stage {
         panic!("{name} did not come to {what}; it stands at:\n{last}")
     }
 
+    /// Waits until a job has been read once more.
+    pub async fn polled_again(&self) {
+        let polls = self.sim.count(Route::Job);
+        let again = move |world: &hostup_sim::World| world.count(Route::Job) > polls;
+        assert!(self.sim.until(PATIENCE, again).await, "no job is read any more");
+    }
+
     /// What the provider executed, whatever it answered.
     pub fn executed(&self) -> usize {
         self.sim.purchases().len()
