@@ -195,8 +195,9 @@ impl Ledger {
         records
     }
 
-    /// A record that cannot be read may be ours, and counts.
-    fn is_ours(&self, object: &Arc<Watched>) -> bool {
+    /// Whether this installation made the record, which never changes. One that cannot be read may be
+    /// ours, and counts.
+    pub fn is_ours(&self, object: &Arc<Watched>) -> bool {
         object.0.as_ref().map_or(true, |record| {
             record.spec.claim.instance_id == self.instance.as_str()
         })

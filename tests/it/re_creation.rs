@@ -7,7 +7,7 @@ use hostup_sim::{Answer, Fault, Gate, Outcome, RestoreBehaviour, Route, Stage as
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, claim, held};
+use crate::support::behind::{Behind, OPERATIONS, claim, held};
 use crate::support::{HOUR, Operator, PATIENCE, Stage, at, each_row, ready, reason};
 
 /// Where the first object of the name stands when it is touched.
@@ -446,6 +446,24 @@ async fn a_record_of_another_installation_is_neither_driven_nor_bought_over() {
     let _own = stage.operator(&[]);
     stage.wait_for_reason("web", "AlreadyExecuted").await;
     assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    scene.behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_of_another_installation_is_not_even_read() {
+    let mut scene = Scene::at(Before::JobRunning).await;
+    scene.operator.kill_9();
+    let stage = &scene.behind.stage;
+    let record = format!("{OPERATIONS}/{}", only_record(stage).await);
+    stage.delete("web").await;
+    let earlier = scene.behind.proxy.requests().len();
+    let _stranger = stage.operator(&["--instance-id=stranger"]);
+    stage.create(stage.preview("other")).await;
+    stage.wait_for_reason("other", "AwaitingApproval").await;
+    let requests = scene.behind.proxy.requests();
+    let mut since = requests.iter().filter(|request| request.n > earlier);
+    assert!(!since.any(|request| request.path == record), "{record} was read");
+    scene.let_go();
     scene.behind.check().await;
 }
 

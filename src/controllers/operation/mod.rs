@@ -33,6 +33,9 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         wake(&ctx, &subject);
         return Ok(Action::await_change());
     }
+    if !ctx.ledger.is_ours(&seen) {
+        return Ok(Action::await_change());
+    }
     let Some(object) = ctx.ledger.get(&name).await? else {
         ctx.desk.forget(&name);
         return Ok(Action::await_change());
