@@ -420,6 +420,21 @@ async fn kubectl_get_shows_what_people_look_for() {
             "restored"
         ]
     );
+    let of_it = format!(
+        "spec.subject.namespace={},spec.subject.name=web,status.state=",
+        stage.namespace
+    );
+    let named = |state: &str| {
+        table(
+            stage.plane,
+            &["vop", "-o", "name", "--field-selector", &(of_it.clone() + state)],
+        )
+    };
+    assert_eq!(
+        named("Succeeded"),
+        [[format!("vpsoperation.vps.hostup.se/{record}")]]
+    );
+    assert!(named("Unknown").is_empty());
     let records = table(stage.plane, &["vop", record]);
     assert_eq!(
         records[0],

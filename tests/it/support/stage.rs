@@ -262,13 +262,12 @@ impl Stage {
 
     /// The records made for the stage's objects, by attempt.
     pub async fn records(&self) -> Vec<Value> {
-        let listed = self.operations().list(&ListParams::default()).await.unwrap();
-        let ours = |record: &Value| record["spec"]["subject"]["namespace"] == self.namespace.as_str();
+        let ours = ListParams::default().fields(&format!("spec.subject.namespace={}", self.namespace));
+        let listed = self.operations().list(&ours).await.unwrap();
         let mut records: Vec<Value> = listed
             .items
             .into_iter()
             .map(|object| serde_json::to_value(object).unwrap())
-            .filter(ours)
             .collect();
         records.sort_by_key(|record| {
             (
