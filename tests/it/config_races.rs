@@ -166,12 +166,18 @@ async fn two_installations_at_one_vps_order_its_options_once() {
         let _one = stage.operator(&CALM);
         let url = format!("--hostup-url={}", stage.sim.url());
         let _two = other.operator(&[&url, CALM[0], CALM[1]]);
-        let mut shown = [
-            reason(&stage.wait_config("web", "an owner", ends).await).to_owned(),
-            reason(&other.wait_config("web", "an owner", ends).await).to_owned(),
-        ];
-        shown.sort();
-        assert_eq!(shown, ["InSync", "OtherInstance"]);
+        let key = ChainKey::of_config(&VpsId::new(&stage.vps));
+        let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+        let record = stage
+            .wait_for_record(key.record(1).as_str(), "its end", ended)
+            .await;
+        let (owner, latecomer) = if at(&record, "spec.subject.namespace") == stage.namespace.as_str() {
+            (&stage, &other)
+        } else {
+            (&other, &stage)
+        };
+        owner.config_comes_to("web", "InSync").await;
+        latecomer.config_comes_to("web", "OtherInstance").await;
         assert_eq!((stage.posts(), stage.executed()), (1, 1));
         let records = [stage.records().await, other.records().await].concat();
         assert_eq!(records.len(), 1);
