@@ -5,7 +5,7 @@
 #   KUBEBUILDER_ASSETS   a folder with etcd, kube-apiserver and kube-controller-manager: used as it is
 #   HOSTUP_TEST_CACHE    where built programs are kept; default: hostup-operator in the user's cache folder
 #
-# Otherwise they are built once from the modules in tools/, about five minutes on two cores. Their
+# Otherwise they, kubectl and Helm are built once from the modules in tools/, about six minutes on two cores. Their
 # versions are those of the committed go.mod files; a changed go.mod or go.sum means a new build.
 set -euo pipefail
 
@@ -55,10 +55,10 @@ cache=${HOSTUP_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME, XDG_CACHE_HOME or
 [[ $cache == /* ]] || cache=$PWD/$cache
 key=$( (
   echo "recipe $recipe $(uname -sm)"
-  cd "$here/tools" && cat etcd/go.mod etcd/go.sum kubernetes/go.mod kubernetes/go.sum
+  cd "$here/tools" && cat {etcd,helm,kubernetes}/go.{mod,sum}
 ) | sum | cut -c1-16)
 readonly cache key home=$cache/$key
-programs=(etcd kube-apiserver kube-controller-manager kubectl)
+programs=(etcd kube-apiserver kube-controller-manager kubectl helm)
 
 if holds "$home/bin" "${programs[@]}"; then
   echo "$home/bin"
@@ -66,7 +66,7 @@ if holds "$home/bin" "${programs[@]}"; then
 fi
 
 command -v go >/dev/null || die "the test control plane is built from source: install Go 1.26 or newer, or set KUBEBUILDER_ASSETS"
-for module in kubernetes etcd; do
+for module in kubernetes etcd helm; do
   (cd "$here/tools/$module" && GOWORK=off go list -m >/dev/null 2>&1) ||
     die "$(go env GOVERSION 2>/dev/null || echo "this Go") cannot use tools/$module/go.mod: install Go 1.26 or newer, or set KUBEBUILDER_ASSETS"
 done
@@ -104,6 +104,12 @@ say "building etcd $etcd"
 go_build "$here/tools/etcd" "$work/bin" -ldflags '-s -w' go.etcd.io/etcd/server/v3 ||
   die "building etcd $etcd failed; the lines above say why"
 [[ -e $work/bin/etcd ]] || mv "$work/bin/server" "$work/bin/etcd"
+
+helm=$(version_of helm.sh/helm/v4 "$here/tools/helm/go.mod")
+say "building Helm $helm"
+go_build "$here/tools/helm" "$work/bin" -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm" \
+  helm.sh/helm/v4/cmd/helm ||
+  die "building Helm $helm failed; the lines above say why"
 
 holds "$work/bin" "${programs[@]}" || die "the build ended without all of: ${programs[*]}"
 if [[ -e $home ]]; then rm -rf "$home"; fi

@@ -33,13 +33,9 @@ impl Assets {
         self.0.join(name)
     }
 
-    /// The kubectl beside the other programs, else the one on PATH (`KUBEBUILDER_ASSETS` may lack it).
-    pub(crate) fn kubectl(&self) -> PathBuf {
-        let own = self.program("kubectl");
-        if own.exists() {
-            own
-        } else {
-            PathBuf::from("kubectl")
-        }
+    /// A client beside the other programs, else the one on PATH (`KUBEBUILDER_ASSETS` may lack it).
+    pub(crate) fn client(&self, name: &str) -> PathBuf {
+        let own = self.program(name);
+        if own.exists() { own } else { PathBuf::from(name) }
     }
 }

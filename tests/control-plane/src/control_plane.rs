@@ -287,7 +287,11 @@ impl ControlPlane {
     }
 
     pub(crate) fn kubectl_program(&self) -> PathBuf {
-        self.assets.kubectl()
+        self.assets.client("kubectl")
+    }
+
+    pub(crate) fn helm_program(&self) -> PathBuf {
+        self.assets.client("helm")
     }
 
     fn run_etcd(&self) -> Result<()> {

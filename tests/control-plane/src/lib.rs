@@ -22,6 +22,7 @@ mod audit;
 mod control_plane;
 mod credentials;
 mod error;
+mod helm;
 mod https;
 mod kubeconfig;
 mod kubectl;

@@ -16,6 +16,7 @@ while [[ $1 != -o ]]; do shift; done
 for package in "${@:3}"; do
   case $package in
     k8s.io/*/cmd/*) program=${package##*/} ;;
+    helm.sh/*/cmd/*) program=${package##*/} ;;
     go.etcd.io/*) program=etcd ;;
     *) continue ;;
   esac
@@ -72,9 +73,15 @@ fn stderr(output: &Output) -> String {
 }
 
 fn has_all(folder: &Path) -> bool {
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"]
-        .iter()
-        .all(|program| folder.join(program).is_file())
+    [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kubectl",
+        "helm",
+    ]
+    .iter()
+    .all(|program| folder.join(program).is_file())
 }
 
 #[test]
@@ -87,11 +94,15 @@ fn two_runs_at_once_build_once_and_a_third_finds_it_built() {
     });
     assert_eq!(folders[0], folders[1]);
     assert!(has_all(&folders[0]));
-    assert_eq!(place.builds(), 2, "one for Kubernetes, one for etcd");
+    assert_eq!(
+        place.builds(),
+        3,
+        "one for Kubernetes, one for etcd, one for Helm"
+    );
     let third = place.script().output().unwrap();
     assert_eq!(printed_folder(&third), folders[0]);
     assert_eq!(stderr(&third), "");
-    assert_eq!(place.builds(), 2);
+    assert_eq!(place.builds(), 3);
 }
 
 #[test]
