@@ -238,7 +238,7 @@ mod tests {
         let shown = json!({"id": "inv_1", "amount": 40, "currencyCode": "SEK", "dueAt": "2026-12-01"});
         assert_eq!(
             invoice(&shown).unwrap().to_string(),
-            "invoice inv_1 of 40.00 SEK, due 2026-12-01"
+            "invoice inv_1 of 40.00 SEK (due 2026-12-01)"
         );
         assert_eq!(
             invoice(&json!({"later": 1})).unwrap().to_string(),

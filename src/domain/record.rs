@@ -286,7 +286,7 @@ impl Invoice {
 }
 
 impl std::fmt::Display for Invoice {
-    /// E.g. `invoice inv_1 of 40.00 SEK, due 2026-12-01`.
+    /// E.g. `invoice inv_1 of 40.00 SEK (due 2026-12-01)`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.id.as_str().is_empty() {
             write!(f, "the open invoice")?;
@@ -297,7 +297,7 @@ impl std::fmt::Display for Invoice {
             write!(f, " of {amount} {currency}")?;
         }
         if let Some(due) = self.due_at.as_ref().map(Text::as_str) {
-            write!(f, ", due {}", due.split('T').next().unwrap_or(due))?;
+            write!(f, " (due {})", due.split('T').next().unwrap_or(due))?;
         }
         Ok(())
     }
