@@ -1,6 +1,7 @@
 //! What every test stands on: one control plane for all, and a stage of its own for each.
 
 pub mod behind;
+pub mod chart;
 pub mod death;
 mod operator;
 mod owner;

@@ -1,0 +1,85 @@
+{{- define "hostup-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "hostup-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "hostup-operator.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hostup-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "hostup-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hostup-operator.selector" -}}
+app.kubernetes.io/name: {{ include "hostup-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "hostup-operator.labels" -}}
+{{ include "hostup-operator.selector" . }}
+app.kubernetes.io/part-of: hostup-operator
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* Name, labels and annotations of an object: (list . name [annotations]) */ -}}
+{{- define "hostup-operator.metadata" -}}
+{{- $ := index . 0 -}}
+{{- $own := dict -}}
+{{- if gt (len .) 2 -}}{{- $own = index . 2 -}}{{- end -}}
+name: {{ index . 1 }}
+labels:
+  {{- include "hostup-operator.labels" $ | nindent 2 }}
+{{- with merge (deepCopy $own) $.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "hostup-operator.image" -}}
+{{- $registry := .Values.image.registry -}}
+{{- with .Values.global -}}{{- $registry = default $registry .imageRegistry -}}{{- end -}}
+{{- $image := printf "%s/%s" $registry .Values.image.repository | trimPrefix "/" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $image .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The rights in the namespaces that are watched */ -}}
+{{- define "hostup-operator.rulesOfNamespaces" }}
+# What people want. Only the status is written, never the spec.
+- apiGroups: [vps.hostup.se]
+  resources: [vpsbackuprestores, vpsresourceconfigs]
+  verbs: [get, list, watch]
+- apiGroups: [vps.hostup.se]
+  resources: [vpsbackuprestores/status, vpsresourceconfigs/status]
+  verbs: [update]
+# API keys, read by name when they are used; never listed or watched.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ .Values.hostup.credentialSecretNames | toJson }}
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}

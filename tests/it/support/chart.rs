@@ -1,0 +1,101 @@
+//! The chart, rendered and installed by Helm.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use control_plane::{ControlPlane, Options, User};
+use serde_json::Value;
+
+use super::control_plane;
+
+/// Where the chart is.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/hostup-operator");
+
+/// Helm's answer: what it printed, or why it refused.
+pub fn helm(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
+    let output = plane.helm(args).unwrap_or_else(|error| panic!("{error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// The objects that the chart renders with these arguments, or why it does not.
+pub fn try_render(args: &[&str]) -> Result<Vec<Value>, String> {
+    let fixed = [
+        "template",
+        "hostup-operator",
+        CHART,
+        "--namespace=hostup-system",
+        "--kube-version=1.36.4",
+    ];
+    let text = helm(control_plane(), &[&fixed, args].concat())?;
+    let documents = text.split("\n---\n").filter(|document| {
+        document
+            .lines()
+            .any(|line| !line.is_empty() && !line.starts_with('#') && line != "---")
+    });
+    Ok(documents
+        .map(|document| {
+            serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{error} in\n{document}"))
+        })
+        .collect())
+}
+
+/// The objects that the chart renders with these arguments.
+pub fn render(args: &[&str]) -> Vec<Value> {
+    try_render(args).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A control plane on which Helm has installed the chart, and nothing else has.
+pub fn installed() -> &'static ControlPlane {
+    static INSTALLED: OnceLock<ControlPlane> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let plane = ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        install(&plane);
+        plane
+    })
+}
+
+/// Installs the chart as the README says.
+pub fn install(plane: &ControlPlane) {
+    let args = [
+        "install",
+        "hostup-operator",
+        CHART,
+        "--namespace=hostup-system",
+        "--create-namespace",
+    ];
+    helm(plane, &args).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// What kubectl answers to a user: what it printed, or why it was refused.
+pub fn as_user(
+    plane: &ControlPlane,
+    user: User,
+    args: &[&str],
+    stdin: Option<&Value>,
+) -> Result<String, String> {
+    answer(plane, &plane.kubeconfig(user), args, stdin)
+}
+
+fn answer(
+    plane: &ControlPlane,
+    kubeconfig: &Path,
+    args: &[&str],
+    stdin: Option<&Value>,
+) -> Result<String, String> {
+    let stdin = stdin.map(Value::to_string);
+    let output = plane
+        .kubectl_as(kubeconfig, args, stdin.as_deref())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
