@@ -29,6 +29,7 @@ mod docs;
 mod flags;
 mod floors;
 mod gates;
+mod gitops;
 mod hostile;
 mod jobs;
 mod legacy;

@@ -1,0 +1,159 @@
+//! How the tools that apply from Git see the objects: what is done, what is not yet, and what differs.
+
+use std::path::Path;
+
+use control_plane::{ControlPlane, User};
+use hostup_sim::Route;
+use serde_json::{Value, json};
+
+use crate::support::chart::{as_user, helm};
+use crate::support::{HOUR, Stage, at, reason};
+
+/// A chart that holds this object and nothing else.
+fn chart_of(object: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "Chart.yaml",
+        "{apiVersion: v2, name: one, version: 0.1.0}".to_owned(),
+    );
+    std::fs::create_dir(folder.path().join("templates")).unwrap();
+    write("templates/object.yaml", object.to_string());
+    folder
+}
+
+async fn install(stage: &Stage, object: Value, timeout: &str) -> Result<String, String> {
+    let plane: &'static ControlPlane = stage.plane;
+    let release = at(&object, "metadata.name").as_str().unwrap().to_owned();
+    let args = [
+        format!("--namespace={}", stage.namespace),
+        format!("--timeout={timeout}"),
+    ];
+    let run = move || {
+        let chart = chart_of(&object);
+        let chart = chart.path().to_str().unwrap();
+        helm(plane, &["install", &release, chart, "--wait", &args[0], &args[1]])
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn helm_waits_for_what_is_under_way_and_not_for_what_stalls() {
+    let stage = Stage::new("helm").await;
+    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    // Before anything is written to its status it is not taken for done either.
+    let created = install(&stage, stage.preview("untouched"), "2s").await;
+    assert!(created.is_err(), "{created:?}");
+    let _operator = stage.operator(&[]);
+    let restored = install(&stage, stage.approved("web"), "100s");
+    let ends_after = async {
+        stage.wait_for_reason("web", "JobRunning").await;
+        stage.polled_again().await;
+        stage.sim.world(|world| world.advance(HOUR));
+    };
+    let (restored, ()) = futures::join!(restored, ends_after);
+    assert!(restored.is_ok(), "{restored:?}");
+    assert_eq!(reason(&stage.restore("web").await), "Restored");
+    // A preview waits for a person, and so does Helm.
+    let preview = install(&stage, stage.preview("plan"), "2s").await;
+    assert!(preview.is_err(), "{preview:?}");
+    let mut lost = stage.preview("lost");
+    lost["spec"]["source"]["backupId"] = json!("bkp_00000000000000000000000000");
+    let started = std::time::Instant::now();
+    let stalled = install(&stage, lost, "1h").await;
+    assert!(
+        stalled.is_err_and(|why| why.contains("backup")),
+        "it does not say why"
+    );
+    // Not the hour that it was given.
+    assert!(started.elapsed() < crate::support::PATIENCE);
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    stage.check_invariants().await;
+}
+
+/// An example, as it would stand in the stage's own repository.
+fn example(stage: &Stage, file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.replace("2026-01-31", "2099-01-31");
+    let mut object: Value = serde_saphyr::from_str(&text).unwrap();
+    object["metadata"]["namespace"] = json!(stage.namespace);
+    if object["kind"] == "VpsResourceConfig" {
+        object["metadata"]["name"] = json!(file.trim_end_matches(".yaml"));
+        if object["spec"]["legacy"].is_null() {
+            object["spec"]["vpsId"] = json!(stage.vps);
+        } else {
+            object["spec"]["legacy"]["vmid"] = json!(stage.vmid);
+        }
+    }
+    object
+}
+
+async fn applied(stage: &Stage, object: &Value, dry_run: bool) -> Value {
+    let (plane, object): (&'static ControlPlane, _) = (stage.plane, object.clone());
+    let run = move || {
+        let mut args = vec![
+            "apply",
+            "--server-side",
+            "--field-manager=git",
+            "-o=json",
+            "-f",
+            "-",
+        ];
+        args.extend(dry_run.then_some("--dry-run=server"));
+        as_user(plane, User::Admin, &args, Some(&object))
+    };
+    let text = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// All members of `part` stand in `whole` with the same value.
+fn is_part_of(part: &Value, whole: &Value) -> bool {
+    match part.as_object() {
+        Some(members) => members
+            .iter()
+            .all(|(name, value)| is_part_of(value, &whole[name])),
+        None => part == whole,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_the_operator_or_the_api_server_writes_differs_from_git() {
+    let stage = Stage::new("git").await;
+    let _operator = stage.operator(&["--enable-legacy-upgrade"]);
+    for (file, end) in [
+        ("restore-preview.yaml", "AwaitingApproval"),
+        ("restore-approved-ceiling.yaml", "Restored"),
+        ("config-approved-ceiling.yaml", "InSync"),
+        ("config-legacy.yaml", "AwaitingApproval"),
+    ] {
+        let wanted = example(&stage, file);
+        let name = at(&wanted, "metadata.name").as_str().unwrap();
+        applied(&stage, &wanted, false).await;
+        let done = if wanted["kind"] == "VpsBackupRestore" {
+            stage.wait_for_reason(name, end).await
+        } else {
+            stage.config_comes_to(name, end).await
+        };
+        // As Flux and Argo CD's server-side diff look.
+        let again = applied(&stage, &wanted, true).await;
+        for part in [
+            "spec",
+            "metadata.labels",
+            "metadata.annotations",
+            "metadata.generation",
+            "metadata.resourceVersion",
+        ] {
+            assert_eq!(at(&again, part), at(&done, part), "{file}: {part}");
+        }
+        // As Argo CD's client-side diff looks: what is wanted stands there as it is written.
+        assert!(
+            is_part_of(&wanted["spec"], &done["spec"]),
+            "{file}: {wanted} became {done}"
+        );
+        assert!(at(&done, "metadata.labels").is_null() && at(&done, "metadata.annotations").is_null());
+        assert!(at(&done, "metadata.finalizers").is_null());
+    }
+    assert_eq!(stage.sim.count(Route::RestoreToPayg), 1);
+    stage.check_invariants().await;
+}
