@@ -27,8 +27,10 @@ const VARIANTS: [(&str, &[&str]); 6] = [
     (
         "bare",
         &[
-            "--set=crds.enabled=false,rbac.create=false,serviceAccount.create=false",
+            "--set=crds.enabled=false,rbac.create=false,rbac.rolesForPeople=false,serviceAccount.create=false",
             "--set=admissionPolicies.enabled=false,leaderElection.enabled=false",
+            "--set=networkPolicy.enabled=true,networkPolicy.egressPorts=null,commonAnnotations=null",
+            "--set=serviceAccount.annotations=null,service.annotations=null",
         ],
     ),
     (
@@ -106,7 +108,17 @@ fn the_api_server_takes_every_variant() {
 
 #[test]
 fn bad_values_are_refused_before_anything_is_installed() {
-    let rows: [(&str, &[&str]); 12] = [
+    let rows: [(&str, &[&str]); 16] = [
+        ("at '/hostup/instanceId'", &["--set=hostup.instanceId=a #b"]),
+        ("at '/hostup/url'", &["--set=hostup.url=https://a b"]),
+        (
+            "at '/networkPolicy/egressPorts': minItems",
+            &["--set-json=networkPolicy.egressPorts=[]"],
+        ),
+        (
+            "podDisruptionBudget.minAvailable (2) of 2 replicas blocks every drain",
+            &["--set=replicas=2,podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=2"],
+        ),
         (
             "at '/replicas': got string, want integer",
             &["--set-string=replicas=two"],
@@ -171,6 +183,10 @@ fn the_binary_understands_the_arguments_of_every_variant() {
         );
         assert!(grace.as_u64().unwrap() > run.paid_timeout.as_secs(), "{name}");
     }
+    assert_eq!(
+        at(deployment(&render(VARIANTS[3].1)), "spec.strategy.type"),
+        "Recreate"
+    );
     let switched = render(VARIANTS[4].1);
     let args = container(&switched)["args"].to_string();
     for flag in [
@@ -321,6 +337,19 @@ fn helm_installs_upgrades_rolls_back_and_leaves_kinds_and_records_when_it_goes()
     };
     let release = "--namespace=hostup-system";
     assert_eq!(replicas(), "1");
+    plane.kubectl_ok(&["create", "namespace", "shop"]).unwrap();
+    let second = "the-operator-of-the-shop-with-quite-a-long-name";
+    let of_shop = [
+        "install",
+        second,
+        CHART,
+        "--namespace=second",
+        "--create-namespace",
+        "--set=watchNamespaces={shop},crds.enabled=false",
+        "--set=rbac.rolesForPeople=false,admissionPolicies.enabled=false",
+    ];
+    helm(&plane, &of_shop).unwrap();
+    helm(&plane, &["uninstall", second, "--namespace=second"]).unwrap();
     helm(
         &plane,
         &["upgrade", "hostup-operator", CHART, release, "--set=replicas=2"],
@@ -350,6 +379,20 @@ fn helm_installs_upgrades_rolls_back_and_leaves_kinds_and_records_when_it_goes()
     assert!(!left.contains("hostup"), "{left}");
     // What is there already is taken over.
     install(&plane);
+    helm(&plane, &["uninstall", "hostup-operator", release]).unwrap();
+    let elsewhere = [
+        "install",
+        "other",
+        CHART,
+        "--namespace=elsewhere",
+        "--create-namespace",
+    ];
+    let refused = helm(&plane, &elsewhere);
+    assert!(
+        refused.as_ref().is_err_and(|why| why.contains("ownership")),
+        "{refused:?}"
+    );
+    helm(&plane, &[&elsewhere[..], &["--take-ownership"]].concat()).unwrap();
     let labels = plane
         .kubectl_ok(&[
             "get",

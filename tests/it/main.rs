@@ -14,6 +14,7 @@
 mod answers;
 mod api_server;
 mod approval;
+mod argocd;
 mod brakes;
 mod chart;
 mod config;

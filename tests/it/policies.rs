@@ -83,6 +83,7 @@ async fn to_approve_a_price_and_to_edit_under_a_ceiling_takes_the_verb_approve()
         config("quoted", &quote, false),
         config("ceiling", &ceiling, false),
         config("resting", &ceiling, true),
+        config("held", &quote, true),
     ] {
         stage.create(object).await;
     }
@@ -127,6 +128,8 @@ async fn to_approve_a_price_and_to_edit_under_a_ceiling_takes_the_verb_approve()
         ),
         ("resting", json!({"suspend": false}), true),
         ("resting", json!({"approval": null, "suspend": false}), false),
+        ("held", json!({"suspend": false}), true),
+        ("held", json!({"resources": {"bandwidthGb": 2048}}), false),
     ];
     for (name, spec, takes_the_verb) in rows {
         let patch = json!({"spec": spec}).to_string();

@@ -1,16 +1,16 @@
 {{- define "hostup-operator.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "hostup-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := include "hostup-operator.name" . -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -44,11 +44,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "hostup-operator.metadata" -}}
 {{- $ := index . 0 -}}
 {{- $own := dict -}}
-{{- if gt (len .) 2 -}}{{- $own = index . 2 -}}{{- end -}}
+{{- if gt (len .) 2 -}}{{- $own = default dict (index . 2) -}}{{- end -}}
 name: {{ index . 1 }}
 labels:
   {{- include "hostup-operator.labels" $ | nindent 2 }}
-{{- with merge (deepCopy $own) $.Values.commonAnnotations }}
+{{- with merge (deepCopy $own) (default dict $.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -1,0 +1,28 @@
+-- The record of one paid call. What ended without a purchase is no fault of the record.
+local words = {
+  Accepted = "Progressing",
+  Succeeded = "Healthy",
+  NotSent = "Healthy",
+  NotExecuted = "Healthy",
+  Abandoned = "Healthy",
+  Rejected = "Degraded",
+  Failed = "Degraded",
+}
+
+local state = "Sending"
+local message = nil
+if obj.status ~= nil then
+  if obj.status.state ~= nil then
+    state = obj.status.state
+  end
+  message = obj.status.message
+end
+local health = { status = words[state] or "Progressing", message = state }
+-- A search that has found nothing is a question to a person.
+if state == "Unknown" and obj.status.evidence ~= nil then
+  health.status = "Degraded"
+end
+if message ~= nil and message ~= "" then
+  health.message = state .. ": " .. message
+end
+return health
