@@ -35,6 +35,10 @@ integration: control-plane ## The built binary against the real control plane an
 crds: ## Write crds/ anew from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
 
+.PHONY: image
+image: ## The container image, without a Docker engine (needs buildah and musl-tools)
+	bash deploy/image.sh
+
 .PHONY: demo
 demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
@@ -42,7 +46,7 @@ demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 
 .PHONY: shellcheck
 shellcheck: ## Lints of the shell scripts
-	shellcheck .ci/run tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh
+	shellcheck .ci/run deploy/image.sh tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh
 
 .PHONY: deny
 deny: ## Licences, bans and sources of dependencies

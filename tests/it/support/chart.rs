@@ -1,6 +1,6 @@
 //! The chart, rendered and installed by Helm.
 
-use std::path::Path;
+use std::process::Output;
 use std::sync::OnceLock;
 
 use control_plane::{ControlPlane, Options, User};
@@ -14,12 +14,7 @@ pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/hostup-oper
 /// Helm's answer: what it printed, or why it refused.
 pub fn helm(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
     let output = plane.helm(args).unwrap_or_else(|error| panic!("{error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    printed(output)
 }
 
 /// The objects that the chart renders with these arguments, or why it does not.
@@ -60,7 +55,7 @@ pub fn installed() -> &'static ControlPlane {
     })
 }
 
-/// Installs the chart as the README says.
+/// Installs the chart with its own values.
 pub fn install(plane: &ControlPlane) {
     let args = [
         "install",
@@ -79,19 +74,14 @@ pub fn as_user(
     args: &[&str],
     stdin: Option<&Value>,
 ) -> Result<String, String> {
-    answer(plane, &plane.kubeconfig(user), args, stdin)
-}
-
-fn answer(
-    plane: &ControlPlane,
-    kubeconfig: &Path,
-    args: &[&str],
-    stdin: Option<&Value>,
-) -> Result<String, String> {
     let stdin = stdin.map(Value::to_string);
     let output = plane
-        .kubectl_as(kubeconfig, args, stdin.as_deref())
+        .kubectl_as(&plane.kubeconfig(user), args, stdin.as_deref())
         .unwrap_or_else(|error| panic!("{error}"));
+    printed(output)
+}
+
+fn printed(output: Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(text(&output.stdout))
