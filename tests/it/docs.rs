@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use control_plane::User;
 use hostup_operator::domain::reason::Reason;
+use serde_json::Value;
+
+use crate::support::chart::as_user;
+use crate::support::control_plane;
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -83,4 +88,44 @@ fn every_test_that_holds_a_safety_sentence_exists() {
         sentences += 1;
     }
     assert_eq!(sentences, 13);
+}
+
+/// The fenced blocks of a document in this language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let opened = format!("```{language}\n");
+    let after = text.split(&opened).skip(1);
+    after.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![("README.md".to_owned(), document("README.md"))];
+    for folder in ["docs", "examples"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
+            texts.push((name.clone(), document(&name)));
+        }
+    }
+    let mut tried = 0;
+    for (name, text) in &texts {
+        let objects = if name.ends_with(".yaml") {
+            vec![text.as_str()]
+        } else {
+            blocks(text, "yaml")
+        };
+        for object in objects.iter().flat_map(|block| block.split("\n---\n")) {
+            if !object.contains("apiVersion:") {
+                continue;
+            }
+            let mut object: Value =
+                serde_saphyr::from_str(object).unwrap_or_else(|error| panic!("{name}: {error}"));
+            object["metadata"]["namespace"] = "default".into();
+            let dry = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+            let taken = as_user(control_plane(), User::Admin, &dry, Some(&object));
+            assert!(taken.is_ok(), "{name}: {taken:?} on {object}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} objects");
 }

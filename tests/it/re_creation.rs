@@ -474,7 +474,7 @@ fn bearer(stage: &Stage, id: &str) -> Vps {
 }
 
 /// The cluster is lost with objects and records; `again` comes back from Git.
-async fn rebuilt(twins: bool, preview: bool) {
+async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
     let mut scene = Scene::at(Before::Restored).await;
     scene.operator.kill_9();
     let stage = &scene.behind.stage;
@@ -496,7 +496,7 @@ async fn rebuilt(twins: bool, preview: bool) {
             stage.approved("web")
         })
         .await;
-    let _second = stage.operator(&[]);
+    let _second = stage.operator(args);
     if twins {
         stage.wait_for_reason("web", "OutcomeUnknown").await;
         assert_eq!(at(&stage.records().await[0], "status.evidence"), "SeveralFound");
@@ -519,9 +519,10 @@ async fn rebuilt(twins: bool, preview: bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_a_rebuild_from_git_the_vm_is_found_by_its_token_and_not_bought_again() {
     let rows = [
-        ("one VM", rebuilt(false, false)),
-        ("one VM, preview", rebuilt(false, true)),
-        ("two VMs", rebuilt(true, false)),
+        ("one VM", rebuilt(false, false, &[])),
+        ("one VM, read-only", rebuilt(false, false, &["--read-only"])),
+        ("one VM, preview", rebuilt(false, true, &[])),
+        ("two VMs", rebuilt(true, false, &[])),
     ];
     each_row(rows.map(|(name, row)| (name.to_owned(), row))).await;
 }
