@@ -35,6 +35,10 @@ integration: control-plane ## The built binary against the real control plane an
 crds: ## Write crds/ anew from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
 
+.PHONY: manifests
+manifests: control-plane ## Render deploy/install.yaml and the kustomize base anew from the chart
+	UPDATE_MANIFESTS=1 $(CARGO) test --locked --test it --features fail-points kustomize::the_committed
+
 .PHONY: image
 image: ## The container image, without a Docker engine (needs buildah and musl-tools)
 	bash deploy/image.sh

@@ -33,6 +33,7 @@ mod gates;
 mod gitops;
 mod hostile;
 mod jobs;
+mod kustomize;
 mod legacy;
 mod life;
 mod manifests;
