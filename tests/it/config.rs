@@ -435,7 +435,7 @@ async fn an_invoice_that_is_to_be_paid_is_shown_and_nothing_is_ordered_again() {
             "update vpsresourceconfigs/status web".to_owned(),
         ]
     );
-    assert_eq!(stage.events_of("web").await, ["AwaitingPayment", "InSync"]);
+    stage.told("web", &["AwaitingPayment", "InSync"]).await;
     ends_with(&stage, 1, 1).await;
 }
 
@@ -473,7 +473,7 @@ async fn a_change_that_shows_late_is_awaited() {
     stage.config_comes_to("web", "Converging").await;
     stage.sim.world(|world| world.advance(HOUR));
     stage.config_comes_to("web", "InSync").await;
-    assert_eq!(stage.events_of("web").await, ["Converging", "InSync"]);
+    stage.told("web", &["Converging", "InSync"]).await;
     ends_with(&stage, 1, 1).await;
 }
 

@@ -24,7 +24,7 @@ async fn an_approved_restore_costs_five_writes() {
         stage.sim.world(|world| world.advance(HOUR));
         let object = stage.wait_for_reason(name, "Restored").await;
         let record = at(&object, "status.operation.name").as_str().unwrap();
-        assert_eq!(stage.events_of(name).await, ["JobRunning", "Restored"]);
+        stage.told(name, &["JobRunning", "Restored"]).await;
         let mut writes = stage.writes().await;
         writes.retain(|write| write.ends_with(&format!(" {name}")) || write.ends_with(&format!(" {record}")));
         assert_eq!(
@@ -89,7 +89,7 @@ async fn progress_is_written_in_quarters_only() {
     records.retain(|write| write.starts_with("update vpsoperations/status"));
     assert_eq!(records.len(), 2);
     // A quarter more is no other reason.
-    assert_eq!(stage.events_of("web").await, ["JobRunning", "Restored"]);
+    stage.told("web", &["JobRunning", "Restored"]).await;
     assert_eq!((stage.executed(), stage.posts()), (1, 1));
     stage.check_invariants().await;
 }
@@ -171,6 +171,12 @@ async fn at_rest_nothing_is_written_and_what_is_ready_is_not_even_read() {
     ];
     let reads_at_rest =
         |world: &mut World| ["ready", "asleep", "nokey"].map(|name| reads(world, named(name), Route::Any));
+    for (owner, at) in owners
+        .iter()
+        .filter(|(owner, _)| !["ready", "unknown"].contains(&owner.name.as_str()))
+    {
+        stage.told(&owner.name, &[at]).await;
+    }
     let (writes, events) = (stage.writes().await, stage.events().await);
     let read = stage.sim.world(reads_at_rest);
     more_reads(&stage, &read_again, 3).await;
@@ -206,10 +212,7 @@ async fn a_paid_call_that_lasts_is_shown() {
     stage.wait_for_reason("web", "JobRunning").await;
     stage.sim.world(|world| world.advance(HOUR));
     stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(
-        stage.events_of("web").await,
-        ["Submitting", "JobRunning", "Restored"]
-    );
+    stage.told("web", &["Submitting", "JobRunning", "Restored"]).await;
     assert_eq!((stage.executed(), stage.posts()), (1, 1));
     assert!(stage.sim.unfired().is_empty());
     stage.check_invariants().await;

@@ -1,9 +1,11 @@
 //! What was written to the API server, by its own audit log.
 
+use std::time::{Duration, Instant};
+
 use control_plane::AuditEvent;
 use k8s_openapi::api::events::v1::Event;
 
-use super::Stage;
+use super::{PATIENCE, Stage};
 
 impl Stage {
     /// Every write to the stage's objects and records so far, the tests' own among them, as
@@ -34,10 +36,30 @@ impl Stage {
         self.events_where(name, |_| true).await
     }
 
-    /// The reasons of an object's warnings so far, in their order.
-    pub async fn warnings_of(&self, name: &str) -> Vec<String> {
-        self.events_where(name, |event| event.type_.as_deref() == Some("Warning"))
-            .await
+    /// Waits until the events of an object have these reasons: each follows the status that it tells of.
+    pub async fn told(&self, name: &str, wanted: &[&str]) {
+        self.events_come_to(name, wanted, |_| true).await;
+    }
+
+    /// As [`Stage::told`], of warnings only.
+    pub async fn warned(&self, name: &str, wanted: &[&str]) {
+        self.events_come_to(name, wanted, |event| event.type_.as_deref() == Some("Warning"))
+            .await;
+    }
+
+    async fn events_come_to(&self, name: &str, wanted: &[&str], counts: impl Fn(&Event) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let told = self.events_where(name, &counts).await;
+            if told == wanted {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{name} was told {told:?}, not {wanted:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn events_where(&self, name: &str, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
