@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
-use control_plane::{ControlPlane, Options, User};
+use control_plane::User;
 use hostup_operator::api::crds;
 use hostup_operator::args::Args;
 use serde_json::{Value, json};
 
-use crate::support::chart::{CHART, as_user, helm, install, render, try_render};
-use crate::support::{at, control_plane};
+use crate::support::chart::{CHART, as_user, documents, helm, install, render, tried, try_render};
+use crate::support::{at, bare_control_plane, control_plane};
 
 /// Every switch in every position, in few renderings.
 const VARIANTS: [(&str, &[&str]); 6] = [
@@ -91,16 +91,7 @@ fn the_api_server_takes_every_variant() {
             if object["apiVersion"] == "monitoring.coreos.com/v1" {
                 continue;
             }
-            let dry = [
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "--dry-run=server",
-                "--validate=strict",
-                "-f",
-                "-",
-            ];
-            let taken = as_user(plane, User::Admin, &dry, Some(object));
+            let taken = tried(object);
             assert!(taken.is_ok(), "{name}: {taken:?} on {object}");
         }
     }
@@ -250,15 +241,10 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
 #[test]
 fn the_rights_are_those_that_a_whole_life_was_seen_to_use() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml");
-    let tried = std::fs::read_to_string(file).unwrap();
-    let tried: Vec<Value> = tried
-        .split("\n---\n")
-        .filter(|document| document.contains("kind:"))
-        .map(|document| serde_saphyr::from_str(document).unwrap())
-        .collect();
-    assert_eq!(rights(&render(&[])), rights(&tried));
+    let used = documents(&std::fs::read_to_string(file).unwrap());
+    assert_eq!(rights(&render(&[])), rights(&used));
     let namespaced = render(VARIANTS[1].1);
-    assert_eq!(rights(&namespaced), rights(&tried));
+    assert_eq!(rights(&namespaced), rights(&used));
     let of_cluster = of_kind(&namespaced, "ClusterRole");
     let of_cluster = of_cluster
         .iter()
@@ -319,8 +305,7 @@ fn the_policy_on_approval_looks_at_every_field_of_a_spec() {
 
 #[test]
 fn helm_installs_upgrades_rolls_back_and_leaves_kinds_and_records_when_it_goes() {
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    let plane = ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    let plane = bare_control_plane();
     install(&plane);
     let replicas = || {
         let path = "-o=jsonpath={.spec.replicas}";

@@ -1,11 +1,9 @@
 //! The manifests for those who use no Helm are what the chart renders.
 
-use std::path::Path;
-
 use control_plane::User;
 use serde_json::Value;
 
-use crate::support::chart::{as_user, render};
+use crate::support::chart::{as_user, documents, render, tried};
 use crate::support::{at, control_plane};
 
 fn path(name: &str) -> String {
@@ -15,15 +13,11 @@ fn path(name: &str) -> String {
 /// What the chart renders, without the labels that say that Helm keeps it.
 fn rendered(args: &[&str]) -> String {
     let documents = render(args).into_iter().map(|mut object| {
-        let labels = object.pointer_mut("/metadata/labels");
-        for labels in labels.into_iter().filter_map(Value::as_object_mut) {
-            labels.remove("app.kubernetes.io/managed-by");
-            labels.remove("helm.sh/chart");
-        }
-        let labels = object.pointer_mut("/spec/template/metadata/labels");
-        for labels in labels.into_iter().filter_map(Value::as_object_mut) {
-            labels.remove("app.kubernetes.io/managed-by");
-            labels.remove("helm.sh/chart");
+        for place in ["/metadata/labels", "/spec/template/metadata/labels"] {
+            if let Some(labels) = object.pointer_mut(place).and_then(Value::as_object_mut) {
+                labels.remove("app.kubernetes.io/managed-by");
+                labels.remove("helm.sh/chart");
+            }
         }
         format!("---\n{}", serde_saphyr::to_string(&object).unwrap())
     });
@@ -60,29 +54,17 @@ fn the_committed_manifests_are_what_the_chart_renders() {
 /// The objects that kubectl builds from a folder.
 fn built(folder: &str) -> Vec<Value> {
     let text = control_plane().kubectl_ok(&["kustomize", &path(folder)]).unwrap();
-    text.split("\n---\n")
-        .map(|document| serde_saphyr::from_str(document).unwrap())
-        .collect()
+    documents(&text)
 }
 
 #[test]
 fn every_overlay_builds_and_the_api_server_takes_it() {
-    let plane = control_plane();
-    let dry = [
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "--dry-run=server",
-        "--validate=strict",
-        "-f",
-        "-",
-    ];
     let mut names = Vec::new();
     for overlay in std::fs::read_dir(path("deploy/kustomize/overlays")).unwrap() {
         let overlay = overlay.unwrap().file_name().into_string().unwrap();
         let objects = built(&format!("deploy/kustomize/overlays/{overlay}"));
         for object in &objects {
-            let taken = as_user(plane, User::Admin, &dry, Some(object));
+            let taken = tried(object);
             assert!(taken.is_ok(), "{overlay}: {taken:?}");
         }
         let kinds = objects
@@ -99,16 +81,16 @@ fn every_overlay_builds_and_the_api_server_takes_it() {
     }
     names.sort();
     assert_eq!(names, ["default", "read-only"]);
-    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");
+    let install = path("deploy/install.yaml");
     let dry = [
         "apply",
         "--server-side",
         "--force-conflicts",
         "--dry-run=server",
         "-f",
-        install.to_str().unwrap(),
+        &install,
     ];
-    let taken = as_user(plane, User::Admin, &dry, None);
+    let taken = as_user(control_plane(), User::Admin, &dry, None);
     assert!(
         taken
             .as_ref()

@@ -12,7 +12,7 @@ use crate::domain::options::tests::{number, slider};
 use crate::domain::options::{OptionKind, OptionValue};
 use crate::domain::price::Recurring;
 use crate::domain::record::{Estimate, Evidence, Invoice, Matter, later};
-use crate::domain::restore::tests::{chain, now, recorded, times};
+use crate::domain::restore::tests::{chain, now, recorded, times, unreachable};
 use crate::domain::text::Text;
 
 fn amount(text: &str) -> Amount {
@@ -699,11 +699,7 @@ fn another_objects_order_is_awaited_and_its_name_is_not_told() {
 
 #[test]
 fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
-    let unread = Account::Trouble(Trouble {
-        reason: Reason::ProviderUnavailable,
-        message: Text::new("no connection could be made"),
-        until: None,
-    });
+    let unread = Account::Trouble(unreachable());
     let suspended = Intent {
         suspended: true,
         ..intent()

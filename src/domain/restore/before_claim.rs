@@ -18,22 +18,26 @@ use crate::domain::record::{Backup, Cause, Matter, Restoration, Times, later};
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
-    let kept = match &view.chain.tail {
-        Some(tail) => Facts::Attempted(Box::new(tail.clone())),
-        None => Facts::Kept,
-    };
     if intent.suspended || intent.deleted {
         let message = if intent.deleted {
             "being deleted: nothing is read and nothing is bought"
         } else {
             "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
         };
-        return report(Reason::Suspended, message.to_owned(), kept, None);
+        return report(Reason::Suspended, message.to_owned(), kept(view), None);
     }
     match &view.account {
         Account::Unread | Account::Vm(_) => Decision::ReadPreflight,
-        Account::Trouble(trouble) => troubled(trouble, view, times, now, kept),
+        Account::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
         Account::Preflight(preflight) => with_preflight(intent, view, preflight, times, now),
+    }
+}
+
+/// What the status shows already, and what became of the last attempt.
+fn kept(view: &View) -> Facts {
+    match &view.chain.tail {
+        Some(tail) => Facts::Attempted(Box::new(tail.clone())),
+        None => Facts::Kept,
     }
 }
 

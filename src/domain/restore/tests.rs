@@ -39,6 +39,15 @@ pub(crate) const SIZE: Size = Size {
     storage_gb: 80,
 };
 
+/// HostUp cannot be read.
+pub(crate) fn unreachable() -> Trouble {
+    Trouble {
+        reason: Reason::ProviderUnavailable,
+        message: Text::new("no connection could be made"),
+        until: None,
+    }
+}
+
 fn instance() -> InstanceId {
     InstanceId::new("cluster-1")
 }
@@ -368,11 +377,7 @@ fn a_name_with_a_record_of_other_contents_is_stalled_and_shows_nothing_of_it() {
 
 #[test]
 fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
-    let unread = Account::Trouble(Trouble {
-        reason: Reason::ProviderUnavailable,
-        message: Text::new("no connection could be made"),
-        until: None,
-    });
+    let unread = Account::Trouble(unreachable());
     let suspended = Intent {
         suspended: true,
         ..intent()

@@ -3,10 +3,10 @@
 use std::process::Output;
 use std::sync::OnceLock;
 
-use control_plane::{ControlPlane, Options, User};
+use control_plane::{ControlPlane, User};
 use serde_json::Value;
 
-use super::control_plane;
+use super::{bare_control_plane, control_plane};
 
 /// Where the chart is.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/hostup-operator");
@@ -27,16 +27,22 @@ pub fn try_render(args: &[&str]) -> Result<Vec<Value>, String> {
         "--kube-version=1.36.4",
     ];
     let text = helm(control_plane(), &[&fixed, args].concat())?;
-    let documents = text.split("\n---\n").filter(|document| {
+    Ok(documents(&text))
+}
+
+/// The objects of a text with several YAML documents.
+pub fn documents(text: &str) -> Vec<Value> {
+    let says_something = |document: &&str| {
         document
             .lines()
             .any(|line| !line.is_empty() && !line.starts_with('#') && line != "---")
-    });
-    Ok(documents
+    };
+    text.split("\n---\n")
+        .filter(says_something)
         .map(|document| {
             serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{error} in\n{document}"))
         })
-        .collect())
+        .collect()
 }
 
 /// The objects that the chart renders with these arguments.
@@ -48,8 +54,7 @@ pub fn render(args: &[&str]) -> Vec<Value> {
 pub fn installed() -> &'static ControlPlane {
     static INSTALLED: OnceLock<ControlPlane> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let plane = ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        let plane = bare_control_plane();
         install(&plane);
         plane
     })
@@ -79,6 +84,20 @@ pub fn as_user(
         .kubectl_as(&plane.kubeconfig(user), args, stdin.as_deref())
         .unwrap_or_else(|error| panic!("{error}"));
     printed(output)
+}
+
+/// What the API server says to an object, without keeping it.
+pub fn tried(object: &Value) -> Result<String, String> {
+    let dry = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+    ];
+    as_user(control_plane(), User::Admin, &dry, Some(object))
 }
 
 fn printed(output: Output) -> Result<String, String> {

@@ -39,11 +39,16 @@ pub fn control_plane() -> &'static ControlPlane {
     SHARED.get_or_init(own_control_plane)
 }
 
-/// A control plane with our CRDs for one test alone, which may stop it.
-pub fn own_control_plane() -> ControlPlane {
+/// A control plane with nothing on it.
+pub fn bare_control_plane() -> ControlPlane {
     // An error means that another test has installed it.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let plane = ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A control plane with our CRDs for one test alone, which may stop it.
+pub fn own_control_plane() -> ControlPlane {
+    let plane = bare_control_plane();
     for (_, crd) in crds::all() {
         plane
             .apply(&crds::to_yaml(&crd).unwrap())
