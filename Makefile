@@ -31,6 +31,23 @@ integration: control-plane ## The built binary against the real control plane an
 	$(CARGO) test --locked -p control-plane
 	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
 
+.PHONY: test-ecosystem
+test-ecosystem: node helm3 oldest ## The long run: a real node, Flux, Argo CD, Helm 3, the oldest Kubernetes (about an hour at first)
+
+.PHONY: node
+node: control-plane ## The documents followed on a real node: Helm, kustomize, Flux (needs root)
+	bash tests/ecosystem/node.sh
+
+.PHONY: helm3
+helm3: control-plane ## The chart's tests by Helm 3
+	programs=$$(bash tests/ecosystem/build.sh helm3) && HOSTUP_TEST_HELM=$$programs/helm \
+		$(CARGO) test --locked --test it --features fail-points -- --test-threads=6 chart::
+
+.PHONY: oldest
+oldest: ## All tests of the built binary, on the oldest Kubernetes that is tested
+	programs=$$(bash tests/ecosystem/build.sh oldest) && KUBEBUILDER_ASSETS=$$programs \
+		$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
+
 .PHONY: crds
 crds: ## Write crds/ anew from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
@@ -50,7 +67,8 @@ demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 
 .PHONY: shellcheck
 shellcheck: ## Lints of the shell scripts
-	shellcheck .ci/run deploy/image.sh tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh
+	shellcheck -x .ci/run deploy/image.sh tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh \
+		tests/ecosystem/*.sh tests/ecosystem/node/*.sh
 
 .PHONY: deny
 deny: ## Licences, bans and sources of dependencies

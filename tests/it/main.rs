@@ -44,4 +44,5 @@ mod replicas;
 mod resolution;
 mod serving;
 mod support;
+mod walks;
 mod writes;

@@ -29,6 +29,10 @@ impl Assets {
         Ok(Self(PathBuf::from(folder)))
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

@@ -136,6 +136,11 @@ impl ControlPlane {
         self.dir.path()
     }
 
+    /// The folder with its programs, kubectl and Helm among them, for a shell's `PATH`.
+    pub fn programs(&self) -> &Path {
+        self.assets.folder()
+    }
+
     /// The kubeconfig of one of the people that every control plane knows.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         self.dir.join(&format!("{}.kubeconfig", user.name()))
