@@ -1,5 +1,7 @@
 # Every CI job is a target here; .ci/run calls `make test`.
 CARGO ?= cargo
+# Every shell script there is.
+SCRIPTS = .ci/run $(shell find . -name '*.sh' -not -path './target/*')
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -7,7 +9,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .PHONY: test
-test: fmt clippy unit integration ## Everything that a change must pass
+test: fmt lint clippy unit chart integration ## Everything that a change must pass
 
 .PHONY: fmt
 fmt: ## Formatting
@@ -16,6 +18,23 @@ fmt: ## Formatting
 .PHONY: clippy
 clippy: ## Lints, warnings denied
 	$(CARGO) clippy --workspace --all-targets --features fail-points --locked -- -D warnings
+
+.PHONY: checkers
+checkers: ## Build and install the programs of `lint` and `chart` into the cache, once
+	bash tests/checkers/build.sh >/dev/null
+
+.PHONY: lint
+lint: checkers ## Lints of scripts, workflows, YAML and Dockerfile
+	PATH="$$(bash tests/checkers/build.sh)/bin:$$PATH" && \
+	shellcheck $(SCRIPTS) && \
+	actionlint -pyflakes= .github/workflows/*.yml && \
+	zizmor --offline --quiet --persona=pedantic .github && \
+	hadolint deploy/Dockerfile && \
+	yamllint --strict .
+
+.PHONY: chart
+chart: checkers ## Unit tests of the chart; `integration` has those that need an API server
+	"$$(bash tests/checkers/build.sh)/bin/helm-unittest" charts/hostup-operator
 
 .PHONY: unit
 unit: ## Unit and property tests, and the simulator's own
@@ -27,7 +46,7 @@ control-plane: ## Build etcd, API server, controller-manager and kubectl into th
 	bash tests/control-plane/build.sh >/dev/null
 
 .PHONY: integration
-integration: control-plane ## The built binary against the real control plane and the simulator
+integration: control-plane checkers ## The built binary against the real control plane and the simulator
 	$(CARGO) test --locked -p control-plane
 	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
 
@@ -60,15 +79,23 @@ manifests: control-plane ## Render deploy/install.yaml and the kustomize base an
 image: ## The container image, without a Docker engine (needs buildah and musl-tools)
 	bash deploy/image.sh
 
+.PHONY: image-all
+image-all: ## The image of amd64 and arm64, and both under one index (needs Python too)
+	ARCHITECTURES="amd64 arm64" bash deploy/image.sh
+
+.PHONY: release-check
+release-check: control-plane ## The files of a release agree; with TAG=v1.2.3 also with the tag
+	RELEASE_TAG="$${TAG:-}" $(CARGO) test --locked --test it --features fail-points -- \
+		release:: crds::the_committed kustomize::the_committed
+
+.PHONY: release-files
+release-files: ## What a release consists of, in target/release-files (needs cargo-cyclonedx too)
+	bash deploy/release-files.sh
+
 .PHONY: demo
 demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
 	bash tests/demo/run.sh
-
-.PHONY: shellcheck
-shellcheck: ## Lints of the shell scripts
-	shellcheck -x .ci/run deploy/image.sh tests/control-plane/build.sh tests/control-plane/src/supervise.sh tests/demo/run.sh \
-		tests/ecosystem/*.sh tests/ecosystem/node/*.sh
 
 .PHONY: deny
 deny: ## Licences, bans and sources of dependencies
