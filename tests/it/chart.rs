@@ -1,5 +1,7 @@
 //! The chart: what it refuses, what it renders, and that Helm can install it, upgrade it and take it away.
 
+mod schemas;
+
 use std::collections::BTreeSet;
 
 use clap::Parser;
