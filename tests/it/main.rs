@@ -40,6 +40,7 @@ mod manifests;
 mod policies;
 mod rbac;
 mod re_creation;
+mod release;
 mod replicas;
 mod resolution;
 mod serving;
