@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Pushes what release-files.sh gathered: publish.sh FOLDER VERSION REGISTRY, where REGISTRY is a host and a path, e.g.
+# ghcr.io/hostup-operator. Prints two lines, `image=` and `chart=`, with the digests that are to be signed.
+#
+# A version that is there is never replaced by another: the same contents are left as they are, so that a run that was
+# cut short can be repeated, and other contents are refused.
+#
+# Needs skopeo, helm, oras and jq, logged in. PLAIN_HTTP=1 is for a registry on this machine.
+set -euo pipefail
+
+die() {
+  printf 'publish: %s\n' "$*" >&2
+  exit 1
+}
+
+(($# == 3)) || die "usage: publish.sh FOLDER VERSION REGISTRY"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly here folder=$1 version=$2 registry=$3
+image=$registry/hostup-operator
+chart=$registry/charts/hostup-operator
+verify=true plain=()
+[[ -z ${PLAIN_HTTP:-} ]] || verify=false plain=(--plain-http)
+
+there() { skopeo inspect --raw --tls-verify="$verify" "docker://$1" 2>/dev/null; }
+digest() { sha256sum | cut -d' ' -f1; }
+
+archive=oci-archive:$folder/hostup-operator-$version.oci.tar:$version
+ours=$(skopeo inspect --raw "$archive" | digest)
+if theirs=$(there "$image:$version" | digest); then
+  [[ $theirs == "$ours" ]] || die "$image:$version is there with other contents; make a new version"
+else
+  skopeo copy --all --preserve-digests --dest-tls-verify="$verify" "$archive" "docker://$image:$version" >&2
+fi
+
+package=$folder/hostup-operator-$version.tgz
+layer=sha256:$(digest <"$package")
+if manifest=$(there "$chart:$version"); then
+  jq -e --arg layer "$layer" 'any(.layers[]; .digest == $layer)' <<<"$manifest" >/dev/null ||
+    die "$chart:$version is there with other contents; make a new version"
+else
+  helm push "${plain[@]}" "$package" "oci://${chart%/*}" >&2
+fi
+
+(cd "$here" && oras push "${plain[@]}" "$chart:artifacthub.io" \
+  --config /dev/null:application/vnd.cncf.artifacthub.config.v1+yaml \
+  artifacthub-repo.yml:application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml) >&2
+
+printf 'image=%s@sha256:%s\n' "$image" "$(there "$image:$version" | digest)"
+printf 'chart=%s@sha256:%s\n' "$chart" "$(there "$chart:$version" | digest)"

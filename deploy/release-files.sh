@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Gathers what a release consists of in target/release-files: the image of both architectures, the chart, the
+# manifests, the kinds, the parts list (SBOM) of the binary, and the checksums of all of these.
+#
+# Needs what `make image` needs for two architectures, and cargo-cyclonedx.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() {
+  printf 'release-files: %s\n' "$*" >&2
+  exit 1
+}
+
+version=$(cargo pkgid -p hostup-operator | sed 's/.*[@#]//')
+targets=${CARGO_TARGET_DIR:-target}
+out=$targets/release-files
+readonly version targets out
+cargo cyclonedx --version >/dev/null 2>&1 ||
+  die "cargo-cyclonedx is missing: cargo install --locked cargo-cyclonedx --version 0.5.9"
+helm=$(bash tests/control-plane/build.sh)/helm
+[[ -x $helm ]] || helm=helm
+
+rm -rf "$out"
+mkdir -p "$out"
+ARCHITECTURES="amd64 arm64" bash deploy/image.sh
+cp "$targets/image/hostup-operator.oci.tar" "$out/hostup-operator-$version.oci.tar"
+"$helm" package charts/hostup-operator --destination "$out"
+[[ -e $out/hostup-operator-$version.tgz ]] || die "the chart has another version than $version: run \`make release-check\`"
+cp deploy/install.yaml "$out/install.yaml"
+for kind in crds/*.yaml; do
+  printf -- '---\n'
+  cat "$kind"
+done >"$out/crds.yaml"
+
+# It writes beside each Cargo.toml of the workspace; only the operator's own is wanted.
+trap 'find . -name hostup-parts.json -not -path "./target/*" -delete' EXIT
+cargo cyclonedx --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-musl \
+  --override-filename hostup-parts
+cp hostup-parts.json "$out/sbom.cdx.json"
+jq -e --arg version "$version" '.metadata.component | .name == "hostup-operator" and .version == $version' \
+  "$out/sbom.cdx.json" >/dev/null || die "the parts list is not that of hostup-operator $version"
+
+(cd "$out" && sha256sum -- * >SHA256SUMS && cat SHA256SUMS)
