@@ -26,7 +26,7 @@ checkers: ## Build and install the programs of `lint` and `chart` into the cache
 .PHONY: lint
 lint: checkers ## Lints of scripts, workflows, YAML and Dockerfile
 	PATH="$$(bash tests/checkers/build.sh)/bin:$$PATH" && \
-	shellcheck $(SCRIPTS) && \
+	shellcheck --external-sources $(SCRIPTS) && \
 	actionlint -pyflakes= .github/workflows/*.yml && \
 	zizmor --offline --quiet --persona=pedantic .github && \
 	hadolint deploy/Dockerfile && \

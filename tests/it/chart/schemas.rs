@@ -116,6 +116,10 @@ fn every_variant_and_every_example_has_only_fields_of_its_kind() {
     }
     for example in std::fs::read_dir(format!("{ROOT}/examples")).unwrap() {
         let path = example.unwrap().path();
+        // Objects of Flux and Argo CD are for their own programs.
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_stem().unwrap().to_str().unwrap();
         objects += write(name, &documents(&std::fs::read_to_string(&path).unwrap()));
     }
