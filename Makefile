@@ -71,6 +71,10 @@ oldest: ## All tests of the built binary, on the oldest Kubernetes that is teste
 crds: ## Write crds/ anew from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
 
+.PHONY: reference
+reference: ## Write docs/reference.md and docs/values.md anew from the CRDs and the chart
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --test it --features fail-points reference::
+
 .PHONY: manifests
 manifests: control-plane ## Render deploy/install.yaml and the kustomize base anew from the chart
 	UPDATE_MANIFESTS=1 $(CARGO) test --locked --test it --features fail-points kustomize::the_committed

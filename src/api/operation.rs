@@ -41,7 +41,8 @@ use super::shared::{GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, Vm
 #[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
 #[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
 pub struct VpsOperationSpec {
-    /// Which call.
+    /// Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are
+    /// changed. LegacyEstimate, LegacyUpgrade: the same by the older route, what it costs and the order.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub r#type: OperationType,
     /// The object it was made for.
@@ -319,7 +320,10 @@ pub struct RecordedJob {
     pub poll_url: String,
 }
 
-/// Where a call stands.
+/// Where the call stands; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp
+/// took the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the
+/// operator. Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person
+/// said so.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationState {
     /// Claimed; it may have been sent.
@@ -342,7 +346,12 @@ pub enum OperationState {
     Abandoned,
 }
 
-/// What a state rests on.
+/// What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order
+/// named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name.
+/// FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that
+/// HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed.
+/// AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end in time.
+/// Person: a person's answer.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationEvidence {
     /// The job that the order named.

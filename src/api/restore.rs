@@ -70,7 +70,7 @@ pub struct RestoreSource {
     pub backup: Option<BackupSelector>,
 }
 
-/// How a backup is chosen.
+/// Latest takes the newest complete backup, resolved once before the quote (status.backup).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupSelector {
     /// The newest complete one.

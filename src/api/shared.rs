@@ -32,7 +32,8 @@ impl Default for CredentialsSecretRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// Which gate.
+    /// Which gate: canRestore, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice or
+    /// canChange.
     #[schemars(length(max = 32))]
     pub name: String,
     /// Whether it is open.

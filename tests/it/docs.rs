@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use clap::CommandFactory;
 use control_plane::User;
-use hostup_operator::domain::reason::Reason;
+use hostup_operator::args::Args;
+use hostup_operator::domain::reason::{Reason, Standing};
 use serde_json::Value;
 
 use crate::support::chart::as_user;
@@ -38,6 +40,45 @@ fn every_reason_is_documented_and_no_other() {
     }
 }
 
+/// The cells of a row of a table.
+fn cells(line: &str) -> Option<Vec<&str>> {
+    let line = line.strip_prefix('|')?.strip_suffix('|')?;
+    Some(line.split('|').map(str::trim).collect())
+}
+
+#[test]
+fn a_documented_reason_stands_as_the_conditions_say() {
+    let stands = |reason: Reason| match reason.standing() {
+        Standing::Done => ("Ready", "True", ""),
+        Standing::Waiting => ("Waiting", "False", ""),
+        Standing::Progressing => ("Progressing", "False", "Reconciling"),
+        Standing::Stalled => ("Stalled", "False", "Stalled"),
+    };
+    let known = |name: &str| {
+        let name = name.trim_matches('`');
+        Reason::ALL.iter().find(|reason| reason.as_str() == name)
+    };
+    let reasons = document("docs/reasons.md");
+    let mut rows = 0;
+    for row in reasons.lines().filter_map(cells).filter(|row| row.len() == 4) {
+        if let Some(reason) = known(row[0]) {
+            assert_eq!(row[1], stands(*reason).0, "{reason:?}");
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, Reason::ALL.len());
+    let readme = document("README.md");
+    let mut named = 0;
+    for row in readme.lines().filter_map(cells).filter(|row| row.len() == 4) {
+        for reason in row[2].split(", ").filter_map(known) {
+            let (_, ready, also) = stands(*reason);
+            assert_eq!((row[0], row[1]), (ready, also), "{reason:?} in the README");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named} reasons in the README");
+}
+
 #[test]
 fn the_readme_names_every_flag_and_its_variable() {
     let help = Command::new(env!("CARGO_BIN_EXE_hostup-operator"))
@@ -55,6 +96,36 @@ fn the_readme_names_every_flag_and_its_variable() {
         let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
         assert!(readme.contains(flag), "{flag} is not in the README");
     }
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_those_of_the_flags() {
+    let args = Args::command();
+    let run = args.find_subcommand("run").unwrap();
+    let readme = document("README.md");
+    let mut compared = 0;
+    for row in readme.lines().filter_map(cells).filter(|row| row.len() == 3) {
+        let (flag, default) = (row[0].trim_matches('`'), row[1]);
+        let known = run
+            .get_arguments()
+            .find(|arg| arg.get_long().is_some_and(|long| flag == format!("--{long}")));
+        let Some(known) = known else { continue };
+        let defaults: Vec<String> = known
+            .get_default_values()
+            .iter()
+            .map(|value| format!("`{}`", value.to_str().unwrap()))
+            .collect();
+        // What is found out at the start stands there in words.
+        assert!(
+            defaults.is_empty() || default == defaults[0],
+            "{flag}: {default}, {defaults:?}"
+        );
+        compared += 1;
+    }
+    assert_eq!(
+        compared,
+        run.get_arguments().filter(|arg| arg.get_long().is_some()).count()
+    );
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod manifests;
 mod policies;
 mod rbac;
 mod re_creation;
+mod reference;
 mod release;
 mod replicas;
 mod resolution;

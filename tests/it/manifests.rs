@@ -317,7 +317,7 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
 }
 
 /// Every field below `spec` and `status`, as `kubectl explain` wants its path.
-fn fields(path: &str, schema: &Value, found: &mut Vec<String>) {
+pub fn fields(path: &str, schema: &Value, found: &mut Vec<String>) {
     for (name, child) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
         found.push(path.clone());
