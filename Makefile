@@ -75,6 +75,10 @@ crds: ## Write crds/ anew from the types
 reference: ## Write docs/reference.md and docs/values.md anew from the CRDs and the chart
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --test it --features fail-points reference::
 
+.PHONY: argocd-tests
+argocd-tests: control-plane ## Write the tests in deploy/argocd anew from what the operator does
+	UPDATE_ARGOCD=1 $(CARGO) test --locked --test it --features fail-points argocd_layout::the_objects
+
 .PHONY: manifests
 manifests: control-plane ## Render deploy/install.yaml and the kustomize base anew from the chart
 	UPDATE_MANIFESTS=1 $(CARGO) test --locked --test it --features fail-points kustomize::the_committed

@@ -12,24 +12,27 @@ use crate::support::at;
 /// The kinds that people write.
 const WRITTEN: [&str; 2] = ["VpsBackupRestore", "VpsResourceConfig"];
 
-fn script(kind: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("deploy/argocd/resource_customizations/vps.hostup.se")
-        .join(kind)
-        .join(name)
+/// All kinds.
+pub const KINDS: [&str; 3] = ["VpsBackupRestore", "VpsResourceConfig", "VpsOperation"];
+
+/// Where our scripts stand, in Argo CD's own layout.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd/resource_customizations/vps.hostup.se")
 }
 
-fn read(kind: &str, name: &str) -> String {
-    std::fs::read_to_string(script(kind, name)).unwrap()
+/// A script of a kind.
+pub fn read(kind: &str, name: &str) -> String {
+    std::fs::read_to_string(folder().join(kind).join(name)).unwrap()
 }
 
-/// What a script answers for an object. Argo CD opens base, package, table and a part of os.
-fn answer(script: &str, object: &Value) -> Value {
+/// What a script answers for an object. Argo CD opens base, package and table; a part of os can be required.
+pub fn answer(script: &str, object: &Value) -> Value {
     let lua = Lua::new_with(
         StdLib::TABLE | StdLib::OS | StdLib::PACKAGE,
         LuaOptions::default(),
     )
     .unwrap();
+    lua.globals().set("os", mlua::Nil).unwrap();
     lua.globals().set("obj", lua.to_value(object).unwrap()).unwrap();
     let answer: mlua::Value = lua
         .load(script)
@@ -149,7 +152,7 @@ fn the_snippet_for_argocd_cm_holds_the_scripts_as_they_are() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd/argocd-cm.yaml");
     let snippet: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let data = &snippet["data"];
-    for kind in ["VpsBackupRestore", "VpsResourceConfig", "VpsOperation"] {
+    for kind in KINDS {
         let key = format!("resource.customizations.health.vps.hostup.se_{kind}");
         assert_eq!(data[&key], read(kind, "health.lua"), "{key}");
     }

@@ -15,6 +15,7 @@ mod answers;
 mod api_server;
 mod approval;
 mod argocd;
+mod argocd_layout;
 mod brakes;
 mod chart;
 mod config;

@@ -1,4 +1,5 @@
 -- Any annotation that changes has the object looked at; this is the one that Flux uses.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end
