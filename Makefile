@@ -51,11 +51,16 @@ integration: control-plane checkers ## The built binary against the real control
 	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
 
 .PHONY: test-ecosystem
-test-ecosystem: node helm3 oldest ## The long run: a real node, Flux, Argo CD, Helm 3, the oldest Kubernetes (about an hour at first)
+test-ecosystem: node argocd helm3 oldest ## The long run: a real node, Flux, Argo CD, Helm 3, the oldest Kubernetes (about an hour at first)
 
 .PHONY: node
 node: control-plane ## The documents followed on a real node: Helm, kustomize, Flux (needs root)
 	bash tests/ecosystem/node.sh
+
+.PHONY: argocd
+argocd: control-plane ## Waves, health and differences by Argo CD's own programs (needs git, curl and redis-server)
+	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
+	bash tests/ecosystem/argocd.sh
 
 .PHONY: helm3
 helm3: control-plane ## The chart's tests by Helm 3

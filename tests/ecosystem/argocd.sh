@@ -15,6 +15,8 @@ root=$(cd "$here/../.." && pwd)
 cd "$root"
 # shellcheck source=tests/ecosystem/claims.sh
 source "$here/claims.sh"
+# shellcheck source=tests/ecosystem/documents.sh
+source "$here/documents.sh"
 built=${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/hostup-argocd.XXXXXX")
 readonly here root built dir
@@ -167,7 +169,8 @@ server=$(kubectl config view --minify --raw -o jsonpath='{.clusters[0].cluster.s
   kubectl create namespace argocd
   kubectl create namespace shop
   kubectl apply -f examples/secret.yaml
-  kubectl apply -f deploy/argocd/argocd-cm.yaml
+  kubectl -n argocd create configmap argocd-cm
+  bash -euxo pipefail -c "$(blocks docs/install.md 'Argo CD')"
   kubectl -n argocd create serviceaccount deployer
   kubectl create clusterrolebinding deployer --clusterrole=cluster-admin --serviceaccount=argocd:deployer
   kubectl apply -f - <<YAML
@@ -193,6 +196,8 @@ spec:
   clusterResourceWhitelist: [{group: '*', kind: '*'}]
 YAML
 } >"$dir/argocd-objects.log" 2>&1 || die "Argo CD's objects were refused: $(tail -n 3 "$dir/argocd-objects.log")"
+
+claim "the Applications of the examples are taken" kubectl apply --dry-run=server --validate=strict -f examples/argocd
 
 free_port && redis=127.0.0.1:$port
 start redis redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --dir "$dir/redis"
@@ -335,6 +340,8 @@ for how in client server; do
       kubectl -n argocd annotate application "$app" argocd.argoproj.io/compare-options=ServerSideDiff=true --overwrite >/dev/null
     fi
     before=$(of_app "$app" '{.status.operationState.startedAt} {.status.reconciledAt}')
+    # Its times are in whole seconds.
+    sleep 1
     compare_anew "$app" || failed "$app is not compared anew"
     after=$(of_app "$app" '{.status.operationState.startedAt} {.status.reconciledAt}')
     [[ ${before#* } != "${after#* }" ]] || failed "$app was not compared anew, at ${after#* }"

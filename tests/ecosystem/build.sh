@@ -53,6 +53,10 @@ version_of() { # module, folder of the go.mod
   (cd "$here/$2" && GOWORK=off go list -m -f '{{.Version}}' "$1")
 }
 
+folder_of() { # module, folder of the go.mod
+  (cd "$here/$2" && GOWORK=off go list -m -f '{{.Dir}}' "$1")
+}
+
 go_build() { # folder of the module, -ldflags, file or folder for the result, packages
   local module=$1 flags=$2 out=$3
   shift 3
@@ -88,13 +92,19 @@ case $name in
       controller=${module#tools/}
       go_build "$module" "" "$controller" "github.com/fluxcd/$controller"
       mkdir "$work/$controller-crds"
-      cp "$(cd "$here/$module" && GOWORK=off go list -m -f '{{.Dir}}' "github.com/fluxcd/$controller")"/config/crd/bases/*.yaml \
-        "$work/$controller-crds/"
+      cp "$(folder_of "github.com/fluxcd/$controller" "$module")"/config/crd/bases/*.yaml "$work/$controller-crds/"
       chmod -R u+w "$work/$controller-crds"
     done
     ;;
   crane) go_build "${modules[0]}" "" crane github.com/google/go-containerregistry/cmd/crane ;;
-  argocd) die "argocd is not ready" ;;
+  argocd)
+    module=github.com/argoproj/argo-cd/v3
+    go_build "${modules[0]}" "-X $module/common.version=$(version_of "$module" "${modules[0]}" | tr -d v)" argocd "$module/cmd"
+    go_build "${modules[0]}" "" argocd-check .
+    mkdir "$work/argocd-crds"
+    cp "$(folder_of "$module" "${modules[0]}")"/manifests/crds/*-crd.yaml "$work/argocd-crds/"
+    chmod -R u+w "$work/argocd-crds"
+    ;;
 esac
 mv "$work" "$home"
 trap - EXIT

@@ -15,6 +15,8 @@ root=$(cd "$here/../.." && pwd)
 readonly here root
 # shellcheck source=tests/ecosystem/claims.sh
 source "$here/claims.sh"
+# shellcheck source=tests/ecosystem/documents.sh
+source "$here/documents.sh"
 ways=("$@")
 ((${#ways[@]})) || ways=(helm kustomize flux)
 
@@ -118,15 +120,6 @@ start() { # name, command...
   local name=$1
   shift
   nsenter -t "$pid" -n -p env KUBECONFIG="$dir/kubeconfig" RUNTIME_NAMESPACE=flux-system "$@" >"$dir/logs/$name.log" 2>&1 &
-}
-
-# The `sh` blocks of a document under a heading, as they stand.
-blocks() { # file, heading
-  awk -v heading="$2" '
-    /^#+ / { inside = ($0 ~ "^#+ " heading "$") }
-    inside && /^ *```sh$/ { match($0, /^ */); indent = RLENGTH; block = 1; next }
-    block && /^ *```$/ { block = 0; next }
-    block { print substr($0, indent + 1) }' "$root/$1"
 }
 
 # Follows a document. The registry is this node's, without TLS; the image is made already.
