@@ -323,6 +323,14 @@ app_comes_to "a preview is Suspended" preview '{.status.health.status}' Suspende
 app_comes_to "and Synced" preview '{.status.sync.status}' Synced
 comes_to "it shows its price" shop vbr/restore-web-01 '{.status.quote.summary}' "0.66 SEK/h"
 
+# That Argo CD sees a difference where there is one.
+kubectl -n shop patch vrc web-01 --type=merge -p '{"spec":{"driftPolicy":"Report"}}' >/dev/null
+comes_to "what is changed by hand is put back" shop vrc/web-01 '{.spec.driftPolicy}' Correct
+comes_to "and looked at by the operator" shop vrc/web-01 '{.status.observedGeneration}' 3
+app_comes_to "and its application is Healthy again" waves '{.status.health.status}' Healthy
+app_comes_to "and Synced again" waves '{.status.sync.status}' Synced
+app_comes_to "by a sync that succeeded" waves '{.status.operationState.phase}' Succeeded
+
 # No difference, however it is looked for. A sync of its own would show as another start of the operation.
 compare_anew() { # application
   kubectl -n argocd annotate application "$1" argocd.argoproj.io/refresh=hard --overwrite >/dev/null
