@@ -10,7 +10,7 @@ use hostup_operator::domain::reason::{Reason, Standing};
 use serde_json::Value;
 
 use crate::support::chart::as_user;
-use crate::support::control_plane;
+use crate::support::{control_plane, examples};
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -171,15 +171,11 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 #[test]
 fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut texts = vec![("README.md".to_owned(), document("README.md"))];
-    for folder in ["docs", "examples"] {
-        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
-            let name = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
-            // Objects of Flux and Argo CD are for their own programs.
-            if root.join(&name).is_file() {
-                texts.push((name.clone(), document(&name)));
-            }
-        }
+    let mut texts = examples();
+    texts.push(("README.md".to_owned(), document("README.md")));
+    for entry in std::fs::read_dir(root.join("docs")).unwrap() {
+        let name = format!("docs/{}", entry.unwrap().file_name().to_str().unwrap());
+        texts.push((name.clone(), document(&name)));
     }
     let mut tried = 0;
     for (name, text) in &texts {

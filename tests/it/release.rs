@@ -7,9 +7,8 @@ use std::process::Command;
 use hostup_operator::api::crds;
 use serde_json::Value;
 
-use crate::support::at;
 use crate::support::chart::{CHART, documents, helm};
-use crate::support::control_plane;
+use crate::support::{at, control_plane, examples};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
@@ -275,10 +274,8 @@ fn what_the_chart_tells_artifact_hub_is_there() {
         .collect();
     assert_eq!(named, kinds, "artifacthub.io/crds");
 
-    let examples: Vec<Value> = std::fs::read_dir(root.join("examples"))
-        .unwrap()
-        .flat_map(|entry| documents(&std::fs::read_to_string(entry.unwrap().path()).unwrap()))
-        .collect();
+    let examples = examples();
+    let examples: Vec<Value> = examples.iter().flat_map(|(_, text)| documents(text)).collect();
     let shown = annotation(&chart, "crdsExamples");
     let shown = shown.as_array().unwrap();
     for example in shown {

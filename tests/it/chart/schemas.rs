@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::VARIANTS;
 use crate::support::chart::{CHART, documents, render};
+use crate::support::examples;
 
 /// Where this project is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -114,14 +115,8 @@ fn every_variant_and_every_example_has_only_fields_of_its_kind() {
     for (name, args) in VARIANTS {
         objects += write(name, &render(args));
     }
-    for example in std::fs::read_dir(format!("{ROOT}/examples")).unwrap() {
-        let path = example.unwrap().path();
-        // Objects of Flux and Argo CD are for their own programs.
-        if path.is_dir() {
-            continue;
-        }
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        objects += write(name, &documents(&std::fs::read_to_string(&path).unwrap()));
+    for (name, text) in examples() {
+        objects += write(&name, &documents(&text));
     }
     let minors = minors(&checkers);
     assert_eq!(minors.len(), 2);

@@ -104,3 +104,19 @@ where
     }
     assert!(failed.is_empty(), "failed, for reasons printed above: {failed:?}");
 }
+
+/// The examples of our own objects, by file name. Those of Flux and Argo CD, in folders of their own, are for their
+/// programs.
+pub fn examples() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let paths = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
