@@ -28,6 +28,7 @@ use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
 use crate::domain::text::Text;
 use crate::hostup::HostUp;
+use crate::telemetry::api_calls::CountApiCalls;
 use crate::telemetry::http::Probes;
 use crate::telemetry::metrics::{Listener, Metrics};
 
@@ -64,7 +65,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
     let stop = stop_on_signals()?;
-    let client = connect().await?;
+    let client = connect(metrics.clone()).await?;
     let probes = Probes::new(client.clone(), metrics.clone());
     let listener = Probes::bind(args.listen).await.map_err(|error| {
         Failure::Setup(format!(
@@ -156,7 +157,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
 
 /// A client without automatic retries, with TCP_NODELAY: a claim must not be repeated behind our back,
 /// and a small write must not wait for an acknowledgement.
-async fn connect() -> Result<Client, Failure> {
+async fn connect(metrics: Arc<Metrics>) -> Result<Client, Failure> {
     let unusable = |error: String| {
         // A broken kubeconfig is quoted over several lines.
         let error = Text::bounded(&error, 600);
@@ -188,6 +189,7 @@ async fn connect() -> Result<Client, Failure> {
         )
         .option_layer(config.auth_layer().map_err(|error| unusable(error.to_string()))?)
         .map_err(tower::BoxError::from)
+        .layer(CountApiCalls(metrics))
         .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }

@@ -118,7 +118,10 @@ impl Context {
         credentials: &CredentialsSecretRef,
     ) -> Result<(Account, String), Blocked> {
         match self.secrets.get(namespace, credentials).await {
-            Ok(found) => Ok((self.hostup.account(&found.key), found.version)),
+            Ok(found) => Ok((
+                self.hostup.account(&found.key, namespace, &credentials.name),
+                found.version,
+            )),
             Err(NoCredentials::Missing(message)) => Err(Blocked::Trouble(Trouble {
                 reason: Reason::CredentialsMissing,
                 message: Text::bounded(&message, 600),

@@ -1,6 +1,7 @@
 //! The records as this process sees them, and the two reads that decisions rest on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub struct Ledger {
     client: Client,
     instance: InstanceId,
     store: Store<Watched>,
+    complete: AtomicBool,
     own: Mutex<HashMap<RecordName, Timestamp>>,
 }
 
@@ -41,6 +43,7 @@ impl Ledger {
             client,
             instance,
             store,
+            complete: AtomicBool::default(),
             own: Mutex::default(),
         }
     }
@@ -186,6 +189,17 @@ impl Ledger {
                 })
             })
             .collect()
+    }
+
+    /// The watch has shown every record once.
+    pub fn completed(&self) {
+        self.complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the watch has shown every record once. The store itself is not asked: it wakes only the
+    /// last of those that wait for it, and the controllers do.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
     }
 
     /// The records of this installation, for gauges; another one tells of its own.

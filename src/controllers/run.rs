@@ -85,6 +85,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
             () = stop.cancelled() => false,
         }
         .then_some(())?;
+        ctx.ledger.completed();
         let namespaces = match watched {
             Watched::All => vec![None],
             Watched::Only(names) => names.into_iter().map(Some).collect(),

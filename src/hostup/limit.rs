@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::ReadError;
+use super::{RateLimit, ReadError};
 use crate::domain::answer::{PaidAnswer, RETRY_AFTER_DEFAULT, wait_asked_for};
 
 /// Paid calls under way with one key.
@@ -43,8 +43,8 @@ impl Lanes {
         }
     }
 
-    /// The lane of `key`.
-    pub(super) fn of(&self, key: &SecretString) -> Arc<Lane> {
+    /// The lane of `key`, which stands in that Secret.
+    pub(super) fn of(&self, key: &SecretString, namespace: &str, secret: &str) -> Arc<Lane> {
         let hash: [u8; 32] = Sha256::digest(key.expose_secret().as_bytes()).into();
         let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= LANES_KEPT {
@@ -52,13 +52,21 @@ impl Lanes {
         }
         lanes
             .entry(hash)
-            .or_insert_with(|| Arc::new(Lane::new(self.readers)))
+            .or_insert_with(|| Arc::new(Lane::new(self.readers, namespace, secret)))
             .clone()
+    }
+
+    /// What is known of the rate limit of each key.
+    pub(super) fn limits(&self, now: Timestamp) -> Vec<RateLimit> {
+        let lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.values().map(|lane| lane.limit(now)).collect()
     }
 }
 
 /// What one key may do.
 pub(super) struct Lane {
+    namespace: String,
+    secret: String,
     reads: Arc<Semaphore>,
     paid: Arc<Semaphore>,
     pace: DefaultDirectRateLimiter,
@@ -71,13 +79,18 @@ struct Hold {
     why: Option<ReadError>,
     limits_in_a_row: u32,
     hangs_in_a_row: u32,
+    /// Calls that HostUp says are left, and until when that holds.
+    left: Option<(u32, Timestamp)>,
+    asked_to_wait: Duration,
 }
 
 impl Lane {
-    fn new(readers: usize) -> Self {
+    fn new(readers: usize, namespace: &str, secret: &str) -> Self {
         let per_second = NonZeroU32::new(READS_PER_SECOND).unwrap_or(NonZeroU32::MIN);
         let at_once = NonZeroU32::new(READS_AT_ONCE).unwrap_or(NonZeroU32::MIN);
         Self {
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
             reads: Arc::new(Semaphore::new(readers)),
             paid: Arc::new(Semaphore::new(PAID_IN_FLIGHT)),
             pace: RateLimiter::direct(Quota::per_second(per_second).allow_burst(at_once)),
@@ -126,11 +139,10 @@ impl Lane {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.limits_in_a_row = 0;
         hold.hangs_in_a_row = 0;
+        hold.left = remaining.zip(reset).or(hold.left);
         if let (Some(0), Some(reset)) = (remaining, reset) {
             let wait = Duration::try_from(reset.duration_since(now)).unwrap_or_default();
-            hold.pause(wait.min(LONGEST_WAIT), now, |until| ReadError::RateLimited {
-                until,
-            });
+            hold.wait_as_asked(wait.min(LONGEST_WAIT), now);
         }
     }
 
@@ -140,10 +152,10 @@ impl Lane {
         let doubled = RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(hold.limits_in_a_row.min(10)));
         hold.limits_in_a_row = hold.limits_in_a_row.saturating_add(1);
         let wait = wait.unwrap_or(doubled).min(LONGEST_WAIT);
-        hold.pause(wait, now, |until| ReadError::RateLimited { until });
-        ReadError::RateLimited {
-            until: now.checked_add(wait).unwrap_or(Timestamp::MAX),
-        }
+        hold.wait_as_asked(wait, now);
+        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        hold.left = Some((0, until));
+        ReadError::RateLimited { until }
     }
 
     /// A call hung until its deadline: others with this key are not let into the same hole for a while.
@@ -155,6 +167,19 @@ impl Lane {
             .min(longest);
         hold.hangs_in_a_row = hold.hangs_in_a_row.saturating_add(1);
         hold.pause(wait, now, |_| why.clone());
+    }
+
+    fn limit(&self, now: Timestamp) -> RateLimit {
+        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        RateLimit {
+            namespace: self.namespace.clone(),
+            secret: self.secret.clone(),
+            remaining: hold
+                .left
+                .filter(|(_, until)| *until > now)
+                .map(|(calls, _)| calls),
+            asked_to_wait: hold.asked_to_wait,
+        }
     }
 
     /// A paid call that was rate limited holds every call with its key.
@@ -172,11 +197,48 @@ impl Lane {
 }
 
 impl Hold {
+    /// HostUp wants no call for so long. What passes twice is counted once.
+    fn wait_as_asked(&mut self, wait: Duration, now: Timestamp) {
+        let already = self.until.map_or(Duration::ZERO, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        self.asked_to_wait += wait.saturating_sub(already);
+        self.pause(wait, now, |until| ReadError::RateLimited { until });
+    }
+
     fn pause(&mut self, wait: Duration, now: Timestamp, why: impl FnOnce(Timestamp) -> ReadError) {
         let until = Instant::now() + wait;
         if self.until.is_none_or(|earlier| earlier < until) {
             self.until = Some(until);
             self.why = Some(why(now.checked_add(wait).unwrap_or(Timestamp::MAX)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_was_asked_for_twice_at_a_time_is_counted_once() {
+        let lane = Lane::new(1, "shop", "hostup-api");
+        let (now, minute) = (Timestamp::now(), Duration::from_secs(60));
+        for wait in [minute, minute / 2, minute] {
+            lane.limited(Some(wait), now);
+        }
+        let asked = lane.limit(now).asked_to_wait;
+        assert!(asked >= minute && asked < minute + minute / 30, "{asked:?}");
+    }
+
+    #[test]
+    fn what_is_left_counts_until_hostup_counts_anew() {
+        let lane = Lane::new(1, "shop", "hostup-api");
+        let now = Timestamp::now();
+        let reset = now.checked_add(Duration::from_secs(60)).unwrap();
+        assert_eq!(lane.limit(now).remaining, None);
+        lane.went_well(Some(7), Some(reset), now);
+        lane.went_well(None, None, now);
+        assert_eq!(lane.limit(now).remaining, Some(7));
+        assert_eq!(lane.limit(reset).remaining, None);
     }
 }

@@ -99,6 +99,19 @@ impl Route {
     }
 }
 
+/// What is known of the rate limit of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Of the first Secret that the key was seen in.
+    pub namespace: String,
+    /// Its name.
+    pub secret: String,
+    /// Calls that HostUp says are left, where it says so and has not counted anew since.
+    pub remaining: Option<u32>,
+    /// How long it has asked this process, in all, to send nothing.
+    pub asked_to_wait: Duration,
+}
+
 /// A VPS that the key reads, as `GET /vps/{id}` shows it.
 #[derive(Debug, Clone)]
 pub struct OwnVps {
@@ -127,13 +140,18 @@ impl HostUp {
         })
     }
 
-    /// The account that `key` belongs to. Accounts of one key share one limiter.
-    pub fn account(&self, key: &SecretString) -> Account {
+    /// The account that `key`, of that Secret, belongs to. Accounts of one key share one limiter.
+    pub fn account(&self, key: &SecretString, namespace: &str, secret: &str) -> Account {
         Account {
             transport: self.transport.clone(),
-            lane: self.lanes.of(key),
+            lane: self.lanes.of(key, namespace, secret),
             key: key.clone(),
         }
+    }
+
+    /// What is known of the rate limit of each key that is in use.
+    pub fn rate_limits(&self, now: Timestamp) -> Vec<RateLimit> {
+        self.lanes.limits(now)
     }
 }
 

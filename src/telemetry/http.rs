@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use kube::Client;
@@ -78,10 +78,23 @@ async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(probes): State<Probes>) -> impl IntoResponse {
-    let text_of_prometheus = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match probes.metrics.text() {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, text_of_prometheus)], text),
+/// In the format that is asked for; who asks for none of the two reads the older one.
+async fn metrics(State(probes): State<Probes>, asked: HeaderMap) -> impl IntoResponse {
+    let accepted = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let newer = accepted.is_some_and(|formats| formats.contains("application/openmetrics-text"));
+    let (format, text) = if newer {
+        (
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            probes.metrics.text(),
+        )
+    } else {
+        (
+            "text/plain; version=0.0.4; charset=utf-8",
+            probes.metrics.older_text(),
+        )
+    };
+    match text {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, format)], text),
         Err(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             [(header::CONTENT_TYPE, "text/plain")],

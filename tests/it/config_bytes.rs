@@ -138,7 +138,7 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
 
 /// Approves what is shown, and sends the order that follows. `None` where nothing differs.
 async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) -> Option<Order> {
-    let account = hostup.account(key);
+    let account = hostup.account(key, "shop", "hostup-api");
     let reader = account.clone().reading().await.unwrap();
     let Decision::Report(report) = looked(&reader, n, &wanted, None).await else {
         panic!("bought without an approval: {wanted:?}");

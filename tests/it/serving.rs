@@ -8,20 +8,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::support::{KEY, Operator, PATIENCE, Stage, at};
-
-/// Samples by their name with labels, e.g. `hostup_operator_operations{state="Unknown"}`.
-fn samples(operator: &Operator) -> BTreeMap<String, f64> {
-    let text = operator.metrics();
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            (name.to_owned(), value.parse().unwrap())
-        })
-        .collect()
-}
+use crate::support::{KEY, PATIENCE, Stage, at};
 
 #[tokio::test]
 async fn probes_tell_life_and_readiness() {
@@ -59,8 +46,8 @@ async fn a_replica_that_does_not_lead_is_ready_and_says_that_it_does_not_lead() 
     let second = stage.operator(&flags);
     second.wait_for_line("\"ready\"");
     assert!(second.http("/readyz").0.contains("200"));
-    assert_eq!(samples(&first).get(leads), Some(&1.0));
-    assert_eq!(samples(&second).get(leads), Some(&0.0));
+    assert_eq!(first.samples().get(leads), Some(&1.0));
+    assert_eq!(second.samples().get(leads), Some(&0.0));
     stage.create(stage.approved("web")).await;
     stage.wait_for_reason("web", "Restored").await;
     assert_eq!((stage.executed(), stage.posts()), (1, 1));
@@ -89,14 +76,18 @@ const SERIES: [&str; 15] = [
 fn assert_few_labels(stage: &Stage, samples: &BTreeMap<String, f64>, records: &[Value]) {
     let known = [
         "class",
+        "code",
         "controller",
         "currency",
         "finding",
+        "host",
         "le",
+        "method",
         "name",
         "namespace",
         "result",
         "route",
+        "secret",
         "state",
         "version",
     ];
@@ -150,7 +141,7 @@ async fn metrics_count_what_happened() {
     stage.create(stage.preview("preview-one")).await;
     stage.wait_for_reason("preview-one", "AwaitingApproval").await;
 
-    let shown = samples(&operator);
+    let shown = operator.samples();
     let names: BTreeSet<&str> = shown.keys().map(|name| name.split('{').next().unwrap()).collect();
     for series in SERIES {
         let there = names.contains(series) || names.contains(format!("hostup_operator_{series}").as_str());
@@ -217,7 +208,7 @@ async fn metrics_count_what_happened() {
                 > looked)
             .await
     );
-    let shown = samples(&operator);
+    let shown = operator.samples();
     assert_eq!(
         shown.get("hostup_operator_operations{state=\"Succeeded\"}"),
         Some(&2.0)

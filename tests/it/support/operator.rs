@@ -1,5 +1,6 @@
 //! The built binary as a process.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -170,13 +171,18 @@ impl Operator {
 
     /// What a GET of its own server answers: status line and body.
     pub fn http(&self, path: &str) -> (String, String) {
+        self.http_as(path, "*/*")
+    }
+
+    /// The same, where these formats are accepted.
+    pub fn http_as(&self, path: &str, accept: &str) -> (String, String) {
         let line = self.wait_for_line("serving /metrics");
         let parsed: Value = serde_json::from_str(&line).unwrap();
         let mut stream = TcpStream::connect(parsed["address"].as_str().unwrap()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -188,6 +194,33 @@ impl Operator {
     /// All metrics as text.
     pub fn metrics(&self) -> String {
         self.http("/metrics").1
+    }
+
+    /// Samples by their name with labels, e.g. `hostup_operator_operations{state="Unknown"}`.
+    pub fn samples(&self) -> BTreeMap<String, f64> {
+        let text = self.metrics();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                (name.to_owned(), value.parse().unwrap())
+            })
+            .collect()
+    }
+}
+
+impl Operator {
+    /// The samples once that one fits. A watch feeds them, so they may follow what a status says.
+    pub fn samples_with(&self, sample: &str, fits: impl Fn(Option<f64>) -> bool) -> BTreeMap<String, f64> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let samples = self.samples();
+            if fits(samples.get(sample).copied()) {
+                return samples;
+            }
+            assert!(Instant::now() < deadline, "{sample} does not fit in {samples:#?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Every series, in one place. Names are those of controller-runtime where the meaning is the same.
 
-use std::collections::HashMap;
+mod ledger;
+mod provider;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -17,13 +20,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
-use crate::api::operation::{OperationState, VpsOperation};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::observer::{Observer, Reconcile};
-use crate::domain::money::Amount;
+use crate::controllers::settings::Watched;
 use crate::domain::record::{Record, State};
 use crate::hostup::Route;
+use ledger::LedgerGauges;
+use provider::Provider;
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 type IntGauge = Gauge<i64, AtomicI64>;
@@ -40,14 +44,10 @@ struct ControllerLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CallLabels {
-    route: &'static str,
-    class: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RouteLabels {
-    route: &'static str,
+struct ApiCallLabels {
+    code: String,
+    method: String,
+    host: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -55,10 +55,12 @@ struct StateLabels {
     state: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct MoneyLabels {
-    namespace: String,
-    currency: String,
+impl StateLabels {
+    fn of(state: State) -> Self {
+        Self {
+            state: state.as_str(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -81,18 +83,16 @@ pub struct Metrics {
     registry: Registry,
     reconciles: Family<ReconcileLabels, Counter>,
     durations: Family<ControllerLabels, Histogram>,
+    errors: Family<ControllerLabels, Counter>,
     active: Family<ControllerLabels, IntGauge>,
+    at_once: Family<ControllerLabels, IntGauge>,
     panics: Family<ControllerLabels, Counter>,
-    calls: Family<CallLabels, Counter>,
-    call_durations: Family<RouteLabels, Histogram>,
+    api_calls: Family<ApiCallLabels, Counter>,
+    provider: Provider,
     paid_calls: Family<StateLabels, Counter>,
     questions: Counter,
     findings: Family<FindingLabels, IntGauge>,
-    operations: Family<StateLabels, IntGauge>,
-    waiting_for_a_person: IntGauge,
-    spend: Family<MoneyLabels, FloatGauge>,
-    spend_at_once: Family<MoneyLabels, FloatGauge>,
-    paid_calls_in_window: IntGauge,
+    ledger: LedgerGauges,
     leader: Family<NameLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
     written: std::sync::Mutex<()>,
@@ -110,18 +110,16 @@ impl Default for Metrics {
             registry: Registry::default(),
             reconciles: Family::default(),
             durations: Family::new_with_constructor(seconds),
+            errors: Family::default(),
             active: Family::default(),
+            at_once: Family::default(),
             panics: Family::default(),
-            calls: Family::default(),
-            call_durations: Family::new_with_constructor(seconds),
+            api_calls: Family::default(),
+            provider: Provider::default(),
             paid_calls: Family::default(),
             questions: Counter::default(),
             findings: Family::default(),
-            operations: Family::default(),
-            waiting_for_a_person: Gauge::default(),
-            spend: Family::default(),
-            spend_at_once: Family::default(),
-            paid_calls_in_window: Gauge::default(),
+            ledger: LedgerGauges::default(),
             leader: Family::default(),
             context: OnceLock::new(),
             written: std::sync::Mutex::default(),
@@ -133,7 +131,9 @@ impl Default for Metrics {
 }
 
 /// The controllers, as labels.
-const CONTROLLERS: [&str; 3] = ["vpsbackuprestore", "vpsresourceconfig", "vpsoperation"];
+const CONTROLLERS: [&str; 3] = ["vpsbackuprestore", "vpsresourceconfig", LEDGER];
+/// The one that follows the records.
+const LEDGER: &str = "vpsoperation";
 /// What a paid call can come to at once.
 const PAID: [State; 4] = [State::Accepted, State::NotSent, State::Rejected, State::Unknown];
 
@@ -146,7 +146,17 @@ impl Metrics {
             "Time of a reconcile",
             self.durations.clone(),
         );
+        of_controllers.register(
+            "reconcile_errors",
+            "Reconciles that failed, and are tried again",
+            self.errors.clone(),
+        );
         of_controllers.register("active_workers", "Reconciles under way", self.active.clone());
+        of_controllers.register(
+            "max_concurrent_reconciles",
+            "Reconciles that may be under way at a time",
+            self.at_once.clone(),
+        );
         of_controllers.register(
             "reconcile_panics",
             "Reconciles that panicked",
@@ -157,17 +167,13 @@ impl Metrics {
             "1 while this process leads",
             self.leader.clone(),
         );
+        self.registry.register(
+            "rest_client_requests",
+            "Calls to the API server that were answered or failed, by status code, method and host",
+            self.api_calls.clone(),
+        );
         let ours = self.registry.sub_registry_with_prefix("hostup_operator");
-        ours.register(
-            "provider_requests",
-            "Calls to HostUp by route and class of the outcome",
-            self.calls.clone(),
-        );
-        ours.register(
-            "provider_request_duration_seconds",
-            "Time of a call to HostUp",
-            self.call_durations.clone(),
-        );
+        self.provider.register(ours);
         ours.register(
             "paid_calls",
             "Paid calls by the state they came to",
@@ -180,34 +186,10 @@ impl Metrics {
         );
         ours.register(
             "audit_findings",
-            "VMs that bear our tokens and that no record accounts for",
+            "What the audit found in the last lists of VMs: VMs that no record accounts for, and purchases with twins",
             self.findings.clone(),
         );
-        ours.register(
-            "operations",
-            "Records of the ledger by state",
-            self.operations.clone(),
-        );
-        ours.register(
-            "operations_waiting_for_a_person",
-            "Records whose outcome a person must decide",
-            self.waiting_for_a_person.clone(),
-        );
-        ours.register(
-            "spend_per_hour",
-            "Approved hourly price of all VMs that were bought, also of those that are cancelled since",
-            self.spend.clone(),
-        );
-        ours.register(
-            "spend_at_once",
-            "Approved amounts due at once of all changes of options that were made; credits are negative",
-            self.spend_at_once.clone(),
-        );
-        ours.register(
-            "paid_calls_last_24h",
-            "Paid calls that count against --max-paid-calls",
-            self.paid_calls_in_window.clone(),
-        );
+        self.ledger.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
         info.get_or_create(&VersionLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -220,6 +202,7 @@ impl Metrics {
     fn begin(&self) {
         for controller in CONTROLLERS {
             drop(self.active.get_or_create(&ControllerLabels { controller }));
+            drop(self.errors.get_or_create(&ControllerLabels { controller }));
             drop(self.panics.get_or_create(&ControllerLabels { controller }));
             for result in ["success", "error"] {
                 drop(
@@ -228,8 +211,8 @@ impl Metrics {
                 );
             }
         }
-        for state in PAID.map(State::as_str) {
-            drop(self.paid_calls.get_or_create(&StateLabels { state }));
+        for state in PAID {
+            drop(self.paid_calls.get_or_create(&StateLabels::of(state)));
         }
         self.found(0, 0);
         self.leads(false);
@@ -242,8 +225,20 @@ impl Metrics {
         }
     }
 
-    /// Lets the gauges be read off the ledger from now on.
+    /// Lets the gauges be read off the ledger and the accounts from now on.
     pub fn attach(&self, context: Arc<Context>) {
+        let workers = i64::from(context.settings.workers);
+        let namespaces = match &context.settings.watched {
+            Watched::All => 1,
+            Watched::Only(names) => i64::try_from(names.len()).unwrap_or(i64::MAX),
+        };
+        for controller in CONTROLLERS {
+            // Each namespace that is named has controllers of its own; the ledger is one.
+            let of = if controller == LEDGER { 1 } else { namespaces };
+            self.at_once
+                .get_or_create(&ControllerLabels { controller })
+                .set(workers.saturating_mul(of));
+        }
         // Set once a process: it leads at most once.
         let _already = self.context.set(context);
     }
@@ -259,95 +254,61 @@ impl Metrics {
 
     /// Tells of one call to HostUp.
     pub fn provider_call(&self, route: Route, class: &str, took: Duration) {
-        self.calls
-            .get_or_create(&CallLabels {
-                route: route.as_str(),
-                class: class.to_owned(),
-            })
-            .inc();
-        self.call_durations
-            .get_or_create(&RouteLabels {
-                route: route.as_str(),
-            })
-            .observe(took.as_secs_f64());
+        self.provider.called(route, class, took);
     }
 
-    /// The text that Prometheus reads.
+    /// Tells of one call to the API server; `code` is that of the answer.
+    pub fn api_call(&self, code: &str, method: &str, host: &str) {
+        self.api_calls
+            .get_or_create(&ApiCallLabels {
+                code: code.to_owned(),
+                method: method.to_owned(),
+                host: host.to_owned(),
+            })
+            .inc();
+    }
+
+    /// All series in the OpenMetrics format.
     ///
     /// # Errors
     /// When a value cannot be formatted, which the types exclude.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let _one_at_a_time = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = self.context.get() {
-            self.read_ledger(context);
+            self.ledger.read(context);
+            self.provider.read(context.hostup.rate_limits(context.now()));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
 
-    fn read_ledger(&self, context: &Context) {
-        let mut states: HashMap<State, i64> = HashMap::new();
-        let mut waiting = 0;
-        let mut spend: HashMap<MoneyLabels, Amount> = HashMap::new();
-        let mut once: HashMap<MoneyLabels, Amount> = HashMap::new();
-        for object in context.ledger.ours() {
-            let Ok(record) = &object.0 else { continue };
-            let (state, asks) = state_of(record);
-            *states.entry(state).or_default() += 1;
-            waiting += i64::from(asks);
-            if costs_money(record, state) {
-                let Some(quote) = &record.spec.quote else { continue };
-                let labels = MoneyLabels {
-                    namespace: record.spec.subject.namespace.clone(),
-                    currency: quote.currency_code.clone().unwrap_or_default(),
-                };
-                for (sums, amount) in [(&mut spend, &quote.per_hour), (&mut once, &quote.due_now)] {
-                    let Some(price) = amount.as_deref().and_then(Amount::parse) else {
-                        continue;
-                    };
-                    let sum = sums.entry(labels.clone()).or_insert(Amount::ZERO);
-                    *sum = sum.plus(price).unwrap_or(*sum);
-                }
-            }
-        }
-        for state in State::ALL {
-            let count = states.get(&state).copied().unwrap_or_default();
-            self.operations
-                .get_or_create(&StateLabels {
-                    state: state.as_str(),
-                })
-                .set(count);
-        }
-        self.waiting_for_a_person.set(waiting);
-        for (family, sums) in [(&self.spend, spend), (&self.spend_at_once, once)] {
-            family.clear();
-            for (labels, sum) in sums {
-                family
-                    .get_or_create(&labels)
-                    .set(sum.to_string().parse().unwrap_or_default());
-            }
-        }
-        self.paid_calls_in_window
-            .set(i64::from(context.ledger.paid_calls(context.now())));
+    /// All series in Prometheus' older text format, which has a counter's suffix in the name of its type.
+    ///
+    /// # Errors
+    /// As [`Metrics::text`].
+    pub fn older_text(&self) -> Result<String, fmt::Error> {
+        Ok(as_older_text(&self.text()?))
     }
 }
 
-fn state_of(record: &VpsOperation) -> (State, bool) {
-    let status = record.status.as_ref();
-    let state = status
-        .and_then(|status| status.state)
-        .unwrap_or(OperationState::Sending)
-        .into();
-    let asks = state == State::Unknown && status.is_some_and(|status| status.evidence.is_some());
-    (state, asks)
-}
-
-/// Also a failed job may have left a VM, and HostUp bills it.
-fn costs_money(record: &VpsOperation, state: State) -> bool {
-    let status = record.status.as_ref();
-    let left_a_vm = status.is_some_and(|status| status.result.is_some());
-    state == State::Succeeded || (state == State::Failed && left_a_vm)
+fn as_older_text(text: &str) -> String {
+    let counters: HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut older = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|what| {
+            let (name, rest) = line.strip_prefix(what)?.split_once(' ')?;
+            counters
+                .contains(name)
+                .then(|| format!("{what}{name}_total {rest}"))
+        });
+        older.push_str(described.as_deref().unwrap_or(line));
+        older.push('\n');
+    }
+    older
 }
 
 /// The metrics as the controllers see them.
@@ -371,7 +332,12 @@ impl Observer for Listener {
                 .durations
                 .get_or_create(&controller)
                 .observe(started.elapsed().as_secs_f64());
-            let result = if outcome.is_ok() { "success" } else { "error" };
+            let result = if outcome.is_ok() {
+                "success"
+            } else {
+                metrics.errors.get_or_create(&controller).inc();
+                "error"
+            };
             metrics
                 .reconciles
                 .get_or_create(&ReconcileLabels {
@@ -386,12 +352,7 @@ impl Observer for Listener {
     }
 
     fn paid_call(&self, _record: &Record, state: State) {
-        self.0
-            .paid_calls
-            .get_or_create(&StateLabels {
-                state: state.as_str(),
-            })
-            .inc();
+        self.0.paid_calls.get_or_create(&StateLabels::of(state)).inc();
     }
 
     fn asks_a_person(&self, _record: &Record) {
@@ -400,5 +361,17 @@ impl Observer for Listener {
 
     fn audit(&self, without_record: usize, twins: usize) {
         self.0.found(without_record, twins);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_text_names_counters_as_their_samples_are_named() {
+        let newer = "# HELP a A.\n# TYPE a counter\na_total{b=\"c\"} 1\n# HELP a_b B.\n# TYPE a_b gauge\na_b 2\n# EOF\n";
+        let older = "# HELP a_total A.\n# TYPE a_total counter\na_total{b=\"c\"} 1\n# HELP a_b B.\n# TYPE a_b gauge\na_b 2\n";
+        assert_eq!(as_older_text(newer), older);
     }
 }
