@@ -9,7 +9,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .PHONY: test
-test: fmt lint clippy unit chart integration ## Everything that a change must pass
+test: fmt lint clippy unit chart alerts integration ## Everything that a change must pass
 
 .PHONY: fmt
 fmt: ## Formatting
@@ -40,6 +40,12 @@ chart: checkers ## Unit tests of the chart; `integration` has those that need an
 unit: ## Unit and property tests, and the simulator's own
 	$(CARGO) test --locked --lib
 	$(CARGO) test --locked -p hostup-sim
+
+.PHONY: alerts
+alerts: ## The alert rules against their tests, by promtool
+	promtool=$$(bash tests/alerts/promtool.sh) && \
+	"$$promtool" check rules charts/hostup-operator/files/alerts.yaml && \
+	"$$promtool" test rules tests/alerts/alerts_test.yaml
 
 .PHONY: control-plane
 control-plane: ## Build etcd, API server, controller-manager and kubectl into the cache, once

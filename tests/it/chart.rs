@@ -23,6 +23,8 @@ const VARIANTS: [(&str, &[&str]); 6] = [
             "--set=replicas=2,podDisruptionBudget.enabled=true",
             "--set=serviceMonitor.enabled=true,serviceMonitor.additionalLabels.release=prometheus",
             "--set=podMonitor.enabled=true,networkPolicy.enabled=true",
+            "--set=prometheusRule.enabled=true,prometheusRule.additionalLabels.release=prometheus",
+            "--set=grafanaDashboard.enabled=true,grafanaDashboard.annotations.grafana_folder=Operators",
             "--set-json=networkPolicy.ingressFrom=[{\"namespaceSelector\":{\"matchLabels\":{\"a\":\"b\"}}}]",
         ],
     ),

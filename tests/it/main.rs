@@ -38,6 +38,7 @@ mod kustomize;
 mod legacy;
 mod life;
 mod manifests;
+mod monitoring;
 mod policies;
 mod rbac;
 mod re_creation;

@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{- /* Name, labels and annotations of an object: (list . name [annotations]) */ -}}
+{{- /* Name, labels and annotations of an object: (list . name [annotations [further labels]]) */ -}}
 {{- define "hostup-operator.metadata" -}}
 {{- $ := index . 0 -}}
 {{- $own := dict -}}
@@ -48,6 +48,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 name: {{ index . 1 }}
 labels:
   {{- include "hostup-operator.labels" $ | nindent 2 }}
+  {{- if gt (len .) 3 }}
+  {{- with index . 3 }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- end }}
 {{- with merge (deepCopy $own) (default dict $.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
