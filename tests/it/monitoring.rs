@@ -480,6 +480,7 @@ fn the_page_on_monitoring_lists_every_alert() {
 fn the_chart_renders_the_alerts_and_the_dashboard_as_they_are() {
     let objects = render(&[
         "--set=prometheusRule.enabled=true,prometheusRule.additionalLabels.release=prometheus",
+        "--set=serviceMonitor.enabled=true,podMonitor.enabled=true",
         "--set=grafanaDashboard.enabled=true,grafanaDashboard.annotations.grafana_folder=Operators",
     ]);
     let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
@@ -490,6 +491,13 @@ fn the_chart_renders_the_alerts_and_the_dashboard_as_they_are() {
     assert_eq!(at(map, "metadata.labels.grafana_dashboard"), "1");
     assert_eq!(at(map, "metadata.annotations.grafana_folder"), "Operators");
     assert_eq!(map["data"]["hostup-operator.json"], document(DASHBOARD));
+    for (kind, endpoints) in [
+        ("ServiceMonitor", "endpoints"),
+        ("PodMonitor", "podMetricsEndpoints"),
+    ] {
+        // Both queries and alerts tell the namespaces of the objects from that of the pod.
+        assert_eq!(of_kind(kind)["spec"][endpoints][0]["honorLabels"], true, "{kind}");
+    }
     for kind in ["PrometheusRule", "ConfigMap"] {
         assert!(render(&[]).iter().all(|object| object["kind"] != kind), "{kind}");
     }

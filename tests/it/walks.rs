@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control_plane::{ControlPlane, User};
 use hostup_sim::{Answer, Fault, Route, Sim};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{KEY, Operator, at, bare_control_plane};
 
@@ -23,7 +23,7 @@ const LONG_RUN: [(&str, &str); 5] = [
 ];
 
 /// What this test follows.
-const HERE: [(&str, &str); 11] = [
+const HERE: [(&str, &str); 12] = [
     ("README.md", "Install"),
     ("README.md", "The first restore"),
     ("README.md", "Try it and test it"),
@@ -32,6 +32,7 @@ const HERE: [(&str, &str); 11] = [
     ("docs/runbook-unknown-outcome.md", "3. Give one answer"),
     ("docs/after-a-rebuild.md", "Before it happens"),
     ("docs/after-a-rebuild.md", "Afterwards"),
+    ("docs/monitoring.md", "Switch it on"),
     ("docs/upgrade.md", "Upgrade"),
     ("docs/upgrade.md", "Roll back"),
     ("docs/upgrade.md", "Uninstall"),
@@ -201,6 +202,24 @@ impl Reader {
     }
 }
 
+/// As much of a kind as lets an object be stored.
+fn kind_of_the_prometheus_operator(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    let group = "monitoring.coreos.com";
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{singular}s.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"kind": kind, "singular": singular, "plural": format!("{singular}s")},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+    .to_string()
+}
+
 const READY_REASON: &str = "{.status.conditions[?(@.type==\"Ready\")].reason}";
 
 #[test]
@@ -254,6 +273,16 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     bought(2);
 
     reader.follows("docs/after-a-rebuild.md", "Before it happens", &[]);
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        plane.apply(&kind_of_the_prometheus_operator(kind)).unwrap();
+    }
+    reader.runs("kubectl wait --for=condition=Established crd --all --timeout=60s");
+    reader.follows("docs/monitoring.md", "Switch it on", &[]);
+    let switched_on = reader.object(&["-n", "hostup-system", "get", "servicemonitors,prometheusrules,configmaps"]);
+    let switched_on = switched_on.to_string();
+    for part in ["\"ServiceMonitor\"", "\"PrometheusRule\"", "grafana_dashboard"] {
+        assert!(switched_on.contains(part), "no {part} in {switched_on}");
+    }
     reader.follows("docs/upgrade.md", "Upgrade", &[]);
     reader.follows("docs/upgrade.md", "Roll back", &[]);
     drop(operator);
@@ -261,7 +290,8 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     assert_eq!(log.matches("kind: VpsOperation\n").count(), 5, "{log}");
 
     reader.follows("docs/upgrade.md", "Uninstall", &[]);
-    assert_eq!(reader.object(&["get", "crd"])["items"], serde_json::json!([]));
+    let kinds = reader.runs("kubectl get crd -o name");
+    assert!(kinds.contains("monitoring.coreos.com") && !kinds.contains("hostup"), "{kinds}");
     bought(2);
     // As in a cluster that was built anew.
     let afterwards = [("THE-ID-OF-BEFORE", "cluster-1")];
