@@ -278,7 +278,12 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     }
     reader.runs("kubectl wait --for=condition=Established crd --all --timeout=60s");
     reader.follows("docs/monitoring.md", "Switch it on", &[]);
-    let switched_on = reader.object(&["-n", "hostup-system", "get", "servicemonitors,prometheusrules,configmaps"]);
+    let switched_on = reader.object(&[
+        "-n",
+        "hostup-system",
+        "get",
+        "servicemonitors,prometheusrules,configmaps",
+    ]);
     let switched_on = switched_on.to_string();
     for part in ["\"ServiceMonitor\"", "\"PrometheusRule\"", "grafana_dashboard"] {
         assert!(switched_on.contains(part), "no {part} in {switched_on}");
@@ -291,7 +296,10 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
 
     reader.follows("docs/upgrade.md", "Uninstall", &[]);
     let kinds = reader.runs("kubectl get crd -o name");
-    assert!(kinds.contains("monitoring.coreos.com") && !kinds.contains("hostup"), "{kinds}");
+    assert!(
+        kinds.contains("monitoring.coreos.com") && !kinds.contains("hostup"),
+        "{kinds}"
+    );
     bought(2);
     // As in a cluster that was built anew.
     let afterwards = [("THE-ID-OF-BEFORE", "cluster-1")];
