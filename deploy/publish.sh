@@ -21,21 +21,33 @@ chart=$registry/charts/hostup-operator
 verify=true plain=()
 [[ -z ${PLAIN_HTTP:-} ]] || verify=false plain=(--plain-http)
 
-there() { skopeo inspect --raw --tls-verify="$verify" "docker://$1" 2>/dev/null; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Whether the registry has it; its manifest is then in $work/manifest. Not in a subshell: where the registry says
+# anything but that there is none, it is not known whether one would be replaced, and nothing is pushed.
+is_there() {
+  ! skopeo inspect --raw --tls-verify="$verify" "docker://$1" >"$work/manifest" 2>"$work/why" || return 0
+  grep -qiE 'manifest unknown|name unknown|not found' "$work/why" || {
+    cat "$work/why" >&2
+    die "it cannot be seen whether $1 is there"
+  }
+  return 1
+}
 digest() { sha256sum | cut -d' ' -f1; }
 
 archive=oci-archive:$folder/hostup-operator-$version.oci.tar:$version
 ours=$(skopeo inspect --raw "$archive" | digest)
-if theirs=$(there "$image:$version" | digest); then
-  [[ $theirs == "$ours" ]] || die "$image:$version is there with other contents; make a new version"
+if is_there "$image:$version"; then
+  [[ $(digest <"$work/manifest") == "$ours" ]] || die "$image:$version is there with other contents; make a new version"
 else
   skopeo copy --all --preserve-digests --dest-tls-verify="$verify" "$archive" "docker://$image:$version" >&2
 fi
 
 package=$folder/hostup-operator-$version.tgz
 layer=sha256:$(digest <"$package")
-if manifest=$(there "$chart:$version"); then
-  jq -e --arg layer "$layer" 'any(.layers[]; .digest == $layer)' <<<"$manifest" >/dev/null ||
+if is_there "$chart:$version"; then
+  jq -e --arg layer "$layer" 'any(.layers[]; .digest == $layer)' "$work/manifest" >/dev/null ||
     die "$chart:$version is there with other contents; make a new version"
 else
   helm push "${plain[@]}" "$package" "oci://${chart%/*}" >&2
@@ -45,5 +57,7 @@ fi
   --config /dev/null:application/vnd.cncf.artifacthub.config.v1+yaml \
   artifacthub-repo.yml:application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml) >&2
 
-printf 'image=%s@sha256:%s\n' "$image" "$(there "$image:$version" | digest)"
-printf 'chart=%s@sha256:%s\n' "$chart" "$(there "$chart:$version" | digest)"
+for what in image chart; do
+  is_there "${!what}:$version" || die "${!what}:$version was pushed and is not there"
+  printf '%s=%s@sha256:%s\n' "$what" "${!what}" "$(digest <"$work/manifest")"
+done

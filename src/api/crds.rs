@@ -39,6 +39,7 @@ fn corrected(crd: &CustomResourceDefinition, awaited: bool) -> Value {
     crd["metadata"]["annotations"] = json!({
         "argocd.argoproj.io/sync-options": "Prune=false",
         "helm.sh/resource-policy": "keep",
+        "kustomize.toolkit.fluxcd.io/prune": "disabled",
     });
     if let Some(versions) = crd["spec"]["versions"].as_array_mut() {
         for version in versions {

@@ -112,6 +112,9 @@ for program in hostup-operator hostup-sim control-plane; do
 done
 programs=$(bash tests/control-plane/build.sh) || die "the control plane could not be built"
 argocd=$(bash "$here/build.sh" argocd) || die "Argo CD could not be built"
+# Argo CD renders charts by Helm 3.
+helm3=$(bash "$here/build.sh" helm3) || die "Helm 3 could not be built"
+crane=$(bash "$here/build.sh" crane) || die "the registry could not be built"
 PATH=$programs:$PATH
 kinds_of_argocd=$argocd/argocd-crds
 mkdir "$dir/home" "$dir/tmp" "$dir/tls" "$dir/ssh" "$dir/gpg" "$dir/plugins" "$dir/redis" "$dir/objects"
@@ -119,16 +122,18 @@ mkdir "$dir/home" "$dir/tmp" "$dir/tls" "$dir/ssh" "$dir/gpg" "$dir/plugins" "$d
 mkfifo "$dir/held"
 exec 3<>"$dir/held"
 
-# Runs Argo CD's packages, and counts their claims.
+# Runs Argo CD's packages, and counts their claims. It ends with 1 where one failed, with more where it could not go on.
 check() {
-  local line said=0
+  local line said=0 status=0
+  "$argocd/argocd-check" "$@" >"$dir/check.log" 2>&1 || status=$?
   while IFS= read -r line; do
     case $line in
       'ok '*) ok "${line#ok }" && said=1 ;;
       'FAILED '*) failed "${line#FAILED }" && said=1 ;;
       *) printf '%s\n' "$line" ;;
     esac
-  done < <("$argocd/argocd-check" "$@" 2>&1)
+  done <"$dir/check.log"
+  ((status < 2)) || failed "argocd-check $1 ended with $status"
   ((said)) || failed "argocd-check $1 says nothing"
 }
 
@@ -206,7 +211,7 @@ of_argocd=(env "HOME=$dir/home" "TMPDIR=$dir/tmp" ARGOCD_GPG_ENABLED=false "ARGO
   "ARGOCD_SSH_DATA_PATH=$dir/ssh" "ARGOCD_GPG_DATA_PATH=$dir/gpg" "ARGOCD_PLUGINSOCKFILEPATH=$dir/plugins")
 free_port && metrics=$port
 free_port && repo_server=127.0.0.1:$port
-start repo-server "${of_argocd[@]}" ARGOCD_BINARY_NAME=argocd-repo-server "$argocd/argocd" \
+start repo-server "${of_argocd[@]}" "PATH=$helm3:$PATH" ARGOCD_BINARY_NAME=argocd-repo-server "$argocd/argocd" \
   --redis "$redis" --address 127.0.0.1 --port "$port" --disable-tls --metrics-address 127.0.0.1 --metrics-port "$metrics"
 await_port repo-server "$port" "${pids[-1]}"
 # Its metrics alone cannot be bound to loopback; port 0 is one that nobody knows.
@@ -331,6 +336,22 @@ app_comes_to "and its application is Healthy again" waves '{.status.health.statu
 app_comes_to "and Synced again" waves '{.status.sync.status}' Synced
 app_comes_to "by a sync that succeeded" waves '{.status.operationState.phase}' Succeeded
 
+# The operator by the example, from a registry that has no TLS.
+free_port && registry=127.0.0.1:$port
+start registry "$crane/crane" registry serve --address "$registry"
+await_port registry "$port" "${pids[-1]}"
+# shellcheck disable=SC2016 # expanded by that shell
+claim "the chart is pushed to a registry" bash -euo pipefail -c '
+  helm package charts/hostup-operator --destination "$1" && helm push "$1"/*.tgz "oci://$2/charts" --plain-http' \
+  push "$dir/tmp" "$registry"
+# shellcheck disable=SC2016 # expanded by that shell
+claim "the example of the operator is taken" bash -euo pipefail -c '
+  sed "s#registry.example.com#$1#; s#https://kubernetes.default.svc#$2#; s#  enableOCI.*#&\n  insecureOCIForceHttp: \"true\"#" \
+    examples/argocd/operator.yaml | kubectl apply -f -' apply "$registry" "$server"
+app_comes_to "Argo CD installs the operator's chart from the registry" hostup-operator '{.status.operationState.phase}' Succeeded
+expect "with its kinds" "$(of_app hostup-operator '{.status.resources[?(@.kind=="CustomResourceDefinition")].status}')" \
+  "Synced Synced Synced"
+
 # No difference, however it is looked for. A sync of its own would show as another start of the operation.
 compare_anew() { # application
   kubectl -n argocd annotate application "$1" argocd.argoproj.io/refresh=hard --overwrite >/dev/null
@@ -343,7 +364,7 @@ compare_anew() { # application
 }
 differing='{.status.resources[?(@.status!="Synced")].name}'
 for how in client server; do
-  for app in waves preview; do
+  for app in waves preview hostup-operator; do
     if [[ $how == server ]]; then
       kubectl -n argocd annotate application "$app" argocd.argoproj.io/compare-options=ServerSideDiff=true --overwrite >/dev/null
     fi

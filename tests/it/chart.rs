@@ -22,7 +22,7 @@ const VARIANTS: [(&str, &[&str]); 6] = [
         &[
             "--set=replicas=2,podDisruptionBudget.enabled=true",
             "--set=serviceMonitor.enabled=true,serviceMonitor.additionalLabels.release=prometheus",
-            "--set=podMonitor.enabled=true,networkPolicy.enabled=true",
+            "--set=networkPolicy.enabled=true",
             "--set=prometheusRule.enabled=true,prometheusRule.additionalLabels.release=prometheus",
             "--set=grafanaDashboard.enabled=true,grafanaDashboard.annotations.grafana_folder=Operators",
             "--set-json=networkPolicy.ingressFrom=[{\"namespaceSelector\":{\"matchLabels\":{\"a\":\"b\"}}}]",
@@ -43,6 +43,7 @@ const VARIANTS: [(&str, &[&str]); 6] = [
             "--set=hostup.readOnly=true,hostup.enableLegacyUpgrade=true,hostup.instanceId=cluster-1",
             "--set=hostup.maxPaidCalls=0,hostup.url=http://127.0.0.1:8787,openshift=true,log.format=text",
             "--set=image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "--set=podMonitor.enabled=true,podMonitor.additionalLabels.release=prometheus",
             "--set=rbac.aggregateToView=false,rbac.aggregateToEdit=false,rbac.aggregateRestoresToEdit=true",
         ],
     ),

@@ -14,16 +14,17 @@ use crate::support::{KEY, Operator, at, bare_control_plane};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Needs a node, a registry or a GitOps tool: `make test-ecosystem` follows these.
-const LONG_RUN: [(&str, &str); 5] = [
+const LONG_RUN: [(&str, &str); 6] = [
     ("docs/install.md", "The image"),
     ("docs/install.md", "Helm"),
     ("docs/install.md", "kustomize"),
     ("docs/install.md", "Flux"),
     ("docs/install.md", "Argo CD"),
+    ("docs/upgrade.md", "Uninstall what kustomize installed"),
 ];
 
 /// What this test follows.
-const HERE: [(&str, &str); 12] = [
+const HERE: [(&str, &str); 13] = [
     ("README.md", "Install"),
     ("README.md", "The first restore"),
     ("README.md", "Try it and test it"),
@@ -36,6 +37,7 @@ const HERE: [(&str, &str); 12] = [
     ("docs/upgrade.md", "Upgrade"),
     ("docs/upgrade.md", "Roll back"),
     ("docs/upgrade.md", "Uninstall"),
+    ("docs/upgrade.md", "Forget what was paid"),
 ];
 
 /// The `sh` blocks of a document, each with the heading that it stands under.
@@ -89,6 +91,16 @@ fn every_command_of_the_documents_is_followed_somewhere() {
         .map(|(document, heading)| ((*document).to_owned(), (*heading).to_owned()))
         .collect();
     assert_eq!(found, followed);
+    let scripts = ["node.sh", "argocd.sh"]
+        .map(|script| std::fs::read_to_string(format!("{ROOT}/tests/ecosystem/{script}")).unwrap())
+        .concat();
+    for (document, heading) in LONG_RUN {
+        let calls = [format!("{document} {heading}"), format!("{document} '{heading}'")];
+        assert!(
+            calls.iter().any(|call| scripts.contains(call)),
+            "the long run does not follow {document}: {heading}"
+        );
+    }
 }
 
 /// A reader: a shell in a copy of the project's files.
@@ -290,11 +302,28 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     }
     reader.follows("docs/upgrade.md", "Upgrade", &[]);
     reader.follows("docs/upgrade.md", "Roll back", &[]);
+    let unfinished = blocks("docs/upgrade.md")
+        .into_iter()
+        .find(|(_, block)| block.contains("--field-selector"));
+    let unfinished = unfinished.unwrap().1;
+    let listed = reader.runs(&unfinished);
+    assert!(
+        listed.contains(&records[1]) && listed.lines().count() == 2,
+        "{listed}"
+    );
+    let abandon = "{\"spec\":{\"resolution\":{\"answer\":\"Abandon\"}}}";
+    reader.runs(&format!(
+        "kubectl patch vop {} --type=merge -p '{abandon}'",
+        records[1]
+    ));
+    reader.state(&records[1], "Abandoned");
+    assert_eq!(reader.runs(&unfinished), "");
     drop(operator);
     let log = std::fs::read_to_string(reader.checkout.path().join("spending-log.yaml")).unwrap();
     assert_eq!(log.matches("kind: VpsOperation\n").count(), 5, "{log}");
 
     reader.follows("docs/upgrade.md", "Uninstall", &[]);
+    reader.follows("docs/upgrade.md", "Forget what was paid", &[]);
     let kinds = reader.runs("kubectl get crd -o name");
     assert!(
         kinds.contains("monitoring.coreos.com") && !kinds.contains("hostup"),
@@ -302,7 +331,10 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     );
     bought(2);
     // As in a cluster that was built anew.
-    let afterwards = [("THE-ID-OF-BEFORE", "cluster-1")];
+    let afterwards = [
+        ("THE-ID-OF-BEFORE", "cluster-1"),
+        ("YOUR-REGISTRY", "registry.example.com"),
+    ];
     reader.follows("docs/after-a-rebuild.md", "Afterwards", &afterwards);
     let deployment = reader.object(&["-n", "hostup-system", "get", "deployment", "hostup-operator"]);
     let args = at(&deployment, "spec.template.spec.containers")[0]["args"].to_string();

@@ -54,14 +54,15 @@ type Money = Family<MoneyLabels, FloatGauge>;
 #[derive(Default)]
 pub(super) struct LedgerGauges {
     operations: Family<StateLabels, IntGauge>,
-    waiting_for_a_person: IntGauge,
+    unreadable: IfKnown,
+    waiting_for_a_person: IfKnown,
     oldest: Family<StateLabels, IntGauge>,
     left_billing: IfKnown,
     spend_per_hour: Money,
     spend_at_once: Money,
     approved_per_hour: Money,
     approved_at_once: Money,
-    paid_calls_in_window: IntGauge,
+    paid_calls_in_window: IfKnown,
     most_paid_calls: IfKnown,
 }
 
@@ -81,6 +82,11 @@ impl LedgerGauges {
             "operations",
             "Records of the ledger by state",
             self.operations.clone(),
+        );
+        ours.register(
+            "operations_unreadable",
+            "Records that this version cannot read; they are in no other series",
+            self.unreadable.clone(),
         );
         ours.register(
             "operations_waiting_for_a_person",
@@ -136,11 +142,14 @@ impl LedgerGauges {
         }
         let mut states: HashMap<State, i64> = HashMap::new();
         let mut oldest: HashMap<State, Timestamp> = HashMap::new();
-        let (mut waiting, mut left_billing) = (0, 0);
+        let (mut unreadable, mut waiting, mut left_billing) = (0, 0, 0);
         let mut spent = Sums::default();
         let mut open = Sums::default();
         for object in context.ledger.ours() {
-            let Ok(record) = &object.0 else { continue };
+            let Ok(record) = &object.0 else {
+                unreadable += 1;
+                continue;
+            };
             let (state, asks) = state_of(record);
             *states.entry(state).or_default() += 1;
             waiting += i64::from(asks);
@@ -159,7 +168,8 @@ impl LedgerGauges {
             let count = states.get(&state).copied().unwrap_or_default();
             self.operations.get_or_create(&StateLabels::of(state)).set(count);
         }
-        self.waiting_for_a_person.set(waiting);
+        self.unreadable.set(Some(unreadable));
+        self.waiting_for_a_person.set(Some(waiting));
         self.left_billing.set(Some(left_billing));
         self.oldest.clear();
         for (state, made_at) in oldest {
@@ -170,7 +180,7 @@ impl LedgerGauges {
         spent.show(&self.spend_per_hour, &self.spend_at_once);
         open.show(&self.approved_per_hour, &self.approved_at_once);
         self.paid_calls_in_window
-            .set(i64::from(context.ledger.paid_calls(context.now())));
+            .set(Some(i64::from(context.ledger.paid_calls(context.now()))));
         self.most_paid_calls
             .set(context.settings.most_paid_calls.map(i64::from));
     }
