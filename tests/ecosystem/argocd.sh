@@ -346,7 +346,7 @@ claim "the chart is pushed to a registry" bash -euo pipefail -c '
   push "$dir/tmp" "$registry"
 # shellcheck disable=SC2016 # expanded by that shell
 claim "the example of the operator is taken" bash -euo pipefail -c '
-  sed "s#registry.example.com#$1#; s#https://kubernetes.default.svc#$2#; s#  enableOCI.*#&\n  insecureOCIForceHttp: \"true\"#" \
+  sed "s#registry.example.com#$1#; s#https://kubernetes.default.svc#$2#; s#NAME OF THIS CLUSTER#here#; s#  enableOCI.*#&\n  insecureOCIForceHttp: \"true\"#" \
     examples/argocd/operator.yaml | kubectl apply -f -' apply "$registry" "$server"
 app_comes_to "Argo CD installs the operator's chart from the registry" hostup-operator '{.status.operationState.phase}' Succeeded
 expect "with its kinds" "$(of_app hostup-operator '{.status.resources[?(@.kind=="CustomResourceDefinition")].status}')" \

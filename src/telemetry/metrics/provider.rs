@@ -87,7 +87,7 @@ impl Provider {
             .observe(took.as_secs_f64());
     }
 
-    /// Shows what is known of each key at hand, and nothing of those that are not used any more.
+    /// Shows what is known of each key at hand.
     pub(super) fn read(&self, limits: Vec<RateLimit>) {
         let mut remaining: HashMap<KeyLabels, u32> = HashMap::new();
         let mut waits: HashMap<KeyLabels, Duration> = HashMap::new();
