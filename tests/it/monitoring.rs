@@ -632,7 +632,8 @@ async fn what_hostup_says_of_its_rate_limit_is_shown_by_secret() {
 async fn both_formats_are_served_and_say_the_same() {
     let stage = Stage::new("formats").await;
     let operator = stage.operator(&[]);
-    operator.wait_for_line("\"ready\"");
+    // Once the ledger is read.
+    operator.samples_with("hostup_operator_vms_left_billing", |value| value.is_some());
     let older = operator.http("/metrics").1;
     let newer = operator
         .http_as("/metrics", "application/openmetrics-text;version=1.0.0,*/*")
