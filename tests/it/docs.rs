@@ -10,7 +10,7 @@ use hostup_operator::domain::reason::{Reason, Standing};
 use serde_json::Value;
 
 use crate::support::chart::as_user;
-use crate::support::{control_plane, examples};
+use crate::support::{control_plane, examples, fenced_blocks};
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -161,13 +161,6 @@ fn every_test_that_holds_a_safety_sentence_exists() {
     assert_eq!(sentences, 13);
 }
 
-/// The fenced blocks of a document in this language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
-    let opened = format!("```{language}\n");
-    let after = text.split(&opened).skip(1);
-    after.map(|rest| rest.split("```").next().unwrap()).collect()
-}
-
 #[test]
 fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -180,9 +173,10 @@ fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
     let mut tried = 0;
     for (name, text) in &texts {
         let objects = if name.ends_with(".yaml") {
-            vec![text.as_str()]
+            vec![text.clone()]
         } else {
-            blocks(text, "yaml")
+            let blocks = fenced_blocks(text, "yaml").into_iter();
+            blocks.map(|(_, block)| block).collect()
         };
         for object in objects.iter().flat_map(|block| block.split("\n---\n")) {
             if !object.contains("apiVersion:") {

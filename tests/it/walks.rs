@@ -9,7 +9,7 @@ use control_plane::{ControlPlane, User};
 use hostup_sim::{Answer, Fault, Route, Sim};
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Operator, at, bare_control_plane};
+use crate::support::{KEY, Operator, at, bare_control_plane, fenced_blocks};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -43,24 +43,7 @@ const HERE: [(&str, &str); 13] = [
 /// The `sh` blocks of a document, each with the heading that it stands under.
 fn blocks(document: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(Path::new(ROOT).join(document)).unwrap();
-    let (mut heading, mut open, mut found) = (String::new(), None, Vec::new());
-    for line in text.lines() {
-        let words = line.trim_start();
-        match &mut open {
-            None if words == "```sh" => open = Some((line.len() - words.len(), String::new())),
-            None if line.starts_with('#') => line.trim_start_matches('#').trim().clone_into(&mut heading),
-            None => {}
-            Some((_, block)) if words == "```" => {
-                found.push((heading.clone(), std::mem::take(block)));
-                open = None;
-            }
-            Some((indent, block)) => {
-                block.push_str(line.get(*indent..).unwrap_or_default());
-                block.push('\n');
-            }
-        }
-    }
-    found
+    fenced_blocks(&text, "sh")
 }
 
 fn documents() -> Vec<String> {

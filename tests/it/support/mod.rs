@@ -120,3 +120,27 @@ pub fn examples() -> Vec<(String, String)> {
         })
         .collect()
 }
+
+/// The fenced blocks of a document in this language, without their indentation, each with the heading that it
+/// stands under.
+pub fn fenced_blocks(text: &str, language: &str) -> Vec<(String, String)> {
+    let opens = format!("```{language}");
+    let (mut heading, mut open, mut found) = (String::new(), None, Vec::new());
+    for line in text.lines() {
+        let words = line.trim_start();
+        match &mut open {
+            None if words == opens => open = Some((line.len() - words.len(), String::new())),
+            None if line.starts_with('#') => line.trim_start_matches('#').trim().clone_into(&mut heading),
+            None => {}
+            Some((_, block)) if words == "```" => {
+                found.push((heading.clone(), std::mem::take(block)));
+                open = None;
+            }
+            Some((indent, block)) => {
+                block.push_str(line.get(*indent..).unwrap_or_default());
+                block.push('\n');
+            }
+        }
+    }
+    found
+}
