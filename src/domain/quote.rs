@@ -17,19 +17,20 @@ pub struct QuoteBasis {
 }
 
 impl QuoteBasis {
-    /// The id of this request at `price`: `q-` and 50 bits.
+    /// The id of this request at `price`: `q-` and 130 bits. Whoever writes the object chooses part of the
+    /// hashed text, so a shorter id could be made to fit two requests.
     pub fn id(&self, price: &Price) -> QuoteId {
         let components = price.components();
         let mut parts = vec![self.subject.as_str(), &self.request];
         parts.extend(components.iter().chain(&self.after).map(String::as_str));
         QuoteId(format!(
             "q-{}",
-            digest::base32("hostup-operator/quote/v1", &parts, 10)
+            digest::base32("hostup-operator/quote/v1", &parts, 26)
         ))
     }
 }
 
-/// The id of a quote, e.g. `q-7k2m5x4c2p`.
+/// The id of a quote, e.g. `q-7k2mbx4cdp2a3qy7m5rtw6znhe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuoteId(String);
 
@@ -99,6 +100,28 @@ pub(crate) mod tests {
     #[test]
     fn the_id_is_the_same_for_ever() {
         assert_eq!(basis().id(&price("0.66", "SEK")).as_str(), "q-o7e76ustem");
+    }
+
+    #[test]
+    fn two_requests_that_were_made_to_share_fifty_bits_have_two_ids() {
+        let of = |gb: u32, label: &str, amount: &str| {
+            let basis = QuoteBasis {
+                subject: Uid::new("6f1c2d7e-0b1a-4c55-9b8e-2f5d7a1c9e33"),
+                request: format!(
+                    "POST /api/v2/vps/vps_01hxa3b4c5d6e7f8g9h0j1k2m3/actions/config \
+                     {{\"dryRun\":false,\"resources\":{{\"bandwidthGb\":{gb},\"label\":\"{label}\"}}}}"
+                ),
+                after: vec![
+                    String::new(),
+                    format!("bandwidthGb 2048 -> {gb}, label a -> {label}"),
+                    String::new(),
+                ],
+            };
+            basis.id(&change(amount, amount))
+        };
+        let (cheap, dear) = (of(3072, "c029b8f2", "20.00"), of(10_240, "e20f94e6", "160.00"));
+        assert_eq!(cheap.as_str()[..12], dear.as_str()[..12]);
+        assert_ne!(cheap, dear);
     }
 
     #[test]

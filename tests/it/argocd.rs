@@ -27,6 +27,10 @@ pub fn read(kind: &str, name: &str) -> String {
 
 /// What a script answers for an object. Argo CD opens base, package and table; a part of os can be required.
 pub fn answer(script: &str, object: &Value) -> Value {
+    run(script, object).unwrap_or_else(|error| panic!("{error} on {object}"))
+}
+
+fn run(script: &str, object: &Value) -> Result<Value, String> {
     let lua = Lua::new_with(
         StdLib::TABLE | StdLib::OS | StdLib::PACKAGE,
         LuaOptions::default(),
@@ -34,11 +38,8 @@ pub fn answer(script: &str, object: &Value) -> Value {
     .unwrap();
     lua.globals().set("os", mlua::Nil).unwrap();
     lua.globals().set("obj", lua.to_value(object).unwrap()).unwrap();
-    let answer: mlua::Value = lua
-        .load(script)
-        .eval()
-        .unwrap_or_else(|error| panic!("{error} on {object}"));
-    lua.from_value(answer).unwrap()
+    let answer: mlua::Value = lua.load(script).eval().map_err(|error| error.to_string())?;
+    Ok(lua.from_value(answer).unwrap())
 }
 
 fn health(kind: &str, object: &Value) -> String {
@@ -143,6 +144,25 @@ fn actions_suspend_resume_and_have_it_looked_at_and_none_orders_anything() {
                 asked.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(),
                 "{asked}"
             );
+        }
+    }
+}
+
+#[test]
+fn to_go_on_is_no_action_while_an_approval_stands() {
+    let approvals = [
+        json!({"quoteId": "q-aaaaaaaaaaaaaaaaaaaaaaaaaa"}),
+        json!({"maxPrice": {"perHour": "0.80", "currencyCode": "SEK"}}),
+        json!({}),
+    ];
+    for kind in WRITTEN {
+        for approval in &approvals {
+            let object = json!({"metadata": {"name": "web"}, "spec": {"suspend": true, "approval": approval}});
+            let offered = answer(&read(kind, "actions/discovery.lua"), &object);
+            assert_eq!(at(&offered, "resume.disabled"), true, "{kind} {approval}");
+            // Argo CD's API takes the name of an action that its page does not offer.
+            let refused = run(&read(kind, "actions/resume/action.lua"), &object).unwrap_err();
+            assert!(refused.contains("an approval stands"), "{refused}");
         }
     }
 }

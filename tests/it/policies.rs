@@ -67,7 +67,7 @@ async fn in_force(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn to_approve_a_price_and_to_edit_under_a_ceiling_takes_the_verb_approve() {
+async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve() {
     let stage = stage("approve").await;
     in_force(&stage).await;
     let ceiling = json!({"maxPrice": {"dueNow": "40.00", "perMonth": "40.00", "currencyCode": "SEK"}});
@@ -95,7 +95,17 @@ async fn to_approve_a_price_and_to_edit_under_a_ceiling_takes_the_verb_approve()
         ("plan", json!({"suspend": true}), false),
         ("quoted", json!({"approval": {"quoteId": "q-zzzzzzzzzz"}}), true),
         ("quoted", json!({"approval": null}), false),
-        ("quoted", json!({"resources": {"bandwidthGb": 2048}}), false),
+        ("quoted", json!({"resources": {"bandwidthGb": 2048}}), true),
+        ("quoted", json!({"resources": {"extra": {"label": "b"}}}), true),
+        ("quoted", json!({"driftPolicy": "Correct"}), true),
+        ("quoted", json!({"cancelExistingInvoice": true}), true),
+        ("quoted", json!({"credentialsSecretRef": {"name": "another"}}), true),
+        ("quoted", json!({"suspend": true}), false),
+        (
+            "quoted",
+            json!({"approval": null, "resources": {"bandwidthGb": 2048}}),
+            false,
+        ),
         (
             "ceiling",
             json!({"approval": {"maxPrice": {"dueNow": "1.00"}}}),
@@ -129,7 +139,7 @@ async fn to_approve_a_price_and_to_edit_under_a_ceiling_takes_the_verb_approve()
         ("resting", json!({"suspend": false}), true),
         ("resting", json!({"approval": null, "suspend": false}), false),
         ("held", json!({"suspend": false}), true),
-        ("held", json!({"resources": {"bandwidthGb": 2048}}), false),
+        ("held", json!({"resources": {"bandwidthGb": 2048}}), true),
     ];
     for (name, spec, takes_the_verb) in rows {
         let patch = json!({"spec": spec}).to_string();
