@@ -21,6 +21,7 @@ use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::args::Run;
 use crate::controllers::api_call::{self, ApiError};
+use crate::controllers::heartbeat::Heartbeat;
 use crate::controllers::lease::Election;
 use crate::controllers::observer::Observer;
 use crate::controllers::run::{self as controllers, Parts};
@@ -65,7 +66,8 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
     let stop = stop_on_signals()?;
-    let client = connect(metrics.clone()).await?;
+    let heartbeat = Heartbeat::begin();
+    let client = connect(metrics.clone(), heartbeat.clone()).await?;
     let probes = Probes::new(client.clone(), metrics.clone());
     let listener = Probes::bind(args.listen).await.map_err(|error| {
         Failure::Setup(format!(
@@ -84,7 +86,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         instance: instance(&client, &args).await?,
         watched,
         read_only: args.read_only,
-        most_paid_calls: Some(args.max_paid_calls).filter(|cap| *cap > 0),
+        caps: args.caps(),
         legacy_upgrade: args.enable_legacy_upgrade,
         workers: args.workers,
         times: args.times(),
@@ -96,6 +98,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         hostup,
         settings,
         observer,
+        heartbeat,
         streaming_lists,
     };
     let ended = lead(&args, client, parts, metrics, stop).await;
@@ -157,7 +160,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
 
 /// A client without automatic retries, with TCP_NODELAY: a claim must not be repeated behind our back,
 /// and a small write must not wait for an acknowledgement.
-async fn connect(metrics: Arc<Metrics>) -> Result<Client, Failure> {
+async fn connect(metrics: Arc<Metrics>, heartbeat: Heartbeat) -> Result<Client, Failure> {
     let unusable = |error: String| {
         // A broken kubeconfig is quoted over several lines.
         let error = Text::bounded(&error, 600);
@@ -190,6 +193,7 @@ async fn connect(metrics: Arc<Metrics>) -> Result<Client, Failure> {
         .option_layer(config.auth_layer().map_err(|error| unusable(error.to_string()))?)
         .map_err(tower::BoxError::from)
         .layer(CountApiCalls(metrics))
+        .layer(heartbeat)
         .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }

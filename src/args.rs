@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand};
 use url::Url;
 
+use crate::controllers::settings::Caps;
 use crate::domain::record::Times;
 use crate::telemetry::logs::LogFormat;
 
@@ -55,6 +56,10 @@ pub struct Run {
     /// Most paid calls in 24 hours; 0 means no cap.
     #[arg(long, env, default_value_t = 20)]
     pub max_paid_calls: u32,
+    /// Most paid calls in 24 hours for the objects of one namespace, refused ones included; 0 means no cap. Default:
+    /// half of --max-paid-calls, or all of it where one namespace alone is watched.
+    #[arg(long, env)]
+    pub max_paid_calls_per_namespace: Option<u32>,
     /// Send no paid call at all.
     #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
@@ -110,6 +115,19 @@ impl Run {
             job_deadline: self.job_deadline,
             resync_interval: self.resync_interval,
             gate_interval: self.gate_interval,
+        }
+    }
+
+    /// The caps on the paid calls of 24 hours.
+    pub fn caps(&self) -> Caps {
+        let cap = |most: u32| Some(most).filter(|most| *most > 0);
+        let share = match self.watch_namespaces.as_slice() {
+            [_only] => self.max_paid_calls,
+            _ => self.max_paid_calls.div_ceil(2),
+        };
+        Caps {
+            all: cap(self.max_paid_calls),
+            of_namespace: cap(self.max_paid_calls_per_namespace.unwrap_or(share)),
         }
     }
 
@@ -238,6 +256,22 @@ mod tests {
         ] {
             assert!(run(&["--hostup-url", bad]).origin().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_namespace_takes_half_of_the_cap_unless_it_is_the_only_one() {
+        let caps = |args: &[&str]| {
+            let caps = run(args).caps();
+            (caps.all, caps.of_namespace)
+        };
+        assert_eq!(caps(&[]), (Some(20), Some(10)));
+        assert_eq!(caps(&["--max-paid-calls=1"]), (Some(1), Some(1)));
+        assert_eq!(caps(&["--max-paid-calls=5"]), (Some(5), Some(3)));
+        assert_eq!(caps(&["--max-paid-calls=0"]), (None, None));
+        assert_eq!(caps(&["--watch-namespaces=a"]), (Some(20), Some(20)));
+        assert_eq!(caps(&["--watch-namespaces=a,b"]), (Some(20), Some(10)));
+        assert_eq!(caps(&["--max-paid-calls-per-namespace=3"]), (Some(20), Some(3)));
+        assert_eq!(caps(&["--max-paid-calls-per-namespace=0"]), (Some(20), None));
     }
 
     #[test]

@@ -207,6 +207,10 @@ pub struct VpsResourceConfigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub gates: Vec<GateStatus>,
+    /// The refused VpsOperation after which a gate was seen closed; once all are open the order may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub gates_closed_after: Option<String>,
     /// The record of the last paid call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRef>,

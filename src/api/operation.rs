@@ -11,7 +11,7 @@ use super::restore::BackupStatus;
 use super::shared::{GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
 
 /// The record of one paid call, made before it is sent.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "vps.hostup.se",
     version = "v1alpha1",
@@ -56,7 +56,7 @@ pub struct VpsOperationSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub attempt: u32,
-    /// Which attempt of this generation of the subject, from 1.
+    /// How many attempts of the subject in a row came to nothing, with this one.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub try_of_generation: u32,
@@ -82,7 +82,7 @@ pub struct VpsOperationSpec {
     #[schemars(length(max = 32))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub gates: Vec<GateStatus>,
-    /// Hash of gates and price as they were read.
+    /// Hash of what HostUp judges: the request, the key, the gates and the price.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub readings_digest: String,
@@ -350,7 +350,7 @@ pub enum OperationState {
 /// named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name.
 /// FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that
 /// HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed.
-/// AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end in time.
+/// CannotLook: HostUp could not be read. AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end in time.
 /// Person: a person's answer.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationEvidence {
@@ -380,4 +380,6 @@ pub enum OperationEvidence {
     Answered,
     /// HostUp executed what it was only asked to estimate.
     ExecutedUnasked,
+    /// HostUp could not be read when the outcome should have shown.
+    CannotLook,
 }

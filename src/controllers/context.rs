@@ -10,6 +10,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock;
 use super::config::Rivals;
 use super::desk::Desk;
 use super::ledger::Ledger;
@@ -19,7 +20,9 @@ use super::settings::Settings;
 use crate::api::shared::CredentialsSecretRef;
 use crate::domain::ids::{Subject, SubjectKind, VpsId};
 use crate::domain::inventory::{self, Finding, Vm};
+use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
+use crate::domain::record::KeyInUse;
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
 use crate::hostup::{Account, HostUp, ReadError};
@@ -81,7 +84,12 @@ impl Context {
 
     /// The time. Read once per decision, so that decisions stay functions of it.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.moment().wall
+    }
+
+    /// The time by every clock, for what may be done only while readings are fresh.
+    pub fn moment(&self) -> Moment {
+        clock::now()
     }
 
     /// The controller of `kind` in `namespace` (or in all) is woken by `wake`.
@@ -108,7 +116,7 @@ impl Context {
         }
     }
 
-    /// The account that the Secret's key belongs to, and the Secret's version.
+    /// The account that the Secret's key belongs to, and that key.
     ///
     /// # Errors
     /// [`Blocked`].
@@ -116,11 +124,14 @@ impl Context {
         &self,
         namespace: &str,
         credentials: &CredentialsSecretRef,
-    ) -> Result<(Account, String), Blocked> {
+    ) -> Result<(Account, KeyInUse), Blocked> {
         match self.secrets.get(namespace, credentials).await {
             Ok(found) => Ok((
                 self.hostup.account(&found.key, namespace, &credentials.name),
-                found.version,
+                KeyInUse {
+                    mark: found.mark(),
+                    secret_version: found.version,
+                },
             )),
             Err(NoCredentials::Missing(message)) => Err(Blocked::Trouble(Trouble {
                 reason: Reason::CredentialsMissing,

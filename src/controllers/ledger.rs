@@ -1,22 +1,27 @@
 //! The records as this process sees them, and the two reads that decisions rest on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::channel::mpsc::UnboundedSender;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 
 use super::api_call::{self, ApiError};
-use crate::api::operation::{OperationEvidence, OperationState, VpsOperation};
-use crate::domain::ids::{InstanceId, RecordName};
+use super::heartbeat::Heartbeat;
+use super::settings::Caps;
+use crate::api::operation::{OperationEvidence, OperationState, OperationType, VpsOperation};
+use crate::domain::chain::Cap;
+use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
 use crate::domain::inventory::Claimed;
 use crate::domain::names::{ChainKey, VmToken};
-use crate::domain::record::later;
+use crate::domain::order::TRIES_LAST;
+use crate::domain::record::{State, later};
 
 /// The window of `--max-paid-calls`.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,18 +38,29 @@ pub struct Ledger {
     instance: InstanceId,
     store: Store<Watched>,
     complete: AtomicBool,
-    own: Mutex<HashMap<RecordName, Timestamp>>,
+    own: Mutex<Own>,
+    made: UnboundedSender<VpsOperation>,
+    heartbeat: Heartbeat,
 }
 
 impl Ledger {
-    /// Of this installation, on top of a store that a watch keeps.
-    pub fn new(client: Client, instance: InstanceId, store: Store<Watched>) -> Self {
+    /// Of this installation, on top of a store that a watch keeps, whose life `heartbeat` tells of. Records that
+    /// this process makes go to `made`.
+    pub fn new(
+        client: Client,
+        instance: InstanceId,
+        store: Store<Watched>,
+        made: UnboundedSender<VpsOperation>,
+        heartbeat: Heartbeat,
+    ) -> Self {
         Self {
             client,
             instance,
             store,
             complete: AtomicBool::default(),
             own: Mutex::default(),
+            made,
+            heartbeat,
         }
     }
 
@@ -61,30 +77,95 @@ impl Ledger {
         api_call::found(self.api().get(name.as_str())).await
     }
 
-    /// The last record of a chain, read from etcd. The watch says where to start; no record beyond
-    /// what was read can exist, for each is made only after the one before it was seen finished.
+    /// The last record of a chain, read from etcd. `named` is the attempt that the object's status names. The
+    /// search begins at the highest one that is known of, for those below it may have been deleted.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn tail(&self, key: &ChainKey) -> Result<Option<VpsOperation>, ApiError> {
-        let seen = self
-            .store
-            .state()
-            .iter()
-            .filter_map(|object| key.attempt(&name_of(object)))
-            .max();
-        let mut tail = match seen {
-            Some(n) => self.get(&key.record(n)).await?,
-            None => None,
+    pub async fn tail(&self, key: &ChainKey, named: Option<u32>) -> Result<Tail, ApiError> {
+        let seen = self.seen(key).into_iter().max();
+        let known = seen.max(named).unwrap_or(0);
+        let mut last = match known {
+            0 => None,
+            n => self.get(&key.record(n)).await?,
         };
-        let mut n = seen.unwrap_or(0);
+        let is_gone = known > 0 && last.is_none();
+        let mut n = known;
         loop {
             n = n.saturating_add(1);
             match self.get(&key.record(n)).await? {
-                Some(next) => tail = Some(next),
-                None => return Ok(tail),
+                Some(next) => last = Some(next),
+                None => break,
             }
         }
+        let missing = Some(key.record(known)).filter(|_| is_gone && last.is_none());
+        Ok(Tail { last, missing })
+    }
+
+    /// A record of a chain before its attempt `tail` that is gone. What the watch shows is taken to be there.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn gap(&self, key: &ChainKey, tail: u32) -> Result<Option<RecordName>, ApiError> {
+        let seen = self.seen(key);
+        for n in (1..tail).filter(|n| !seen.contains(n)) {
+            let name = key.record(n);
+            if self.get(&name).await?.is_none() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the attempts of a chain were made that came to nothing for an object of this name, by attempt; as far as
+    /// the watch shows them, and not longer ago than they count.
+    pub fn came_to_nothing(
+        &self,
+        key: &ChainKey,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> BTreeMap<u32, Timestamp> {
+        let records = self.store.state();
+        let ours = records.iter().filter_map(|object| {
+            let attempt = key.attempt(&name_of(object))?;
+            let record = object.0.as_ref().ok()?;
+            let of = &record.spec.subject;
+            let same = (of.kind.as_str(), &of.namespace, &of.name)
+                == (subject.kind.as_str(), &subject.namespace, &subject.name);
+            let state = record.status.as_ref()?.state?;
+            let made = made_at(object)?;
+            let counts = same && State::from(state).came_to_nothing() && now < later(made, TRIES_LAST);
+            counts.then_some((attempt, made))
+        });
+        ours.collect()
+    }
+
+    /// The attempts of a chain that the watch shows.
+    fn seen(&self, key: &ChainKey) -> BTreeSet<u32> {
+        let records = self.store.state();
+        let attempts = records.iter().filter_map(|object| key.attempt(&name_of(object)));
+        attempts.collect()
+    }
+
+    /// The other record whose result this VM is, if there is one.
+    pub fn result_of(&self, vps: &VpsId, but: &RecordName) -> Option<RecordName> {
+        let records = self.store.state();
+        let others = records.iter().filter(|object| {
+            let result = object.0.as_ref().ok().and_then(|record| record.status.as_ref()?.result.as_ref());
+            result.is_some_and(|result| result.vps_id == vps.as_str())
+        });
+        others.map(name_of).find(|name| name != but)
+    }
+
+    /// A record that this process has made: it is followed whether the watch shows it or not.
+    pub fn made(&self, record: VpsOperation) {
+        // A closed channel means that the controller has stopped, and with it the need.
+        let _stopped = self.made.unbounded_send(record);
+    }
+
+    /// Whether the watch of the records shows life.
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// The records of a chain before its last one, oldest first, read from etcd; `None` for one that was
@@ -100,15 +181,15 @@ impl Ledger {
         stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
-    /// Takes one of the paid calls of the last 24 hours, or says that none is left. What this
-    /// process has claimed counts before the watch shows it.
-    pub fn reserve(&self, name: &RecordName, cap: Option<u32>, now: Timestamp) -> bool {
+    /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, or says that none is left. What
+    /// this process has claimed counts before the watch shows it.
+    pub fn reserve(&self, name: &RecordName, namespace: &str, caps: Caps, now: Timestamp) -> bool {
         let mut own = self.lock();
-        own.retain(|other, at| other != name && later(*at, WINDOW) > now);
-        if cap.is_some_and(|cap| self.count(&own, now) >= cap) {
+        own.retain(|other, (_, at)| other != name && later(*at, WINDOW) > now);
+        if self.count(&own, namespace, now).reaches(caps).is_some() {
             return false;
         }
-        own.insert(name.clone(), now);
+        own.insert(name.clone(), (namespace.to_owned(), now));
         true
     }
 
@@ -117,26 +198,36 @@ impl Ledger {
         self.lock().remove(name);
     }
 
-    /// Paid calls of this installation in the last 24 hours: every record that may have been sent.
-    pub fn paid_calls(&self, now: Timestamp) -> u32 {
+    /// Paid calls of this installation in the last 24 hours, in all and for one namespace.
+    pub fn paid_calls(&self, namespace: &str, now: Timestamp) -> PaidCalls {
         let own = self.lock();
-        self.count(&own, now)
+        self.count(&own, namespace, now)
     }
 
-    fn count(&self, own: &HashMap<RecordName, Timestamp>, now: Timestamp) -> u32 {
+    /// Paid calls of this installation in the last 24 hours that count against the cap of all.
+    pub fn paid_calls_of_all(&self, now: Timestamp) -> u32 {
+        let own = self.lock();
+        self.count(&own, "", now).all
+    }
+
+    fn count(&self, own: &Own, namespace: &str, now: Timestamp) -> PaidCalls {
         let in_window = |at: Timestamp| later(at, WINDOW) > now;
         let records = self.store.state();
-        let mut names: HashMap<RecordName, bool> = own
-            .iter()
-            .map(|(name, at)| (name.clone(), in_window(*at)))
-            .collect();
+        let mut counted = PaidCalls::default();
+        let mut shown = HashSet::new();
         for object in records.iter().filter(|object| self.is_ours(object)) {
-            names.insert(
-                name_of(object),
-                may_have_been_sent(object) && made_at(object).is_none_or(in_window),
-            );
+            let name = name_of(object);
+            if made_at(object).is_none_or(in_window) {
+                counted.add(weight(object), namespace_of(object) == Some(namespace));
+            }
+            shown.insert(name);
         }
-        u32::try_from(names.values().filter(|counts| **counts).count()).unwrap_or(u32::MAX)
+        for (name, (of, at)) in own {
+            if in_window(*at) && !shown.contains(name) {
+                counted.add(Weight::Everyones, of == namespace);
+            }
+        }
+        counted
     }
 
     /// The latest moment before which no paid call may leave with this Secret's key.
@@ -217,7 +308,7 @@ impl Ledger {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RecordName, Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -242,13 +333,75 @@ fn name_of(object: &Arc<Watched>) -> RecordName {
     RecordName::new(object.name_any())
 }
 
-fn made_at(object: &Arc<Watched>) -> Option<Timestamp> {
-    object.0.as_ref().ok()?.spec.claim.made_at.parse().ok()
+fn namespace_of(object: &Arc<Watched>) -> Option<&str> {
+    let record = object.0.as_ref().ok()?;
+    Some(record.spec.subject.namespace.as_str())
 }
 
-fn may_have_been_sent(object: &Arc<Watched>) -> bool {
-    let Ok(record) = &object.0 else { return true };
-    let Some(status) = &record.status else { return true };
-    status.state != Some(OperationState::NotSent)
-        && status.evidence != Some(OperationEvidence::FoundBeforeClaim)
+/// By the API server's clock; the claimer's may be wrong.
+fn made_at(object: &Arc<Watched>) -> Option<Timestamp> {
+    Some(object.meta().creation_timestamp.as_ref()?.0)
 }
+
+/// Whose share of the paid calls a record counts against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Nobody's: nothing was sent.
+    Nobodys,
+    /// Its own namespace's: it was refused, or nobody had to approve it.
+    Own,
+    /// Everyone's.
+    Everyones,
+}
+
+fn weight(object: &Arc<Watched>) -> Weight {
+    let Ok(record) = &object.0 else {
+        return Weight::Everyones;
+    };
+    let status = record.status.as_ref();
+    let state = status.and_then(|status| status.state);
+    let evidence = status.and_then(|status| status.evidence);
+    if state == Some(OperationState::NotSent) || evidence == Some(OperationEvidence::FoundBeforeClaim) {
+        return Weight::Nobodys;
+    }
+    let unapproved = record.spec.r#type == OperationType::LegacyEstimate;
+    if state == Some(OperationState::Rejected) || unapproved {
+        return Weight::Own;
+    }
+    Weight::Everyones
+}
+
+/// How many paid calls were made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PaidCalls {
+    /// Those that count against the cap of all.
+    pub all: u32,
+    /// Those that count against the share of one namespace.
+    pub of_namespace: u32,
+}
+
+impl PaidCalls {
+    fn add(&mut self, weight: Weight, own: bool) {
+        let counts = u32::from(weight != Weight::Nobodys && own);
+        self.of_namespace = self.of_namespace.saturating_add(counts);
+        self.all = self.all.saturating_add(u32::from(weight == Weight::Everyones));
+    }
+
+    /// The cap that is used up, if one is.
+    pub fn reaches(self, caps: Caps) -> Option<Cap> {
+        let all = caps.all.filter(|cap| self.all >= *cap).map(Cap::All);
+        let own = caps.of_namespace.filter(|cap| self.of_namespace >= *cap);
+        all.or(own.map(Cap::OfNamespace))
+    }
+}
+
+/// Where a chain ends.
+pub struct Tail {
+    /// Its last record.
+    pub last: Option<VpsOperation>,
+    /// The last record that is known to have been made, if nothing of the chain is found from there on.
+    pub missing: Option<RecordName>,
+}
+
+/// What this process has claimed: for which namespace, and when.
+type Own = HashMap<RecordName, (String, Timestamp)>;

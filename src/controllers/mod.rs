@@ -1,11 +1,13 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
 pub mod api_call;
+pub mod clock;
 pub mod config;
 pub mod context;
 pub mod desk;
 mod events;
 pub mod fail_point;
+pub mod heartbeat;
 pub mod lease;
 pub mod ledger;
 pub mod observe;
@@ -23,6 +25,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use thiserror::Error;
+
+use crate::domain::record::Times;
 
 /// A reconcile that could not be finished; it is tried again.
 #[derive(Debug, Error)]
@@ -44,15 +48,18 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Waits longer than this are spread.
 const SPREAD_FROM: Duration = Duration::from_secs(90);
 
+/// The shortest wait, unless an interval is set shorter: a wall clock that was put forward makes every moment past.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// Looks again at `at`, never at once.
-fn at(at: Option<Timestamp>, now: Timestamp) -> Action {
+fn at(at: Option<Timestamp>, now: Timestamp, times: &Times) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
             // Long waits are spread, so that objects that were made together do not come back together.
             let spread = if wait > SPREAD_FROM { jittered(wait) } else { wait };
-            Action::requeue(spread.max(Duration::from_millis(20)))
+            Action::requeue(spread.max(SHORTEST.min(times.poll_interval)))
         }
     }
 }

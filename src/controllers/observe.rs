@@ -2,19 +2,32 @@
 
 use std::time::Duration;
 
-use super::Error;
+use kube::runtime::controller::Action;
+
 use super::api_call;
 use super::context::{Blocked, Context};
+use super::ledger::Tail;
 use super::subject::{Buyer, objects};
+use super::{Error, jittered};
 use crate::api::conditions;
 use crate::api::{self, InvalidRecord};
 use crate::domain::chain::{Brakes, Chain};
-use crate::domain::ids::RecordName;
+use crate::domain::ids::{RecordName, Subject};
 use crate::domain::names::ChainKey;
+use crate::domain::order::TRIES_LAST;
+use crate::domain::record::later;
 use crate::domain::report::Trouble;
 
-/// The wait after a read for which too many others were under way.
+/// The shortest and the longest wait after a read for which too many others were under way.
 pub const BUSY_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_BUSY_WAIT: Duration = Duration::from_secs(15);
+
+/// Others are reading; the subject comes back ever later.
+pub fn busy(ctx: &Context, subject: &Subject) -> Action {
+    let doublings = ctx.desk.turned_away(subject).saturating_sub(1).min(8);
+    let wait = BUSY_WAIT.saturating_mul(1 << doublings);
+    Action::requeue(jittered(wait.min(LONGEST_BUSY_WAIT)))
+}
 
 /// What a read of HostUp brought.
 pub enum Read<A> {
@@ -41,34 +54,40 @@ pub async fn object<K: Buyer>(ctx: &Context, namespace: &str, name: &str) -> Res
 }
 
 /// The chain behind the object: its last record, read from etcd, and what the status shows.
-pub async fn chain<K: Buyer>(ctx: &Context, object: &K, key: &ChainKey) -> Result<Chain, Error> {
+pub async fn chain<K: Buyer>(
+    ctx: &Context,
+    object: &K,
+    subject: &Subject,
+    key: &ChainKey,
+) -> Result<Chain, Error> {
     let status = object.status();
-    let tail = ctx.ledger.tail(key).await?;
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
-    let missing = match named {
-        Some(named)
-            if tail
-                .as_ref()
-                .is_none_or(|tail| key.attempt(&named) > Some(tail.spec.attempt)) =>
-        {
-            ctx.ledger.get(&named).await?.is_none().then_some(named)
-        }
-        Some(_) | None => None,
-    };
+    let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
+    let Tail {
+        last: tail,
+        missing,
+    } = ctx.ledger.tail(key, attempt_named).await?;
+    let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
     // A record that this process made, and that is gone before the status could name it.
-    let next = key.record(
-        tail.as_ref()
-            .map_or(0, |tail| tail.spec.attempt)
-            .saturating_add(1),
-    );
+    let next = key.record(attempt.saturating_add(1));
     let missing = missing.or_else(|| Some(next).filter(|next| ctx.desk.has_claimed(next)));
+    let gap = ctx.ledger.gap(key, attempt).await?;
     let tail = tail.map(|tail| api::record(&tail)).transpose();
     let (tail, unreadable) = match tail {
         Ok(tail) => (tail, None),
         Err(error) => (None, Some(error)),
     };
-    let namespace = object.meta().namespace.clone().unwrap_or_default();
-    let paid_calls = ctx.ledger.paid_calls(ctx.now());
+    let Subject { namespace, .. } = subject;
+    let now = ctx.now();
+    let mut came_to_nothing = ctx.ledger.came_to_nothing(key, subject, now);
+    // The watch may lag behind the last one.
+    if let Some(tail) = tail.as_ref().filter(|tail| {
+        tail.known.state.came_to_nothing()
+            && tail.subject.is_of_one_name_with(subject)
+            && now < later(tail.claimed_by(), TRIES_LAST)
+    }) {
+        came_to_nothing.entry(tail.attempt).or_insert(tail.claimed_by());
+    }
     Ok(Chain {
         instance: ctx.settings.instance.clone(),
         following: tail
@@ -77,13 +96,18 @@ pub async fn chain<K: Buyer>(ctx: &Context, object: &K, key: &ChainKey) -> Resul
         unreadable: unreadable.as_ref().map(InvalidRecord::to_string),
         tail,
         missing,
+        gap,
+        came_to_nothing: came_to_nothing.into_values().collect(),
+        closed_after: K::closed_after(&status).map(RecordName::new),
+        shown_record: named,
         shown_quote: K::quote(&status).and_then(api::shown_quote),
         stalled_since: conditions::find(K::conditions(&status), "Stalled")
             .map(|stalled| stalled.last_transition_time.0),
         brakes: Brakes {
             read_only: ctx.settings.read_only,
-            cap_reached: ctx.settings.most_paid_calls.filter(|cap| paid_calls >= *cap),
-            key_not_before: ctx.ledger.key_not_before(&namespace, &object.credentials().name),
+            ledger_silent: ctx.ledger.heartbeat().is_silent(),
+            cap_reached: ctx.ledger.paid_calls(namespace, now).reaches(ctx.settings.caps),
+            key_not_before: ctx.ledger.key_not_before(namespace, &object.credentials().name),
         },
     })
 }

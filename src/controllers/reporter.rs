@@ -12,7 +12,7 @@ use crate::api::conditions::{self, Holds, Statement};
 use crate::domain::gate::{self, Gate};
 use crate::domain::ids::Subject;
 use crate::domain::quote::Quote;
-use crate::domain::record::{Record, State};
+use crate::domain::record::{Evidence, Record, State};
 use crate::domain::report::Report;
 
 /// Writes `after` if it differs from what stands there, and tells of a reason that is new.
@@ -65,6 +65,14 @@ pub async fn write<K: Buyer, F>(
     Ok(())
 }
 
+/// The refused attempt after which a gate was seen closed: this one, if one is now, or the one that the status
+/// `before` names, while it is the last.
+pub fn closed_after<K: Buyer>(before: &K::Status, gates: &[Gate], last: Option<&Record>) -> Option<String> {
+    let refused = last.filter(|last| last.known.state == State::Rejected)?;
+    let shown = K::closed_after(before) == Some(refused.name.as_str());
+    (shown || gate::closed(gates).is_some()).then(|| refused.name.to_string())
+}
+
 fn say(about: &'static str, holds: Holds, reason: &str, message: String) -> Statement {
     Statement {
         about,
@@ -112,8 +120,10 @@ pub fn steps(
     steps
 }
 
-fn submitted(record: &Record) -> Statement {
+/// Whether the call of a record was sent.
+pub fn submitted(record: &Record) -> Statement {
     let holds = match record.known.state {
+        _ if record.known.evidence == Some(Evidence::FoundBeforeClaim) => Holds::No,
         State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
         State::Sending | State::Unknown | State::Abandoned => Holds::Unclear,
         State::NotSent | State::Rejected | State::NotExecuted => Holds::No,

@@ -5,8 +5,9 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::unbounded;
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::join_all;
+use futures::stream::PollNext;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::heartbeat::Heartbeat;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observer::{Observer, Reconcile};
 use super::settings::{Settings, Watched};
@@ -46,6 +48,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
+    /// Whether the watch of the records shows life; the client listens too.
+    pub heartbeat: Heartbeat,
     /// The API server sends lists as streams (on by default since Kubernetes 1.34).
     pub streaming_lists: bool,
 }
@@ -58,6 +62,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         hostup,
         settings,
         observer,
+        heartbeat,
         streaming_lists,
     } = parts;
     let mut watch = watcher::Config::default().timeout(WATCH_IDLE_SECONDS);
@@ -66,7 +71,14 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     }
     let (records, writer) = store::<WatchedOperation>();
     let watched = settings.watched.clone();
-    let ledger = Ledger::new(client.clone(), settings.instance.clone(), records.clone());
+    let (made, own) = unbounded();
+    let ledger = Ledger::new(
+        client.clone(),
+        settings.instance.clone(),
+        records.clone(),
+        made,
+        heartbeat,
+    );
     let ctx = Arc::new(Context::new(
         client,
         hostup,
@@ -77,7 +89,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     ));
     started(ctx.clone());
 
-    let operations = operations(&ctx, &watch, records.clone(), writer, stop.clone());
+    let operations = operations(&ctx, &watch, own, records.clone(), writer, stop.clone());
     let buyers = async {
         // Counting paid calls and finding tails both need the whole ledger.
         tokio::select! {
@@ -118,6 +130,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
 async fn operations(
     ctx: &Arc<Context>,
     watch: &watcher::Config,
+    own: UnboundedReceiver<VpsOperation>,
     records: Store<WatchedOperation>,
     writer: reflector::store::Writer<WatchedOperation>,
     stop: CancellationToken,
@@ -125,8 +138,13 @@ async fn operations(
     let api: Api<DeserializeGuard<VpsOperation>> = Api::all(ctx.client.clone());
     // The subject of a record that a person deletes may still name it.
     let deleted = ctx.clone();
-    let stream = watcher(api, watch.clone())
+    let alive = ctx.ledger.heartbeat().clone();
+    let watched = watcher(api, watch.clone())
         .default_backoff()
+        .inspect_ok(move |_| alive.beat());
+    // What this process has made comes first, so that nothing newer of the watch is overwritten.
+    let own = own.map(|record| Ok(watcher::Event::Apply(DeserializeGuard(Ok(record)))));
+    let stream = stream::select_with_strategy(own, watched, |_: &mut ()| PollNext::Left)
         .modify(ledger::prune)
         .inspect_ok(move |event| {
             if let watcher::Event::Delete(DeserializeGuard(Ok(record))) = event {
@@ -181,20 +199,13 @@ async fn configs(
     let api = of_namespace::<config::Watched>(ctx, namespace.as_ref());
     let (objects, writer) = store::<config::Watched>();
     ctx.rivals.add(objects.clone());
-    // One that waits behind another for the same VPS takes over when that is gone.
-    let deleted = ctx.clone();
+    // What becomes of one matters to the others that want the same VPS: they wait for it, or behind it.
+    let noting = ctx.clone();
     let stream = watcher(api, watch.clone())
         .default_backoff()
         .modify(config::prune)
-        .inspect_ok(move |event| {
-            if let watcher::Event::Delete(DeserializeGuard(Ok(object))) = event {
-                for other in deleted.rivals.others(object) {
-                    let namespace = other.namespace().unwrap_or_default();
-                    deleted.wake_object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
-                }
-            }
-        })
-        .reflect(writer);
+        .reflect(writer)
+        .inspect_ok(move |event| config::note(&noting, event));
     let buyer = Buyer {
         kind: SubjectKind::VpsResourceConfig,
         namespace,

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::api_call::{self, ApiError};
 use crate::api::shared::CredentialsSecretRef;
+use crate::domain::digest;
+use crate::domain::ids::KeyMark;
 
 /// How long a key is used before its Secret is read again.
 const KEPT: Duration = Duration::from_secs(30);
@@ -24,6 +26,14 @@ pub struct Credentials {
     pub key: SecretString,
     /// `resourceVersion` of the Secret.
     pub version: String,
+}
+
+impl Credentials {
+    /// What tells this key from another.
+    pub fn mark(&self) -> KeyMark {
+        let key = self.key.expose_secret();
+        KeyMark::new(digest::base32("hostup-operator/key/v1", &[key], 26))
+    }
 }
 
 /// Why there is no key.

@@ -12,14 +12,23 @@ pub struct Settings {
     pub watched: Watched,
     /// `--read-only`.
     pub read_only: bool,
-    /// `--max-paid-calls` in 24 hours; `None` without a cap.
-    pub most_paid_calls: Option<u32>,
+    /// The caps on the paid calls of 24 hours.
+    pub caps: Caps,
     /// `--enable-legacy-upgrade`.
     pub legacy_upgrade: bool,
     /// Reconciles of one kind at a time.
     pub workers: u16,
     /// The durations of decisions.
     pub times: Times,
+}
+
+/// The caps on the paid calls of 24 hours; `None` is no cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// `--max-paid-calls`.
+    pub all: Option<u32>,
+    /// `--max-paid-calls-per-namespace`.
+    pub of_namespace: Option<u32>,
 }
 
 /// The namespaces whose objects are driven.

@@ -39,6 +39,8 @@ pub trait Buyer:
     fn conditions(status: &Self::Status) -> &[Condition];
     /// The record that a status names.
     fn operation(status: &Self::Status) -> Option<&OperationRef>;
+    /// The refused attempt after which a status showed a closed gate.
+    fn closed_after(status: &Self::Status) -> Option<&str>;
     /// The quote that a status shows.
     fn quote(status: &Self::Status) -> Option<&QuoteStatus>;
 }
@@ -70,6 +72,10 @@ macro_rules! buyer {
 
             fn operation(status: &$status) -> Option<&OperationRef> {
                 status.operation.as_ref()
+            }
+
+            fn closed_after(status: &$status) -> Option<&str> {
+                status.gates_closed_after.as_deref()
             }
 
             fn quote(status: &$status) -> Option<&QuoteStatus> {

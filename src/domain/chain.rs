@@ -6,14 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ids::{InstanceId, RecordName};
-use super::order::Order;
+use super::order::{Order, TRIES_LAST};
 use super::quote::Quote;
 use super::reason::Reason;
 use super::record::{Record, State, Times, later};
 use super::report::{Report, Trouble};
 
-/// Attempts without a new generation, after which only a person goes on.
-const MOST_TRIES: u32 = 8;
+/// Attempts of one object that may come to nothing within [`TRIES_LAST`].
+const MOST_TRIES: usize = 8;
 /// First and longest wait between two attempts.
 const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
 /// Readings older than this are not bought upon.
@@ -28,10 +28,19 @@ pub struct Chain {
     pub tail: Option<Record>,
     /// Why the last record cannot be read, if it is there and cannot.
     pub unreadable: Option<String>,
-    /// The record that the status names, if the ledger no longer has it.
+    /// The last record that is known to have been made, if the ledger no longer has it.
     pub missing: Option<RecordName>,
+    /// A record before the last one that the ledger no longer has.
+    pub gap: Option<RecordName>,
+    /// When the attempts for an object of this name that came to nothing were claimed, oldest first; those of the
+    /// last [`TRIES_LAST`].
+    pub came_to_nothing: Vec<Timestamp>,
+    /// The refused attempt after which a gate was seen closed.
+    pub closed_after: Option<RecordName>,
     /// Why the operation cannot be followed at the moment.
     pub following: Option<Trouble>,
+    /// The record that the status names.
+    pub shown_record: Option<RecordName>,
     /// The quote that the status shows.
     pub shown_quote: Option<Quote>,
     /// Since when the object is Stalled.
@@ -45,13 +54,35 @@ pub struct Chain {
 pub struct Brakes {
     /// `--read-only`.
     pub read_only: bool,
-    /// The cap and how many paid calls of the last 24 hours count against it, if it is reached.
-    pub cap_reached: Option<u32>,
+    /// The cap on the paid calls of 24 hours that is reached, if one is.
+    pub cap_reached: Option<Cap>,
+    /// The watch of the records has shown no life for [`LEDGER_SILENCE`].
+    pub ledger_silent: bool,
     /// No paid call with this key before, after a 429.
     pub key_not_before: Option<Timestamp>,
 }
 
+/// The longest that the watch of the records may be silent while something is bought.
+pub const LEDGER_SILENCE: Duration = Duration::from_secs(3 * 60);
+
+/// A cap on paid calls, and its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cap {
+    /// `--max-paid-calls`.
+    All(u32),
+    /// `--max-paid-calls-per-namespace`.
+    OfNamespace(u32),
+}
+
 impl Chain {
+    /// Another installation has bought, and the status tells of it: to write anything would hide that.
+    pub fn is_told_by_another(&self) -> bool {
+        self.tail.as_ref().is_some_and(|tail| {
+            let told = self.shown_record.as_ref() == Some(&tail.name);
+            tail.claim.instance != self.instance && tail.known.state.is_final() && told
+        })
+    }
+
     /// Why nothing may be decided upon this chain: a record is gone, unreadable, or another
     /// installation's. `instead` says what to do where a record is gone.
     pub fn barred(&self, instead: &str, times: &Times, now: Timestamp) -> Option<Report<()>> {
@@ -64,7 +95,7 @@ impl Chain {
             return Some((
                 Reason::LedgerMissing,
                 format!(
-                    "the status names VpsOperation {missing}, which is gone; nothing is bought, for it may have been executed. \
+                    "VpsOperation {missing} was made for this and is gone; nothing is bought, for it may have been executed. \
                      Bring the record back from a backup{instead}"
                 ),
             ));
@@ -72,23 +103,30 @@ impl Chain {
         if let Some(unreadable) = &self.unreadable {
             return Some((Reason::OtherInstance, format!("{unreadable}; nothing is bought")));
         }
-        let record = self
-            .tail
-            .as_ref()
-            .filter(|tail| tail.claim.instance != self.instance)?;
-        Some((
-            Reason::OtherInstance,
-            format!(
-                "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
-                record.name,
-                record.claim.instance.as_str(),
-                self.instance.as_str()
-            ),
-        ))
+        let record = self.tail.as_ref()?;
+        if record.claim.instance != self.instance {
+            return Some((
+                Reason::OtherInstance,
+                format!(
+                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
+                    record.name,
+                    record.claim.instance.as_str(),
+                    self.instance.as_str()
+                ),
+            ));
+        }
+        // What has an outcome, or waits for a person's word, is shown all the same.
+        let gap = match record.known.state {
+            State::Sending | State::Accepted | State::NotSent | State::Rejected | State::NotExecuted => {
+                self.gap.as_ref()
+            }
+            State::Succeeded | State::Failed | State::Unknown | State::Abandoned => None,
+        };
+        gap.map(|gap| (Reason::LedgerMissing, without(gap, instead)))
     }
 
-    /// Consent stands, and still the order must wait: after an attempt of the same object that came to
-    /// nothing (`last`), or for a brake.
+    /// Consent stands, and still the order must wait: after an attempt for an object of the same name that came
+    /// to nothing (`last`), for a record that is gone, or for a brake.
     pub fn holds_back(
         &self,
         order: &Order,
@@ -96,7 +134,13 @@ impl Chain {
         times: &Times,
         now: Timestamp,
     ) -> Option<Report<()>> {
+        let gap = || {
+            let message = without(self.gap.as_ref()?, "");
+            let reason = Reason::LedgerMissing;
+            Some(Report::stalled(reason, message, self.stalled_since, times, now))
+        };
         self.after_the_last_attempt(order, last, times, now)
+            .or_else(gap)
             .or_else(|| self.braked(order, times, now))
     }
 
@@ -114,34 +158,37 @@ impl Chain {
             let message = "HostUp asked to wait before the next paid call";
             return Some(Report::new(Reason::RateLimited, message, Some(until)));
         }
-        let last = last.filter(|_| order.attempt.tries > 1)?;
+        let last = last?;
         let rejected =
             |message: String| Report::stalled(Reason::Rejected, message, self.stalled_since, times, now);
-        if order.attempt.tries > MOST_TRIES {
-            return Some(rejected(format!(
-                "{MOST_TRIES} attempts came to nothing; the last: {}. Change the spec to try again",
-                last.known.message
-            )));
+        let said = last.known.message.as_str().trim_end_matches('.');
+        if let Some(first) = self.came_to_nothing.iter().nth_back(MOST_TRIES - 1) {
+            let until = later(*first, TRIES_LAST);
+            let report = rejected(format!(
+                "{MOST_TRIES} attempts within 24 hours came to nothing; the last: {said}. The next may follow at {until:.0}"
+            ));
+            return Some(Report {
+                wake: Some(until),
+                ..report
+            });
         }
-        let ended = last.known.quiet_since.unwrap_or(last.claim.made_at);
+        let ended = last.known.quiet_since.unwrap_or(last.claimed_by());
         let next = later(ended, retry_wait(last.tries));
         match last.known.state {
-            State::Rejected if limited.is_none() && last.cause == order.cause => {
+            State::Rejected if limited.is_none() && !self.has_another_cause(order, last) => {
                 let code = last
                     .known
                     .code
                     .as_ref()
                     .map(|code| format!(" ({code})"))
                     .unwrap_or_default();
-                let said = last.known.message.as_str().trim_end_matches('.');
                 Some(rejected(format!(
-                    "{said}{code}. It is tried again once the spec, the Secret, a gate or the price has changed"
+                    "{said}{code}. It is tried again once the order, the API key, a gate or the price changes"
                 )))
             }
             State::Rejected | State::NotSent if now < next => {
                 let message = format!(
-                    "the last attempt came to nothing: {}. The next one follows at {next:.0}",
-                    last.known.message
+                    "the last attempt came to nothing: {said}. The next one follows at {next:.0}"
                 );
                 let reason = if limited.is_some() {
                     Reason::RateLimited
@@ -162,6 +209,14 @@ impl Chain {
         }
     }
 
+    /// HostUp would judge something else than it refused; or a gate closed since, and is open again. Who wrote
+    /// the object anew may have put right what no reading shows.
+    fn has_another_cause(&self, order: &Order, last: &Record) -> bool {
+        last.subject.uid != order.subject.uid
+            || last.cause != order.cause
+            || self.closed_after.as_ref() == Some(&last.name)
+    }
+
     fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
         let gate = later(now, times.gate_interval);
         let wait = |reason, message: String, until| Some(Report::new(reason, message, Some(until)));
@@ -173,12 +228,36 @@ impl Chain {
                 gate,
             ),
             Brakes {
-                cap_reached: Some(cap),
+                ledger_silent: true,
+                ..
+            } => wait(
+                Reason::LedgerUnavailable,
+                format!(
+                    "nothing else is missing, but the watch of the VpsOperations has shown no life for {} s, and \
+                     nothing is bought while they cannot be followed; see the operator's log",
+                    LEDGER_SILENCE.as_secs()
+                ),
+                gate,
+            ),
+            Brakes {
+                cap_reached: Some(Cap::All(cap)),
                 ..
             } => wait(
                 Reason::PaidCallCap,
                 format!(
                     "nothing else is missing, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
+                ),
+                gate,
+            ),
+            Brakes {
+                cap_reached: Some(Cap::OfNamespace(cap)),
+                ..
+            } => wait(
+                Reason::PaidCallCap,
+                format!(
+                    "nothing else is missing, but {cap} paid calls (--max-paid-calls-per-namespace) have been made for \
+                     namespace {} within 24 hours",
+                    order.subject.namespace
                 ),
                 gate,
             ),
@@ -198,6 +277,13 @@ impl Chain {
             Brakes { .. } => None,
         }
     }
+}
+
+fn without(gap: &RecordName, instead: &str) -> String {
+    format!(
+        "VpsOperation {gap} is gone, though a later one was made; nothing is bought, for the records do not tell what \
+         was executed. Bring the record back from a backup{instead}"
+    )
 }
 
 /// The wait after the `tries`-th attempt: 30 s, doubling, to 15 min.

@@ -56,6 +56,10 @@ id! {
     /// A Kubernetes object uid.
     Uid
 }
+id! {
+    /// A hash of an API key: another key has another mark. It is only ever hashed again.
+    KeyMark
+}
 
 impl JobId {
     /// Accepts what can safely stand in a URL path and in an object; anything else is no job id.
@@ -108,6 +112,13 @@ pub struct Subject {
     pub uid: Uid,
     /// `metadata.generation` that was decided from.
     pub generation: i64,
+}
+
+impl Subject {
+    /// Whether both are objects of one kind, namespace and name, perhaps one after the other.
+    pub fn is_of_one_name_with(&self, other: &Self) -> bool {
+        (self.kind, &self.namespace, &self.name) == (other.kind, &other.namespace, &other.name)
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! The order: everything that a claim and its one POST are made from, whatever is bought.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::gate::Gate;
 use super::ids::{RecordName, Subject, VpsId};
 use super::names::ChainKey;
 use super::quote::Quote;
-use super::record::{Cause, Matter, Record};
+use super::record::{Cause, Matter, Record, later};
+
+/// Attempts that came to nothing are counted for so long.
+pub const TRIES_LAST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is claimed and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct Order {
     pub quote: Option<Quote>,
     /// The gates as read.
     pub gates: Vec<Gate>,
+    /// `resourceVersion` of the Secret whose key read all this.
+    pub secret_version: String,
     /// What a refusal would be caused by.
     pub cause: Cause,
     /// When the readings behind it began.
@@ -44,17 +51,17 @@ pub struct Order {
 pub struct Attempt {
     /// Its number in the chain, from 1.
     pub number: u32,
-    /// How often this generation of the subject was tried in a row, with this one.
+    /// How often the subject was tried in a row, with this one, whatever its generation.
     pub tries: u32,
 }
 
 impl Attempt {
     /// The one after `tail`, wanted by `subject`, whose own last record is `last`.
-    pub fn after(tail: Option<&Record>, last: Option<&Record>, subject: &Subject) -> Self {
+    pub fn after(tail: Option<&Record>, last: Option<&Record>, subject: &Subject, now: Timestamp) -> Self {
         let again = last.filter(|last| {
-            last.known.state.frees_the_name()
-                && last.subject.uid == subject.uid
-                && last.subject.generation == subject.generation
+            last.known.state.came_to_nothing()
+                && last.subject.is_of_one_name_with(subject)
+                && now < later(last.claimed_by(), TRIES_LAST)
         });
         Self {
             number: tail.map_or(0, |tail| tail.attempt).saturating_add(1),

@@ -8,7 +8,7 @@ use super::ids::BackupId;
 use super::inventory::Vm;
 use super::money::Amount;
 use super::price::{Rates, Size};
-use super::record::Backup;
+use super::record::{Backup, KeyInUse};
 use super::text::Text;
 
 /// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
@@ -99,8 +99,8 @@ pub struct Remaining {
 pub struct Preflight {
     /// When the first of the reads began.
     pub read_at: Timestamp,
-    /// `resourceVersion` of the Secret that held the key.
-    pub secret_version: String,
+    /// The key that it was read with.
+    pub key: KeyInUse,
     /// The source's size, rounded up; `None` where a part is missing.
     pub source_size: Option<Size>,
     /// `backups[]`.

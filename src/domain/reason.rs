@@ -63,6 +63,8 @@ reasons! {
     ProviderUnavailable => Progressing,
     /// HostUp asked to wait.
     RateLimited => Progressing,
+    /// The watch of the records shows no life, and nothing is bought without it.
+    LedgerUnavailable => Progressing,
     /// The paid call is on its way.
     Submitting => Progressing,
     /// HostUp works on it.

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::digest;
-use super::gate::Gate;
-use super::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, VpsId};
+use super::gate::{Gate, GateName};
+use super::ids::{BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, VpsId};
 use super::money::{Amount, Currency};
 use super::names::VmToken;
 use super::options::{Difference, Values};
@@ -79,6 +79,20 @@ impl State {
         }
     }
 
+    /// Nothing was bought, by what HostUp or this host says; an attempt that counts against further ones.
+    pub fn came_to_nothing(self) -> bool {
+        match self {
+            Self::NotSent | Self::Rejected => true,
+            Self::NotExecuted
+            | Self::Sending
+            | Self::Accepted
+            | Self::Succeeded
+            | Self::Failed
+            | Self::Unknown
+            | Self::Abandoned => false,
+        }
+    }
+
     /// The word in `status.state`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,6 +138,8 @@ pub enum Evidence {
     Answered,
     /// HostUp executed what it was only asked to estimate (legacy page).
     ExecutedUnasked,
+    /// HostUp could not be read when the outcome should have shown.
+    CannotLook,
 }
 
 /// The claim: who made the record, and until when its one call may start.
@@ -139,39 +155,46 @@ pub struct Claim {
     pub send_before: Timestamp,
 }
 
-/// What a refusal may have been caused by, besides the subject's generation; a new attempt after a
-/// Rejected needs another cause.
+/// The key that HostUp was read with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    /// `resourceVersion` of the Secret that held the key.
+pub struct KeyInUse {
+    /// `resourceVersion` of the Secret that held it.
     pub secret_version: String,
-    /// A hash of the gates and of the price as they were read.
-    pub readings: String,
+    /// The key itself, as a hash.
+    pub mark: KeyMark,
 }
 
+/// What a refusal may have been caused by, as a hash: what HostUp judged. A new attempt after a Rejected needs
+/// another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(String);
+
 impl Cause {
-    /// Nothing but the key was read.
-    pub fn of_key(secret_version: &str) -> Self {
-        Self {
-            secret_version: secret_version.to_owned(),
-            readings: String::new(),
-        }
+    /// Of this request with this key, at these gates and this price. HostUp's free text is no part of it, nor is
+    /// the gate that is read only after a refusal: that it was read makes nothing another cause.
+    pub fn new(request: &str, key: &KeyInUse, gates: &[Gate], price: Option<&Price>) -> Self {
+        let judged = gates.iter().filter(|gate| gate.name != GateName::NoOpenInvoice);
+        let mut rows: Vec<String> = judged
+            .map(|gate| {
+                let code = gate.code.as_ref().map_or("", Text::as_str);
+                format!("{} {} {code}", gate.name.as_str(), gate.allowed)
+            })
+            .collect();
+        rows.sort();
+        rows.extend(price.map(Price::components).unwrap_or_default());
+        let mut parts = vec![request, key.mark.as_str()];
+        parts.extend(rows.iter().map(String::as_str));
+        Self(digest::base32("hostup-operator/cause/v1", &parts, 26))
     }
 
-    /// What was read: the Secret's version, the gates, and the price.
-    pub fn read(secret_version: &str, gates: &[Gate], price: &Price) -> Self {
-        let described: Vec<String> = gates.iter().map(Gate::describe).collect();
-        let mut parts = vec![described.join("\n")];
-        match price {
-            // The input of records that stand already: it must not change.
-            Price::Hourly(price) => parts.push(price.per_hour.to_string()),
-            Price::Change(_) => parts.extend(price.components()),
-        }
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        Self {
-            secret_version: secret_version.to_owned(),
-            readings: digest::base32("hostup-operator/readings/v1", &parts, 16),
-        }
+    /// As a record holds it.
+    pub fn of_record(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// As a record holds it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -363,9 +386,11 @@ pub struct Record {
     pub gates: Vec<Gate>,
     /// Who may send, and until when.
     pub claim: Claim,
+    /// When the API server says that the record was made, to the second; the claimer's clock may be wrong.
+    pub created_at: Option<Timestamp>,
     /// What a refusal may have been caused by.
     pub cause: Cause,
-    /// Attempts for this generation of this subject, with this one.
+    /// Attempts of this subject in a row that came to nothing, with this one.
     pub tries: u32,
     /// A person's answer, if one stands.
     pub answer: Option<Answer>,
@@ -435,8 +460,31 @@ impl Record {
         let quiet = self
             .known
             .quiet_since
-            .unwrap_or_else(|| later(self.claim.made_at, times.paid_timeout));
+            .unwrap_or_else(|| later(self.claimed_by(), times.paid_timeout));
         later(quiet, times.settle_time)
+    }
+
+    /// No call starts after this, by the earlier of the two clocks that saw the claim.
+    pub fn overdue_at(&self) -> Timestamp {
+        let window = self.claim.send_before.duration_since(self.claim.made_at);
+        later(self.claimed_from(), Duration::try_from(window).unwrap_or_default())
+    }
+
+    /// The earliest moment at which the claim may have been made.
+    pub fn claimed_from(&self) -> Timestamp {
+        self.witnessed()
+            .map_or(self.claim.made_at, |at| at.min(self.claim.made_at))
+    }
+
+    /// The latest moment at which the claim may have been made.
+    pub fn claimed_by(&self) -> Timestamp {
+        self.witnessed()
+            .map_or(self.claim.made_at, |at| at.max(self.claim.made_at))
+    }
+
+    /// The end of the second in which the API server made the record.
+    fn witnessed(&self) -> Option<Timestamp> {
+        self.created_at.map(|at| later(at, Duration::from_secs(1)))
     }
 }
 

@@ -11,6 +11,14 @@ use super::text::Text;
 /// The longest wait of a stalled object.
 const LONGEST_STALL: Duration = Duration::from_secs(15 * 60);
 
+/// What only a record's news changes is looked at so often all the same, for a watch may be dead.
+const MIRRORED_LOOK: Duration = Duration::from_secs(3 * 60);
+
+/// When what a record says is looked at again.
+pub fn mirrored_look(times: &Times, now: Timestamp) -> Timestamp {
+    later(now, MIRRORED_LOOK.min(times.resync_interval))
+}
+
 /// How things stand, and when to look again.
 #[derive(Debug, Clone)]
 pub struct Report<F> {

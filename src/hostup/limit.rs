@@ -20,8 +20,6 @@ const PAID_IN_FLIGHT: usize = 4;
 /// Reads per second with one key, and how many may come at once (assumed: no page gives a number).
 const READS_PER_SECOND: u32 = 20;
 const READS_AT_ONCE: u32 = 40;
-/// The longest that a worker waits for its turn.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// The first and the longest pause after a call that hung.
 const HANG_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
@@ -100,12 +98,11 @@ impl Lane {
 }
 
 impl Lane {
-    /// Waits a short while for leave to read; it is kept for all reads that belong together, so that
-    /// what was begun is also finished.
-    pub(super) async fn reading(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+    /// Leave to read now, or why not; nobody waits here, for all keys share the workers. It is kept for all
+    /// reads that belong together, so that what was begun is also finished.
+    pub(super) fn reading(&self) -> Result<OwnedSemaphorePermit, ReadError> {
         self.held()?;
-        let turn = tokio::time::timeout(PATIENCE, self.reads.clone().acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(ReadError::Busy)
+        self.reads.clone().try_acquire_owned().map_err(|_| ReadError::Busy)
     }
 
     /// Waits until the next read may leave.

@@ -168,8 +168,8 @@ impl Account {
     ///
     /// # Errors
     /// [`ReadError::RateLimited`], or [`ReadError::Busy`] where too many others are reading.
-    pub async fn reading(self) -> Result<Reader, ReadError> {
-        let turn = self.lane.reading().await?;
+    pub fn reading(self) -> Result<Reader, ReadError> {
+        let turn = self.lane.reading()?;
         Ok(Reader {
             account: self,
             _turn: turn,

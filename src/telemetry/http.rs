@@ -69,6 +69,12 @@ async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
             "the CRDs have not been seen yet\n",
         );
     }
+    if probes.metrics.ledger_is_silent() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the watch of the VpsOperations shows no life\n",
+        );
+    }
     match tokio::time::timeout(REACHABLE_WITHIN, probes.client.apiserver_version()).await {
         Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
         Ok(Err(_)) | Err(_) => (

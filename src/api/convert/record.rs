@@ -74,7 +74,7 @@ impl RecordDraft<'_> {
                 namespace: subject.namespace.clone(),
                 name: credentials.name.clone(),
                 key: credentials.key.clone(),
-                resource_version: order.cause.secret_version.clone(),
+                resource_version: order.secret_version.clone(),
             },
             vps_id: order.vps.to_string(),
             backup: restoration.map(|restoration| (&restoration.backup).into()),
@@ -85,7 +85,7 @@ impl RecordDraft<'_> {
             },
             quote: order.quote.as_ref().map(Into::into),
             gates: order.gates.iter().map(GateStatus::from).collect(),
-            readings_digest: order.cause.readings.clone(),
+            readings_digest: order.cause.as_str().to_owned(),
             expected_vm_name: restoration.map(|restoration| restoration.vm_name.clone()),
             ordered_size: restoration.map(|restoration| restoration.ordered.into()),
             changes,
@@ -172,10 +172,8 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
             made_at: time(&spec.claim.made_at, "claim.madeAt")?,
             send_before: time(&spec.claim.send_before, "claim.sendBefore")?,
         },
-        cause: Cause {
-            secret_version: spec.credentials_ref.resource_version.clone(),
-            readings: spec.readings_digest.clone(),
-        },
+        created_at: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
+        cause: Cause::of_record(&spec.readings_digest),
         tries: spec.try_of_generation,
         answer: spec.resolution.as_ref().map(|given| match given.answer {
             ResolutionAnswer::NotExecuted => Answer::NotExecuted,
@@ -338,5 +336,5 @@ same_words!(OperationState, State: Sending, Accepted, Succeeded, Failed, NotSent
 same_words!(
     OperationEvidence, Evidence:
     Job, VmFound, FoundBeforeClaim, Person, NoneFound, SeveralFound, OtherSize, AccountMismatch, JobDeadline,
-    ReadBack, NotConverged, Answered, ExecutedUnasked
+    ReadBack, NotConverged, Answered, ExecutedUnasked, CannotLook
 );

@@ -5,9 +5,11 @@ mod report;
 mod rivals;
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use kube::runtime::watcher;
 
 use super::Error;
 use super::context::Context;
@@ -16,9 +18,33 @@ use super::operation::purchase;
 use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::domain::config::{Decision, decide};
+use crate::domain::ids::SubjectKind;
 use crate::domain::record::Matter;
 
 pub use rivals::{Rivals, Watched, prune};
+
+/// Wakes those to whom an event of another object matters, for both want the same VPS.
+pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
+    let (object, matters) = match event {
+        watcher::Event::Apply(DeserializeGuard(Ok(object)))
+        | watcher::Event::InitApply(DeserializeGuard(Ok(object))) => (object, ctx.rivals.note(object)),
+        watcher::Event::Delete(DeserializeGuard(Ok(object))) => {
+            ctx.rivals.forget(object);
+            (object, true)
+        }
+        watcher::Event::Apply(_)
+        | watcher::Event::InitApply(_)
+        | watcher::Event::Delete(_)
+        | watcher::Event::Init
+        | watcher::Event::InitDone => return,
+    };
+    if matters {
+        for other in ctx.rivals.others(object) {
+            let namespace = other.namespace().unwrap_or_default();
+            ctx.wake_object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
+        }
+    }
+}
 
 /// Looks at one object once.
 ///
@@ -34,10 +60,18 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
         Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
     };
     let mut view = observe::ledger(&ctx, &object, &intent).await?;
-    let mut read_since = Instant::now();
+    let mut read_since = ctx.moment();
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
+            Decision::AwaitRival(until) => {
+                return Ok(super::at(Some(until), ctx.now(), &ctx.settings.times));
+            }
+            // One that was made meanwhile, or was looked at.
+            Decision::Buy(_) if observe::rival(&ctx, &object, &view.chain) != view.rival => {
+                return Ok(Action::requeue(super::jittered(common::BUSY_WAIT)));
+            }
+            Decision::Leave => return Ok(Action::await_change()),
             Decision::Report(report) => return report::publish(&ctx, &object, &intent.digest, &report).await,
             Decision::Buy(order) => {
                 // The admin's flag is the consent to an estimate, so that no approval of it can end.
@@ -50,19 +84,22 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
                 return purchase::buy(&ctx, &object, consent, *order, read_since).await;
             }
             Decision::ReadOptions => {
-                read_since = Instant::now();
+                read_since = ctx.moment();
                 observe::options(&ctx, &object, &intent).await?
             }
             Decision::ReadInvoices => observe::invoices(&ctx, &object, &view).await?,
             Decision::Preview(body) => observe::preview(&ctx, &object, &view, body).await?,
             Decision::TryKey => {
-                read_since = Instant::now();
+                read_since = ctx.moment();
                 observe::key(&ctx, &object).await?
             }
         };
         match read {
-            Read::Account(account) => view.account = account,
-            Read::Busy => return Ok(Action::requeue(super::jittered(common::BUSY_WAIT))),
+            Read::Account(account) => {
+                ctx.desk.has_read(&intent.subject);
+                view.account = account;
+            }
+            Read::Busy => return Ok(common::busy(&ctx, &intent.subject)),
         }
     }
 }

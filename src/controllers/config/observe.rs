@@ -11,33 +11,33 @@ use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
 use crate::controllers::observe::{self as common, Read, as_read};
 use crate::controllers::reporter::DRIFTED;
-use crate::domain::config::{Account, Intent, Reading, Seen, View, Wish};
+use crate::domain::chain::Chain;
+use crate::domain::config::{Account, Intent, Reading, Rival, Seen, View, Wish};
 use crate::domain::ids::VpsId;
 use crate::domain::reason::Reason;
-use crate::domain::record::Record;
+use crate::domain::record::{KeyInUse, Record};
 use crate::hostup::{ReadError, Reader};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
     let key = intent.chain();
-    let mut chain = common::chain(ctx, object, &key).await?;
+    let mut chain = common::chain(ctx, object, &intent.subject, &key).await?;
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
     let history = ctx.ledger.before(&key, tail).await?;
+    let gap = history.iter().zip(1..).find(|(record, _)| record.is_none());
+    chain.gap = gap.map(|(_, n)| key.record(n));
     if matches!(intent.wish, Wish::Legacy(_)) {
         // Nothing but the records remembers what the older route has executed.
-        let gap = history.iter().zip(1..).find(|(record, _)| record.is_none());
-        chain.missing = chain.missing.or_else(|| gap.map(|(_, n)| key.record(n)));
+        chain.missing = chain.missing.or_else(|| chain.gap.clone());
     }
     let history: Result<Vec<Record>, _> = history.iter().flatten().map(api::record).collect();
     let history = history.unwrap_or_else(|unreadable| {
         chain.unreadable = Some(unreadable.to_string());
         Vec::new()
     });
-    let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
-    let rival = ctx.rivals.is_older(object, ordered);
     Ok(View {
         history,
-        rival,
+        rival: rival(ctx, object, &chain),
         seen: seen(object, intent),
         committed_dry_run: object
             .status
@@ -47,6 +47,12 @@ pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) 
         account: Account::Unread,
         chain,
     })
+}
+
+/// Whether an older object comes first, as things stand now.
+pub fn rival(ctx: &Context, object: &VpsResourceConfig, chain: &Chain) -> Rival {
+    let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
+    ctx.rivals.standing(object, ordered)
 }
 
 fn seen(object: &VpsResourceConfig, intent: &Intent) -> Seen {
@@ -87,7 +93,7 @@ pub async fn options(
 
 async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Result<Reading, Blocked> {
     let read_at = ctx.now();
-    let (reader, secret_version) = reader(ctx, object).await?;
+    let (reader, key) = reader(ctx, object).await?;
     let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
     let own = reader.own_vps(vps).await.map_err(about)?;
     let offers = if own.is_payg {
@@ -97,7 +103,7 @@ async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) ->
     };
     Ok(Reading {
         read_at,
-        secret_version,
+        key,
         is_payg: own.is_payg,
         cycle: own.cycle,
         offers,
@@ -162,15 +168,15 @@ where
     as_read(with, Account::Trouble)
 }
 
-/// Leave to read with the object's key, and the version of the Secret that held it.
-async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, String), Blocked> {
+/// Leave to read with the object's key, and that key.
+async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, KeyInUse), Blocked> {
     let namespace = object.namespace().unwrap_or_default();
-    let (account, version) = ctx
+    let (account, key) = ctx
         .account(&namespace, &object.spec.credentials_secret_ref)
         .await?;
-    let reader = account.reading().await;
+    let reader = account.reading();
     let reader = reader.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
-    Ok((reader, version))
+    Ok((reader, key))
 }
 
 /// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
@@ -179,13 +185,13 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Accou
     let credentials = &object.spec.credentials_secret_ref;
     let read = with_a_fresh_key(ctx, &namespace, credentials, || async {
         let read_at = ctx.now();
-        let (reader, secret_version) = reader(ctx, object).await?;
+        let (reader, key) = reader(ctx, object).await?;
         let vms = reader.list_vps().await;
         let vms = vms.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
         ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
         Ok(Account::Key {
             read_at,
-            secret_version,
+            key,
         })
     })
     .await;

@@ -9,7 +9,7 @@ use crate::api::conditions::{self, Statement};
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, DRIFTED, attempted_steps, drift, kept_steps, steps};
+use crate::controllers::reporter::{self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, steps};
 use crate::controllers::{Error, at};
 use crate::domain::config::{self, Facts, InForce, Shown};
 use crate::domain::options::Values;
@@ -34,7 +34,7 @@ pub async fn publish(
         ..shown
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(at(report.wake, ctx.now()))
+    Ok(at(report.wake, ctx.now(), &ctx.settings.times))
 }
 
 /// A spec that cannot be understood; it waits for a change.
@@ -91,6 +91,7 @@ fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsRes
         },
         quote: shown.quote.as_ref().map(QuoteStatus::from),
         gates: shown.gates.iter().map(GateStatus::from).collect(),
+        gates_closed_after: closed_after::<VpsResourceConfig>(before, &shown.gates, record),
         operation: record.map(OperationRef::from),
         invoice: record
             .and_then(|record| record.known.invoice.as_ref())

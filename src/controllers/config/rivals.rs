@@ -1,16 +1,25 @@
 //! Objects that want the options of the same VPS: the oldest whose key has read it is responsible.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use tokio::sync::OnceCell;
 
+use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
+use crate::domain::config::Rival;
 use crate::domain::ids::Uid;
+use crate::domain::reason::{Reason, Standing};
+use crate::domain::record::later;
 
+/// How long an older object is waited for that nobody could look at.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait for lists at the start.
 const MOST_WAIT: Duration = Duration::from_secs(30);
 
@@ -20,7 +29,8 @@ pub type Watched = DeserializeGuard<VpsResourceConfig>;
 /// All objects of this process, by what a watch shows of them.
 #[derive(Default)]
 pub struct Rivals {
-    stores: std::sync::Mutex<Vec<Store<Watched>>>,
+    stores: Mutex<Vec<Store<Watched>>>,
+    noted: Mutex<HashMap<String, ReadBy>>,
     listed: OnceCell<()>,
 }
 
@@ -42,24 +52,39 @@ impl Rivals {
         self.listed.get_or_init(list).await;
     }
 
-    /// Whether an older object whose key has read the VPS is responsible for it. One whose key never
-    /// did is nobody, or anybody could claim another one's VPS by name. `ordered` is the object of the
-    /// chain's last record: nothing is ordered with a key that did not read it, and the status may say
+    /// Whether an older object comes first. One whose key has read the VPS does; one whose key could not is nobody, or
+    /// anybody could claim another one's VPS by name; one that nobody has looked at yet is waited for. `ordered` is the
+    /// object of the chain's last record: nothing is ordered with a key that did not read it, and the status may say
     /// so only later.
-    pub fn is_older(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
-        let age = |object: &VpsResourceConfig| {
-            let made = object.creation_timestamp().map(|time| time.0);
-            (made, object.metadata.uid.clone())
-        };
-        let has_ordered = |other: &VpsResourceConfig| {
-            let uid = other.metadata.uid.as_deref();
-            ordered.is_some_and(|ordered| uid == Some(ordered.as_str()))
-        };
-        let ours = age(object);
-        self.others(object).iter().any(|other| {
+    pub fn standing(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> Rival {
+        let older = self.others(object).into_iter().filter(|other| {
             let is_there = other.metadata.deletion_timestamp.is_none();
-            age(other) < ours && is_there && (has_read(other) || has_ordered(other))
-        })
+            is_there && is_older(other, object, ordered)
+        });
+        let standings = older.map(|other| match read_by(&other) {
+            _ if has_ordered(&other, ordered) => Rival::Responsible,
+            ReadBy::ItsKey => Rival::Responsible,
+            ReadBy::NotItsKey => Rival::None,
+            ReadBy::Nobody => Rival::Unseen {
+                until: later(made(&other).max(made(object)), PATIENCE),
+            },
+        });
+        standings.max().unwrap_or(Rival::None)
+    }
+
+    /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
+    pub fn note(&self, object: &VpsResourceConfig) -> bool {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let read = read_by(object);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.insert(uid, read) != Some(read)
+    }
+
+    /// An object is gone.
+    pub fn forget(&self, object: &VpsResourceConfig) {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.remove(&uid);
     }
 
     /// The other objects that want the same VPS.
@@ -78,19 +103,58 @@ impl Rivals {
         .collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Store<Watched>>> {
-        self.stores
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Store<Watched>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The status shows options only where the key has read them.
-fn has_read(object: &VpsResourceConfig) -> bool {
+/// Whether an object's own key has read the VPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadBy {
+    /// It has: the status shows options only then.
+    ItsKey,
+    /// It does not read it, or is not to.
+    NotItsKey,
+    /// It has not been tried, or HostUp did not answer.
+    Nobody,
+}
+
+fn read_by(object: &VpsResourceConfig) -> ReadBy {
+    let Some(status) = &object.status else {
+        return ReadBy::Nobody;
+    };
+    if !status.current.is_empty() {
+        return ReadBy::ItsKey;
+    }
+    let ready = conditions::find(&status.conditions, "Ready").map(|ready| ready.reason.as_str());
+    let reason = Reason::ALL.iter().find(|reason| Some(reason.as_str()) == ready);
+    match reason.map(|reason| reason.standing()) {
+        None | Some(Standing::Progressing) => ReadBy::Nobody,
+        Some(Standing::Done | Standing::Waiting | Standing::Stalled) => ReadBy::NotItsKey,
+    }
+}
+
+/// Of two that were made in one second the one that has ordered comes first, else the uid decides.
+fn is_older(other: &VpsResourceConfig, this: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
+    let rank = |object: &VpsResourceConfig| {
+        (
+            made(object),
+            !has_ordered(object, ordered),
+            object.metadata.uid.clone(),
+        )
+    };
+    rank(other) < rank(this)
+}
+
+fn has_ordered(object: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
+    let uid = object.metadata.uid.as_deref();
+    ordered.is_some_and(|ordered| uid == Some(ordered.as_str()))
+}
+
+fn made(object: &VpsResourceConfig) -> Timestamp {
     object
-        .status
-        .as_ref()
-        .is_some_and(|status| !status.current.is_empty())
+        .creation_timestamp()
+        .map_or(Timestamp::MIN, |made| made.0)
 }
 
 /// Drops what nobody is asked for, before the object is kept.
@@ -102,7 +166,7 @@ pub fn prune(object: &mut Watched) {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
     if let Some(status) = &mut object.status {
-        status.conditions = Vec::new();
+        status.conditions.retain(|condition| condition.type_ == "Ready");
         status.gates = Vec::new();
     }
 }

@@ -2,23 +2,25 @@
 //! that made it may send.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use data_encoding::BASE32_NOPAD;
 use kube::api::PostParams;
 
-use crate::api::operation::VpsOperation;
+use crate::api::operation::{RecordedRequest, VpsOperation, VpsOperationSpec};
 use crate::api::{self, NAME, RecordDraft};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::desk::InFlight;
+use crate::controllers::settings::Caps;
 use crate::controllers::{Error, fail_point};
 use crate::domain::ids::{Holder, RecordName};
+use crate::domain::moment::Moment;
 use crate::domain::operation::Input;
 use crate::domain::record::{Claim, Record, later};
 use crate::domain::text::Text;
 
-/// Gates and price are bought upon for so long, by the clock that nobody sets.
+/// Gates and price are bought upon for so long, by every clock.
 const READINGS_LAST: Duration = Duration::from_secs(60);
 /// Reads with which an unclear answer to the create is cleared up.
 const LOOKS: u32 = 3;
@@ -30,8 +32,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// consumes it.
 pub struct SendPermit {
     held: Held,
-    made: Instant,
-    read: Instant,
+    drafted: VpsOperationSpec,
+    made: Moment,
+    read: Moment,
 }
 
 /// A record whose right to send is used up; its outcome is still to be written by its holder.
@@ -42,21 +45,30 @@ pub struct Held {
 }
 
 impl SendPermit {
+    /// The record as it was drafted. It counts, and not what came back: whoever stands in between may have
+    /// changed it after it was priced.
+    pub fn drafted(&self) -> &VpsOperationSpec {
+        &self.drafted
+    }
+
     /// Gives the right up; nothing is sent.
     pub fn into_withdrawn(self) -> Held {
         self.held
     }
 
-    /// Uses the right up. `Err` if its time has passed by either clock: then nothing may be sent.
+    /// Uses the right up, for the drafted request and within so long. `Err` if its time has passed by any clock:
+    /// then nothing may be sent.
     #[allow(clippy::result_large_err)] // moved once a purchase
-    pub(super) fn redeem(self, ctx: &Context) -> Result<(Held, Duration), Held> {
+    pub(super) fn redeem(self, ctx: &Context) -> Result<(Held, RecordedRequest, Duration), Held> {
         let times = &ctx.settings.times;
-        let waited = self.made.elapsed();
-        let in_time = ctx.now() <= self.held.record.claim.send_before
+        let now = ctx.moment();
+        let waited = now.since(&self.made);
+        let in_time = now.wall <= self.held.record.claim.send_before
             && waited <= times.request_timeout
-            && self.read.elapsed() <= READINGS_LAST;
+            && now.since(&self.read) <= READINGS_LAST;
         if in_time {
-            Ok((self.held, times.paid_timeout.saturating_sub(waited)))
+            let left = times.paid_timeout.saturating_sub(waited);
+            Ok((self.held, self.drafted.request, left))
         } else {
             Err(self.held)
         }
@@ -80,7 +92,7 @@ pub fn fresh(ctx: &Context) -> Claim {
     }
 }
 
-/// Creates the record. `None` when it is not ours: somebody else made it, the `cap` is reached, or the
+/// Creates the record. `None` when it is not ours: somebody else made it, one of the `caps` is reached, or the
 /// readings behind it, begun at `read`, are too old.
 ///
 /// # Errors
@@ -88,22 +100,24 @@ pub fn fresh(ctx: &Context) -> Claim {
 pub async fn make(
     ctx: &Arc<Context>,
     draft: &RecordDraft<'_>,
-    cap: Option<u32>,
-    read: Instant,
+    caps: Caps,
+    read: Moment,
 ) -> Result<Option<SendPermit>, Error> {
     let name = draft.name();
     let holder = &draft.claim.holder;
-    let startable = !holder.as_str().is_empty() && read.elapsed() <= READINGS_LAST;
-    if !startable || !ctx.ledger.reserve(&name, cap, ctx.now()) {
+    let made = ctx.moment();
+    let startable = !holder.as_str().is_empty() && made.since(&read) <= READINGS_LAST;
+    let namespace = &draft.order.subject.namespace;
+    if !startable || !ctx.ledger.reserve(&name, namespace, caps, made.wall) {
         return Ok(None);
     }
     let in_flight = ctx.desk.begin(&name);
-    let made = Instant::now();
+    let drafted = draft.object();
     let by = PostParams {
         field_manager: Some(NAME.to_owned()),
         ..PostParams::default()
     };
-    let created = api_call::within(ctx.ledger.api().create(&by, &draft.object())).await;
+    let created = api_call::within(ctx.ledger.api().create(&by, &drafted)).await;
     let mine = match created {
         Ok(object) => Some(object).filter(|object| object.spec.claim.holder == holder.as_str()),
         Err(error) if error.is_refusal() => {
@@ -119,6 +133,7 @@ pub async fn make(
         return Ok(None);
     };
     ctx.desk.claimed(&name);
+    ctx.ledger.made(object.clone());
     match api::record(&object) {
         Ok(record) => Ok(Some(SendPermit {
             read,
@@ -127,6 +142,7 @@ pub async fn make(
                 record,
                 in_flight,
             },
+            drafted: drafted.spec,
             made,
         })),
         Err(error) => {

@@ -18,7 +18,7 @@ use super::{Error, at};
 use crate::api;
 use crate::api::operation::OperationState;
 use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::operation::{Need, need, next_look, step};
+use crate::domain::operation::{Input, Need, need, next_look, step};
 use crate::domain::record::State;
 use observe::Reading;
 
@@ -64,20 +64,19 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
         Need::Vm(vps) => observe::named(&ctx, &object, &record, &vps).await?,
     };
-    let input = match reading {
-        Reading::Input(input) => input,
+    let (input, retry) = match reading {
+        Reading::Input(input) => (input, None),
         Reading::Settled(until) => {
             // Who sends wakes the object with the answer; a call of a moment is not worth a write.
             if !followed.memo.in_flight {
                 ctx.wake(&record.subject);
             }
-            return Ok(at(until, now));
+            return Ok(at(until, now, times));
         }
-        Reading::Later(until, trouble) => {
-            followed.trouble = trouble;
-            ctx.desk.remember(&name, followed);
-            ctx.wake(&record.subject);
-            return Ok(at(Some(until), now));
+        Reading::Later(until) => return Ok(at(Some(until), now, times)),
+        Reading::Unreadable(until, trouble) => {
+            let why = trouble.message.clone();
+            (Input::Unreadable(why), Some((until, trouble)))
         }
     };
     let known = step(
@@ -87,13 +86,20 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         times,
         ctx.now(),
     );
-    followed.trouble = None;
-    followed.memo.not_before = next_look(&record, times, ctx.now());
-    let next = followed.memo.not_before;
+    let next = match &retry {
+        Some((until, _)) => *until,
+        None => next_look(&record, times, ctx.now()),
+    };
+    if retry.is_none() {
+        followed.memo.not_before = next;
+    }
+    followed.trouble = retry
+        .map(|(_, trouble)| trouble)
+        .filter(observe::is_shown);
     ctx.desk.remember(&name, followed);
     if known == record.known {
         ctx.wake(&record.subject);
-        return Ok(at(Some(next), ctx.now()));
+        return Ok(at(Some(next), ctx.now(), times));
     }
     if let Err(error) = record::write(&ctx, object, &record, &known).await {
         // What was found does not stand; an answer that was looked into is looked into again.
@@ -103,7 +109,8 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         ctx.desk.remember(&name, again);
         return Err(error);
     }
-    Ok(at(Some(next).filter(|_| !known.state.is_final()), ctx.now()))
+    let next = Some(next).filter(|_| !known.state.is_final());
+    Ok(at(next, ctx.now(), times))
 }
 
 /// Wakes the subject of a record that is known by the watch only.

@@ -28,8 +28,10 @@ pub enum Reading {
     Input(Input),
     /// Nothing was needed; look again then, or on a change.
     Settled(Option<Timestamp>),
-    /// It could not be read; why, and when to try again.
-    Later(Timestamp, Option<Trouble>),
+    /// It could not be read; when to try again.
+    Later(Timestamp),
+    /// It could not be read, and this is why; when to try again.
+    Unreadable(Timestamp, Trouble),
 }
 
 /// The job, and every VM once it has ended. Where an unknown outcome's job is not known to HostUp
@@ -44,15 +46,18 @@ pub async fn job(
     fail_point::reach("before-job-read");
     let seen_failed = record.known.evidence == Some(Evidence::Job);
     let read = async {
-        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
-        let state = match account.job(&job.poll_path).await {
+        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
+        let mut state = match account.job(&job.poll_path).await {
             Ok(state) => state,
             // A job that cannot be read neither hides the VM nor proves that there is none.
             Err(ReadError::Unavailable(_)) if record.known.state == State::Unknown => {
-                JobState::Running { progress: None }
+                return Ok(Input::JobUnreadable(list(ctx, object, &account).await?));
             }
             Err(error) => return Err(unavailable(error)),
         };
+        if let JobState::Completed { hints } = &mut state {
+            hints.retain(|vps| ctx.ledger.result_of(vps, &record.name).is_none());
+        }
         if state == JobState::Lost && seen_failed {
             // That no VM is listed proves something only to a key of the right account.
             account.own_vps(&record.vps).await.map_err(unavailable)?;
@@ -85,7 +90,7 @@ pub async fn job(
 /// Every VM, and whether the key reads the source too.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
         searched(ctx, object, &account, record).await
     };
     let read = within_a_minute(read).await;
@@ -111,7 +116,7 @@ async fn searched(
 pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     fail_point::reach("before-read-back");
     let read = async {
-        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
         match account.options(&record.vps).await {
             Ok(offers) => Ok(Input::Options(OptionsReading {
                 offers,
@@ -137,9 +142,14 @@ pub async fn named(
     vps: &VpsId,
 ) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?.reading().await.map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
         match account.vps(vps).await {
-            Ok(vm) => Ok(Input::Named(Ok(vm))),
+            Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
+                None => Ok(vm),
+                Some(other) => Err(Text::new(&format!(
+                    "{vps} is the result of VpsOperation {other} already; is it the right VM?"
+                ))),
+            })),
             Err(ReadError::NotFound(_)) => Ok(Input::Named(Err(Text::new(&format!(
                 "the key does not read {vps}; is it the right VM?"
             ))))),
@@ -172,6 +182,10 @@ fn unavailable(error: ReadError) -> Blocked {
 }
 
 /// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.
+pub fn is_shown(trouble: &Trouble) -> bool {
+    matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing)
+}
+
 fn settle(
     ctx: &Context,
     object: &VpsOperation,
@@ -181,7 +195,7 @@ fn settle(
     let now = ctx.now();
     match read {
         Ok(input) => Ok(Reading::Input(input)),
-        Err(Blocked::Busy) => Ok(Reading::Later(later(now, jittered(BUSY_WAIT)), None)),
+        Err(Blocked::Busy) => Ok(Reading::Later(later(now, jittered(BUSY_WAIT)))),
         Err(Blocked::Error(error)) => Err(error),
         Err(Blocked::Trouble(trouble)) => {
             let used = &object.spec.credentials_ref;
@@ -192,7 +206,7 @@ fn settle(
                 };
                 ctx.secrets.forget(&object.spec.subject.namespace, &wanted);
             }
-            let shown = matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing);
+            let shown = is_shown(&trouble);
             let times = &ctx.settings.times;
             let pause = if shown {
                 times.gate_interval
@@ -204,7 +218,7 @@ fn settle(
             let until = trouble
                 .until
                 .unwrap_or_else(|| again.max(later(now, jittered(pause))));
-            Ok(Reading::Later(until, Some(trouble).filter(|_| shown)))
+            Ok(Reading::Unreadable(until, trouble))
         }
     }
 }

@@ -2,21 +2,26 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 
 use super::claim::{self, SendPermit};
 use super::{record, send};
 use crate::api::RecordDraft;
+use crate::api::operation::{OperationState, VpsOperation, VpsOperationSpec};
 use crate::api::shared::CredentialsSecretRef;
 use crate::controllers::api_call::ApiError;
 use crate::controllers::context::{Blocked, Context};
-use crate::controllers::observe::BUSY_WAIT;
+use crate::controllers::observe::{BUSY_WAIT, busy};
+use crate::controllers::settings::Caps;
 use crate::controllers::subject::{Buyer, objects};
 use crate::controllers::{Error, api_call, fail_point, jittered};
 use crate::domain::approval::Approval;
 use crate::domain::ids::Subject;
+use crate::domain::inventory::Sighting;
+use crate::domain::moment::Moment;
 use crate::domain::operation::Input;
 use crate::domain::order::Order;
 use crate::domain::text::Text;
@@ -34,28 +39,29 @@ pub async fn buy<K: Buyer>(
     object: &K,
     approval: Option<Approval>,
     order: Order,
-    read: Instant,
+    read: Moment,
 ) -> Result<Action, Error> {
     let credentials = object.credentials().clone();
     // Both are had before the claim, so that nothing but the second look stands between it and the POST.
     let account = match ctx.account(&order.subject.namespace, &credentials).await {
-        Ok((account, version)) if version == order.cause.secret_version => account,
+        Ok((account, key)) if key.secret_version == order.secret_version => account,
         Ok(_) | Err(Blocked::Busy | Blocked::Trouble(_)) => return Ok(Action::requeue(jittered(BUSY_WAIT))),
         Err(Blocked::Error(error)) => return Err(error),
     };
     let Ok(leave) = account.paid_permit() else {
-        return Ok(Action::requeue(jittered(BUSY_WAIT)));
+        return Ok(busy(ctx, &order.subject));
     };
     fail_point::reach("before-claim");
     let task_ctx = ctx.clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
-        let cap = ctx.settings.most_paid_calls;
-        let Some(permit) = claimed(&ctx, &credentials, &order, cap, read).await? else {
+        let caps = ctx.settings.caps;
+        let Some(permit) = claimed(&ctx, &credentials, &order, caps, read).await? else {
             return Ok(false);
         };
         fail_point::reach("after-claim");
-        if let Some(why) = withdrawn::<K>(&ctx, &order.subject, approval.as_ref()).await {
+        let drafted = permit.drafted();
+        if let Some(why) = withdrawn::<K>(&ctx, &order, drafted, approval.as_ref()).await {
             record::conclude_apart(&ctx, permit.into_withdrawn(), Input::Withdrawn(why));
             return Ok(false);
         }
@@ -76,14 +82,19 @@ pub async fn adopt<K: Buyer>(
     ctx: &Arc<Context>,
     object: &K,
     order: Order,
-    found: Input,
+    found: Sighting,
 ) -> Result<Action, Error> {
     let task_ctx = ctx.clone();
+    let found = Input::FoundBeforeClaim(unless_taken(ctx, &order, found));
     let credentials = object.credentials().clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
-        // Nothing is sent, so the cap does not count it.
-        let claimed = claimed(&ctx, &credentials, &order, None, Instant::now()).await?;
+        // Nothing is sent, so no cap counts it.
+        let uncapped = Caps {
+            all: None,
+            of_namespace: None,
+        };
+        let claimed = claimed(&ctx, &credentials, &order, uncapped, ctx.moment()).await?;
         if let Some(permit) = claimed {
             fail_point::reach("after-adoption-claim");
             record::conclude_apart(&ctx, permit.into_withdrawn(), found);
@@ -92,6 +103,22 @@ pub async fn adopt<K: Buyer>(
     });
     begun.await?;
     Ok(Action::requeue(jittered(BUSY_WAIT)))
+}
+
+/// One VM is the result of one record.
+fn unless_taken(ctx: &Context, order: &Order, found: Sighting) -> Sighting {
+    let (Sighting::One(vm) | Sighting::OtherSize(vm)) = &found else {
+        return found;
+    };
+    let name = order.chain.record(order.attempt.number);
+    let Some(other) = ctx.ledger.result_of(&vm.id, &name) else {
+        return found;
+    };
+    let why = format!(
+        "{} bears the token, but it is the result of VpsOperation {other} already",
+        vm.id
+    );
+    Sighting::Unclear(vm.clone(), Text::new(&why))
 }
 
 /// Runs what must not be cut short: a claim that was begun is seen through, whatever becomes of the
@@ -111,8 +138,8 @@ async fn claimed(
     ctx: &Arc<Context>,
     credentials: &CredentialsSecretRef,
     order: &Order,
-    cap: Option<u32>,
-    read: Instant,
+    caps: Caps,
+    read: Moment,
 ) -> Result<Option<SendPermit>, Error> {
     let claim = claim::fresh(ctx);
     let draft = RecordDraft {
@@ -120,39 +147,88 @@ async fn claimed(
         credentials,
         claim: &claim,
     };
-    claim::make(ctx, &draft, cap, read).await
+    claim::make(ctx, &draft, caps, read).await
 }
 
-/// The object as it stands in etcd after the claim. A busy API server is asked again, for a claim that is
-/// given up costs a try; how long the claim lasts is looked at before it is sent.
-async fn second_look<K: Buyer>(ctx: &Context, subject: &Subject) -> Result<Option<K>, ApiError> {
-    let api = objects::<K>(ctx, &subject.namespace);
+/// Reads after the claim. A busy API server is asked again, for a claim that is given up costs a try; how long
+/// the claim lasts is looked at before it is sent.
+async fn patiently<T, F>(read: impl Fn() -> F) -> Result<Option<T>, ApiError>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
     for _ in 1..LOOKS {
-        match api_call::found(api.get(&subject.name)).await {
+        match api_call::found(read()).await {
             Err(error) if error.is_throttled() => tokio::time::sleep(BETWEEN_LOOKS).await,
             read => return read,
         }
     }
-    api_call::found(api.get(&subject.name)).await
+    api_call::found(read()).await
 }
 
-/// The second look: why the object, as it stands in etcd after the claim, no longer wants the call.
-async fn withdrawn<K: Buyer>(ctx: &Context, subject: &Subject, approval: Option<&Approval>) -> Option<Text> {
-    let why = match second_look::<K>(ctx, subject).await {
-        Err(_) => "withdrawn: the object could not be read again after the claim",
-        Ok(None) => "withdrawn: the object was deleted before anything was sent",
-        Ok(Some(now)) if now.meta().uid.as_deref() != Some(subject.uid.as_str()) => {
-            "withdrawn: the object was replaced before anything was sent"
+/// The second look: why the object or the record, as they stand in etcd after the claim, no longer want the
+/// call.
+async fn withdrawn<K: Buyer>(
+    ctx: &Context,
+    order: &Order,
+    drafted: &VpsOperationSpec,
+    approval: Option<&Approval>,
+) -> Option<Text> {
+    let subject = &order.subject;
+    let objects = objects::<K>(ctx, &subject.namespace);
+    let records = ctx.ledger.api();
+    let name = order.chain.record(order.attempt.number);
+    let object = patiently(|| objects.get(&subject.name));
+    let record = patiently(|| records.get(name.as_str()));
+    let (object, record) = futures::join!(object, record);
+    let why = no_longer_wanted(object, subject, approval, ctx.now())
+        .or_else(|| no_longer_ours(record, drafted))?;
+    Some(Text::new(&format!("withdrawn: {why}")))
+}
+
+fn no_longer_wanted<K: Buyer>(
+    object: Result<Option<K>, ApiError>,
+    subject: &Subject,
+    approval: Option<&Approval>,
+    now: Timestamp,
+) -> Option<&'static str> {
+    match object {
+        Err(_) => Some("the object could not be read again after the claim"),
+        Ok(None) => Some("the object was deleted before anything was sent"),
+        Ok(Some(object)) if object.meta().uid.as_deref() != Some(subject.uid.as_str()) => {
+            Some("the object was replaced before anything was sent")
         }
-        Ok(Some(now)) if now.meta().deletion_timestamp.is_some() => "withdrawn: the object is being deleted",
-        Ok(Some(now)) if now.is_suspended() => "withdrawn: the object was suspended before anything was sent",
-        Ok(Some(_)) if approval.is_some_and(|approval| approval.has_ended(ctx.now())) => {
-            "withdrawn: the approval ended before anything was sent"
+        Ok(Some(object)) if object.meta().deletion_timestamp.is_some() => {
+            Some("the object is being deleted")
         }
-        Ok(Some(now)) if now.meta().generation != Some(subject.generation) => {
-            "withdrawn: the object was changed before anything was sent"
+        Ok(Some(object)) if object.is_suspended() => {
+            Some("the object was suspended before anything was sent")
         }
-        Ok(Some(_)) => return None,
+        Ok(Some(_)) if approval.is_some_and(|approval| approval.has_ended(now)) => {
+            Some("the approval ended before anything was sent")
+        }
+        Ok(Some(object)) if object.meta().generation != Some(subject.generation) => {
+            Some("the object was changed before anything was sent")
+        }
+        Ok(Some(_)) => None,
+    }
+}
+
+/// A process that stood still may find that its record was taken for lost and answered meanwhile.
+fn no_longer_ours(
+    record: Result<Option<VpsOperation>, ApiError>,
+    drafted: &VpsOperationSpec,
+) -> Option<&'static str> {
+    let record = match record {
+        Err(_) => return Some("the record could not be read again after the claim"),
+        Ok(None) => return Some("the record is gone"),
+        Ok(Some(record)) => record,
     };
-    Some(Text::new(why))
+    let state = record.status.and_then(|status| status.state);
+    if state.is_some_and(|state| state != OperationState::Sending) {
+        return Some("the record was settled before anything was sent");
+    }
+    (record.spec != *drafted).then_some(
+        "the record is not what was drafted; an admission webhook or policy of this cluster must leave \
+         VpsOperations as they are",
+    )
 }

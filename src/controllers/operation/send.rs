@@ -22,7 +22,7 @@ pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: Pa
 }
 
 async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
-    let (held, deadline) = match permit.redeem(&ctx) {
+    let (held, request, deadline) = match permit.redeem(&ctx) {
         Ok(redeemed) => redeemed,
         Err(held) => {
             let why = Text::new("withdrawn: the claim was too old to be sent");
@@ -31,7 +31,12 @@ async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: Pai
         }
     };
     fail_point::reach("before-send");
-    let call = post(&ctx, &held, &account, leave, deadline);
+    let order = PaidOrder {
+        path: &request.path,
+        body: request.body.clone(),
+        deadline,
+    };
+    let call = post(&ctx, &held, &account, leave, order);
     let verdict = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
         Verdict::unknown(Text::new("the operator panicked while it sent; this is a bug"))
     });
@@ -45,18 +50,12 @@ async fn post(
     held: &Held,
     account: &Account,
     leave: PaidPermit,
-    deadline: std::time::Duration,
+    order: PaidOrder<'_>,
 ) -> Verdict {
-    let request = &held.object.spec.request;
     tracing::info!(
         operation = %held.record.name, namespace = %held.record.subject.namespace,
         object = %held.record.subject.name, price = %held.record.price_summary(), "sending the paid call"
     );
-    let order = PaidOrder {
-        path: &request.path,
-        body: request.body.clone(),
-        deadline,
-    };
     let (call, answer) = match &held.record.matter {
         Matter::Restore(_) => (
             Call::RestoreToCloudVm,

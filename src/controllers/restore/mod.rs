@@ -4,7 +4,6 @@ mod observe;
 mod report;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use kube::runtime::controller::Action;
 
@@ -14,7 +13,6 @@ use super::observe::{self as common, Read};
 use super::operation::purchase;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
-use crate::domain::operation::Input;
 use crate::domain::restore::{Decision, decide};
 
 /// Looks at one object once.
@@ -30,26 +28,30 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
         Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
     };
     let mut view = observe::ledger(&ctx, &object, &intent).await?;
-    let mut read_since = Instant::now();
+    let mut read_since = ctx.moment();
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
+            Decision::Leave => return Ok(Action::await_change()),
             Decision::Report(report) => return report::publish(&ctx, &object, &report).await,
             Decision::Buy(order) => {
                 return purchase::buy(&ctx, &object, intent.approval.clone(), *order, read_since).await;
             }
             Decision::Adopt(order, sighting) => {
-                return purchase::adopt(&ctx, &object, *order, Input::FoundBeforeClaim(sighting)).await;
+                return purchase::adopt(&ctx, &object, *order, sighting).await;
             }
             Decision::ReadPreflight => {
-                read_since = Instant::now();
+                read_since = ctx.moment();
                 observe::preflight(&ctx, &object, &intent).await?
             }
             Decision::ReadVm(vps) => observe::vm(&ctx, &object, &vps).await?,
         };
         match read {
-            Read::Account(account) => view.account = account,
-            Read::Busy => return Ok(Action::requeue(super::jittered(common::BUSY_WAIT))),
+            Read::Account(account) => {
+                ctx.desk.has_read(&intent.subject);
+                view.account = account;
+            }
+            Read::Busy => return Ok(common::busy(&ctx, &intent.subject)),
         }
     }
 }

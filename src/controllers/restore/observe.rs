@@ -18,7 +18,7 @@ use crate::hostup::ReadError;
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -> Result<View, Error> {
     let key = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
-    let chain = common::chain(ctx, object, &key).await?;
+    let chain = common::chain(ctx, object, &intent.subject, &key).await?;
     let status = object.status.clone().unwrap_or_default();
     let named = status.operation.as_ref().map(|operation| operation.name.as_str());
     let tail = chain.tail.as_ref();
@@ -71,9 +71,9 @@ async fn read_preflight(
     let read_at = ctx.now();
     let source = &intent.source;
     let credentials = &object.spec.credentials_secret_ref;
-    let (account, secret_version) = ctx.account(&intent.subject.namespace, credentials).await?;
+    let (account, key) = ctx.account(&intent.subject.namespace, credentials).await?;
     let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
-    let account = account.reading().await.map_err(elsewhere)?;
+    let account = account.reading().map_err(elsewhere)?;
     let about_source = |error: ReadError| about_vps(error, source, credentials);
     let source_size = account.own_vps(source).await.map_err(about_source)?.size;
     let (backups, can_restore) = account.backups(source).await.map_err(about_source)?;
@@ -87,7 +87,7 @@ async fn read_preflight(
     );
     Ok(Preflight {
         read_at,
-        secret_version,
+        key,
         source_size,
         backups,
         can_restore,
@@ -107,7 +107,6 @@ pub async fn vm(ctx: &Context, object: &VpsBackupRestore, vps: &VpsId) -> Result
             .await?;
         let account = account
             .reading()
-            .await
             .map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
         match account.vps(vps).await {
             Ok(vm) => Ok(Account::Vm(Some(vm))),

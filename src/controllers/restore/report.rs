@@ -8,12 +8,12 @@ use crate::api::conditions::{self, Statement};
 use crate::api::restore::{BackupStatus, VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, attempted_steps, kept_steps, steps};
+use crate::controllers::reporter::{self, attempted_steps, closed_after, kept_steps, steps};
 use crate::controllers::{Error, at};
 use crate::domain::gate::Gate;
 use crate::domain::quote::Quote;
 use crate::domain::reason::Reason;
-use crate::domain::record::{Backup, Matter, Record, State};
+use crate::domain::record::{Backup, Evidence, Matter, Record, State};
 use crate::domain::report::Report;
 use crate::domain::restore::{self, Facts};
 
@@ -34,7 +34,7 @@ pub async fn publish(
         ..shown.status
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(at(report.wake, ctx.now()))
+    Ok(at(report.wake, ctx.now(), &ctx.settings.times))
 }
 
 /// A spec that cannot be understood; it waits for a change.
@@ -74,19 +74,38 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
         } => Shown {
             steps: steps(gates, quote.as_ref(), *approved, tail.as_deref()),
             status: VpsBackupRestoreStatus {
+                gates_closed_after: closed_after::<VpsBackupRestore>(before, gates, tail.as_deref()),
                 operation: tail.as_deref().map(OperationRef::from),
                 ..read(gates, backup.as_ref(), quote.as_ref())
             },
         },
-        Facts::Recorded { record, vm } => Shown {
-            steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),
-            status: VpsBackupRestoreStatus {
+        Facts::Recorded { record, vm } => {
+            let status = VpsBackupRestoreStatus {
                 operation: Some(record.as_ref().into()),
                 job: job(ctx, before, record),
                 vm: vm.as_ref().map(VmStatus::from),
-                ..read(&record.gates, restored(record), record.quote.as_ref())
-            },
-        },
+                ..VpsBackupRestoreStatus::default()
+            };
+            // Of a VM that was there before nobody knows which backup it holds, nor at which price it was bought.
+            if record.known.evidence == Some(Evidence::FoundBeforeClaim) {
+                return Shown {
+                    steps: vec![reporter::submitted(record)],
+                    status,
+                };
+            }
+            let VpsBackupRestoreStatus {
+                gates, backup, quote, ..
+            } = read(&record.gates, restored(record), record.quote.as_ref());
+            Shown {
+                steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),
+                status: VpsBackupRestoreStatus {
+                    gates,
+                    backup,
+                    quote,
+                    ..status
+                },
+            }
+        }
     }
 }
 

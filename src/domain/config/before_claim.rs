@@ -205,12 +205,17 @@ impl Look<'_> {
 
     /// What another object's order came to is no reason to hold this one's back, nor to let it go.
     pub(super) fn held_back(&self, order: &Order) -> Option<report::Report<()>> {
-        let last = self.own_records().next();
+        let last = self.records_of_this_name().next();
         self.view.chain.holds_back(order, last, self.times, self.now)
     }
 
     pub(super) fn attempt(&self) -> Attempt {
-        Attempt::after(self.tail(), self.own_records().next(), &self.intent.subject)
+        Attempt::after(
+            self.tail(),
+            self.records_of_this_name().next(),
+            &self.intent.subject,
+            self.now,
+        )
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -231,9 +236,11 @@ impl Look<'_> {
         }
         let body = body.to_string();
         let follows = self.tail().and_then(Record::last_executed).cloned();
+        let request = format!("POST {path} {body}");
+        let cause = Cause::new(&request, &reading.key, gates, Some(&fresh));
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
-            request: format!("POST {path} {body}"),
+            request,
             after: vec![
                 follows.as_ref().map_or_else(String::new, ToString::to_string),
                 difference.to_string(),
@@ -257,7 +264,8 @@ impl Look<'_> {
                 body,
                 quote: Some(quote.clone()),
                 gates: gates.to_vec(),
-                cause: Cause::read(&reading.secret_version, gates, &fresh),
+                secret_version: reading.key.secret_version.clone(),
+                cause,
                 read_at: reading.read_at,
             },
             quote,

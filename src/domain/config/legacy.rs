@@ -11,7 +11,7 @@ use crate::domain::order::Order;
 use crate::domain::price::{BillingCycle, Price};
 use crate::domain::quote::{Quote, QuoteBasis};
 use crate::domain::reason::Reason;
-use crate::domain::record::{Cause, Estimate, Evidence, Matter, Record, State};
+use crate::domain::record::{Cause, Estimate, Evidence, KeyInUse, Matter, Record, State};
 use crate::domain::report;
 use jiff::Timestamp;
 
@@ -30,13 +30,13 @@ impl Look<'_> {
                 "the older upgrade route is off; the operator's admin may set --enable-legacy-upgrade";
             return self.stalled(Reason::NotConfigurable, message, facts(shown));
         }
-        let (read_at, secret_version) = match &self.view.account {
+        let (read_at, key) = match &self.view.account {
             Account::Unread | Account::Read(_) => return Decision::TryKey,
             Account::Trouble(trouble) => return self.troubled(trouble),
             Account::Key {
                 read_at,
-                secret_version,
-            } => (*read_at, secret_version.as_str()),
+                key,
+            } => (*read_at, key),
         };
         if done.is_some() {
             let message = "this very order was executed for another object; it is not ordered again";
@@ -48,8 +48,8 @@ impl Look<'_> {
             .filter(|record| self.intent.owns(record))
             .find_map(|record| record.known.estimate.as_ref());
         match estimated {
-            None => self.estimate(wish, read_at, secret_version, shown),
-            Some(estimate) => self.upgrade(wish, estimate, read_at, secret_version, shown),
+            None => self.estimate(wish, read_at, key, shown),
+            Some(estimate) => self.upgrade(wish, estimate, read_at, key, shown),
         }
     }
 
@@ -87,12 +87,12 @@ impl Look<'_> {
         &self,
         wish: &LegacyWish,
         read_at: Timestamp,
-        secret_version: &str,
+        key: &KeyInUse,
         shown: Shown,
     ) -> Decision {
         let matter = Matter::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
-        let order = self.legacy_order(wish, matter, body, None, Cause::of_key(secret_version), read_at);
+        let order = self.legacy_order(wish, matter, body, None, key, read_at);
         match self.held_back(&order) {
             Some(held) => Decision::Report(held.with(facts(shown))),
             None => Decision::Buy(Box::new(order)),
@@ -105,7 +105,7 @@ impl Look<'_> {
         wish: &LegacyWish,
         estimate: &Estimate,
         read_at: Timestamp,
-        secret_version: &str,
+        key: &KeyInUse,
         shown: Shown,
     ) -> Decision {
         let cycle = BillingCycle::read(wish.cycle.as_deref().unwrap_or_default());
@@ -127,8 +127,7 @@ impl Look<'_> {
         };
         let quote = self.renewed(&basis, &fresh);
         let matter = Matter::LegacyUpgrade(wish.wanted.clone());
-        let cause = Cause::read(secret_version, &[], &fresh);
-        let order = self.legacy_order(wish, matter, body, Some(quote.clone()), cause, read_at);
+        let order = self.legacy_order(wish, matter, body, Some(quote.clone()), key, read_at);
         let shown = Shown {
             quote: Some(quote.clone()),
             ..shown
@@ -145,9 +144,13 @@ impl Look<'_> {
         matter: Matter,
         body: String,
         quote: Option<Quote>,
-        cause: Cause,
+        key: &KeyInUse,
         read_at: Timestamp,
     ) -> Order {
+        let path = path(wish);
+        let request = format!("POST {path} {body}");
+        let price = quote.as_ref().map(|quote| &quote.price);
+        let cause = Cause::new(&request, key, &[], price);
         Order {
             subject: self.intent.subject.clone(),
             chain: self.intent.chain(),
@@ -156,10 +159,11 @@ impl Look<'_> {
             vps: wish.vmid.clone(),
             matter,
             follows: self.tail().and_then(Record::last_executed).cloned(),
-            path: path(wish),
+            path,
             body,
             quote,
             gates: Vec::new(),
+            secret_version: key.secret_version.clone(),
             cause,
             read_at,
         }

@@ -7,6 +7,7 @@ use crate::domain::options::Values;
 use crate::domain::question;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Matter, Record, State, later};
+use crate::domain::report::mirrored_look;
 use crate::domain::text::Text;
 
 impl Look<'_> {
@@ -65,14 +66,15 @@ impl Look<'_> {
         });
         let known = &record.known;
         let message = &known.message;
-        let say = |reason, message: String| reported(reason, message, shown.clone(), None);
+        let again = Some(mirrored_look(self.times, self.now));
+        let say = |reason, message: String| reported(reason, message, shown.clone(), again);
         if let (State::Accepted | State::Unknown, None, Some(trouble)) =
             (known.state, known.evidence, &self.view.chain.following)
         {
             return say(trouble.reason, trouble.message.to_string());
         }
         match known.state {
-            State::Sending if self.now <= later(record.claim.made_at, self.times.paid_timeout) => say(
+            State::Sending if self.now <= later(record.claimed_from(), self.times.paid_timeout) => say(
                 Reason::Submitting,
                 format!("the paid call of VpsOperation {} is on its way", record.name),
             ),
@@ -102,6 +104,7 @@ impl Look<'_> {
                     | Evidence::ReadBack
                     | Evidence::Answered
                     | Evidence::ExecutedUnasked
+                    | Evidence::CannotLook
                     | Evidence::Person,
                 ) => say(Reason::OutcomeUnknown, ask(record, message)),
             },

@@ -19,7 +19,7 @@ use super::preflight::ProviderGate;
 use super::price::{BillingCycle, ChangePrice};
 use super::quote::Quote;
 use super::reason::Reason;
-use super::record::{Invoice, Record, State, Times};
+use super::record::{Invoice, KeyInUse, Record, State, Times};
 use super::report::{self, Trouble};
 
 /// What a person wants, and from where it was read.
@@ -85,8 +85,7 @@ impl Intent {
 
     /// Whether the record was made for an object of this name; another one's is not shown.
     pub fn owns(&self, record: &Record) -> bool {
-        let (this, that) = (&self.subject, &record.subject);
-        (this.kind, &this.namespace, &this.name) == (that.kind, &that.namespace, &that.name)
+        self.subject.is_of_one_name_with(&record.subject)
     }
 }
 
@@ -97,8 +96,8 @@ pub struct View {
     pub chain: Chain,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
-    /// An older object whose key has read this VPS is responsible for it.
-    pub rival: bool,
+    /// Whether an older object comes first.
+    pub rival: Rival,
     /// What the status says of this wish.
     pub seen: Seen,
     /// The status says that HostUp answered a dry run of this wish as if it had committed it.
@@ -107,6 +106,20 @@ pub struct View {
     pub legacy_enabled: bool,
     /// What HostUp said.
     pub account: Account,
+}
+
+/// An older object that wants the options of the same VPS; ordered by how much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rival {
+    /// There is none, or none whose key reads the VPS.
+    None,
+    /// There is one that nobody has looked at yet.
+    Unseen {
+        /// So long it is waited for.
+        until: Timestamp,
+    },
+    /// There is one whose key has read the VPS: it is responsible.
+    Responsible,
 }
 
 /// Whether the wish was seen in force.
@@ -136,8 +149,8 @@ pub enum Account {
     Key {
         /// When it was seen to work.
         read_at: Timestamp,
-        /// `resourceVersion` of the Secret that held the key.
-        secret_version: String,
+        /// The key.
+        key: KeyInUse,
     },
 }
 
@@ -146,8 +159,8 @@ pub enum Account {
 pub struct Reading {
     /// When the first of the reads began.
     pub read_at: Timestamp,
-    /// `resourceVersion` of the Secret that held the key.
-    pub secret_version: String,
+    /// The key that it was read with.
+    pub key: KeyInUse,
     /// `billing.isPayg` (vps page).
     pub is_payg: bool,
     /// `billing.billingCycle` (vps page).
@@ -186,6 +199,10 @@ pub enum Decision {
     TryKey,
     /// Claim and send.
     Buy(Box<Order>),
+    /// Look again once the older object was looked at, at the latest then.
+    AwaitRival(Timestamp),
+    /// Leave the status as it is: it is another installation's.
+    Leave,
     /// Show how things stand.
     Report(Report),
 }
@@ -247,6 +264,9 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         times,
         now,
     };
+    if view.chain.is_told_by_another() {
+        return Decision::Leave;
+    }
     if let Some(barred) = view.chain.barred("", times, now) {
         return Decision::Report(barred.with(Facts::Kept));
     }
@@ -263,7 +283,12 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         };
         return reported(Reason::Suspended, message, look.kept(), None);
     }
-    if view.rival {
+    if let Rival::Unseen { until } = view.rival
+        && now < until
+    {
+        return Decision::AwaitRival(until);
+    }
+    if view.rival == Rival::Responsible {
         let message = "an older VpsResourceConfig is responsible for the options of this VPS; \
             delete one of the two, this one takes over once the older is gone";
         return look.stalled(Reason::TargetConflict, message, Facts::Nothing);
@@ -315,6 +340,12 @@ impl Look<'_> {
         self.own_record()
             .filter(|record| record.known.state.frees_the_name())
             .map_or(Facts::Kept, |record| Facts::Attempted(Box::new(record)))
+    }
+
+    /// The records of objects of this name, the last one first.
+    fn records_of_this_name(&self) -> impl Iterator<Item = &Record> {
+        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        all.filter(|record| self.intent.owns(record))
     }
 
     /// The records of this very object, the last one first.

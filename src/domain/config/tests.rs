@@ -12,7 +12,7 @@ use crate::domain::options::tests::{number, slider};
 use crate::domain::options::{OptionKind, OptionValue};
 use crate::domain::price::Recurring;
 use crate::domain::record::{Estimate, Evidence, Invoice, Matter, later};
-use crate::domain::restore::tests::{chain, now, recorded, times, unreachable};
+use crate::domain::restore::tests::{chain, key, now, recorded, times, unreachable};
 use crate::domain::text::Text;
 
 fn amount(text: &str) -> Amount {
@@ -71,7 +71,7 @@ fn intent() -> Intent {
 fn reading(current: Option<OptionValue>) -> Reading {
     Reading {
         read_at: now(),
-        secret_version: "7".into(),
+        key: key("7"),
         is_payg: false,
         cycle: BillingCycle::Months(1),
         offers: vec![slider("bandwidthGb", current)],
@@ -84,7 +84,7 @@ fn view(account: Account) -> View {
     View {
         chain: chain(),
         history: vec![],
-        rival: false,
+        rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,
         legacy_enabled: true,
@@ -239,8 +239,14 @@ fn each_missing_consent_gate_and_brake_holds_the_order_back() {
     braked.chain.brakes.read_only = true;
     assert_eq!(reason(&decided(&intent(), &braked)), Reason::ReadOnly);
     let mut rival = at_2048();
-    rival.rival = true;
+    rival.rival = Rival::Responsible;
     assert_eq!(reason(&decided(&intent(), &rival)), Reason::TargetConflict);
+    let minute = later(now(), Duration::from_secs(60));
+    rival.rival = Rival::Unseen { until: minute };
+    let waits = decided(&intent(), &rival);
+    assert!(matches!(waits, Decision::AwaitRival(until) if until == minute));
+    rival.rival = Rival::Unseen { until: now() };
+    assert!(!matches!(decided(&intent(), &rival), Decision::AwaitRival(_)));
     let payg = Reading {
         is_payg: true,
         ..reading(Some(number(2048)))
@@ -559,6 +565,7 @@ fn the_tries_of_one_object_are_counted_through_those_of_another() {
     refused.known.quiet_since = Some(now());
     let mut theirs = record(State::Rejected);
     theirs.subject.uid = Uid::new("uid-2");
+    theirs.subject.name = "other-options".into();
     theirs.attempt = 2;
     let mut view = after(theirs, 2048);
     view.history = vec![refused];
@@ -568,7 +575,8 @@ fn the_tries_of_one_object_are_counted_through_those_of_another() {
         Reason::Rejected,
         "the same refusal is not bought again"
     );
-    view.history[0].known.state = State::NotExecuted;
+    view.history[0].known.state = State::NotSent;
+    view.history[0].known.quiet_since = Some(now() - Duration::from_secs(31));
     let order = bought(decided(&intent(), &view));
     assert_eq!((order.attempt.number, order.attempt.tries), (3, 2));
 }
@@ -632,7 +640,14 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
         approval: Some(Approval::Quote(quote_of(&asked).id)),
         ..cancelling(3)
     };
-    let order = bought(decided(&approved, &open_are(blocked(true), &["inv_9"])));
+    let at_once = decided(&approved, &open_are(blocked(true), &["inv_9"]));
+    assert_eq!(reason(&at_once), Reason::ProviderUnavailable);
+    let long_ago = || {
+        let mut refused = blocked(true);
+        refused.known.quiet_since = Some(now() - Duration::from_secs(31));
+        refused
+    };
+    let order = bought(decided(&approved, &open_are(long_ago(), &["inv_9"])));
     let body: Value = serde_json::from_str(&order.body).unwrap();
     assert_eq!(
         body,
@@ -645,7 +660,7 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
     assert_eq!(reason(&both), Reason::GatesClosed);
     // One that HostUp does not name is the one that its refusal named.
     assert!(matches!(
-        decided(&approved, &open_are(blocked(true), &[""])),
+        decided(&approved, &open_are(long_ago(), &[""])),
         Decision::Buy(_)
     ));
 }
@@ -674,6 +689,10 @@ fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itsel
                 committed: false,
             });
         }
+        // That none is open was read for the first time: nothing has changed.
+        let unchanged = decide_at(&wants, &mut paid, waited);
+        assert_eq!(reason(&unchanged), Reason::Rejected);
+        paid.chain.closed_after = Some(tail.name.clone());
         let order = bought(decide_at(&wants, &mut paid, waited));
         assert!(!order.body.contains("cancelExistingInvoice"));
     }
@@ -747,15 +766,15 @@ fn legacy() -> Intent {
     }
 }
 
-fn key() -> View {
+fn key_tried() -> View {
     view(Account::Key {
         read_at: now(),
-        secret_version: "7".into(),
+        key: key("7"),
     })
 }
 
 fn estimated(total: &str) -> Record {
-    let mut record = recorded(bought(decided(&legacy(), &key())), State::Succeeded);
+    let mut record = recorded(bought(decided(&legacy(), &key_tried())), State::Succeeded);
     record.known.evidence = Some(Evidence::Answered);
     record.known.estimate = Some(Estimate {
         draft: Some(6213),
@@ -768,13 +787,13 @@ fn estimated(total: &str) -> Record {
 
 #[test]
 fn the_older_route_is_asked_for_one_estimate_and_then_for_one_order_that_names_its_draft() {
-    let estimate = bought(decided(&legacy(), &key()));
+    let estimate = bought(decided(&legacy(), &key_tried()));
     assert_eq!(estimate.path, "/api/vm/10000/upgrade");
     assert_eq!(
         serde_json::from_str::<Value>(&estimate.body).unwrap(),
         json!({"send": false, "resources": {"2231": 400}, "cycle": "m"})
     );
-    let mut view = key();
+    let mut view = key_tried();
     view.chain.tail = Some(estimated("40"));
     let order = bought(decided(&legacy(), &view));
     assert_eq!(
@@ -808,10 +827,10 @@ fn the_older_route_is_asked_for_one_estimate_and_then_for_one_order_that_names_i
 
 #[test]
 fn the_older_route_needs_the_flag_and_consent() {
-    let mut off = key();
+    let mut off = key_tried();
     off.legacy_enabled = false;
     assert_eq!(reason(&decided(&legacy(), &off)), Reason::NotConfigurable);
-    let mut view = key();
+    let mut view = key_tried();
     view.chain.tail = Some(estimated("40.01"));
     assert_eq!(reason(&decided(&legacy(), &view)), Reason::QuoteExceedsCeiling);
     view.chain.tail = Some(estimated("-205.26"));
@@ -827,7 +846,7 @@ fn an_estimate_that_was_executed_is_told_and_never_ordered_again() {
     let mut executed = estimated("40");
     executed.known.estimate = None;
     executed.known.evidence = Some(Evidence::ExecutedUnasked);
-    let mut view = key();
+    let mut view = key_tried();
     view.chain.tail = Some(executed);
     assert_eq!(reason(&decided(&legacy(), &view)), Reason::AlreadyExecuted);
 }
@@ -862,7 +881,7 @@ proptest! {
             ..intent_of(OptionsWish { wanted: wanted.clone(), cancels_invoice: cancels, corrects_drift: corrects, ..wish() })
         };
         let mut view = read(Reading { offers, invoices: None, ..reading(None) });
-        view.rival = rival;
+        view.rival = if rival { Rival::Responsible } else { Rival::None };
         view.seen = if drifted { seen_before() } else { Seen::Never };
         view.chain.tail = state.map(|state| {
             let tail = if refused { blocked(true) } else { record(State::Sending) };

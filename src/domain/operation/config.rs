@@ -1,10 +1,12 @@
 //! A change of options: read back until HostUp shows it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, open_to_another};
 use crate::domain::options;
-use crate::domain::record::{Answer, Change, Evidence, Known, Record, State, Times, later};
+use crate::domain::record::{Answer, Change, Evidence, Invoice, Known, Record, State, Times, later};
 use crate::domain::text::Text;
 
 /// What an accepted or unknown change needs next.
@@ -50,6 +52,13 @@ pub(super) fn step(
         // Everything else comes too late or from a stale look, and changes nothing.
         (_, _) => known.clone(),
     }
+}
+
+/// How long a change that HostUp took may fail to show: `wait`, and the time that its invoice has to be paid.
+pub(super) fn patience(record: &Record, wait: Duration) -> Timestamp {
+    let since = record.known.quiet_since.unwrap_or(record.claimed_by());
+    let invoice = record.known.invoice.as_ref();
+    later(since, wait).max(invoice.and_then(Invoice::overdue_at).unwrap_or(since))
 }
 
 fn read_back(
@@ -100,11 +109,9 @@ fn read_back(
         let overdue = "a change that it executed should have shown up by now";
         return absent(record, &nothing, overdue, memo, times, now);
     }
-    let since = known.quiet_since.unwrap_or(record.claim.made_at);
     let patience = match &known.invoice {
-        // It has its time to be paid.
-        Some(invoice) => later(since, times.job_deadline).max(invoice.overdue_at().unwrap_or(since)),
-        None => later(since, times.settle_time),
+        Some(_) => patience(record, times.job_deadline),
+        None => patience(record, times.settle_time),
     };
     if memo.absent_reads < ABSENT_READS || now < patience {
         return known.clone();

@@ -25,6 +25,8 @@ const ABSENT_READS: u32 = 3;
 /// Why a person's `NotExecuted` is not taken; it counts again only after it was taken back and given anew.
 const JOB_KNOWN: &str =
     "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
+/// How long after the settle time HostUp may stay unreadable before a person is asked.
+const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
 /// Longest interval between two polls of one job.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
 
@@ -90,6 +92,10 @@ pub enum Input {
     Job(JobState, Vec<Vm>),
     /// A complete list of VMs.
     Inventory(InventoryReading),
+    /// A complete list of VMs, while the job cannot be read: it may run, so absence proves nothing.
+    JobUnreadable(Vec<Vm>),
+    /// Nothing could be read, and this is why.
+    Unreadable(Text),
     /// The VM that a person named, or why it cannot be taken.
     Named(Result<Vm, Text>),
     /// The options of the VPS, as they are offered.
@@ -132,11 +138,11 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
         | State::NotExecuted
         | State::Abandoned => Need::Nothing,
         State::Sending if memo.in_flight => {
-            let end = later(record.claim.made_at, times.paid_timeout);
+            let end = later(record.claimed_by(), times.paid_timeout);
             Need::Wait(end.max(later(now, times.poll_interval)))
         }
-        State::Sending if now <= record.claim.send_before => {
-            Need::Wait(later(record.claim.send_before, Duration::from_millis(1)))
+        State::Sending if now <= record.overdue_at() => {
+            Need::Wait(later(record.overdue_at(), Duration::from_millis(1)))
         }
         State::Sending => Need::Say(Input::Overdue),
         State::Unknown if record.answer == Some(Answer::Abandon) => Need::Say(Input::Abandoned),
@@ -165,7 +171,7 @@ pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
             (times.settle_time / 8).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
         }
         (_, _) => {
-            let age = Duration::try_from(now.duration_since(record.claim.made_at)).unwrap_or_default();
+            let age = Duration::try_from(now.duration_since(record.claimed_by())).unwrap_or_default();
             (age / 20).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
         }
     };
@@ -201,9 +207,10 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
             message: Text::new(
                 "the operator stopped between the claim and the answer; HostUp may have been asked",
             ),
-            quiet_since: Some(later(record.claim.made_at, times.paid_timeout)),
+            quiet_since: Some(later(record.claimed_by(), times.paid_timeout)),
             ..Known::sending()
         },
+        (State::Accepted | State::Unknown, Input::Unreadable(why)) => unreadable(record, &why, times, now),
         (State::Unknown, Input::Abandoned) => Known {
             state: State::Abandoned,
             message: Text::new(&format!(
@@ -314,6 +321,43 @@ fn received(receipt: Receipt, base: Known) -> Known {
     }
 }
 
+/// Until when an outcome may stay unread before a person is asked; `None` where another deadline asks.
+fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
+    match (record.known.state, &record.matter) {
+        (State::Unknown, _) => Some(later(record.settled_at(times), PATIENCE_TO_LOOK)),
+        (State::Accepted, Matter::Config(_)) => Some(config::patience(record, times.job_deadline)),
+        (_, _) => None,
+    }
+}
+
+/// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
+fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    if unread_until(record, times).is_none_or(|until| now < until) {
+        return known.clone();
+    }
+    if record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none() {
+        return Known {
+            state: State::NotExecuted,
+            message: Text::new("a person said that HostUp did not execute it; HostUp cannot be read"),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        };
+    }
+    // That HostUp took the order, or does not show it, is known; another question stands already.
+    let asked = known.state == State::Unknown && known.evidence.is_some();
+    if asked {
+        return known.clone();
+    }
+    Known {
+        state: State::Unknown,
+        message: Text::bounded(&format!("the outcome cannot be looked for: {why}"), 1000),
+        evidence: Some(Evidence::CannotLook),
+        ..known.clone()
+    }
+}
+
 /// An answer that cannot take effect must not bar the way of another one.
 fn open_to_another(record: &Record, asked: Known) -> Known {
     match &record.answer {
@@ -370,7 +414,7 @@ fn absent(
                 ..known.clone()
             }
         }
-        (false, _) if known.evidence == Some(Evidence::AccountMismatch) => Known {
+        (false, _) if matches!(known.evidence, Some(Evidence::AccountMismatch | Evidence::CannotLook)) => Known {
             message: Text::new("the key reads the VPS again; what was bought is looked for"),
             evidence: None,
             ..known.clone()

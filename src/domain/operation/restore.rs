@@ -22,7 +22,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 }
 
 fn need_of_a_job(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
-    let mut deadline = later(record.claim.made_at, times.job_deadline);
+    let mut deadline = later(record.claimed_by(), times.job_deadline);
     if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
         // It has failed; the search for a VM that it left has an end of its own.
         let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
@@ -75,6 +75,10 @@ pub(super) fn step(
         (State::Unknown, Input::Job(job, vms)) => {
             memo.tried.clone_from(&record.answer);
             look.polled_again(job, &vms, memo)
+        }
+        (State::Unknown, Input::JobUnreadable(vms)) => {
+            memo.tried.clone_from(&record.answer);
+            look.seen_without_its_job(&vms)
         }
         (State::Accepted | State::Unknown, Input::Inventory(reading)) => {
             memo.tried.clone_from(&record.answer);
@@ -203,6 +207,18 @@ impl Look<'_> {
         after
     }
 
+    /// A job that cannot be read neither proves that it is known nor hides the VM.
+    fn seen_without_its_job(&self, vms: &[Vm]) -> Known {
+        let known = &self.record.known;
+        match self.sighting(vms) {
+            Sighting::None => {
+                let why = Text::new("HostUp does not tell where the job stands, and no VM bears the token");
+                super::unreadable(self.record, &why, self.times, self.now)
+            }
+            sighting => self.found(sighting).unwrap_or_else(|| known.clone()),
+        }
+    }
+
     fn completed(&self, hints: &[VpsId], vms: &[Vm], memo: &mut Memo) -> Known {
         let (known, now) = (&self.record.known, self.now);
         let (evidence, message) = match self.sighting(vms) {
@@ -286,38 +302,45 @@ impl Look<'_> {
         })
     }
 
-    fn searched(&self, reading: &InventoryReading, memo: &mut Memo) -> Known {
-        let (record, now) = (self.record, self.now);
-        let known = &record.known;
-        let asks = |evidence, message: &str| Known {
+    fn asks(&self, evidence: Evidence, message: &str) -> Known {
+        let asked = Known {
             state: State::Unknown,
             message: Text::new(message),
             evidence: Some(evidence),
-            ..known.clone()
+            ..self.record.known.clone()
         };
-        match self.sighting(&reading.vms) {
-            Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
-            Sighting::Several(ids) => open_to_another(record, several(known, &ids)),
+        open_to_another(self.record, asked)
+    }
+
+    /// What VMs that bear the token say; `None` where they say nothing.
+    fn found(&self, sighting: Sighting) -> Option<Known> {
+        let (record, known) = (self.record, &self.record.known);
+        match sighting {
+            Sighting::One(vm) => Some(succeeded(known, &vm, Evidence::VmFound)),
+            Sighting::Several(ids) => Some(open_to_another(record, several(known, &ids))),
             Sighting::OtherSize(vm) => {
                 let size = vm.size.map_or_else(String::new, |size| size.to_string());
                 let why = format!(
                     "{} bears the token, but has {size} instead of {}",
                     vm.id, self.restored.ordered
                 );
-                open_to_another(record, asks(Evidence::OtherSize, &why))
+                Some(self.asks(Evidence::OtherSize, &why))
             }
-            Sighting::Unclear(_, why) if now >= record.settled_at(self.times) => {
-                open_to_another(record, asks(Evidence::OtherSize, why.as_str()))
+            Sighting::Unclear(_, why) if self.now >= record.settled_at(self.times) => {
+                Some(self.asks(Evidence::OtherSize, why.as_str()))
             }
-            Sighting::Unclear(..) => known.clone(),
-            Sighting::None if !reading.reads_source => open_to_another(
-                record,
-                asks(
-                    Evidence::AccountMismatch,
-                    &format!(
-                        "the key no longer reads {}, so that no VM is found proves nothing",
-                        record.vps
-                    ),
+            Sighting::Unclear(..) | Sighting::None => None,
+        }
+    }
+
+    fn searched(&self, reading: &InventoryReading, memo: &mut Memo) -> Known {
+        let (record, now) = (self.record, self.now);
+        match self.sighting(&reading.vms) {
+            Sighting::None if !reading.reads_source => self.asks(
+                Evidence::AccountMismatch,
+                &format!(
+                    "the key no longer reads {}, so that no VM is found proves nothing",
+                    record.vps
                 ),
             ),
             Sighting::None => {
@@ -331,6 +354,7 @@ impl Look<'_> {
                     now,
                 )
             }
+            sighting => self.found(sighting).unwrap_or_else(|| record.known.clone()),
         }
     }
 }

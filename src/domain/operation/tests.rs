@@ -2,8 +2,10 @@ use super::*;
 use crate::domain::answer::Refusal;
 use crate::domain::ids::JobId;
 use crate::domain::inventory::Vm;
+use crate::domain::options::Difference;
 use crate::domain::price::Size;
 use crate::domain::receipt::AcceptedJob;
+use crate::domain::record::Change;
 use crate::domain::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
 use proptest::prelude::*;
 
@@ -719,5 +721,155 @@ mod of_the_older_route {
         assert_eq!(told(Answer::NotExecuted, 900), State::NotExecuted);
         assert_eq!(told(Answer::Adopt(VpsId::new("")), 1), State::Succeeded);
         assert_eq!(told(Answer::Abandon, 1), State::Abandoned);
+    }
+}
+
+/// An unknown restore with this evidence.
+fn asking(evidence: Option<Evidence>) -> Record {
+    let mut record = unknown_with(None);
+    record.known.evidence = evidence;
+    record
+}
+
+/// A change of options in this state.
+fn change_in(state: State) -> Record {
+    Record {
+        matter: Matter::Config(Change {
+            difference: Difference::default(),
+            corrects_drift: false,
+        }),
+        ..record(state)
+    }
+}
+
+fn unreadable_at(record: &Record, at: Timestamp) -> Known {
+    let why = Text::new("HostUp does not answer usefully");
+    step(record, Input::Unreadable(why), &mut Memo::default(), &times(), at)
+}
+
+/// Every unfinished outcome that can only be read, and when a person is asked if it cannot be.
+fn unread() -> Vec<(&'static str, Record, Timestamp)> {
+    let asks = |record: &Record| later(record.settled_at(&times()), PATIENCE_TO_LOOK);
+    let unknown = asking(None);
+    let change = change_in(State::Unknown);
+    let taken = change_in(State::Accepted);
+    let given_up = later(now(), times().job_deadline);
+    vec![
+        ("restore", unknown.clone(), asks(&unknown)),
+        ("options", change.clone(), asks(&change)),
+        ("options that HostUp took", taken, given_up),
+    ]
+}
+
+#[test]
+fn an_outcome_that_cannot_be_looked_for_becomes_a_question() {
+    for (what, record, asked) in unread() {
+        let just_before = asked.checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(unreadable_at(&record, just_before), record.known, "{what}");
+        let question = unreadable_at(&record, asked);
+        assert_eq!(
+            (question.state, question.evidence),
+            (State::Unknown, Some(Evidence::CannotLook)),
+            "{what}"
+        );
+        assert!(question.message.as_str().contains("does not answer usefully"), "{what}");
+        // It is asked once, and other questions stay as they are.
+        let asks = Record {
+            known: question.clone(),
+            ..record
+        };
+        assert_eq!(unreadable_at(&asks, later(asked, Duration::from_secs(3600))), question, "{what}");
+    }
+}
+
+#[test]
+fn a_person_is_believed_where_hostup_cannot_be_read_and_not_sooner() {
+    for (what, record, asked) in unread() {
+        if record.known.state == State::Accepted {
+            continue;
+        }
+        let record = Record {
+            answer: Some(Answer::NotExecuted),
+            ..record
+        };
+        let just_before = asked.checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(unreadable_at(&record, just_before), record.known, "{what}");
+        assert_eq!(unreadable_at(&record, asked).state, State::NotExecuted, "{what}");
+        let mut refused = record.clone();
+        refused.known.answer_refused = Some(Text::new("several VMs bear the token"));
+        assert_ne!(unreadable_at(&refused, asked).state, State::NotExecuted, "{what}");
+    }
+}
+
+#[test]
+fn what_can_be_read_again_is_looked_for_again() {
+    let asked = asking(Some(Evidence::CannotLook));
+    let seen = stepped(&asked, inventory(vec![]));
+    assert_eq!((seen.state, seen.evidence), (State::Unknown, None));
+    let found = stepped(&asked, inventory(vec![ours("vps_new")]));
+    assert_eq!((found.state, found.evidence), (State::Succeeded, Some(Evidence::VmFound)));
+}
+
+#[test]
+fn a_job_that_cannot_be_read_withdraws_no_question_and_hides_no_vm() {
+    let questions = [
+        None,
+        Some(Evidence::NoneFound),
+        Some(Evidence::SeveralFound),
+        Some(Evidence::OtherSize),
+        Some(Evidence::AccountMismatch),
+        Some(Evidence::JobDeadline),
+        Some(Evidence::CannotLook),
+    ];
+    for evidence in questions {
+        let mut record = asking(evidence);
+        record.known.job = accepted().known.job;
+        let nothing = stepped(&record, Input::JobUnreadable(vec![]));
+        assert_eq!(nothing, record.known, "{evidence:?}");
+        let found = stepped(&record, Input::JobUnreadable(vec![ours("vps_new")]));
+        assert_eq!(
+            (found.state, found.evidence),
+            (State::Succeeded, Some(Evidence::VmFound)),
+            "{evidence:?}"
+        );
+        let twins = vec![ours("vps_new"), ours("vps_newer")];
+        let found = stepped(&record, Input::JobUnreadable(twins));
+        assert_eq!(
+            (found.state, found.evidence),
+            (State::Unknown, Some(Evidence::SeveralFound)),
+            "{evidence:?}"
+        );
+    }
+}
+
+#[test]
+fn of_two_clocks_the_earlier_makes_a_claim_overdue_and_the_later_settles_it() {
+    let hour = Duration::from_secs(3600);
+    let witness = now();
+    for (what, made_at) in [
+        ("ahead", later(now(), hour)),
+        ("behind", now().checked_sub(hour).unwrap()),
+        ("right", now()),
+    ] {
+        let mut sending = record(State::Sending);
+        sending.claim.made_at = made_at;
+        sending.claim.send_before = later(made_at, times().request_timeout);
+        sending.created_at = Some(witness);
+        sending.known = Known::sending();
+        let overdue = sending.overdue_at();
+        let true_end = later(witness, times().request_timeout + Duration::from_secs(1));
+        assert!(overdue <= true_end, "{what}");
+        assert_eq!(
+            need(&sending, &Memo::default(), &times(), later(overdue, Duration::from_millis(2))),
+            Need::Say(Input::Overdue),
+            "{what}"
+        );
+        let lost = step(&sending, Input::Overdue, &mut Memo::default(), &times(), overdue);
+        let unknown = Record {
+            known: lost,
+            ..sending
+        };
+        let settled = later(witness, times().paid_timeout + times().settle_time);
+        assert!(unknown.settled_at(&times()) >= settled, "{what}");
     }
 }

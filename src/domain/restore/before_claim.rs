@@ -96,7 +96,7 @@ fn with_preflight(
         .as_ref()
         .and_then(|rates| HourlyPrice::of(size, rates))
         .map(Price::Hourly);
-    let order = price.map(|price| place(intent, view, preflight, &backup, size, &region, &gates, price));
+    let order = price.map(|price| place(intent, view, preflight, &backup, size, &region, &gates, price, now));
 
     if let Some(order) = &order {
         let sighting = inventory::look_for(
@@ -165,6 +165,7 @@ fn place(
     region: &str,
     gates: &[Gate],
     fresh: Price,
+    now: Timestamp,
 ) -> PlacedOrder {
     let name = vm_name(
         intent.target.name.as_deref(),
@@ -183,9 +184,11 @@ fn place(
         "storageGb": size.storage_gb,
     })
     .to_string();
+    let request = format!("POST {path} {body}");
+    let cause = Cause::new(&request, &preflight.key, gates, Some(&fresh));
     let basis = QuoteBasis {
         subject: intent.subject.uid.clone(),
-        request: format!("POST {path} {body}"),
+        request,
         // What was executed for this target bars its name, so that no quote ever follows it.
         after: Vec::new(),
     };
@@ -204,6 +207,7 @@ fn place(
                 view.chain.tail.as_ref(),
                 view.chain.tail.as_ref(),
                 &intent.subject,
+                now,
             ),
             intent: intent.digest.clone(),
             vps: intent.source.clone(),
@@ -217,7 +221,8 @@ fn place(
             body,
             quote: Some(quote.clone()),
             gates: gates.to_vec(),
-            cause: Cause::read(&preflight.secret_version, gates, &fresh),
+            secret_version: preflight.key.secret_version.clone(),
+            cause,
             read_at: preflight.read_at,
         },
         quote,

@@ -9,6 +9,7 @@ use crate::domain::names::VmToken;
 use crate::domain::question;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Bought, Evidence, Record, Restoration, State, Times, later};
+use crate::domain::report::mirrored_look;
 use crate::domain::text::Text;
 
 /// The part of a life in which a record says how things stand.
@@ -26,25 +27,26 @@ pub(super) fn mirror(
     };
     let facts = recorded(record.known.result.clone());
     let message = &record.known.message;
+    let again = Some(mirrored_look(times, now));
     if let (State::Accepted | State::Unknown, None, Some(trouble)) =
         (record.known.state, record.known.evidence, &view.chain.following)
     {
-        return report(trouble.reason, trouble.message.to_string(), facts, None);
+        return report(trouble.reason, trouble.message.to_string(), facts, again);
     }
     match record.known.state {
-        State::Sending if now <= later(record.claim.made_at, times.paid_timeout) => {
+        State::Sending if now <= later(record.claimed_from(), times.paid_timeout) => {
             let message = format!("the paid call of VpsOperation {} is on its way", record.name);
-            report(Reason::Submitting, message, facts, None)
+            report(Reason::Submitting, message, facts, again)
         }
         State::Sending => report(
             Reason::ConfirmingOutcome,
             confirming(record, restored),
             facts,
-            None,
+            again,
         ),
         State::Accepted if record.known.evidence.is_some() => {
             let message = format!("{message}; a VM that it left is looked for");
-            report(Reason::JobRunning, message, facts, None)
+            report(Reason::JobRunning, message, facts, again)
         }
         State::Accepted => {
             let job = record.known.job.as_ref().map_or("", |job| job.id.as_str());
@@ -52,7 +54,7 @@ pub(super) fn mirror(
                 Reason::JobRunning,
                 format!("HostUp restores the backup (job {job})"),
                 facts,
-                None,
+                again,
             )
         }
         State::Unknown => match record.known.evidence {
@@ -60,19 +62,19 @@ pub(super) fn mirror(
                 Reason::ConfirmingOutcome,
                 confirming(record, restored),
                 facts,
-                None,
+                again,
             ),
             Some(Evidence::JobDeadline) => report(
                 Reason::JobDeadlineExceeded,
                 ask(record, restored, message),
                 facts,
-                None,
+                again,
             ),
             Some(Evidence::AccountMismatch) => report(
                 Reason::AccountMismatch,
                 ask(record, restored, message),
                 facts,
-                None,
+                again,
             ),
             Some(
                 Evidence::NoneFound
@@ -85,12 +87,13 @@ pub(super) fn mirror(
                 | Evidence::NotConverged
                 | Evidence::Answered
                 | Evidence::ExecutedUnasked
+                | Evidence::CannotLook
                 | Evidence::Person,
             ) => report(
                 Reason::OutcomeUnknown,
                 ask(record, restored, message),
                 facts,
-                None,
+                again,
             ),
         },
         State::Failed => match &record.known.result {
@@ -102,7 +105,7 @@ pub(super) fn mirror(
                     vm.vps, vm.name
                 ),
                 facts,
-                None,
+                again,
             ),
             None => report(
                 Reason::JobFailed,
@@ -110,14 +113,14 @@ pub(super) fn mirror(
                     "{message}. No VM bears its token; to try again create a VpsBackupRestore with another name"
                 ),
                 facts,
-                None,
+                again,
             ),
         },
-        State::Abandoned => report(Reason::Abandoned, message.to_string(), facts, None),
+        State::Abandoned => report(Reason::Abandoned, message.to_string(), facts, again),
         State::Succeeded => after_success(intent, record, restored, view, times, now),
         // These free the name and never come here.
         State::NotSent | State::Rejected | State::NotExecuted => {
-            report(Reason::Rejected, message.to_string(), facts, None)
+            report(Reason::Rejected, message.to_string(), facts, again)
         }
     }
 }
@@ -139,12 +142,20 @@ fn after_success(
             Reason::OutcomeUnknown,
             ask(record, restored, &record.known.message),
             Facts::Nothing,
-            None,
+            Some(mirrored_look(times, now)),
         );
     };
     let same_object = record.subject.uid == intent.subject.uid;
     let done = |vm: Bought| {
         let ip = vm.primary_ip.as_ref().map_or("", Text::as_str);
+        if record.known.evidence == Some(Evidence::FoundBeforeClaim) {
+            let message = format!(
+                "{} ({ip}) bears the token of this object and was there before anything was ordered; nothing was bought \
+                 (VpsOperation {}). Which backup it holds is not known: look before you use it",
+                vm.vps, record.name
+            );
+            return report(Reason::AlreadyExecuted, message, facts(vm), None);
+        }
         if same_object {
             let message = format!("backup {} restored to {} ({ip})", restored.backup.id, vm.vps);
             return report(Reason::Restored, message, facts(vm), None);
@@ -158,7 +169,7 @@ fn after_success(
     if let Some(latched) = view.latched.clone().filter(|latched| latched.vps == bought.vps) {
         return done(latched);
     }
-    let since = record.known.quiet_since.unwrap_or(record.claim.made_at);
+    let since = record.known.quiet_since.unwrap_or(record.claimed_by());
     let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let wait = |message: String| {
         if age >= times.job_deadline {

@@ -87,6 +87,8 @@ pub enum Decision {
     Buy(Box<Order>),
     /// A VM bears the token already: record it, send nothing.
     Adopt(Box<Order>, Sighting),
+    /// Leave the status as it is: it is another installation's.
+    Leave,
     /// Show how things stand.
     Report(Report),
 }
@@ -128,6 +130,9 @@ pub enum Facts {
 /// Decides. Asks for readings by `Read...`; called again with them it never asks for the same.
 pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
     let chain = &view.chain;
+    if chain.is_told_by_another() {
+        return Decision::Leave;
+    }
     let instead = ", or create a VpsBackupRestore with another name";
     if let Some(barred) = chain.barred(instead, times, now) {
         return Decision::Report(barred.with(Facts::Kept));

@@ -5,16 +5,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::approval::Ceiling;
-use crate::domain::chain::Brakes;
+use crate::domain::chain::{Brakes, Cap};
 use crate::domain::gate;
-use crate::domain::ids::{Holder, RecordName, SubjectKind, Uid};
+use crate::domain::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
 use crate::domain::inventory::Vm;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::Size;
 use crate::domain::price::tests::rates;
 use crate::domain::quote::QuoteId;
-use crate::domain::record::{Answer, Claim, Evidence, Job, Known, Restoration, State, later};
+use crate::domain::order::TRIES_LAST;
+use crate::domain::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, Restoration, State, later};
 use crate::domain::text::Text;
 
 pub(crate) fn now() -> Timestamp {
@@ -72,6 +73,16 @@ fn ceiling(per_hour: &str) -> Approval {
     }
 }
 
+fn forever(per_hour: &str) -> Approval {
+    match ceiling(per_hour) {
+        Approval::Ceiling { most, .. } => Approval::Ceiling {
+            most,
+            valid_until: Some(Timestamp::MAX),
+        },
+        quote @ Approval::Quote(_) => quote,
+    }
+}
+
 fn intent() -> Intent {
     Intent {
         subject: subject(),
@@ -101,7 +112,7 @@ fn open() -> ProviderGate {
 fn preflight() -> Preflight {
     Preflight {
         read_at: now(),
-        secret_version: "7".into(),
+        key: key("7"),
         source_size: Some(SIZE),
         backups: vec![ListedBackup {
             id: BackupId::new("bkp_1"),
@@ -133,6 +144,14 @@ fn preflight() -> Preflight {
     }
 }
 
+/// The key of a Secret in this version.
+pub(crate) fn key(version: &str) -> KeyInUse {
+    KeyInUse {
+        secret_version: version.to_owned(),
+        mark: KeyMark::new(format!("key of version {version}")),
+    }
+}
+
 pub(crate) fn chain() -> Chain {
     Chain {
         instance: instance(),
@@ -140,11 +159,16 @@ pub(crate) fn chain() -> Chain {
         unreadable: None,
         following: None,
         missing: None,
+        gap: None,
+        came_to_nothing: Vec::new(),
+        closed_after: None,
+        shown_record: None,
         shown_quote: None,
         stalled_since: None,
         brakes: Brakes {
             read_only: false,
             cap_reached: None,
+            ledger_silent: false,
             key_not_before: None,
         },
     }
@@ -189,6 +213,7 @@ pub(crate) fn recorded(order: Order, state: State) -> Record {
             made_at: now(),
             send_before: later(now(), times().request_timeout),
         },
+        created_at: None,
         cause: order.cause,
         tries: order.attempt.tries,
         answer: None,
@@ -287,7 +312,7 @@ fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
         reason(&decided(&intent(), &view))
     };
     assert_eq!(brakes(|b| b.read_only = true), Reason::ReadOnly);
-    assert_eq!(brakes(|b| b.cap_reached = Some(20)), Reason::PaidCallCap);
+    assert_eq!(brakes(|b| b.cap_reached = Some(Cap::All(20))), Reason::PaidCallCap);
     assert_eq!(
         brakes(|b| b.key_not_before = Some(Timestamp::MAX)),
         Reason::RateLimited
@@ -418,7 +443,7 @@ fn a_free_name_buys_again_only_after_its_wait_and_a_changed_cause() {
     );
     let mut rotated = rejected.clone();
     if let Account::Preflight(preflight) = &mut rotated.account {
-        preflight.secret_version = "8".into();
+        preflight.key = key("8");
     }
     assert_eq!(reason(&decided(&intent(), &rotated)), Reason::ProviderUnavailable);
     assert!(matches!(
@@ -426,9 +451,6 @@ fn a_free_name_buys_again_only_after_its_wait_and_a_changed_cause() {
         Decision::Buy(_)
     ));
 
-    let mut edited = intent();
-    edited.subject.generation = 2;
-    assert!(matches!(decided(&edited, &rejected), Decision::Buy(_)));
     assert!(matches!(
         decided(&intent(), &with_tail(record(State::NotExecuted))),
         Decision::Buy(_)
@@ -450,18 +472,156 @@ fn after_a_rate_limit_the_next_attempt_waits_for_the_moment_that_hostup_named() 
     ));
 }
 
+/// Everything of a restore that may change without HostUp judging anything else.
+fn idle_changes() -> Vec<(&'static str, Intent, View)> {
+    let refused = with_tail(record(State::Rejected));
+    let mut approval = intent();
+    approval.subject.generation = 2;
+    approval.approval = Some(ceiling("0.81"));
+    let mut secret = refused.clone();
+    if let Account::Preflight(preflight) = &mut secret.account {
+        preflight.key.secret_version = "8".into();
+    }
+    let mut words = refused.clone();
+    if let Account::Preflight(preflight) = &mut words.account {
+        preflight.can_restore.reason = "12 days remaining".into();
+        preflight.eligibility.prepaid_warning = Some("11 days remaining".into());
+    }
+    let mut generation = intent();
+    generation.subject.generation = 7;
+    vec![
+        ("an approval that went and came", approval, refused.clone()),
+        ("another generation", generation, refused),
+        ("another version of the Secret with the same key", intent(), secret),
+        ("HostUp's free text", intent(), words),
+    ]
+}
+
 #[test]
-fn eight_attempts_of_one_generation_are_enough() {
-    let mut tail = record(State::NotSent);
-    tail.tries = 8;
+fn what_hostup_did_not_judge_is_no_reason_to_send_a_refused_order_again() {
     let day = Duration::from_secs(86_400);
-    assert_eq!(
-        reason(&after(day, &intent(), &with_tail(tail.clone()))),
-        Reason::Rejected
-    );
-    let mut edited = intent();
-    edited.subject.generation = 2;
-    assert!(matches!(after(day, &edited, &with_tail(tail)), Decision::Buy(_)));
+    for (what, intent, view) in idle_changes() {
+        for wait in [Duration::from_secs(31), day, day * 30] {
+            // The last days of the approval are over by then.
+            let mut intent = intent.clone();
+            intent.approval = Some(forever("0.81"));
+            assert_eq!(reason(&after(wait, &intent, &view)), Reason::Rejected, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_gate_that_closed_after_a_refusal_and_opens_again_is_another_cause() {
+    let mut view = with_tail(record(State::Rejected));
+    let half_a_minute = Duration::from_secs(31);
+    assert_eq!(reason(&after(half_a_minute, &intent(), &view)), Reason::Rejected);
+    view.chain.closed_after = Some(RecordName::new("another-1"));
+    assert_eq!(reason(&after(half_a_minute, &intent(), &view)), Reason::Rejected);
+    view.chain.closed_after = view.chain.tail.as_ref().map(|tail| tail.name.clone());
+    assert_eq!(reason(&decided(&intent(), &view)), Reason::ProviderUnavailable);
+    assert!(matches!(after(half_a_minute, &intent(), &view), Decision::Buy(_)));
+}
+
+#[test]
+fn waits_between_attempts_grow_whatever_the_generation_and_end_with_the_day() {
+    let mut intent = intent();
+    let mut tail = record(State::NotSent);
+    for (tries, wait) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 900), (7, 900)] {
+        tail.tries = tries;
+        intent.subject.generation += 1;
+        let view = with_tail(tail.clone());
+        let wait = Duration::from_secs(wait);
+        let early = after(wait.checked_sub(Duration::from_secs(1)).unwrap(), &intent, &view);
+        assert_eq!(reason(&early), Reason::ProviderUnavailable, "{tries}");
+        let Decision::Buy(order) = after(wait, &intent, &view) else {
+            panic!("attempt {tries} is followed by none");
+        };
+        assert_eq!(order.attempt.tries, tries + 1);
+    }
+    intent.approval = Some(forever("0.81"));
+    let Decision::Buy(order) = after(TRIES_LAST, &intent, &with_tail(tail)) else {
+        panic!("a day later nothing is tried");
+    };
+    assert_eq!(order.attempt.tries, 1);
+}
+
+#[test]
+fn eight_attempts_that_come_to_nothing_are_enough_for_a_day() {
+    let mut intent = intent();
+    intent.approval = Some(forever("0.81"));
+    let mut view = with_tail(record(State::NotSent));
+    view.chain.came_to_nothing = (0..8)
+        .map(|n| later(now(), Duration::from_secs(n * 60)))
+        .collect();
+    let hour = Duration::from_secs(3600);
+    for (wait, generation) in [(hour, 1), (hour * 5, 2), (TRIES_LAST - hour, 3)] {
+        intent.subject.generation = generation;
+        let decision = after(wait, &intent, &view);
+        assert_eq!(reason(&decision), Reason::Rejected);
+        let Decision::Report(report) = decision else {
+            panic!("not a report");
+        };
+        assert_eq!(report.wake, Some(later(now(), TRIES_LAST)));
+    }
+    view.chain.came_to_nothing.remove(0);
+    assert!(matches!(after(hour, &intent, &view), Decision::Buy(_)));
+}
+
+#[test]
+fn a_record_that_is_gone_bars_whatever_could_still_be_bought() {
+    let mut gap = with_tail(record(State::NotSent));
+    gap.chain.gap = Some(RecordName::new("chain-1"));
+    for state in [State::NotSent, State::Rejected, State::NotExecuted, State::Sending, State::Accepted] {
+        gap.chain.tail = Some(record(state));
+        let late = after(Duration::from_secs(3600), &intent(), &gap);
+        assert_eq!(reason(&late), Reason::LedgerMissing, "{state:?}");
+    }
+    // What was bought, and what a person is asked, is shown all the same.
+    for (state, shown) in [
+        (State::Failed, Reason::JobFailed),
+        (State::Unknown, Reason::ConfirmingOutcome),
+        (State::Abandoned, Reason::Abandoned),
+    ] {
+        gap.chain.tail = Some(record(state));
+        assert_eq!(reason(&decided(&intent(), &gap)), shown, "{state:?}");
+    }
+    let mut missing = with_tail(record(State::NotSent));
+    missing.chain.missing = Some(RecordName::new("chain-2"));
+    assert_eq!(reason(&decided(&intent(), &missing)), Reason::LedgerMissing);
+}
+
+#[test]
+fn what_another_installation_bought_and_shows_is_left_as_it_is() {
+    for state in State::ALL {
+        let mut tail = record(state);
+        tail.claim.instance = InstanceId::new("another");
+        let mut view = with_tail(tail.clone());
+        assert_eq!(reason(&decided(&intent(), &view)), Reason::OtherInstance, "{state:?}");
+        view.chain.shown_record = Some(tail.name);
+        let left = matches!(decided(&intent(), &view), Decision::Leave);
+        assert_eq!(left, state.is_final(), "{state:?}");
+    }
+}
+
+#[test]
+fn a_vm_that_was_there_before_is_never_called_restored() {
+    let mut found = record(State::Succeeded);
+    found.known.evidence = Some(Evidence::FoundBeforeClaim);
+    found.known.result = Some(Bought {
+        vps: VpsId::new("vps_new"),
+        name: Text::new("web"),
+        primary_ip: Some(Text::new("192.0.2.10")),
+        size: Some(SIZE),
+    });
+    let mut view = with_tail(found.clone());
+    view.latched = found.known.result.clone();
+    let Decision::Report(report) = decided(&intent(), &view) else {
+        panic!("not a report");
+    };
+    assert_eq!(report.reason, Reason::AlreadyExecuted);
+    let backup = restored(&found.matter).backup.id;
+    assert!(!report.message.contains(backup.as_str()), "{}", report.message);
+    assert!(report.message.contains("nothing was bought"), "{}", report.message);
 }
 
 #[test]
@@ -712,7 +872,10 @@ proptest! {
         gate_open in prop::array::uniform4(prop::bool::weighted(0.9)),
         read_only in prop::bool::weighted(0.1),
         capped in prop::bool::weighted(0.1),
+        silent in prop::bool::weighted(0.1),
         missing in prop::bool::weighted(0.1),
+        gap in prop::bool::weighted(0.1),
+        refused_today in 0usize..10,
         state in any_state(),
         same_intent in prop::bool::weighted(0.8),
         same_instance in prop::bool::weighted(0.9),
@@ -732,8 +895,11 @@ proptest! {
         flight.remaining.instances = u32::from(gate_open[3]);
         let mut view = read(flight);
         view.chain.brakes.read_only = read_only;
-        view.chain.brakes.cap_reached = capped.then_some(1);
+        view.chain.brakes.cap_reached = capped.then_some(Cap::All(1));
+        view.chain.brakes.ledger_silent = silent;
         view.chain.missing = missing.then(|| RecordName::new("chain-1"));
+        view.chain.gap = gap.then(|| RecordName::new("chain-1"));
+        view.chain.came_to_nothing = vec![now(); refused_today];
         view.chain.tail = state.map(|state| {
             let mut tail = record(state);
             tail.tries = tries;
@@ -742,7 +908,7 @@ proptest! {
             tail
         });
         if let Decision::Buy(order) = after(Duration::from_secs(waited), &intent, &view) {
-            prop_assert!(!suspended && !deleted && !read_only && !capped && !missing);
+            prop_assert!(!suspended && !deleted && !read_only && !capped && !missing && !gap && !silent);
             prop_assert!(approved && ceiling_cents >= 66);
             prop_assert!(gate_open.iter().all(|open| *open));
             prop_assert!(gate::closed(&order.gates).is_none());
@@ -750,11 +916,9 @@ proptest! {
                 prop_assert!(matches!(state, State::NotSent | State::Rejected | State::NotExecuted));
                 prop_assert!(same_instance);
                 prop_assert_eq!(order.attempt.number, 2);
-                if generation == 1 {
-                    prop_assert!(state != State::Rejected, "the cause has not changed");
-                    prop_assert!(state != State::NotSent || waited >= 30);
-                    prop_assert!(order.attempt.tries <= 8);
-                }
+                prop_assert!(state != State::Rejected, "the cause has not changed");
+                prop_assert!(state != State::NotSent || waited >= 30);
+                prop_assert!(refused_today < 8);
             }
         }
     }

@@ -64,6 +64,7 @@ pub(super) struct LedgerGauges {
     approved_at_once: Money,
     paid_calls_in_window: IfKnown,
     most_paid_calls: IfKnown,
+    last_life: IfKnown,
 }
 
 /// What a record says of the money that was approved for it.
@@ -124,6 +125,11 @@ impl LedgerGauges {
             self.approved_at_once.clone(),
         );
         ours.register(
+            "ledger_watch_timestamp_seconds",
+            "Unix time at which the watch of the records last showed life; nothing is bought once that is three minutes ago",
+            self.last_life.clone(),
+        );
+        ours.register(
             "paid_calls_last_24h",
             "Paid calls that count against --max-paid-calls",
             self.paid_calls_in_window.clone(),
@@ -137,6 +143,8 @@ impl LedgerGauges {
 
     /// Shows the ledger, once all of it is known: a start must not look as if nothing had been bought.
     pub(super) fn read(&self, context: &Context) {
+        let last = context.ledger.heartbeat().last();
+        self.last_life.set(Some(last.wall.as_second()));
         if !context.ledger.is_complete() {
             return;
         }
@@ -180,9 +188,9 @@ impl LedgerGauges {
         spent.show(&self.spend_per_hour, &self.spend_at_once);
         open.show(&self.approved_per_hour, &self.approved_at_once);
         self.paid_calls_in_window
-            .set(Some(i64::from(context.ledger.paid_calls(context.now()))));
+            .set(Some(i64::from(context.ledger.paid_calls_of_all(context.now()))));
         self.most_paid_calls
-            .set(context.settings.most_paid_calls.map(i64::from));
+            .set(context.settings.caps.all.map(i64::from));
     }
 }
 

@@ -225,6 +225,12 @@ impl Metrics {
         }
     }
 
+    /// The controllers run, and the watch of the records has shown no life for too long.
+    pub fn ledger_is_silent(&self) -> bool {
+        let context = self.context.get();
+        context.is_some_and(|context| context.ledger.heartbeat().is_silent())
+    }
+
     /// Lets the gauges be read off the ledger and the accounts from now on.
     pub fn attach(&self, context: Arc<Context>) {
         let workers = i64::from(context.settings.workers);
