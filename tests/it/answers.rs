@@ -738,7 +738,7 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
 
 async fn finds_what_was_denied(stage: &Stage, tenant: &Tenant) {
     let name = &tenant.name;
-    stage.wait_for_reason(name, "Restored").await;
+    stage.wait_for_reason(name, "AlreadyExecuted").await;
     let records = stage.records_of(name).await;
     let told = records
         .iter()

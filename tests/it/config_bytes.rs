@@ -9,13 +9,13 @@ use futures::StreamExt;
 use hostup_operator::domain::approval::Approval;
 use hostup_operator::domain::chain::{Brakes, Chain};
 use hostup_operator::domain::config::{
-    Account, Decision, Facts, Intent, OptionsWish, Reading, Seen, View, Wish, decide,
+    Account, Decision, Facts, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
 };
-use hostup_operator::domain::ids::{InstanceId, Subject, SubjectKind, Uid, VpsId};
+use hostup_operator::domain::ids::{InstanceId, KeyMark, Subject, SubjectKind, Uid, VpsId};
 use hostup_operator::domain::options::{OptionValue, Values};
 use hostup_operator::domain::order::Order;
 use hostup_operator::domain::price::BillingCycle;
-use hostup_operator::domain::record::Times;
+use hostup_operator::domain::record::{KeyInUse, Times};
 use hostup_operator::hostup::{HostUp, PaidOrder, Reader};
 use hostup_sim::{ConfigOption, Route, Sim, Vps};
 use jiff::Timestamp;
@@ -96,17 +96,22 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
             tail: None,
             unreadable: None,
             missing: None,
+            gap: None,
+            came_to_nothing: Vec::new(),
+            closed_after: None,
+            shown_record: None,
             following: None,
             shown_quote: None,
             stalled_since: None,
             brakes: Brakes {
+                ledger_silent: false,
                 read_only: false,
                 cap_reached: None,
                 key_not_before: None,
             },
         },
         history: vec![],
-        rival: false,
+        rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,
         legacy_enabled: false,
@@ -120,7 +125,10 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
             (Decision::ReadOptions, account_view) => {
                 *account_view = Account::Read(Box::new(Reading {
                     read_at: Timestamp::now(),
-                    secret_version: "1".into(),
+                    key: KeyInUse {
+                        secret_version: "1".into(),
+                        mark: KeyMark::new("key"),
+                    },
                     is_payg: false,
                     cycle: BillingCycle::Months(1),
                     offers: account.options(&vps(n)).await.unwrap(),
@@ -139,7 +147,7 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
 /// Approves what is shown, and sends the order that follows. `None` where nothing differs.
 async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) -> Option<Order> {
     let account = hostup.account(key, "shop", "hostup-api");
-    let reader = account.clone().reading().await.unwrap();
+    let reader = account.clone().reading().unwrap();
     let Decision::Report(report) = looked(&reader, n, &wanted, None).await else {
         panic!("bought without an approval: {wanted:?}");
     };

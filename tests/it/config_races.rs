@@ -302,6 +302,92 @@ async fn rivals_that_disagree() {
     behind.check().await;
 }
 
+/// Pairs that are made in one moment, the dearer or the cheaper wish first, and what becomes of each.
+async fn rivals_made_together(values: [u32; 2]) {
+    let stage = Stage::new("options-pairs").await;
+    let operator = stage.operator(&["--workers=16"]);
+    let pairs = 6;
+    let approval = json!({"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}});
+    for n in 0..pairs {
+        stage.add_vps(&vps_of(&stage, n));
+        let made = ["a", "b"].into_iter().zip(values).map(|(name, gb)| {
+            let mut object = stage.approved_config(&format!("{name}-{n}"), json!({"bandwidthGb": gb}));
+            object["spec"]["vpsId"] = json!(vps_of(&stage, n));
+            object["spec"]["approval"] = approval.clone();
+            stage.create(object)
+        });
+        futures::future::join_all(made).await;
+    }
+    for n in 0..pairs {
+        let names = [format!("a-{n}"), format!("b-{n}")];
+        let end = |object: &Value| ["InSync", "TargetConflict"].contains(&reason(object));
+        let mut ends = Vec::new();
+        for name in &names {
+            ends.push(stage.wait_config(name, "an end", end).await);
+        }
+        let age = |object: &Value| {
+            let of = |path| at(object, path).as_str().unwrap().to_owned();
+            (of("metadata.creationTimestamp"), of("metadata.uid"))
+        };
+        // Of one second the one that ordered comes first.
+        ends.sort_by_key(|object| age(object));
+        let mut said: Vec<&str> = ends.iter().map(reason).collect();
+        if age(&ends[0]).0 == age(&ends[1]).0 {
+            said.sort_unstable();
+        }
+        assert_eq!(said, ["InSync", "TargetConflict"], "pair {n}");
+    }
+    assert_eq!((stage.posts(), stage.executed()), (pairs, pairs));
+    drop(operator);
+    stage.check_invariants().await;
+}
+
+/// The older one waits for a person, and the newer one has what is there already.
+async fn a_newer_one_that_is_satisfied_is_not_ready_beside_an_older_one() {
+    let stage = Stage::new("options-satisfied").await;
+    let mut older = stage.config_preview("the-older", bandwidth(8192));
+    older["spec"]["approval"] = Value::Null;
+    stage.create(older).await;
+    a_second_later().await;
+    stage
+        .create(stage.config_preview("the-newer", bandwidth(2048)))
+        .await;
+    let _operator = stage.operator(&["--resync-interval=1h"]);
+    stage.config_comes_to("the-older", "AwaitingApproval").await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!((stage.posts(), stage.executed()), (0, 0));
+    stage.check_invariants().await;
+}
+
+/// A newer one that was there alone learns of an older one whose key comes to read the VPS, at once.
+async fn a_newer_one_is_woken_when_the_older_is_looked_at() {
+    let stage = Stage::new("options-woken").await;
+    let _operator = stage.operator(&["--resync-interval=1h"]);
+    let mut older = stage.config_preview("the-older", bandwidth(8192));
+    older["spec"]["suspend"] = json!(true);
+    stage.create(older).await;
+    stage.config_comes_to("the-older", "Suspended").await;
+    a_second_later().await;
+    stage
+        .create(stage.config_preview("the-newer", bandwidth(2048)))
+        .await;
+    stage.config_comes_to("the-newer", "InSync").await;
+    stage.patch_config("the-older", json!({"suspend": false})).await;
+    stage.config_comes_to("the-older", "AwaitingApproval").await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_are_made_together_one_orders_and_one_is_ever_ready() {
+    futures::join!(
+        rivals_made_together([8192, 4096]),
+        rivals_made_together([4096, 8192]),
+        a_newer_one_that_is_satisfied_is_not_ready_beside_an_older_one(),
+        a_newer_one_is_woken_when_the_older_is_looked_at()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_objects_of_one_vps_the_older_that_has_read_it_is_responsible() {
     let together = async {

@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::behind::{Behind, OPERATIONS, claim, held};
-use crate::support::{HOUR, Operator, PATIENCE, Stage, at, each_row, ready, reason};
+use crate::support::{HOUR, Operator, PATIENCE, Stage, at, condition, each_row, ready, reason};
 
 /// Where the first object of the name stands when it is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -501,9 +501,20 @@ async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
         stage.wait_for_reason("web", "OutcomeUnknown").await;
         assert_eq!(at(&stage.records().await[0], "status.evidence"), "SeveralFound");
     } else {
-        let object = stage.wait_for_reason("web", "Restored").await;
+        let object = stage.wait_for_reason("web", "AlreadyExecuted").await;
         let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
         assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
+        let message = ready(&object)["message"].as_str().unwrap();
+        assert!(message.contains("nothing was bought"), "{message}");
+        assert!(message.contains("Which backup it holds is not known"), "{message}");
+        // Neither a backup nor a price nor a consent is told of it, for nobody knows them.
+        for hidden in ["status.backup", "status.quote", "status.job"] {
+            assert!(at(&object, hidden).is_null(), "{hidden}");
+        }
+        for step in ["Approved", "Quoted", "GatesPassed"] {
+            assert!(condition(&object, step).is_null(), "{step}");
+        }
+        assert_eq!(condition(&object, "Submitted")["status"], "False");
         assert_eq!(
             at(&stage.records().await[0], "status.evidence"),
             "FoundBeforeClaim"

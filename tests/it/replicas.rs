@@ -167,6 +167,37 @@ async fn two_installations_in_one_namespace_buy_each_object_once() {
     stage.check_invariants().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_installation_that_did_not_buy_writes_nothing_over_one_that_did() {
+    let behind = Behind::new("stranger").await;
+    let stage = &behind.stage;
+    let _buyer = stage.operator(&["--instance-id=buyer"]);
+    stage.create(stage.approved("web-0")).await;
+    let restored = stage.wait_for_reason("web-0", "Restored").await;
+    let _stranger = stage.operator(&["--instance-id=stranger"]);
+    let object = format!(
+        "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web-0",
+        stage.namespace
+    );
+    for n in 0..3 {
+        let earlier = behind.proxy.requests().len();
+        let poke = serde_json::json!({"metadata": {"annotations": {"poked": n.to_string()}}});
+        stage.patch("web-0", poke).await.unwrap();
+        let path = object.clone();
+        // Both look at it.
+        behind
+            .seen(2, move |request| request.n > earlier && request.method == "GET" && request.path == path)
+            .await;
+    }
+    let writes = behind.proxy.requests().into_iter();
+    let of_status = writes.filter(|request| request.method == "PUT" && request.path == format!("{object}/status"));
+    let now = stage.restore("web-0").await;
+    assert_eq!(at(&now, "status"), at(&restored, "status"));
+    assert!(of_status.count() <= 4, "they write over each other");
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    behind.check().await;
+}
+
 /// Stops all threads of the process until it gets CONT.
 fn freeze(operator: &Operator) {
     operator.signal("STOP");

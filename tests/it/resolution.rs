@@ -39,6 +39,25 @@ async fn end(stage: &Stage, executed: usize, posts: usize) {
 }
 
 #[tokio::test]
+async fn a_vm_that_is_another_records_result_is_not_adopted() {
+    let stage = Stage::new("taken").await;
+    let _operator = stage.operator(&[]);
+    stage.create(stage.approved("first")).await;
+    let first = stage.wait_for_reason("first", "Restored").await;
+    let vm = at(&first, "status.vm.vpsId").clone();
+    let (_, record) = asked(&stage).await;
+    let adopt = json!({"answer": "Adopt", "vpsId": vm});
+    stage.resolve(&record, adopt).await.unwrap();
+    let refused = |record: &Value| {
+        let why = at(record, "status.resolutionRefused").as_str();
+        why.is_some_and(|why| why.contains("is the result of VpsOperation"))
+    };
+    stage.wait_for_record(&record, "a refusal", refused).await;
+    assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
 async fn not_executed_is_printed_and_lets_a_new_attempt_follow() {
     let stage = Stage::new("notexec").await;
     let _operator = stage.operator(&[]);

@@ -2,6 +2,7 @@
 
 pub mod behind;
 pub mod chart;
+pub mod clocks;
 pub mod death;
 mod operator;
 mod owner;

@@ -10,6 +10,7 @@ use hyper::{Method, Response, Uri, Version};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -57,6 +58,17 @@ impl Outgoing {
             headers,
             body,
         }
+    }
+}
+
+impl Outgoing {
+    /// The same request with its JSON body changed.
+    pub(super) fn rewritten(mut self, change: fn(&mut Value)) -> Result<Self, Cut> {
+        let mut body: Value =
+            serde_json::from_slice(&self.body).map_err(Cut::from)?;
+        change(&mut body);
+        self.body = Bytes::from(body.to_string());
+        Ok(self)
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Action {
     Delay(Duration),
     /// The API server gets it twice, one after the other; the client gets the second answer.
     DuplicateForward,
+    /// The API server gets another body, as from a webhook that changes what it admits.
+    Rewrite(fn(&mut Value)),
 }
 
 /// The body of an error as the API server writes it, for [`Action::Respond`].

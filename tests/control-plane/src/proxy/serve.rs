@@ -53,6 +53,12 @@ impl From<hyper::Error> for Cut {
     }
 }
 
+impl From<serde_json::Error> for Cut {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 pub(super) async fn forever(listener: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
@@ -108,9 +114,14 @@ async fn act(
     is_watch: bool,
     shared: Arc<Shared>,
 ) -> Result<Response<Body>, Cut> {
+    if let Action::Rewrite(change) = action {
+        let rewritten = outgoing.rewritten(change)?;
+        let answer = shared.upstream.send(&rewritten).await?;
+        return Ok(answer.map(|body| streamed(body, is_watch, shared.clone())));
+    }
     let send = || shared.upstream.send(&outgoing);
     let answer = match action {
-        Action::Forward => send().await?,
+        Action::Forward | Action::Rewrite(_) => send().await?,
         Action::HoldBefore(gate) => {
             gate.pass().await;
             send().await?

@@ -1,0 +1,180 @@
+//! HostUp refuses: what is sent again, when, and whose share it takes.
+
+use hostup_sim::{Answer, Fault, LimitSet, Route};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::clocks::Clocks;
+use crate::support::{PATIENCE, Stage, at, each_row, ready, reason};
+
+/// Nothing has changed that HostUp judges, though much has.
+#[derive(Debug, Clone, Copy)]
+enum Idle {
+    ApprovalFlips,
+    SuspendFlips,
+    SecretIsTouched,
+    WordsChange,
+}
+
+impl Idle {
+    const ALL: [Self; 4] = [
+        Self::ApprovalFlips,
+        Self::SuspendFlips,
+        Self::SecretIsTouched,
+        Self::WordsChange,
+    ];
+
+    async fn change(self, stage: &Stage, n: u32) {
+        let spec = |spec: Value| json!({"spec": spec});
+        match self {
+            Self::ApprovalFlips => {
+                let most = format!("0.8{}", n % 2);
+                let patch = spec(json!({"approval": {"maxPrice": {"perHour": most}}}));
+                stage.patch("web", patch).await.unwrap();
+            }
+            Self::SuspendFlips => {
+                for suspend in [true, false] {
+                    stage
+                        .patch("web", spec(json!({"suspend": suspend})))
+                        .await
+                        .unwrap();
+                }
+            }
+            Self::SecretIsTouched => {
+                let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+                    kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+                let patch = json!({"metadata": {"annotations": {"touched": n.to_string()}}});
+                let by = PatchParams::default();
+                secrets
+                    .patch("hostup-api", &by, &Patch::Merge(&patch))
+                    .await
+                    .unwrap();
+            }
+            Self::WordsChange => stage.sim.world(|world| {
+                let words = format!("\"{n} days remaining\"");
+                let pointer = "/actions/canConvertToCloud/reason";
+                world.clear_patches();
+                world.patch(Route::ConvertToCloud, pointer, Some(&words));
+            }),
+        }
+    }
+}
+
+async fn is_sent_once(idle: Idle) {
+    let stage = Stage::new("idle").await;
+    let refuse = Fault::on(Route::RestoreToPayg).acted(false).always();
+    stage
+        .sim
+        .inject(refuse.answer(Answer::problem(409, "vps_not_ready")));
+    let clocks = Clocks::right();
+    let _operator = stage.operator_with(&[], &[clocks.env()]);
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "Rejected").await;
+    for n in 1..=10 {
+        idle.change(&stage, n).await;
+        // Longer than any wait between two attempts.
+        let seconds = n * 1_000;
+        clocks.ahead([seconds, seconds, seconds]);
+        let reads = stage.sim.count(Route::ListVps);
+        let looked = move |world: &hostup_sim::World| world.count(Route::ListVps) > reads + 1;
+        assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
+    }
+    stage.wait_for_reason("web", "Rejected").await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refused_order_is_not_sent_again_for_what_hostup_did_not_judge() {
+    each_row(Idle::ALL.map(|idle| (format!("{idle:?}"), is_sent_once(idle)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_attempts_in_a_day_are_enough_whatever_changes() {
+    let stage = Stage::new("eight").await;
+    let refuse = Fault::on(Route::RestoreToPayg).acted(false).always();
+    stage
+        .sim
+        .inject(refuse.answer(Answer::problem(409, "vps_not_ready")));
+    let clocks = Clocks::right();
+    let _operator = stage.operator_with(&[], &[clocks.env()]);
+    stage.create(stage.approved("web")).await;
+    for n in 1..=8_u32 {
+        let sent = move |world: &hostup_sim::World| world.count(Route::RestoreToPayg) >= n as usize;
+        assert!(stage.sim.until(PATIENCE, sent).await, "attempt {n} was not made");
+        let refused = |object: &Value| {
+            at(object, "status.operation.attempt") == n && at(object, "status.operation.state") == "Rejected"
+        };
+        stage.wait("web", "the refusal", refused).await;
+        // Another key is another cause.
+        let key = format!("hostup-test-key-{n}aaaa");
+        stage.sim.world(|world| world.add_key(stage.account, &key));
+        stage.put_secret(&key).await;
+        let seconds = n * 1_000;
+        clocks.ahead([seconds, seconds, seconds]);
+    }
+    let object = stage
+        .wait("web", "the end of the day's attempts", |object| {
+            ready(object)["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("8 attempts within 24 hours"))
+        })
+        .await;
+    assert_eq!(reason(&object), "Rejected");
+    assert_eq!(stage.posts(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_invoice_gate_that_is_read_for_the_first_time_is_no_change() {
+    let stage = Stage::new("firstread").await;
+    let refuse = Fault::on(Route::ConfigCommit).acted(false);
+    stage
+        .sim
+        .inject(refuse.answer(Answer::problem(409, "existing_invoice_blocking")));
+    let clocks = Clocks::right();
+    let _operator = stage.operator_with(&[], &[clocks.env()]);
+    stage
+        .create(stage.approved_config("web", json!({"bandwidthGb": 4096})))
+        .await;
+    stage.config_comes_to("web", "Rejected").await;
+    for n in 1..=3 {
+        clocks.ahead([n * 1_000; 3]);
+        let reads = stage.sim.count(Route::ConfigPreview);
+        let looked = move |world: &hostup_sim::World| world.count(Route::ConfigPreview) > reads + 1;
+        assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
+    }
+    assert_eq!(reason(&stage.config("web").await), "Rejected");
+    assert_eq!((stage.posts(), stage.executed()), (1, 0));
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn refused_calls_count_against_the_share_of_their_own_namespace_alone() {
+    let stage = Stage::new("share").await;
+    let other = Stage::new("other").await;
+    stage.sim.world(|world| {
+        world.account_mut(stage.account).limits_max = LimitSet::new(64, 256, 4000, 40);
+    });
+    let both = format!("--watch-namespaces={},{}", stage.namespace, other.namespace);
+    let refuse = Fault::on(Route::RestoreToPayg).acted(false).times(2);
+    stage
+        .sim
+        .inject(refuse.answer(Answer::problem(400, "invalid_request")));
+    let _operator = stage.operator(&[&both, "--max-paid-calls=4"]);
+    for name in ["refused-0", "refused-1"] {
+        stage.create(stage.approved(name)).await;
+        stage.wait_for_reason(name, "Rejected").await;
+    }
+    stage.create(stage.approved("third")).await;
+    let held = stage.wait_for_reason("third", "PaidCallCap").await;
+    let message = ready(&held)["message"].as_str().unwrap();
+    assert!(message.contains("--max-paid-calls-per-namespace"), "{message}");
+    assert!(message.contains(&stage.namespace), "{message}");
+    // The other namespace has its own share, whole.
+    for name in ["web-0", "web-1"] {
+        other.create(other.approved(name)).await;
+        other.wait_for_reason(name, "Restored").await;
+    }
+    other.create(other.approved("web-2")).await;
+    other.wait_for_reason("web-2", "PaidCallCap").await;
+    assert_eq!((stage.posts(), stage.executed()), (4, 2));
+}

@@ -1,0 +1,146 @@
+//! Between the claim and the call: the clocks, the record, and who stands in between.
+
+use control_plane::{Action, Gate, Rule};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::behind::{Behind, claim, held, is_claim};
+use crate::support::clocks::Clocks;
+use crate::support::{HOUR, Stage, at, each_row};
+
+/// A claim on a busy machine may take its time; whether it is in time is not the subject here.
+const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
+
+async fn record_comes_to(stage: &Stage, state: &str) -> Value {
+    let name = stage.records().await[0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let is = |record: &Value| at(record, "status.state") == state;
+    stage.wait_for_record(&name, state, is).await
+}
+
+fn message(record: &Value) -> &str {
+    at(record, "status.message").as_str().unwrap()
+}
+
+async fn a_claim_that_slept(ahead: [u32; 3]) {
+    let behind = Behind::new("slept").await;
+    let stage = &behind.stage;
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let clocks = Clocks::right();
+    stage.create(stage.approved("web")).await;
+    let operator = stage.operator_with(&CALM, &[clocks.env()]);
+    held(&gate).await;
+    clocks.ahead(ahead);
+    gate.release();
+    let record = record_comes_to(stage, "NotSent").await;
+    assert!(message(&record).contains("too old"), "{}", message(&record));
+    assert_eq!((operator.sent(), stage.posts()), (0, 0));
+    drop(operator);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_that_is_too_old_by_any_clock_is_never_sent() {
+    let hour = 3600;
+    let rows = [
+        ("the time of day", [hour, 0, 0]),
+        ("the monotonic clock", [0, hour, 0]),
+        ("the clock that counts sleep", [0, 0, hour]),
+        ("a minute of sleep", [0, 0, 61]),
+    ];
+    each_row(rows.map(|(name, ahead)| (name.to_owned(), a_claim_that_slept(ahead)))).await;
+}
+
+async fn a_record_that_was_changed(change: fn(&mut Value)) {
+    let behind = Behind::new("changed").await;
+    let stage = &behind.stage;
+    let rule = Rule::on("POST", is_claim).named("a webhook").always();
+    behind.proxy.rule(rule.action(Action::Rewrite(change)));
+    stage.create(stage.approved("web")).await;
+    let operator = stage.operator(&CALM);
+    behind.seen(1, is_claim).await;
+    let appeared = |object: &Value| !at(object, "status.operation.name").is_null();
+    stage.wait("web", "the attempt", appeared).await;
+    let record = record_comes_to(stage, "NotSent").await;
+    assert!(message(&record).contains("not what was drafted"), "{}", message(&record));
+    assert!(message(&record).contains("webhook"), "{}", message(&record));
+    assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_that_was_changed_on_its_way_is_withdrawn_and_never_sent() {
+    let rows: [(&str, fn(&mut Value)); 8] = [
+        ("the body", |record| {
+            let body = &mut record["spec"]["request"]["body"];
+            *body = json!(body.as_str().unwrap().replace("\"cpuCores\":2", "\"cpuCores\":32"));
+        }),
+        ("the path", |record| {
+            let path = &mut record["spec"]["request"]["path"];
+            *path = json!(path.as_str().unwrap().replace("backups/", "backups/x"));
+        }),
+        ("the price", |record| record["spec"]["quote"]["perHour"] = json!("9.99")),
+        ("the name of the VM", |record| record["spec"]["expectedVmName"] = json!("web-aaaaaaaaaaaa")),
+        ("its size", |record| record["spec"]["orderedSize"]["storageGb"] = json!(81)),
+        ("its time", |record| record["spec"]["claim"]["sendBefore"] = json!("2099-01-01T00:00:00Z")),
+        ("its subject", |record| record["spec"]["subject"]["generation"] = json!(9)),
+        ("its Secret", |record| record["spec"]["credentialsRef"]["name"] = json!("another")),
+    ];
+    each_row(rows.map(|(name, change)| (name.to_owned(), a_record_that_was_changed(change)))).await;
+}
+
+/// Another process, and a person, have settled the record while its holder stood still.
+async fn a_record_that_was_settled(state: &'static str, resolution: Option<Value>) {
+    let behind = Behind::new("settled").await;
+    let stage = &behind.stage;
+    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    stage.create(stage.approved("web")).await;
+    let operator = stage.operator(&CALM);
+    held(&gate).await;
+    let record = stage.records().await[0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let set = |state: &'static str| {
+        let stage = &behind.stage;
+        let record = record.clone();
+        async move {
+            let mut object = stage.operations().get(&record).await.unwrap();
+            object.data["status"] = json!({"state": state, "quietSince": "2026-11-23T00:00:00Z"});
+            let by = PostParams::default();
+            stage.operations().replace_status(&record, &by, &object).await.unwrap();
+        }
+    };
+    set("Unknown").await;
+    if let Some(resolution) = &resolution {
+        let patch = Patch::Merge(json!({"spec": {"resolution": resolution}}));
+        let by = PatchParams::default();
+        stage.operations().patch(&record, &by, &patch).await.unwrap();
+    }
+    set(state).await;
+    gate.release();
+    operator.wait_for_line("the record was settled before anything was sent");
+    if state == "NotExecuted" {
+        // The answer lets another attempt follow, and that one alone is sent.
+        stage.wait_for_reason("web", "JobRunning").await;
+        assert_eq!((operator.sent(), stage.posts(), stage.executed()), (1, 1, 1));
+    } else {
+        assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+    }
+    drop(operator);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_holder_of_a_claim_that_was_settled_without_it_sends_nothing() {
+    let answer = |answer: &str| Some(json!({"answer": answer}));
+    let rows = [
+        ("NotExecuted", answer("NotExecuted")),
+        ("Abandoned", answer("Abandon")),
+    ];
+    each_row(rows.map(|(state, given)| (state.to_owned(), a_record_that_was_settled(state, given)))).await;
+}
