@@ -1,6 +1,6 @@
 //! The records as this process sees them, and the two reads that decisions rest on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -83,7 +83,9 @@ impl Ledger {
     /// # Errors
     /// [`ApiError`].
     pub async fn tail(&self, key: &ChainKey, named: Option<u32>) -> Result<Tail, ApiError> {
-        let seen = self.seen(key).into_iter().max();
+        let records = self.store.state();
+        let attempts = records.iter().filter_map(|object| key.attempt(&name_of(object)));
+        let seen = attempts.max();
         let known = seen.max(named).unwrap_or(0);
         let mut last = match known {
             0 => None,
@@ -100,21 +102,6 @@ impl Ledger {
         }
         let missing = Some(key.record(known)).filter(|_| is_gone && last.is_none());
         Ok(Tail { last, missing })
-    }
-
-    /// A record of a chain before its attempt `tail` that is gone. What the watch shows is taken to be there.
-    ///
-    /// # Errors
-    /// [`ApiError`].
-    pub async fn gap(&self, key: &ChainKey, tail: u32) -> Result<Option<RecordName>, ApiError> {
-        let seen = self.seen(key);
-        for n in (1..tail).filter(|n| !seen.contains(n)) {
-            let name = key.record(n);
-            if self.get(&name).await?.is_none() {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
     }
 
     /// When the attempts of a chain were made that came to nothing for an object of this name, by attempt; as far as
@@ -140,17 +127,11 @@ impl Ledger {
         ours.collect()
     }
 
-    /// The attempts of a chain that the watch shows.
-    fn seen(&self, key: &ChainKey) -> BTreeSet<u32> {
-        let records = self.store.state();
-        let attempts = records.iter().filter_map(|object| key.attempt(&name_of(object)));
-        attempts.collect()
-    }
-
-    /// The other record whose result this VM is, if there is one.
+    /// The other record of this installation whose result this VM is, if there is one.
     pub fn result_of(&self, vps: &VpsId, but: &RecordName) -> Option<RecordName> {
         let records = self.store.state();
-        let others = records.iter().filter(|object| {
+        let others = records.iter().filter(|object| self.is_ours(object));
+        let others = others.filter(|object| {
             let result = object.0.as_ref().ok().and_then(|record| record.status.as_ref()?.result.as_ref());
             result.is_some_and(|result| result.vps_id == vps.as_str())
         });

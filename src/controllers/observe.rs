@@ -10,6 +10,7 @@ use super::ledger::Tail;
 use super::subject::{Buyer, objects};
 use super::{Error, jittered};
 use crate::api::conditions;
+use crate::api::operation::VpsOperation;
 use crate::api::{self, InvalidRecord};
 use crate::domain::chain::{Brakes, Chain};
 use crate::domain::ids::{RecordName, Subject};
@@ -71,7 +72,6 @@ pub async fn chain<K: Buyer>(
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));
     let missing = missing.or_else(|| Some(next).filter(|next| ctx.desk.has_claimed(next)));
-    let gap = ctx.ledger.gap(key, attempt).await?;
     let tail = tail.map(|tail| api::record(&tail)).transpose();
     let (tail, unreadable) = match tail {
         Ok(tail) => (tail, None),
@@ -96,7 +96,7 @@ pub async fn chain<K: Buyer>(
         unreadable: unreadable.as_ref().map(InvalidRecord::to_string),
         tail,
         missing,
-        gap,
+        gap: None,
         came_to_nothing: came_to_nothing.into_values().collect(),
         closed_after: K::closed_after(&status).map(RecordName::new),
         shown_record: named,
@@ -110,4 +110,12 @@ pub async fn chain<K: Buyer>(
             key_not_before: ctx.ledger.key_not_before(namespace, &object.credentials().name),
         },
     })
+}
+
+/// The first record that is gone of those before the last one.
+pub fn gap(key: &ChainKey, before: &[Option<VpsOperation>]) -> Option<RecordName> {
+    let mut attempts = before.iter().zip(1..);
+    attempts
+        .find(|(record, _)| record.is_none())
+        .map(|(_, n)| key.record(n))
 }

@@ -4,7 +4,7 @@ use hostup_sim::{Answer, Fault, RestoreBehaviour, Route};
 use serde_json::{Value, json};
 
 use crate::support::clocks::Clocks;
-use crate::support::{HOUR, Operator, Stage, at, each_row, ready, reason};
+use crate::support::{HOUR, KEY, Operator, Stage, at, each_row, ready, reason};
 
 /// The settle time of the tests and the time after it in which HostUp may stay unreadable, and a bit.
 const LONG_ENOUGH: [u32; 3] = [1_000, 1_000, 1_000];
@@ -45,14 +45,19 @@ impl Blind {
                 let nameless = json!({"data": [{"name": "x"}], "hasMore": false}).to_string();
                 stage.sim.inject(always(Route::ListVps, Answer::json(200, nameless)));
             }
-            Self::NoKey => stage.delete_secret().await,
+            Self::NoKey => {
+                stage.delete_secret().await;
+                // Else the key that the operator still knows would do for a while.
+                stage.sim.world(|world| world.revoke_key(KEY));
+            }
         }
     }
 
     async fn relent(self, stage: &Stage) {
         stage.sim.clear_faults();
         if matches!(self, Self::NoKey) {
-            stage.put_secret(crate::support::KEY).await;
+            stage.sim.world(|world| world.reinstate_key(KEY));
+            stage.put_secret(KEY).await;
         }
     }
 }

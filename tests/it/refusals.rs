@@ -76,7 +76,9 @@ async fn is_sent_once(idle: Idle) {
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
         let reads = stage.sim.count(Route::ListVps);
-        let looked = move |world: &hostup_sim::World| world.count(Route::ListVps) > reads + 1;
+        let poke = json!({"metadata": {"annotations": {"looked-at": n.to_string()}}});
+        stage.patch("web", poke).await.unwrap();
+        let looked = move |world: &hostup_sim::World| world.count(Route::ListVps) > reads;
         assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
     }
     stage.wait_for_reason("web", "Rejected").await;
@@ -105,12 +107,16 @@ async fn eight_attempts_in_a_day_are_enough_whatever_changes() {
             at(object, "status.operation.attempt") == n && at(object, "status.operation.state") == "Rejected"
         };
         stage.wait("web", "the refusal", refused).await;
-        // Another key is another cause.
-        let key = format!("hostup-test-key-{n}aaaa");
-        stage.sim.world(|world| world.add_key(stage.account, &key));
-        stage.put_secret(&key).await;
+        // Another code of a gate is another cause.
+        stage.sim.world(|world| {
+            let code = format!("\"code_{n}\"");
+            world.clear_patches();
+            world.patch(Route::ListBackups, "/backups/actions/canRestore/code", Some(&code));
+        });
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
+        let poke = json!({"metadata": {"annotations": {"looked-at": n.to_string()}}});
+        stage.patch("web", poke).await.unwrap();
     }
     let object = stage
         .wait("web", "the end of the day's attempts", |object| {
@@ -139,7 +145,10 @@ async fn an_invoice_gate_that_is_read_for_the_first_time_is_no_change() {
     for n in 1..=3 {
         clocks.ahead([n * 1_000; 3]);
         let reads = stage.sim.count(Route::ConfigPreview);
-        let looked = move |world: &hostup_sim::World| world.count(Route::ConfigPreview) > reads + 1;
+        let poke = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": n.to_string()}}}));
+        let by = PatchParams::default();
+        stage.configs().patch("web", &by, &poke).await.unwrap();
+        let looked = move |world: &hostup_sim::World| world.count(Route::ConfigPreview) > reads;
         assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
     }
     assert_eq!(reason(&stage.config("web").await), "Rejected");

@@ -9,7 +9,7 @@ use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
 use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
-use crate::controllers::observe::{self as common, Read, as_read};
+use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::chain::Chain;
 use crate::domain::config::{Account, Intent, Reading, Rival, Seen, View, Wish};
@@ -24,8 +24,7 @@ pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) 
     let mut chain = common::chain(ctx, object, &intent.subject, &key).await?;
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
     let history = ctx.ledger.before(&key, tail).await?;
-    let gap = history.iter().zip(1..).find(|(record, _)| record.is_none());
-    chain.gap = gap.map(|(_, n)| key.record(n));
+    chain.gap = gap(&key, &history);
     if matches!(intent.wish, Wish::Legacy(_)) {
         // Nothing but the records remembers what the older route has executed.
         chain.missing = chain.missing.or_else(|| chain.gap.clone());

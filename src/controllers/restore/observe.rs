@@ -6,7 +6,7 @@ use crate::api::conditions;
 use crate::api::restore::VpsBackupRestore;
 use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
-use crate::controllers::observe::{self as common, Read, as_read};
+use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::domain::ids::{BackupId, VpsId};
 use crate::domain::names::ChainKey;
 use crate::domain::preflight::Preflight;
@@ -18,7 +18,9 @@ use crate::hostup::ReadError;
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -> Result<View, Error> {
     let key = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
-    let chain = common::chain(ctx, object, &intent.subject, &key).await?;
+    let mut chain = common::chain(ctx, object, &intent.subject, &key).await?;
+    let attempt = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
+    chain.gap = gap(&key, &ctx.ledger.before(&key, attempt).await?);
     let status = object.status.clone().unwrap_or_default();
     let named = status.operation.as_ref().map(|operation| operation.name.as_str());
     let tail = chain.tail.as_ref();
