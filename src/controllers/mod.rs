@@ -69,3 +69,20 @@ fn jittered(wait: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or_default() % 1000;
     wait + wait * random / 4000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::restore::tests::times;
+
+    #[test]
+    fn a_moment_that_is_past_is_a_second_away() {
+        let now = Timestamp::UNIX_EPOCH;
+        let past = Timestamp::MIN;
+        let requeued = |at| format!("{:?}", super::at(Some(at), now, &times()));
+        assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));
+        assert_eq!(requeued(now), requeued(past));
+        let minute = now + jiff::SignedDuration::from_secs(60);
+        assert_eq!(requeued(minute), format!("{:?}", Action::requeue(Duration::from_secs(60))));
+    }
+}

@@ -217,6 +217,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_finds_all_turns_taken_is_told_so_and_does_not_wait() {
+        let lane = Lane::new(2, "shop", "hostup-api");
+        let turns = [lane.reading().unwrap(), lane.reading().unwrap()];
+        assert_eq!(lane.reading().unwrap_err(), ReadError::Busy);
+        drop(turns);
+        assert!(lane.reading().is_ok());
+    }
+
+    #[test]
     fn a_wait_that_was_asked_for_twice_at_a_time_is_counted_once() {
         let lane = Lane::new(1, "shop", "hostup-api");
         let (now, minute) = (Timestamp::now(), Duration::from_secs(60));

@@ -217,6 +217,8 @@ async fn touched(before: Before, touch: Touch) {
         (_, Touch::Deleted) => None,
         (Before::Preview, Touch::Recreated) => Some("AwaitingApproval"),
         (_, Touch::Suspended) if before.leaves_the_name_free() => Some("Suspended"),
+        // What HostUp refused is sent again once what it judges changes, and it judges no approval.
+        (Before::Rejected, Touch::Edited) => Some("Rejected"),
         _ if before.leaves_the_name_free() => Some("Restored"),
         (_, Touch::RecreatedOtherwise) => Some("NameReused"),
         (Before::OutcomeUnknown, _) => Some("OutcomeUnknown"),

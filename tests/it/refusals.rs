@@ -111,7 +111,7 @@ async fn eight_attempts_in_a_day_are_enough_whatever_changes() {
         stage.sim.world(|world| {
             let code = format!("\"code_{n}\"");
             world.clear_patches();
-            world.patch(Route::ListBackups, "/backups/actions/canRestore/code", Some(&code));
+            world.patch(Route::ListBackups, "/actions/canRestore/code", Some(&code));
         });
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
