@@ -2,28 +2,17 @@
 //! Kubernetes.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use hostup_operator::api::crds;
 use serde_json::{Value, json};
 
 use super::VARIANTS;
-use crate::support::chart::{CHART, documents, render};
+use crate::support::chart::{CHART, checkers, documents, render};
 use crate::support::examples;
 
 /// Where this project is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// The folder that `tests/checkers/build.sh` makes.
-fn checkers() -> String {
-    let built = Command::new("bash")
-        .arg(format!("{ROOT}/tests/checkers/build.sh"))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "the lines above say why");
-    String::from_utf8(built.stdout).unwrap().trim_end().to_owned()
-}
 
 /// A schema of a kind as one that takes no other field, as the API server's strict validation does.
 fn closed(schema: &mut Value) {
