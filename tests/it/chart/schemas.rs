@@ -141,7 +141,7 @@ fn minors(checkers: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_oldest_kubernetes_that_the_chart_allows_is_one_that_it_is_checked_against() {
+fn the_oldest_kubernetes_that_the_chart_allows_is_the_one_that_is_tested_and_documented() {
     let oldest = &minors(&checkers())[0];
     let chart = std::fs::read_to_string(format!("{CHART}/Chart.yaml")).unwrap();
     let line = format!("kubeVersion: \">={oldest}.0-0\"\n");
@@ -149,6 +149,22 @@ fn the_oldest_kubernetes_that_the_chart_allows_is_one_that_it_is_checked_against
         chart.contains(&line),
         "Chart.yaml and tests/checkers/schemas.py differ: no {line}"
     );
+    let read = |name: &str| std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let built = read("tests/ecosystem/tools/kubernetes-oldest/go.mod");
+    assert!(
+        built.contains(&format!("require k8s.io/kubernetes v{oldest}.")),
+        "`make oldest` builds another minor than {oldest}"
+    );
+    for (document, words) in [
+        ("README.md", format!("needs {oldest} or newer")),
+        ("docs/install.md", format!("Kubernetes {oldest} or newer")),
+        ("docs/upgrade.md", format!("{oldest} or newer")),
+    ] {
+        assert!(
+            read(document).contains(&words),
+            "{document} does not say {words:?}"
+        );
+    }
 }
 
 fn example() -> Vec<Value> {
