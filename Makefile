@@ -83,7 +83,7 @@ crds: ## Write crds/ anew from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
 
 .PHONY: reference
-reference: ## Write docs/reference.md and docs/values.md anew from the CRDs and the chart
+reference: ## Write docs/reference.md, docs/values.md and the chart's copy of its defaults anew
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --test it --features fail-points reference::
 
 .PHONY: argocd-tests

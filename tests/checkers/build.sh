@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the programs available that check what is written without running it, and prints the folder that holds
-# them as the last line of stdout: in bin/ actionlint, hadolint, helm-unittest, kubeconform, shellcheck, yamllint and
-# zizmor, in schemas/ those of Kubernetes' own kinds. Everything else goes to stderr.
+# them as the last line of stdout: in bin/ actionlint, hadolint, helm-unittest, kubeconform, an old kustomize, shellcheck,
+# yamllint and zizmor, in schemas/ those of Kubernetes' own kinds. Everything else goes to stderr.
 #
 # They are built and installed once, about a minute on two cores, at the versions of go.mod and requirements.txt,
 # into HOSTUP_TEST_CACHE (default: hostup-operator in the user's cache folder).
@@ -24,7 +24,7 @@ cache=${HOSTUP_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME, XDG_CACHE_HOME or
 [[ $cache == /* ]] || cache=$PWD/$cache
 key=checkers-$( (
   uname -sm
-  cd "$here" && cat build.sh go.mod go.sum requirements.txt schemas.py
+  cd "$here" && cat build.sh {.,kustomize}/go.{mod,sum} requirements.txt schemas.py
 ) | sum | cut -c1-16)
 readonly cache key home=$cache/$key
 
@@ -47,9 +47,11 @@ fi
 
 say "building and installing the checkers (once; about a minute on two cores)"
 rm -rf "$home"
-(cd "$here" && CGO_ENABLED=0 GOWORK=off GOFLAGS='-mod=readonly -buildvcs=false' \
-  go build -trimpath -gcflags=all=-dwarf=false -ldflags '-s -w' -o "$home/bin/" tool >&2) ||
-  die "building actionlint, helm-unittest and kubeconform failed; the lines above say why"
+for module in . kustomize; do
+  (cd "$here/$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS='-mod=readonly -buildvcs=false' \
+    go build -trimpath -gcflags=all=-dwarf=false -ldflags '-s -w' -o "$home/bin/" tool >&2) ||
+    die "building actionlint, helm-unittest, kubeconform and kustomize failed; the lines above say why"
+done
 python3 -m venv "$home/python" >&2
 "$home/python/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt" >&2 ||
   die "installing requirements.txt failed; the lines above say why"

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 # The oldest minor that Chart.yaml allows, and the newest that the package has.
-MINORS = ["1.30", "1.37"]
+MINORS = ["1.31", "1.37"]
 
 # Found, not imported: importing wants a validator that is not needed.
 package = pathlib.Path(importlib.util.find_spec("kubernetes_validate").origin).parent

@@ -1,20 +1,22 @@
 //! The chart: what it refuses, what it renders, and that Helm can install it, upgrade it and take it away.
 
+mod maps;
 mod schemas;
+mod values;
 
 use std::collections::BTreeSet;
 
-use clap::Parser;
 use control_plane::User;
 use hostup_operator::api::crds;
-use hostup_operator::args::Args;
 use serde_json::{Value, json};
 
-use crate::support::chart::{CHART, as_user, documents, helm, install, render, tried, try_render};
+use crate::support::chart::{
+    CHART, as_user, documents, helm, install, kustomized, program_takes, render, tried, try_text,
+};
 use crate::support::{at, bare_control_plane, control_plane};
 
 /// Every switch in every position, in few renderings.
-const VARIANTS: [(&str, &[&str]); 6] = [
+const VARIANTS: [(&str, &[&str]); 7] = [
     ("as it is", &[]),
     ("namespaced", &["--set=watchNamespaces={shop,office}"]),
     (
@@ -33,8 +35,7 @@ const VARIANTS: [(&str, &[&str]); 6] = [
         &[
             "--set=crds.enabled=false,rbac.create=false,rbac.rolesForPeople=false,serviceAccount.create=false",
             "--set=admissionPolicies.enabled=false,leaderElection.enabled=false",
-            "--set=networkPolicy.enabled=true,networkPolicy.egressPorts=null,commonAnnotations=null",
-            "--set=serviceAccount.annotations=null,service.annotations=null",
+            "--set=networkPolicy.enabled=true",
         ],
     ),
     (
@@ -57,9 +58,18 @@ const VARIANTS: [(&str, &[&str]); 6] = [
             "--set-json=tolerations=[{\"operator\":\"Exists\"}]",
             "--set-json=topologySpreadConstraints=[{\"maxSkew\":1,\"topologyKey\":\"zone\",\"whenUnsatisfiable\":\"DoNotSchedule\"}]",
             "--set-json=extraEnv=[{\"name\":\"A\",\"value\":\"b\"}]",
+            "--set-json=dnsConfig={\"nameservers\":[\"10.0.0.10\"],\"options\":[{\"name\":\"ndots\",\"value\":\"1\"}]}",
             "--set-json=extraVolumes=[{\"name\":\"tmp\",\"emptyDir\":{}}]",
             "--set-json=extraVolumeMounts=[{\"name\":\"tmp\",\"mountPath\":\"/tmp\"}]",
             "--set-json=extraObjects=[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"{{ .Release.Name }}-more\"}}]",
+        ],
+    ),
+    (
+        "argued",
+        &[
+            "--set=listen=0.0.0.0:9090,log.level=warn\\,hostup_operator=debug",
+            "--set-json=extraArgs=[\"--workers\",\"3\",\"--read-only=false\",\"--watch-namespaces=shop,office\",\"--paid-timeout=1m\"]",
+            "--set-json=extraEnv=[{\"name\":\"RUST_LOG\",\"value\":\"debug\"},{\"name\":\"INSTANCE_ID\",\"value\":\"cluster-1\"}]",
         ],
     ),
 ];
@@ -103,81 +113,16 @@ fn the_api_server_takes_every_variant() {
 }
 
 #[test]
-fn bad_values_are_refused_before_anything_is_installed() {
-    let rows: [(&str, &[&str]); 16] = [
-        ("at '/hostup/instanceId'", &["--set=hostup.instanceId=a #b"]),
-        ("at '/hostup/url'", &["--set=hostup.url=https://a b"]),
-        (
-            "at '/networkPolicy/egressPorts': minItems",
-            &["--set-json=networkPolicy.egressPorts=[]"],
-        ),
-        (
-            "podDisruptionBudget.minAvailable (2) of 2 replicas blocks every drain",
-            &["--set=replicas=2,podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=2"],
-        ),
-        (
-            "at '/replicas': got string, want integer",
-            &["--set-string=replicas=two"],
-        ),
-        (
-            "additional properties 'replcas' not allowed",
-            &["--set=replcas=2"],
-        ),
-        (
-            "additional properties 'readonly' not allowed",
-            &["--set=hostup.readonly=true"],
-        ),
-        ("at '/hostup/url'", &["--set=hostup.url=http://cloud.hostup.se"]),
-        (
-            "at '/hostup/url'",
-            &["--set=hostup.url=https://user:pw@cloud.hostup.se"],
-        ),
-        ("at '/watchNamespaces/0'", &["--set-json=watchNamespaces=[\"\"]"]),
-        (
-            "at '/hostup/credentialSecretNames': minItems",
-            &["--set-json=hostup.credentialSecretNames=[]"],
-        ),
-        ("at '/times/settleTime'", &["--set-string=times.settleTime=5"]),
-        ("at '/log/format'", &["--set=log.format=xml"]),
-        (
-            "set leaderElection.enabled to true",
-            &["--set=replicas=2,leaderElection.enabled=false"],
-        ),
-        (
-            "set replicas to 2 or more",
-            &["--set=podDisruptionBudget.enabled=true"],
-        ),
-        (
-            "terminationGracePeriodSeconds (150) must be longer than times.paidTimeout (3m)",
-            &["--set=times.paidTimeout=3m"],
-        ),
-    ];
-    for (says, args) in rows {
-        let refused = try_render(args);
-        assert!(
-            refused.as_ref().is_err_and(|why| why.contains(says)),
-            "{args:?} does not say {says:?}: {refused:?}"
-        );
-    }
-}
-
-#[test]
-fn the_binary_understands_the_arguments_of_every_variant() {
+fn the_program_takes_the_arguments_of_every_variant_and_kustomize_reads_it() {
     for (name, args) in VARIANTS {
-        let objects = render(args);
-        let given = container(&objects)["args"].as_array().unwrap().iter();
-        let all = std::iter::once("hostup-operator").chain(given.map(|arg| arg.as_str().unwrap()));
-        let parsed = Args::try_parse_from(all).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let Some(hostup_operator::args::Command::Run(run)) = parsed.command else {
-            panic!("{name} does not run the operator");
-        };
-        assert_eq!(run.check(), Ok(()), "{name}");
-        assert!(run.origin().is_ok(), "{name}");
-        let grace = at(
-            deployment(&objects),
-            "spec.template.spec.terminationGracePeriodSeconds",
+        let text = try_text(args).unwrap();
+        let objects = documents(&text);
+        assert_eq!(program_takes(&objects), Ok(()), "{name}");
+        let read = kustomized(&text);
+        assert!(
+            read.as_ref().is_ok_and(|read| read.len() == objects.len()),
+            "{name}: {read:?}"
         );
-        assert!(grace.as_u64().unwrap() > run.paid_timeout.as_secs(), "{name}");
     }
     assert_eq!(
         at(deployment(&render(VARIANTS[3].1)), "spec.strategy.type"),
@@ -192,6 +137,66 @@ fn the_binary_understands_the_arguments_of_every_variant() {
         "--max-paid-calls=0",
     ] {
         assert!(args.contains(flag), "no {flag} in {args}");
+    }
+}
+
+#[test]
+fn the_pod_runs_on_linux_nodes_and_as_the_user_says_besides() {
+    for (name, args) in VARIANTS {
+        let objects = render(args);
+        let nodes = at(deployment(&objects), "spec.template.spec.nodeSelector");
+        assert_eq!(nodes["kubernetes.io/os"], "linux", "{name}");
+        assert_eq!(nodes["disk"] == "ssd", name == "dressed", "{name}");
+    }
+    let dressed = render(VARIANTS[5].1);
+    assert_eq!(
+        at(deployment(&dressed), "spec.template.spec.dnsConfig"),
+        &json!({"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "1"}]})
+    );
+}
+
+/// The port that the program listens on, and that everything else must lead to.
+#[test]
+fn one_value_moves_the_port_and_all_that_asks_there_by_name_follows() {
+    let others = VARIANTS[2].1;
+    for (address, port, given) in [
+        ("[::]:8080", 8080, &[][..]),
+        ("[::]:9090", 9090, &["--set=listen=[::]:9090"]),
+        ("0.0.0.0:9090", 9090, &["--set=listen=0.0.0.0:9090"]),
+        (
+            "[::]:9090",
+            9090,
+            &["--set-json=extraArgs=[\"--listen=[::]:9090\"]"],
+        ),
+        (
+            "[::]:9090",
+            9090,
+            &["--set-json=extraEnv=[{\"name\":\"LISTEN\",\"value\":\"[::]:9090\"}]"],
+        ),
+    ] {
+        let objects = render(&[others, given].concat());
+        let container = container(&objects);
+        let listens = json!(format!("--listen={address}"));
+        assert!(
+            container["args"].as_array().unwrap().contains(&listens),
+            "{container}"
+        );
+        assert_eq!(
+            container["ports"],
+            json!([{"name": "metrics", "containerPort": port, "protocol": "TCP"}])
+        );
+        for probe in ["livenessProbe", "readinessProbe"] {
+            assert_eq!(at(container, probe)["httpGet"]["port"], "metrics");
+        }
+        let service = at(of_kind(&objects, "Service")[0], "spec.ports");
+        assert_eq!(
+            (&service[0]["port"], &service[0]["targetPort"]),
+            (&json!(8080), &json!("metrics"))
+        );
+        let policy = at(of_kind(&objects, "NetworkPolicy")[0], "spec.ingress");
+        assert_eq!(policy[0]["ports"], json!([{"port": "metrics"}]));
+        let monitor = at(of_kind(&objects, "ServiceMonitor")[0], "spec.endpoints");
+        assert_eq!(monitor[0]["port"], "metrics");
     }
 }
 

@@ -193,3 +193,99 @@ fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
     }
     assert!(tried >= 8, "{tried} objects");
 }
+
+/// The documents for people, by their path.
+fn documents() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = |folder: &str| -> Vec<String> {
+        let files = std::fs::read_dir(root.join(folder)).unwrap();
+        files
+            .map(|file| format!("{folder}{}", file.unwrap().file_name().to_str().unwrap()))
+            .filter(|name| name.ends_with(".md"))
+            .collect()
+    };
+    [names(""), names("docs/")].concat()
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter_map(|letter| match letter {
+        ' ' | '-' => Some('-'),
+        letter if letter.is_alphanumeric() || letter == '_' => Some(letter.to_ascii_lowercase()),
+        _ => None,
+    });
+    kept.collect()
+}
+
+#[test]
+fn every_link_between_documents_leads_to_a_heading() {
+    let mut followed = 0;
+    for name in documents() {
+        let text = document(&name);
+        let folder = Path::new(&name).parent().unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            // The patterns in the reference look like links.
+            if target.contains("://") || target.contains('[') {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() {
+                Path::new(&name).to_owned()
+            } else {
+                folder.join(file)
+            };
+            let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
+            assert!(whole.exists(), "{name}: {target}");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&whole).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line.trim_start_matches('#').trim()) == heading),
+                    "{name}: no heading for {target}"
+                );
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 40, "{followed} links");
+}
+
+/// Flux and Argo CD put back what Git says: who suspends by hand, and then answers, pays.
+#[test]
+fn where_a_document_tells_to_suspend_it_says_that_git_must() {
+    let mut told = 0;
+    for name in documents().into_iter().filter(|name| name != "CHANGELOG.md") {
+        let text = document(&name);
+        for part in text.split("\n\n") {
+            let tells = ["suspend: true", "\"suspend\":true"]
+                .iter()
+                .any(|words| part.contains(words));
+            if tells {
+                assert!(part.contains("Git"), "{name}: {part}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told >= 4, "{told} places");
+}
+
+/// Where people look: before they install, and before they write the first restore.
+#[test]
+fn the_documents_say_what_buys_again() {
+    for (name, says) in [
+        ("README.md", ["generateName", "clone"]),
+        (
+            "docs/install.md",
+            ["generateName", "A copy of the cluster buys too"],
+        ),
+        ("docs/after-a-rebuild.md", ["## A copy of a cluster", "snapshot"]),
+        ("examples/argocd/restores.yaml", ["generateName", "hook"]),
+        ("examples/flux/restores.yaml", ["generateName", "undone"]),
+    ] {
+        let text = document(name);
+        for words in says {
+            assert!(text.contains(words), "{name} does not say {words:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use control_plane::{ControlPlane, User};
-use hostup_sim::Route;
+use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, helm};
@@ -155,5 +155,63 @@ async fn nothing_that_the_operator_or_the_api_server_writes_differs_from_git() {
         assert!(at(&done, "metadata.finalizers").is_null());
     }
     assert_eq!(stage.sim.count(Route::RestoreToPayg), 1);
+    stage.check_invariants().await;
+}
+
+/// One look of a tool that applies from Git: whatever people did by hand is put back.
+async fn looks(stage: &Stage, in_git: &Value) -> Value {
+    let (plane, object): (&'static ControlPlane, _) = (stage.plane, in_git.clone());
+    let run = move || {
+        let apply = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=kustomize-controller",
+            "-o=json",
+            "-f",
+            "-",
+        ];
+        as_user(plane, User::Admin, &apply, Some(&object))
+    };
+    let text = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// As the runbook says it: by hand it does not last, in Git it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_suspend_in_git_lasts_through_not_executed_and_one_by_hand_does_not() {
+    let stage = Stage::new("hold").await;
+    let lost = Fault::on(Route::RestoreToPayg).acted(false);
+    stage.sim.inject(lost.answer(Answer::reset()));
+    let _operator = stage.operator(&[]);
+    let mut in_git = stage.approved("web");
+    in_git["spec"]["suspend"] = json!(false);
+    looks(&stage, &in_git).await;
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    stage
+        .patch("web", json!({"spec": {"suspend": true}}))
+        .await
+        .unwrap();
+    assert_eq!(at(&looks(&stage, &in_git).await, "spec.suspend"), false);
+    in_git["spec"]["suspend"] = json!(true);
+    assert_eq!(at(&looks(&stage, &in_git).await, "spec.suspend"), true);
+    stage
+        .resolve(&record, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    let held = stage.wait_for_reason("web", "Suspended").await;
+    assert_eq!(at(&held, "status.operation.state"), "NotExecuted");
+    let looked = looks(&stage, &in_git).await;
+    assert_eq!(
+        at(&looked, "metadata.generation"),
+        at(&held, "metadata.generation")
+    );
+    assert_eq!((stage.posts(), stage.executed()), (1, 0));
+    // The approval still stands, and pays as soon as Git lets go.
+    in_git["spec"]["suspend"] = json!(false);
+    looks(&stage, &in_git).await;
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (2, 1));
     stage.check_invariants().await;
 }

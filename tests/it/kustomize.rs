@@ -1,9 +1,11 @@
 //! The manifests for those who use no Helm are what the chart renders.
 
+use std::process::Command;
+
 use control_plane::User;
 use serde_json::Value;
 
-use crate::support::chart::{as_user, documents, render, tried};
+use crate::support::chart::{as_user, checkers, documents, render, tried};
 use crate::support::{at, control_plane};
 
 fn path(name: &str) -> String {
@@ -97,4 +99,70 @@ fn every_overlay_builds_and_the_api_server_takes_it() {
             .is_ok_and(|text| text.contains("deployment.apps/hostup-operator")),
         "{taken:?}"
     );
+}
+
+/// What a kustomize builds where every name gets another beginning and another end.
+fn renamed(kustomize: &mut Command) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["base", "overlay", "overlay-of-it"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for file in std::fs::read_dir(path("deploy/kustomize/base")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.path().join("base").join(file.file_name())).unwrap();
+    }
+    for (name, of, renames) in [
+        ("overlay", "base", "namePrefix: acme-"),
+        ("overlay-of-it", "overlay", "nameSuffix: -eu"),
+    ] {
+        let text = format!("resources: [../{of}]\n{renames}\n");
+        std::fs::write(folder.path().join(name).join("kustomization.yaml"), text).unwrap();
+    }
+    let output = kustomize
+        .arg(folder.path().join("overlay-of-it"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    documents(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// A binding that names no policy binds nothing, and anybody may approve.
+#[test]
+fn under_other_names_every_binding_still_names_its_policy_and_its_role_with_an_old_kustomize_too() {
+    let plane = control_plane();
+    let mut current = plane.kubectl_command(&plane.kubeconfig(User::Admin));
+    current.arg("kustomize");
+    let mut old = Command::new(format!("{}/bin/kustomize", checkers()));
+    old.arg("build");
+    for (which, kustomize) in [("current", &mut current), ("old", &mut old)] {
+        let objects = renamed(kustomize);
+        let names_of = |kind: &str| -> Vec<&Value> {
+            let found = objects.iter().filter(|object| object["kind"] == kind);
+            found.map(|object| at(object, "metadata.name")).collect()
+        };
+        let mut named = 0;
+        for (kind, reference, of_kind) in [
+            (
+                "ValidatingAdmissionPolicyBinding",
+                "spec.policyName",
+                "ValidatingAdmissionPolicy",
+            ),
+            ("ClusterRoleBinding", "roleRef.name", "ClusterRole"),
+            ("RoleBinding", "roleRef.name", "Role"),
+            (
+                "Deployment",
+                "spec.template.spec.serviceAccountName",
+                "ServiceAccount",
+            ),
+        ] {
+            for object in objects.iter().filter(|object| object["kind"] == kind) {
+                let name = at(object, reference);
+                assert!(names_of(of_kind).contains(&name), "{which}: {kind} names {name}");
+                assert!(name.as_str().unwrap().starts_with("acme-"), "{which}: {name}");
+                named += 1;
+            }
+        }
+        assert_eq!(named, 6, "{which}");
+    }
 }

@@ -421,6 +421,24 @@ is installed.
     is_committed("docs/values.md", &reference);
 }
 
+#[test]
+fn the_defaults_that_stand_in_for_null_are_those_of_values_yaml() {
+    let (text, values) = values_yaml();
+    let (explained, _) = chart_values(&text);
+    let defaults: serde_json::Map<_, _> = explained
+        .into_iter()
+        .map(|value| {
+            let default = crate::support::at(&values, &value.path).clone();
+            (value.path, default)
+        })
+        .collect();
+    let defaults = serde_json::to_string_pretty(&defaults).unwrap();
+    is_committed(
+        "charts/hostup-operator/files/defaults.json",
+        &format!("{defaults}\n"),
+    );
+}
+
 /// The values of the chart that are flags of the operator, with the flag's name where it is another.
 const FLAGS_OF_VALUES: [(&str, &str); 7] = [
     ("hostup.url", "hostup-url"),

@@ -23,37 +23,43 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Maps as one: of two that have the same key the later counts. */ -}}
+{{- define "hostup-operator.merged" -}}
+{{- $all := dict -}}
+{{- range . -}}{{- range $key, $value := . -}}{{- $_ := set $all $key $value -}}{{- end -}}{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
 {{- define "hostup-operator.selector" -}}
-app.kubernetes.io/name: {{ include "hostup-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "hostup-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{- /* The labels of an object: (list . [further labels ...]). Nothing changes those that a selector looks for. */ -}}
 {{- define "hostup-operator.labels" -}}
-{{ include "hostup-operator.selector" . }}
-app.kubernetes.io/part-of: hostup-operator
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ := index . 0 -}}
+{{- $own := dict
+  "app.kubernetes.io/part-of" "hostup-operator"
+  "app.kubernetes.io/version" $.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $.Release.Service
+  "helm.sh/chart" (printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_") -}}
+{{- $selector := include "hostup-operator.selector" $ | fromYaml -}}
+{{- include "hostup-operator.merged" (concat (list $own $.Values.commonLabels) (rest .) (list $selector)) -}}
 {{- end -}}
 
 {{- /* Name, labels and annotations of an object: (list . name [annotations [further labels]]) */ -}}
 {{- define "hostup-operator.metadata" -}}
 {{- $ := index . 0 -}}
-{{- $own := dict -}}
-{{- if gt (len .) 2 -}}{{- $own = default dict (index . 2) -}}{{- end -}}
-name: {{ index . 1 }}
+{{- $annotations := dict -}}
+{{- if gt (len .) 2 -}}{{- $annotations = index . 2 -}}{{- end -}}
+{{- $labels := dict -}}
+{{- if gt (len .) 3 -}}{{- $labels = index . 3 -}}{{- end -}}
+name: {{ index . 1 | quote }}
 labels:
-  {{- include "hostup-operator.labels" $ | nindent 2 }}
-  {{- if gt (len .) 3 }}
-  {{- with index . 3 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- end }}
-{{- with merge (deepCopy $own) (default dict $.Values.commonAnnotations) }}
+  {{- include "hostup-operator.labels" (list $ $labels) | nindent 2 }}
+{{- $annotations = include "hostup-operator.merged" (list $.Values.commonAnnotations $annotations) | fromYaml }}
+{{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

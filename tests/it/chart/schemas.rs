@@ -2,28 +2,17 @@
 //! Kubernetes.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use hostup_operator::api::crds;
 use serde_json::{Value, json};
 
 use super::VARIANTS;
-use crate::support::chart::{CHART, documents, render};
+use crate::support::chart::{CHART, checkers, documents, render};
 use crate::support::examples;
 
 /// Where this project is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// The folder that `tests/checkers/build.sh` makes.
-fn checkers() -> String {
-    let built = Command::new("bash")
-        .arg(format!("{ROOT}/tests/checkers/build.sh"))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "the lines above say why");
-    String::from_utf8(built.stdout).unwrap().trim_end().to_owned()
-}
 
 /// A schema of a kind as one that takes no other field, as the API server's strict validation does.
 fn closed(schema: &mut Value) {
@@ -152,7 +141,7 @@ fn minors(checkers: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_oldest_kubernetes_that_the_chart_allows_is_one_that_it_is_checked_against() {
+fn the_oldest_kubernetes_that_the_chart_allows_is_the_one_that_is_tested_and_documented() {
     let oldest = &minors(&checkers())[0];
     let chart = std::fs::read_to_string(format!("{CHART}/Chart.yaml")).unwrap();
     let line = format!("kubeVersion: \">={oldest}.0-0\"\n");
@@ -160,6 +149,22 @@ fn the_oldest_kubernetes_that_the_chart_allows_is_one_that_it_is_checked_against
         chart.contains(&line),
         "Chart.yaml and tests/checkers/schemas.py differ: no {line}"
     );
+    let read = |name: &str| std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let built = read("tests/ecosystem/tools/kubernetes-oldest/go.mod");
+    assert!(
+        built.contains(&format!("require k8s.io/kubernetes v{oldest}.")),
+        "`make oldest` builds another minor than {oldest}"
+    );
+    for (document, words) in [
+        ("README.md", format!("needs {oldest} or newer")),
+        ("docs/install.md", format!("Kubernetes {oldest} or newer")),
+        ("docs/upgrade.md", format!("{oldest} or newer")),
+    ] {
+        assert!(
+            read(document).contains(&words),
+            "{document} does not say {words:?}"
+        );
+    }
 }
 
 fn example() -> Vec<Value> {

@@ -1,12 +1,12 @@
 //! The chart, rendered and installed by Helm.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use control_plane::{ControlPlane, User};
 use serde_json::Value;
 
-use super::{bare_control_plane, control_plane};
+use super::{at, bare_control_plane, control_plane};
 
 /// Where the chart is.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/hostup-operator");
@@ -17,8 +17,8 @@ pub fn helm(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
     printed(output)
 }
 
-/// The objects that the chart renders with these arguments, or why it does not.
-pub fn try_render(args: &[&str]) -> Result<Vec<Value>, String> {
+/// What the chart renders with these arguments, as Helm prints it, or why it does not.
+pub fn try_text(args: &[&str]) -> Result<String, String> {
     let fixed = [
         "template",
         "hostup-operator",
@@ -26,8 +26,58 @@ pub fn try_render(args: &[&str]) -> Result<Vec<Value>, String> {
         "--namespace=hostup-system",
         "--kube-version=1.36.4",
     ];
-    let text = helm(control_plane(), &[&fixed, args].concat())?;
-    Ok(documents(&text))
+    helm(control_plane(), &[&fixed, args].concat())
+}
+
+/// The objects that the chart renders with these arguments, or why it does not.
+pub fn try_render(args: &[&str]) -> Result<Vec<Value>, String> {
+    Ok(documents(&try_text(args)?))
+}
+
+/// What kustomize makes of a text: it refuses a key that stands twice in a map, as Flux does.
+pub fn kustomized(text: &str) -> Result<Vec<Value>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("rendered.yaml", text);
+    write("kustomization.yaml", "resources: [rendered.yaml]");
+    let folder = folder.path().to_str().unwrap();
+    let output = control_plane().kubectl(&["kustomize", folder]);
+    printed(output.unwrap_or_else(|error| panic!("{error}"))).map(|text| documents(&text))
+}
+
+/// Whether the program takes the arguments and the environment of a rendered Deployment: it gets as far as a
+/// cluster that is not there.
+pub fn program_takes(objects: &[Value]) -> Result<(), String> {
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+    let container = &at(deployment.unwrap(), "spec.template.spec.containers")[0];
+    let list = |name: &str| container[name].as_array().unwrap().iter();
+    let texts = |value: &Value| value.as_str().unwrap().to_owned();
+    let given = list("env").filter(|variable| !variable["value"].is_null());
+    let output = Command::new(env!("CARGO_BIN_EXE_hostup-operator"))
+        .args(list("args").map(texts))
+        .env_clear()
+        .envs(given.map(|variable| (texts(&variable["name"]), texts(&variable["value"]))))
+        .env("KUBECONFIG", "/nonexistent/kubeconfig")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(2) && said.contains("the cluster cannot be reached") {
+        Ok(())
+    } else {
+        Err(format!("{}: {said}", output.status))
+    }
+}
+
+/// The folder that `tests/checkers/build.sh` makes.
+pub fn checkers() -> String {
+    let built = Command::new("bash")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/checkers/build.sh"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "the lines above say why");
+    String::from_utf8(built.stdout).unwrap().trim_end().to_owned()
 }
 
 /// The objects of a text with several YAML documents.
