@@ -17,6 +17,7 @@ pub mod run;
 pub mod secrets;
 pub mod settings;
 pub mod subject;
+mod watch;
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ impl Secrets {
             }
             Err(error) if error.is_forbidden() => {
                 return Err(missing(format!(
-                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value credentialSecretNames, or to the ClusterRole's resourceNames"
+                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value hostup.credentialSecretNames, or to the ClusterRole's resourceNames"
                 )));
             }
             Err(error) => return Err(NoCredentials::Unread(error)),

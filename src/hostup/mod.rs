@@ -1,7 +1,9 @@
 //! Floor 2: HostUp's HTTP API, typed. One method per endpoint, no policy.
 
+mod cause;
 mod error;
 mod limit;
+mod names;
 mod transport;
 mod wire;
 
@@ -39,6 +41,15 @@ const MOST_PAGES: usize = 200;
 pub struct HostUp {
     transport: Arc<Transport>,
     lanes: Arc<Lanes>,
+}
+
+/// How HostUp is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// An HTTP proxy that tunnels.
+    pub proxy: Option<Url>,
+    /// Further certificates that are trusted, in PEM.
+    pub certificates: Vec<u8>,
 }
 
 /// One endpoint, as metrics and logs name it.
@@ -130,12 +141,13 @@ impl HostUp {
     /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
     pub fn new(
         origin: Url,
+        way: Way,
         request_timeout: Duration,
         readers: usize,
         observer: Observer,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            transport: Arc::new(Transport::new(origin, request_timeout, observer)?),
+            transport: Arc::new(Transport::new(origin, way, request_timeout, observer)?),
             lanes: Arc::new(Lanes::new(readers)),
         })
     }
@@ -432,7 +444,7 @@ impl Reader {
             Ok(body) => {
                 JobState::read(&body).ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job"))
             }
-            Err(ReadError::NotFound(_) | ReadError::Forbidden(_)) => Ok(JobState::Lost),
+            Err(ReadError::NotFound { .. } | ReadError::Forbidden(_)) => Ok(JobState::Lost),
             Err(error) => Err(error),
         }
     }

@@ -1,6 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use kube::Client;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::metrics::Metrics;
@@ -45,8 +47,17 @@ impl Probes {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-        TcpListener::bind(address).await
+    pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+        match listen(address) {
+            // A node without IPv6 has no such sockets, or no such address.
+            Err(error)
+                if is_any_v6(address)
+                    && !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+            {
+                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
+            }
+            bound => bound,
+        }
     }
 
     /// Serves until the process ends.
@@ -62,6 +73,23 @@ impl Probes {
     }
 }
 
+fn is_any_v6(address: SocketAddr) -> bool {
+    address.ip() == Ipv6Addr::UNSPECIFIED
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if is_any_v6(address) {
+        // Whatever the node's default is, IPv4 is served too.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
 async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     if !probes.crds_seen.load(Ordering::Relaxed) {
         return (
@@ -71,6 +99,13 @@ async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     }
     match tokio::time::timeout(REACHABLE_WITHIN, probes.client.apiserver_version()).await {
         Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
+        // Without credentials that it knows nothing can be read or written.
+        Ok(Err(kube::Error::Api(status))) if status.code == 401 => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the API server does not accept the operator's credentials\n",
+        ),
+        // A cluster may keep its version to itself; whoever refuses was reached.
+        Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => (StatusCode::OK, "ok\n"),
         Ok(Err(_)) | Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the API server cannot be reached\n",

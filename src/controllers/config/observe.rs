@@ -13,7 +13,6 @@ use crate::controllers::observe::{self as common, Read, as_read};
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::config::{Account, Intent, Reading, Seen, View, Wish};
 use crate::domain::ids::VpsId;
-use crate::domain::reason::Reason;
 use crate::domain::record::Record;
 use crate::hostup::{ReadError, Reader};
 
@@ -169,7 +168,7 @@ async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, St
         .account(&namespace, &object.spec.credentials_secret_ref)
         .await?;
     let reader = account.reading().await;
-    let reader = reader.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+    let reader = reader.map_err(blocked)?;
     Ok((reader, version))
 }
 
@@ -181,7 +180,7 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Accou
         let read_at = ctx.now();
         let (reader, secret_version) = reader(ctx, object).await?;
         let vms = reader.list_vps().await;
-        let vms = vms.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+        let vms = vms.map_err(blocked)?;
         ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
         Ok(Account::Key {
             read_at,
