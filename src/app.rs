@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
+use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +23,7 @@ use crate::controllers::observer::Observer;
 use crate::controllers::run::{self as controllers, Parts};
 use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
-use crate::hostup::{HostUp, Way};
+use crate::hostup::{self, HostUp, Way};
 use crate::telemetry::http::Probes;
 use crate::telemetry::metrics::{Listener, Metrics};
 
@@ -53,7 +54,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     let calls = metrics.clone();
     let way = Way {
         proxy: args.hostup_proxy.clone(),
-        certificates: certificates(&args)?,
+        trusted: trusted(&args)?,
     };
     let hostup = HostUp::new(
         origin,
@@ -269,13 +270,14 @@ fn lease_namespace(args: &Run) -> Result<String, Failure> {
 }
 
 /// The further certificates of `--hostup-ca-file`.
-fn certificates(args: &Run) -> Result<Vec<u8>, Failure> {
+fn trusted(args: &Run) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let Some(file) = &args.hostup_ca_file else {
         return Ok(Vec::new());
     };
-    std::fs::read(file).map_err(|error| {
+    let read = std::fs::read(file).map_err(|error| error.to_string());
+    read.and_then(|pem| hostup::certificates(&pem)).map_err(|wrong| {
         Failure::Setup(format!(
-            "--hostup-ca-file {}: {error}; name a file of certificates in PEM",
+            "--hostup-ca-file {}: {wrong}; name a file of certificates in PEM",
             file.display()
         ))
     })

@@ -36,7 +36,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads a command line and the environment. An empty variable counts as one that is not set.
+    /// Reads a command line and the environment. An empty variable counts as one that is not set, and so does an
+    /// empty flag of a setting that has no default to be written down.
     ///
     /// # Errors
     /// What is wrong, or what was asked for instead: the help, the version.
@@ -52,6 +53,9 @@ impl Args {
         let command = Self::command()
             .mut_args(without_empty_variable)
             .mut_subcommand("run", |run| run.mut_args(without_empty_variable));
+        let line = line
+            .into_iter()
+            .filter(|arg| arg != "--instance-id=" && arg != "--operator-namespace=");
         Self::from_arg_matches(&command.try_get_matches_from(line)?)
     }
 }
@@ -372,6 +376,178 @@ mod tests {
             "9999999h",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Every setting with a value that is not its default.
+    const SETTINGS: [(&str, &str); 21] = [
+        ("--hostup-url", "http://127.0.0.1:1"),
+        ("--hostup-proxy", "http://proxy.example:3128"),
+        ("--hostup-ca-file", "/etc/ca.pem"),
+        ("--allow-plain-http", "true"),
+        ("--instance-id", "cluster-1.eu_west"),
+        ("--watch-namespaces", "shop,web-2"),
+        ("--max-paid-calls", "3"),
+        ("--read-only", "true"),
+        ("--enable-legacy-upgrade", "true"),
+        ("--settle-time", "1h"),
+        ("--poll-interval", "3s"),
+        ("--request-timeout", "1s"),
+        ("--paid-timeout", "3m"),
+        ("--job-deadline", "1h"),
+        ("--resync-interval", "2h"),
+        ("--gate-interval", "2m"),
+        ("--listen", "127.0.0.1:9"),
+        ("--workers", "3"),
+        ("--leader-elect", "false"),
+        ("--operator-namespace", "ops"),
+        ("--log-format", "text"),
+    ];
+
+    #[test]
+    fn blanks_around_a_value_are_no_part_of_it() {
+        let help = Args::command().render_long_help().to_string();
+        let flags = help.matches("\n      --").count() + help.matches("\n  -").count();
+        assert_eq!(flags, SETTINGS.len() + 2, "a setting is missing above: {help}");
+        let read = |flag: &str, value: &str| format!("{:?}", run(&[&format!("{flag}={value}")]));
+        for (flag, value) in SETTINGS {
+            let plain = read(flag, value);
+            assert_ne!(plain, format!("{:?}", run(&[])), "{flag} changes nothing");
+            for (before, after) in [
+                ("", "\n"),
+                ("", "\r\n"),
+                ("", " "),
+                ("\t", ""),
+                (" ", "\t\n"),
+                ("\u{a0}", "\u{2003}"),
+            ] {
+                let blank = format!("{before}{value}{after}");
+                assert_eq!(read(flag, &blank), plain, "{flag} {blank:?}");
+            }
+        }
+        assert_eq!(
+            read("--watch-namespaces", " shop ,\tweb-2\n"),
+            read("--watch-namespaces", "shop,web-2")
+        );
+    }
+
+    #[test]
+    fn a_value_beside_its_grammar_is_refused_in_one_line_that_names_the_flag() {
+        let long = "x".repeat(64);
+        for (flag, bad) in [
+            (
+                "--instance-id",
+                [
+                    "pro d",
+                    "pröd",
+                    "a/b",
+                    "a\nb",
+                    "a,b",
+                    "\u{feff}prod",
+                    "pro\0d",
+                    &long,
+                ],
+            ),
+            (
+                "--watch-namespaces",
+                ["Shop", "a,,b", "shop,", "a.b", "-a", "a-", "a\nb", &long],
+            ),
+            (
+                "--operator-namespace",
+                ["Ops", "a_b", "a.b", "-a", "a-", "a b", "kube-system/x", &long],
+            ),
+            (
+                "--hostup-url",
+                [
+                    "nonsense",
+                    "https://",
+                    "https://a b",
+                    "https://a\n.b",
+                    "https://a\t.b",
+                    "://",
+                    "[",
+                    "/",
+                ],
+            ),
+            (
+                "--hostup-proxy",
+                [
+                    "proxy:3128",
+                    "socks5://p:1",
+                    "http://",
+                    "http://p/path",
+                    "http://p q",
+                    "http://p\n:1",
+                    "ftp://p",
+                    "x",
+                ],
+            ),
+            (
+                "--listen",
+                [
+                    "8080",
+                    ":8080",
+                    "localhost:8080",
+                    "::1:8080x",
+                    "[::]",
+                    "0.0.0.0",
+                    "0.0.0.0:99999",
+                    "a b",
+                ],
+            ),
+            (
+                "--settle-time",
+                ["5", "5 s", "1d", "-1s", "1.5s", "0s", "s", "5s\n5s"],
+            ),
+            (
+                "--max-paid-calls",
+                ["-1", "1.0", "many", "1 0", "4294967296", "0x1", "1\n2", "1,0"],
+            ),
+            (
+                "--workers",
+                ["0", "257", "-1", "1.0", "many", "1 0", "1\n2", "65536"],
+            ),
+            (
+                "--read-only",
+                ["yes", "True", "1", "tru e", "true\nfalse", "on", "t", "TRUE"],
+            ),
+            (
+                "--log-format",
+                ["JSON", "xml", "json text", "js\non", "1", "-", "yaml", "jsonl"],
+            ),
+        ] {
+            for value in bad.into_iter().chain(["", " ", "\n", "\t\r\n"]) {
+                let value = format!("{flag}={value}");
+                if ["--instance-id=", "--operator-namespace="].contains(&value.as_str()) {
+                    continue;
+                }
+                let line = ["hostup-operator", &value].map(OsString::from);
+                let error = Args::read(line).map(drop).unwrap_err();
+                let said = one_line(&error);
+                assert!(
+                    said.contains(flag) && !said.contains(['\n', '\r', '\t', '\0']),
+                    "{value:?}: {said:?}"
+                );
+            }
+        }
+        let secret = ["hostup-operator", "--hostup-proxy=http://me:geheim@pro xy"].map(OsString::from);
+        assert!(!one_line(&Args::read(secret).unwrap_err()).contains("geheim"));
+    }
+
+    #[test]
+    fn an_empty_instance_id_is_none() {
+        assert_eq!(run(&["--instance-id="]).instance_id, None);
+    }
+
+    #[test]
+    fn a_proxy_is_for_https_only() {
+        let proxy = "--hostup-proxy=http://me:geheim@proxy.example:3128";
+        assert!(run(&[proxy]).origin().is_ok());
+        for url in ["http://127.0.0.1:8787", "http://cloud.hostup.se"] {
+            let said = run(&[proxy, "--hostup-url", url, "--allow-plain-http"])
+                .origin()
+                .unwrap_err();
+            assert!(said.contains("https only") && !said.contains("geheim"), "{said}");
         }
     }
 

@@ -74,6 +74,14 @@ impl ApiError {
         self.code() == Some(403)
     }
 
+    /// What it answered is not what was asked for.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::Kube(kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))
+        )
+    }
+
     /// The API server said no before it changed anything; every other error leaves that open.
     pub fn is_refusal(&self) -> bool {
         self.code()

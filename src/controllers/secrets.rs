@@ -96,6 +96,12 @@ impl Secrets {
                     "the operator may not read Secret {namespace}/{name}; add {name} to the chart value hostup.credentialSecretNames, or to the ClusterRole's resourceNames"
                 )));
             }
+            // Not one word of it is repeated.
+            Err(error) if error.is_unreadable() => {
+                return Err(missing(format!(
+                    "Secret {namespace}/{name} cannot be read: the API server's answer is no Secret"
+                )));
+            }
             Err(error) => return Err(NoCredentials::Unread(error)),
         };
         let data = secret.data.unwrap_or_default();

@@ -56,8 +56,11 @@ pub(super) fn of(error: &reqwest::Error) -> String {
     {
         of_tls(who, error)
     } else {
-        let kind = causes.iter().find_map(|cause| cause.downcast_ref::<io::Error>());
-        match kind.map(io::Error::kind) {
+        // The innermost one says most.
+        let mut errors = causes
+            .iter()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>());
+        match errors.next_back().map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => format!("{who} refuses it; {check}"),
             Some(
                 io::ErrorKind::NetworkUnreachable

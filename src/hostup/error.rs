@@ -29,7 +29,7 @@ pub enum ReadError {
     #[error("HostUp forbids it; the key lacks a scope, or does not own the VPS: {0}")]
     Forbidden(Text),
     /// 404. Only that of [`Route::Vps`] says that the key does not read the VPS.
-    #[error("HostUp finds nothing at {}: {said}", .route.as_str())]
+    #[error("HostUp finds nothing at {}: {said}", .route.path())]
     NotFound {
         /// Where nothing was found.
         route: Route,

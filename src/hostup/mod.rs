@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
@@ -48,8 +51,27 @@ pub struct HostUp {
 pub struct Way {
     /// An HTTP proxy that tunnels.
     pub proxy: Option<Url>,
-    /// Further certificates that are trusted, in PEM.
-    pub certificates: Vec<u8>,
+    /// Further certificates of CAs that are trusted.
+    pub trusted: Vec<CertificateDer<'static>>,
+}
+
+/// Reads every certificate of a PEM file; other things may stand between them.
+///
+/// # Errors
+/// What is wrong with the file: one certificate that is left out would be missed at a bad time.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read = read.map_err(|error| format!("it is not PEM ({error})"))?;
+    if read.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for (certificate, n) in read.iter().zip(1..) {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("its certificate number {n} cannot be used ({error})"))?;
+    }
+    Ok(read)
 }
 
 /// One endpoint, as metrics and logs name it.
@@ -106,6 +128,25 @@ impl Route {
             Self::ConfigCommit => "config_commit",
             Self::LegacyEstimate => "legacy_estimate",
             Self::LegacyUpgrade => "legacy_upgrade",
+        }
+    }
+
+    /// As HostUp's pages write it.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::VpsList => "/api/v2/vps",
+            Self::Vps => "/api/v2/vps/{id}",
+            Self::VpsStatus => "/api/v2/vps/{id}/status",
+            Self::Backups => "/api/v2/vps/{id}/backups",
+            Self::ConvertToCloud => "/api/v2/vps/{id}/actions/convert-to-cloud",
+            Self::Deployments => "/api/v2/vps/payg/deployments",
+            Self::Limits => "/api/v2/vps/payg/limits",
+            Self::Job => "/api/jobs/{jobId}",
+            Self::UpgradeOptions => "/api/v2/vps/{id}/actions/upgrade",
+            Self::BillingCycle => "/api/v2/vps/{id}/actions/billing-cycle",
+            Self::ConfigPreview | Self::ConfigCommit => "/api/v2/vps/{id}/actions/config",
+            Self::RestoreToPayg => "/api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg",
+            Self::LegacyEstimate | Self::LegacyUpgrade => "/api/vm/{vmid}/upgrade",
         }
     }
 }

@@ -92,7 +92,8 @@ impl Transport {
         timeout: Duration,
         observer: Observer,
     ) -> Result<Self, reqwest::Error> {
-        let certificates = Certificate::from_pem_bundle(&way.certificates)?;
+        let trusted = way.trusted.iter().map(|der| Certificate::from_der(der));
+        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // For https a proxy tunnels: it sees the name of HostUp and bytes that it cannot read, let alone repeat.
         let proxy = way.proxy.map(Proxy::https).transpose()?;
         let common = || -> ClientBuilder {
@@ -104,7 +105,7 @@ impl Transport {
                 .retry(retry::never())
                 .no_proxy()
                 .dns_resolver(CompleteFirst)
-                .tls_certs_merge(certificates.clone())
+                .tls_certs_merge(trusted.clone())
                 .http1_only()
                 .tcp_nodelay(true);
             match &proxy {
