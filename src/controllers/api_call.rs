@@ -25,8 +25,10 @@ pub fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "its answer cannot be read".to_owned(),
         kube::Error::Api(status) if status.code == 401 => format!(
-            "it does not accept the operator's credentials ({status}); has the client certificate or the token expired?"
+            "it does not accept the operator's credentials ({}); has the client certificate or the token expired?",
+            status.message
         ),
+        kube::Error::Api(status) => format!("{} ({} {})", status.message, status.code, status.reason),
         other => with_causes(other),
     }
 }

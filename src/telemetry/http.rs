@@ -48,16 +48,7 @@ impl Probes {
     /// # Errors
     /// When the address is taken or not ours.
     pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-        match listen(address) {
-            // A node without IPv6 has no such sockets, or no such address.
-            Err(error)
-                if is_any_v6(address)
-                    && !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
-            {
-                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
-            }
-            bound => bound,
-        }
+        first_that_opens(address, listen)
     }
 
     /// Serves until the process ends.
@@ -70,6 +61,23 @@ impl Probes {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!(%error, "the HTTP server ended");
         }
+    }
+}
+
+/// `[::]` is opened as what the node has: both families, or IPv4 alone.
+fn first_that_opens<L>(
+    address: SocketAddr,
+    open: impl Fn(SocketAddr) -> std::io::Result<L>,
+) -> std::io::Result<L> {
+    match open(address) {
+        // A node without IPv6 has no such sockets, or no such address.
+        Err(error)
+            if is_any_v6(address)
+                && !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+        {
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        opened => opened,
     }
 }
 
@@ -135,5 +143,48 @@ async fn metrics(State(probes): State<Probes>, asked: HeaderMap) -> impl IntoRes
             [(header::CONTENT_TYPE, "text/plain")],
             String::new(),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_that_of_both_families_and_of_ipv4_where_there_is_no_ipv6() {
+        let without_v6 = |kind: ErrorKind| {
+            move |address: SocketAddr| match address {
+                SocketAddr::V6(_) => Err(std::io::Error::from(kind)),
+                SocketAddr::V4(address) => Ok(address.to_string()),
+            }
+        };
+        let opens = |address: &str, kind| first_that_opens(address.parse().unwrap(), without_v6(kind));
+        for kind in [
+            ErrorKind::AddrNotAvailable,
+            ErrorKind::Unsupported,
+            ErrorKind::Other,
+        ] {
+            assert_eq!(opens("[::]:8080", kind).unwrap(), "0.0.0.0:8080");
+        }
+        assert!(opens("[::]:8080", ErrorKind::AddrInUse).is_err());
+        assert!(opens("[::1]:8080", ErrorKind::Unsupported).is_err());
+        assert_eq!(
+            opens("127.0.0.1:8080", ErrorKind::Unsupported).unwrap(),
+            "127.0.0.1:8080"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_default_serves_both_families() {
+        let listener = Probes::bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut hosts = vec!["127.0.0.1"];
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            hosts.push("::1");
+        }
+        for host in hosts {
+            let connected = tokio::net::TcpStream::connect((host, port)).await;
+            assert!(connected.is_ok(), "{host}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
-use crate::support::behind::{Behind, OPERATIONS};
+use crate::support::behind::{Behind, OPERATIONS, held};
 use crate::support::{PATIENCE, Stage, own_control_plane_with};
 
 /// A control plane for one test, which ends with the process.
@@ -105,6 +105,7 @@ async fn opens_again(row: &'static str, opens: fn(&Request) -> bool, cannot_stre
             .action(Action::HoldBefore(gate.clone())),
     );
     let _operator = behind.stage.operator(&[]);
+    held(&gate).await;
     let started = Instant::now();
     behind.stage.create(behind.stage.approved("web")).await;
     behind.stage.wait_for_reason("web", "Restored").await;
@@ -326,11 +327,7 @@ async fn a_leader_that_cannot_renew_its_lease_says_why() {
             Action::Respond(500, status(500, "InternalError", "etcdserver: no space")),
             "etcdserver: no space",
         ),
-        (
-            "a broken connection",
-            Action::CutBefore,
-            "connection closed before message completed",
-        ),
+        ("a broken connection", Action::CutBefore, "connection error"),
     ] {
         let behind = Behind::new("deposed").await;
         let election = format!("--operator-namespace={}", behind.stage.namespace);
