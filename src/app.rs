@@ -3,23 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
-use kube::client::{ClientBuilder, ConfigExt};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Resource};
+use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
 
 use crate::api::config::VpsResourceConfig;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
-use crate::args::Run;
+use crate::api_server;
+use crate::args::{self, Run};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::heartbeat::Heartbeat;
 use crate::controllers::lease::Election;
@@ -27,16 +24,14 @@ use crate::controllers::observer::Observer;
 use crate::controllers::run::{self as controllers, Parts};
 use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
-use crate::domain::text::Text;
-use crate::hostup::HostUp;
-use crate::telemetry::api_calls::CountApiCalls;
+use crate::hostup::{self, HostUp, Way};
 use crate::telemetry::http::Probes;
 use crate::telemetry::metrics::{Listener, Metrics};
 
 /// How long the API server and the CRDs are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The first Kubernetes that streams lists unless it is told not to.
-const STREAMS_LISTS: (u32, u32) = (1, 34);
+/// Where a pod finds the name of its own namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Why the operator does not run (any more).
 #[derive(Debug, Error)]
@@ -58,18 +53,29 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     args.check().map_err(Failure::Setup)?;
     let metrics = Arc::new(Metrics::default());
     let calls = metrics.clone();
+    let way = Way {
+        proxy: args.hostup_proxy.clone(),
+        trusted: trusted(&args)?,
+    };
     let hostup = HostUp::new(
         origin,
+        way,
         args.request_timeout,
         usize::from(args.workers / 2),
         Arc::new(move |route, class, took| calls.provider_call(route, class, took)),
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
+    tell_of_unused_proxies(&args);
+    let lease_namespace = lease_namespace(&args)?;
     let stop = stop_on_signals()?;
     let heartbeat = Heartbeat::begin();
-    let client = connect(metrics.clone(), heartbeat.clone()).await?;
+    let client = api_server::connect(metrics.clone(), heartbeat.clone()).await.map_err(|error| {
+        Failure::Setup(format!(
+            "the cluster cannot be reached: {error}; check KUBECONFIG or the pod's ServiceAccount"
+        ))
+    })?;
     let probes = Probes::new(client.clone(), metrics.clone());
-    let listener = Probes::bind(args.listen).await.map_err(|error| {
+    let listener = Probes::bind(args.listen).map_err(|error| {
         Failure::Setup(format!(
             "--listen {}: {error}; choose another address",
             args.listen
@@ -80,7 +86,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     }
     let serving = tokio::spawn(probes.clone().serve(listener));
     let watched = watched(&args);
-    let streaming_lists = wait_for_crds(&client, &watched).await?;
+    wait_for_crds(&client, &watched).await?;
     probes.crds_seen();
     let settings = Settings {
         instance: instance(&client, &args).await?,
@@ -99,28 +105,28 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         settings,
         observer,
         heartbeat,
-        streaming_lists,
     };
-    let ended = lead(&args, client, parts, metrics, stop).await;
+    let ended = if args.leader_elect {
+        lead(&lease_namespace, client, parts, metrics, stop).await
+    } else {
+        metrics.leads(true);
+        controllers::run(parts, stop, |context| metrics.attach(context)).await;
+        Ok(())
+    };
     serving.abort();
     ended
 }
 
-/// Leads if it must, runs the controllers, and lets the Lease go last.
+/// Leads, runs the controllers, and lets the Lease go last.
 async fn lead(
-    args: &Run,
+    lease_namespace: &str,
     client: Client,
     parts: Parts,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let attach = |context| metrics.attach(context);
-    if !args.leader_elect {
-        metrics.leads(true);
-        controllers::run(parts, stop, attach).await;
-        return Ok(());
-    }
-    let mut election = Election::new(client, &lease_namespace(args), identity());
+    let mut election = Election::new(client, lease_namespace, identity());
     tokio::select! {
         () = election.win() => {}
         () = stop.cancelled() => return Ok(()),
@@ -158,46 +164,6 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// A client without automatic retries, with TCP_NODELAY: a claim must not be repeated behind our back,
-/// and a small write must not wait for an acknowledgement.
-async fn connect(metrics: Arc<Metrics>, heartbeat: Heartbeat) -> Result<Client, Failure> {
-    let unusable = |error: String| {
-        // A broken kubeconfig is quoted over several lines.
-        let error = Text::bounded(&error, 600);
-        Failure::Setup(format!(
-            "the cluster cannot be reached: {error}; check KUBECONFIG or the pod's ServiceAccount"
-        ))
-    };
-    let mut config = Config::infer()
-        .await
-        .map_err(|error| unusable(error.to_string()))?;
-    config.default_retry = false;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(30)));
-    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    let https = config
-        .rustls_https_connector_with_connector(tcp)
-        .map_err(|error| unusable(error.to_string()))?;
-    if config.proxy_url.is_some() {
-        return Err(unusable("a proxy to the API server is not supported".to_owned()));
-    }
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .layer(
-            config
-                .extra_headers_layer()
-                .map_err(|error| unusable(error.to_string()))?,
-        )
-        .option_layer(config.auth_layer().map_err(|error| unusable(error.to_string()))?)
-        .map_err(tower::BoxError::from)
-        .layer(CountApiCalls(metrics))
-        .layer(heartbeat)
-        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
-    Ok(ClientBuilder::new(service, config.default_namespace).build())
-}
-
 fn watched(args: &Run) -> Watched {
     if args.watch_namespaces.is_empty() {
         Watched::All
@@ -206,20 +172,30 @@ fn watched(args: &Run) -> Watched {
     }
 }
 
-/// Waits for the API server and for all CRDs; tells whether lists may be streamed.
-async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<bool, Failure> {
+/// Waits for the API server and for all CRDs. A namespace that the operator may not read keeps no other from
+/// being served.
+async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure> {
     let started = Instant::now();
-    let restores: Api<VpsBackupRestore> = of_first_namespace(client, watched);
-    let configs: Api<VpsResourceConfig> = of_first_namespace(client, watched);
     let operations: Api<VpsOperation> = Api::all(client.clone());
     loop {
         let all = async {
-            can_list(&restores).await?;
-            can_list(&configs).await?;
-            can_list(&operations).await
+            can_list(&operations).await?;
+            match watched {
+                Watched::All => {
+                    can_list(&Api::<VpsBackupRestore>::all(client.clone())).await?;
+                    can_list(&Api::<VpsResourceConfig>::all(client.clone())).await?;
+                    Ok(Vec::new())
+                }
+                Watched::Only(names) => unread(client, names).await,
+            }
         };
         let missing = match all.await {
-            Ok(()) => break,
+            Ok(unread) => {
+                for (namespace, error) in unread {
+                    tracing::warn!(%namespace, %error, "the namespace is not served until it can be read; is it there, and bound to the operator's role?");
+                }
+                return Ok(());
+            }
             Err(error) => error,
         };
         if missing.is_forbidden() {
@@ -238,20 +214,25 @@ async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<bool, Failu
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let version = api_call::within(client.apiserver_version()).await.ok();
-    let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
-    let minor = version.and_then(|version| Some((number(&version.major)?, number(&version.minor)?)));
-    Ok(minor.is_some_and(|minor| minor >= STREAMS_LISTS))
 }
 
-fn of_first_namespace<K>(client: &Client, watched: &Watched) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match watched {
-        Watched::All => Api::all(client.clone()),
-        Watched::Only(names) => Api::namespaced(client.clone(), names.first().map_or("", String::as_str)),
+/// The namespaces whose objects the operator may not list, and why.
+async fn unread<'a>(client: &Client, names: &'a [String]) -> Result<Vec<(&'a String, ApiError)>, ApiError> {
+    let mut unread = Vec::new();
+    for name in names {
+        let restores = Api::<VpsBackupRestore>::namespaced(client.clone(), name);
+        let configs = Api::<VpsResourceConfig>::namespaced(client.clone(), name);
+        let listed = match can_list(&restores).await {
+            Ok(()) => can_list(&configs).await,
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(()) => {}
+            Err(error) if error.is_forbidden() => unread.push((name, error)),
+            Err(error) => return Err(error),
+        }
     }
+    Ok(unread)
 }
 
 async fn can_list<K>(api: &Api<K>) -> Result<(), ApiError>
@@ -264,34 +245,71 @@ where
 }
 
 async fn instance(client: &Client, args: &Run) -> Result<InstanceId, Failure> {
-    if let Some(given) = args.instance_id.as_ref().filter(|given| !given.is_empty()) {
-        return Ok(InstanceId::new(given));
+    if let Some(given) = &args.instance_id {
+        return Ok(given.clone());
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let read = api_call::within(namespaces.get("kube-system")).await;
     let uid = read.map(|namespace| namespace.metadata.uid);
     match uid {
-        Ok(Some(uid)) => Ok(InstanceId::new(uid)),
-        Ok(None) => Err(Failure::Setup(
-            "the namespace kube-system has no uid; set --instance-id".to_owned(),
-        )),
+        Ok(uid) => InstanceId::parse(uid.unwrap_or_default().trim()).ok_or_else(|| {
+            Failure::Setup("the namespace kube-system has no usable uid; set --instance-id".to_owned())
+        }),
         Err(error) => Err(Failure::Setup(format!(
             "the namespace kube-system cannot be read ({error}); set --instance-id"
         ))),
     }
 }
 
-fn lease_namespace(args: &Run) -> String {
-    let of_the_pod =
-        || std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok();
-    args.operator_namespace
-        .clone()
-        .filter(|given| !given.is_empty())
-        .or_else(of_the_pod)
-        .map_or_else(
-            || "hostup-system".to_owned(),
-            |namespace| namespace.trim().to_owned(),
-        )
+fn lease_namespace(args: &Run) -> Result<String, Failure> {
+    if let Some(given) = &args.operator_namespace {
+        return Ok(given.clone());
+    }
+    match std::fs::read_to_string(POD_NAMESPACE) {
+        Ok(of_the_pod) => args::namespace(of_the_pod.trim())
+            .map_err(|error| Failure::Setup(format!("{POD_NAMESPACE}: {error}; set --operator-namespace"))),
+        Err(_) => Ok("hostup-system".to_owned()),
+    }
+}
+
+/// The further certificates of `--hostup-ca-file`.
+fn trusted(args: &Run) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let Some(file) = &args.hostup_ca_file else {
+        return Ok(Vec::new());
+    };
+    let read = std::fs::read(file).map_err(|error| error.to_string());
+    read.and_then(|pem| hostup::certificates(&pem)).map_err(|wrong| {
+        Failure::Setup(format!(
+            "--hostup-ca-file {}: {wrong}; name a file of certificates in PEM",
+            file.display()
+        ))
+    })
+}
+
+/// Whoever sets the environment's proxies expects them to be used; for HostUp they are not.
+fn tell_of_unused_proxies(args: &Run) {
+    let named: Vec<&str> = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ]
+    .into_iter()
+    .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    .collect();
+    if !named.is_empty() {
+        let instead = if args.hostup_proxy.is_some() {
+            "HostUp is reached through --hostup-proxy"
+        } else {
+            "if HostUp is reached through a proxy only, set --hostup-proxy"
+        };
+        tracing::info!(
+            "{} of the environment is not used for HostUp; {instead}",
+            named.join(", ")
+        );
+    }
 }
 
 /// A name that no other process has, also not this one after a restart.

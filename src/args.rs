@@ -1,13 +1,22 @@
 //! Flags and environment, validated once.
+//!
+//! Each setting is read by a grammar of its own, without the blanks around it: a value often comes from a
+//! file that ends in a newline. What does not fit is refused, never mended.
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::builder::{Resettable, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
 use crate::controllers::settings::Caps;
+use crate::domain::ids::InstanceId;
 use crate::domain::record::Times;
+use crate::domain::text::Text;
 use crate::telemetry::logs::LogFormat;
 
 /// Restores HostUp VPS backups and keeps paid VPS options from Kubernetes objects, and pays at most once.
@@ -27,6 +36,42 @@ pub struct Args {
     pub run: Run,
 }
 
+impl Args {
+    /// Reads a command line and the environment. An empty variable counts as one that is not set, and so does an
+    /// empty flag of a setting that has no default to be written down.
+    ///
+    /// # Errors
+    /// What is wrong, or what was asked for instead: the help, the version.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let without_empty_variable = |arg: Arg| {
+            let variable = arg.get_env().and_then(std::env::var_os);
+            if variable.is_some_and(|value| value.is_empty()) {
+                arg.env(Resettable::Reset)
+            } else {
+                arg
+            }
+        };
+        let command = Self::command()
+            .mut_args(without_empty_variable)
+            .mut_subcommand("run", |run| run.mut_args(without_empty_variable));
+        let line = line
+            .into_iter()
+            .filter(|arg| arg != "--instance-id=" && arg != "--operator-namespace=");
+        Self::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+}
+
+/// What is wrong with a command line, as one line. Values stand in it only as far as a grammar shows them.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let wrong = text
+        .split("\nUsage:")
+        .next()
+        .and_then(|text| text.split("\nFor more information").next());
+    let wrong = wrong.unwrap_or_default().trim_start_matches("error: ");
+    Text::bounded(wrong, 600).to_string()
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -36,71 +81,105 @@ pub enum Command {
     Crds,
 }
 
+/// The grammar of a setting.
+struct Setting<T>(fn(&str) -> Result<T, String>);
+
+impl<T> Clone for Setting<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
+    type Value = T;
+
+    fn parse_ref(&self, _: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let read = match value.to_str().map(str::trim) {
+            None => Err("the value is not plain text".to_owned()),
+            Some("") => Err("the value is empty; leave it out for the default".to_owned()),
+            Some(text) => self.0(text),
+        };
+        read.map_err(|wrong| {
+            let flag = arg
+                .and_then(Arg::get_long)
+                .map_or_else(String::new, |flag| format!("--{flag}: "));
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{flag}{wrong}"))
+        })
+    }
+}
+
 /// Flags of the operator. Durations are written 500ms, 5s, 15m, 1h.
 #[derive(Debug, Clone, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // switches on a command line
 pub struct Run {
     /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
-    #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = address)]
+    #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = Setting(address))]
     pub hostup_url: Url,
+    /// An HTTP proxy on the way to HostUp, like http://proxy.example:3128. It must tunnel (CONNECT), and serves
+    /// https only. The proxies of the environment are not used for HostUp.
+    #[arg(long, env, value_parser = Setting(proxy))]
+    pub hostup_proxy: Option<Url>,
+    /// A file with further certificates, in PEM, of CAs to be trusted on the way to HostUp.
+    #[arg(long, env, value_parser = Setting(path))]
+    pub hostup_ca_file: Option<PathBuf>,
     /// Allow plain http to a remote HostUp address; the API key then travels in the clear.
-    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub allow_plain_http: bool,
     /// This installation. It enters the names of bought VMs: keep it when a cluster is rebuilt.
     /// Default: the uid of the namespace kube-system.
-    #[arg(long, env)]
-    pub instance_id: Option<String>,
+    #[arg(long, env, value_parser = Setting(instance_id))]
+    pub instance_id: Option<InstanceId>,
     /// Namespaces whose objects are driven. Default: all.
-    #[arg(long, env, value_delimiter = ',')]
+    #[arg(long, env, value_delimiter = ',', value_parser = Setting(namespace))]
     pub watch_namespaces: Vec<String>,
     /// Most paid calls in 24 hours; 0 means no cap.
-    #[arg(long, env, default_value_t = 20)]
+    #[arg(long, env, default_value = "20", value_parser = Setting(count))]
     pub max_paid_calls: u32,
     /// Most paid calls in 24 hours for the objects of one namespace, refused ones included; 0 means no cap. Default:
     /// half of --max-paid-calls, or all of it where one namespace alone is watched.
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = Setting(count))]
     pub max_paid_calls_per_namespace: Option<u32>,
     /// Send no paid call at all.
-    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
     /// Allow orders by HostUp's older upgrade route. No page says what its estimate does.
-    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub enable_legacy_upgrade: bool,
     /// How long after a lost answer a purchase may still show up.
-    #[arg(long, env, default_value = "15m", value_parser = duration)]
+    #[arg(long, env, default_value = "15m", value_parser = Setting(duration))]
     pub settle_time: Duration,
     /// The shortest interval between two polls of a job.
-    #[arg(long, env, default_value = "2s", value_parser = duration)]
+    #[arg(long, env, default_value = "2s", value_parser = Setting(duration))]
     pub poll_interval: Duration,
     /// Deadline of a read of HostUp, and how long after its claim a paid call may start.
-    #[arg(long, env, default_value = "30s", value_parser = duration)]
+    #[arg(long, env, default_value = "30s", value_parser = Setting(duration))]
     pub request_timeout: Duration,
     /// Deadline of a paid call, counted from its claim.
-    #[arg(long, env, default_value = "120s", value_parser = duration)]
+    #[arg(long, env, default_value = "120s", value_parser = Setting(duration))]
     pub paid_timeout: Duration,
     /// After this a job is given up, and a person asked.
-    #[arg(long, env, default_value = "6h", value_parser = duration)]
+    #[arg(long, env, default_value = "6h", value_parser = Setting(duration))]
     pub job_deadline: Duration,
     /// How often things at rest are read again.
-    #[arg(long, env, default_value = "1h", value_parser = duration)]
+    #[arg(long, env, default_value = "1h", value_parser = Setting(duration))]
     pub resync_interval: Duration,
     /// How often closed gates are read again.
-    #[arg(long, env, default_value = "1m", value_parser = duration)]
+    #[arg(long, env, default_value = "1m", value_parser = Setting(duration))]
     pub gate_interval: Duration,
-    /// Address of /metrics, /livez and /readyz.
-    #[arg(long, env, default_value = "0.0.0.0:8080")]
+    /// Address of /metrics, /livez and /readyz. [::] serves IPv6 and IPv4, whichever there is.
+    #[arg(long, env, default_value = "[::]:8080", value_parser = Setting(socket))]
     pub listen: SocketAddr,
     /// Reconciles of one kind at a time.
-    #[arg(long, env, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env, default_value = "8", value_parser = Setting(workers))]
     pub workers: u16,
     /// Let one of several replicas lead. Safety does not depend on it.
-    #[arg(long, env, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env, default_value = "true", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
     /// Namespace of the Lease. Default: the pod's own, else hostup-system.
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = Setting(namespace))]
     pub operator_namespace: Option<String>,
     /// How log lines look.
-    #[arg(long, env, value_enum, default_value_t = LogFormat::Json)]
+    #[arg(long, env, default_value = "json", value_parser = Setting(log_format))]
     pub log_format: LogFormat,
 }
 
@@ -157,6 +236,9 @@ impl Run {
                 .is_ok_and(|ip| ip.is_loopback());
         match url.scheme() {
             "https" => Ok(url.clone()),
+            "http" if self.hostup_proxy.is_some() => wrong(
+                "--hostup-proxy serves https only, for a proxy would read plain http; use https, or leave --hostup-proxy out",
+            ),
             "http" if loopback || self.allow_plain_http => Ok(url.clone()),
             "http" => wrong(
                 "plain http would send the API key in the clear; use https, or --allow-plain-http if you must",
@@ -176,18 +258,96 @@ impl Run {
                     .to_owned(),
             );
         }
-        if self.instance_id.as_ref().is_some_and(|id| id.len() > 253) {
-            return Err("--instance-id is longer than 253 characters".to_owned());
-        }
-        if self.watch_namespaces.iter().any(String::is_empty) {
-            return Err("--watch-namespaces has an empty name; leave the flag out to watch all".to_owned());
-        }
         Ok(())
     }
 }
 
+/// Reads a URL as it is written. The library would silently drop tabs and newlines from within it. The text
+/// stands in no error, for it may hold a password.
+fn url(text: &str, example: &str) -> Result<Url, String> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!(
+            "there is a blank within the URL; write it like {example}"
+        ));
+    }
+    Url::parse(text).map_err(|error| format!("{error}; write it like {example}"))
+}
+
 fn address(text: &str) -> Result<Url, String> {
-    Url::parse(text).map_err(|error| format!("{error}; write it like https://cloud.hostup.se"))
+    url(text, "https://cloud.hostup.se")
+}
+
+fn proxy(text: &str) -> Result<Url, String> {
+    let example = "http://proxy.example:3128";
+    let proxy = url(text, example)?;
+    let plain = matches!(proxy.path(), "" | "/") && proxy.query().is_none() && proxy.fragment().is_none();
+    if !matches!(proxy.scheme(), "http" | "https") || !proxy.has_host() || !plain {
+        return Err(format!(
+            "it is not the address of an HTTP proxy; write it like {example}"
+        ));
+    }
+    Ok(proxy)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a whole number from 0 to {}", u32::MAX))
+}
+
+fn workers(text: &str) -> Result<u16, String> {
+    let read = text.parse().ok().filter(|n| (1..=256).contains(n));
+    read.ok_or_else(|| format!("{text:?} is not a whole number in 1..=256"))
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address with a port; write it like [::]:8080 or 127.0.0.1:8080")
+    })
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(format!("{text:?} is neither json nor text")),
+    }
+}
+
+fn instance_id(text: &str) -> Result<InstanceId, String> {
+    InstanceId::parse(text).ok_or_else(|| {
+        format!(
+            "{text:?} is not an instance id: it takes 1 to 63 letters, digits, '.', '_' and '-'; before you change the id \
+             of an installation that has bought something, read docs/after-a-rebuild.md"
+        )
+    })
+}
+
+/// Reads a DNS label, as Kubernetes names a namespace.
+///
+/// # Errors
+/// A line that says what is wrong.
+pub fn namespace(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let label = (1..=63).contains(&text.len())
+        && text.chars().all(plain)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if label {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not the name of a namespace: it takes 1 to 63 lower-case letters, digits and '-'"
+        ))
+    }
 }
 
 /// Reads `500ms`, `5s`, `15m` or `1h`; never nothing.
@@ -214,9 +374,8 @@ mod tests {
     use super::*;
 
     fn run(args: &[&str]) -> Run {
-        Args::try_parse_from([&["hostup-operator"], args].concat())
-            .unwrap()
-            .run
+        let line = ["hostup-operator"].iter().chain(args).map(OsString::from);
+        Args::read(line).unwrap().run
     }
 
     #[test]
@@ -235,6 +394,178 @@ mod tests {
             "9999999h",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Every setting with a value that is not its default.
+    const SETTINGS: [(&str, &str); 21] = [
+        ("--hostup-url", "http://127.0.0.1:1"),
+        ("--hostup-proxy", "http://proxy.example:3128"),
+        ("--hostup-ca-file", "/etc/ca.pem"),
+        ("--allow-plain-http", "true"),
+        ("--instance-id", "cluster-1.eu_west"),
+        ("--watch-namespaces", "shop,web-2"),
+        ("--max-paid-calls", "3"),
+        ("--read-only", "true"),
+        ("--enable-legacy-upgrade", "true"),
+        ("--settle-time", "1h"),
+        ("--poll-interval", "3s"),
+        ("--request-timeout", "1s"),
+        ("--paid-timeout", "3m"),
+        ("--job-deadline", "1h"),
+        ("--resync-interval", "2h"),
+        ("--gate-interval", "2m"),
+        ("--listen", "127.0.0.1:9"),
+        ("--workers", "3"),
+        ("--leader-elect", "false"),
+        ("--operator-namespace", "ops"),
+        ("--log-format", "text"),
+    ];
+
+    #[test]
+    fn blanks_around_a_value_are_no_part_of_it() {
+        let help = Args::command().render_long_help().to_string();
+        let flags = help.matches("\n      --").count() + help.matches("\n  -").count();
+        assert_eq!(flags, SETTINGS.len() + 2, "a setting is missing above: {help}");
+        let read = |flag: &str, value: &str| format!("{:?}", run(&[&format!("{flag}={value}")]));
+        for (flag, value) in SETTINGS {
+            let plain = read(flag, value);
+            assert_ne!(plain, format!("{:?}", run(&[])), "{flag} changes nothing");
+            for (before, after) in [
+                ("", "\n"),
+                ("", "\r\n"),
+                ("", " "),
+                ("\t", ""),
+                (" ", "\t\n"),
+                ("\u{a0}", "\u{2003}"),
+            ] {
+                let blank = format!("{before}{value}{after}");
+                assert_eq!(read(flag, &blank), plain, "{flag} {blank:?}");
+            }
+        }
+        assert_eq!(
+            read("--watch-namespaces", " shop ,\tweb-2\n"),
+            read("--watch-namespaces", "shop,web-2")
+        );
+    }
+
+    #[test]
+    fn a_value_beside_its_grammar_is_refused_in_one_line_that_names_the_flag() {
+        let long = "x".repeat(64);
+        for (flag, bad) in [
+            (
+                "--instance-id",
+                [
+                    "pro d",
+                    "pröd",
+                    "a/b",
+                    "a\nb",
+                    "a,b",
+                    "\u{feff}prod",
+                    "pro\0d",
+                    &long,
+                ],
+            ),
+            (
+                "--watch-namespaces",
+                ["Shop", "a,,b", "shop,", "a.b", "-a", "a-", "a\nb", &long],
+            ),
+            (
+                "--operator-namespace",
+                ["Ops", "a_b", "a.b", "-a", "a-", "a b", "kube-system/x", &long],
+            ),
+            (
+                "--hostup-url",
+                [
+                    "nonsense",
+                    "https://",
+                    "https://a b",
+                    "https://a\n.b",
+                    "https://a\t.b",
+                    "://",
+                    "[",
+                    "/",
+                ],
+            ),
+            (
+                "--hostup-proxy",
+                [
+                    "proxy:3128",
+                    "socks5://p:1",
+                    "http://",
+                    "http://p/path",
+                    "http://p q",
+                    "http://p\n:1",
+                    "ftp://p",
+                    "x",
+                ],
+            ),
+            (
+                "--listen",
+                [
+                    "8080",
+                    ":8080",
+                    "localhost:8080",
+                    "::1:8080x",
+                    "[::]",
+                    "0.0.0.0",
+                    "0.0.0.0:99999",
+                    "a b",
+                ],
+            ),
+            (
+                "--settle-time",
+                ["5", "5 s", "1d", "-1s", "1.5s", "0s", "s", "5s\n5s"],
+            ),
+            (
+                "--max-paid-calls",
+                ["-1", "1.0", "many", "1 0", "4294967296", "0x1", "1\n2", "1,0"],
+            ),
+            (
+                "--workers",
+                ["0", "257", "-1", "1.0", "many", "1 0", "1\n2", "65536"],
+            ),
+            (
+                "--read-only",
+                ["yes", "True", "1", "tru e", "true\nfalse", "on", "t", "TRUE"],
+            ),
+            (
+                "--log-format",
+                ["JSON", "xml", "json text", "js\non", "1", "-", "yaml", "jsonl"],
+            ),
+        ] {
+            for value in bad.into_iter().chain(["", " ", "\n", "\t\r\n"]) {
+                let value = format!("{flag}={value}");
+                if ["--instance-id=", "--operator-namespace="].contains(&value.as_str()) {
+                    continue;
+                }
+                let line = ["hostup-operator", &value].map(OsString::from);
+                let error = Args::read(line).map(drop).unwrap_err();
+                let said = one_line(&error);
+                assert!(
+                    said.contains(flag) && !said.contains(['\n', '\r', '\t', '\0']),
+                    "{value:?}: {said:?}"
+                );
+            }
+        }
+        let secret = ["hostup-operator", "--hostup-proxy=http://me:geheim@pro xy"].map(OsString::from);
+        assert!(!one_line(&Args::read(secret).unwrap_err()).contains("geheim"));
+    }
+
+    #[test]
+    fn an_empty_instance_id_is_none() {
+        assert_eq!(run(&["--instance-id="]).instance_id, None);
+    }
+
+    #[test]
+    fn a_proxy_is_for_https_only() {
+        let proxy = "--hostup-proxy=http://me:geheim@proxy.example:3128";
+        assert!(run(&[proxy]).origin().is_ok());
+        for url in ["http://127.0.0.1:8787", "http://cloud.hostup.se"] {
+            let said = run(&[proxy, "--hostup-url", url, "--allow-plain-http"])
+                .origin()
+                .unwrap_err();
+            assert!(said.contains("https only") && !said.contains("geheim"), "{said}");
         }
     }
 

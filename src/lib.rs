@@ -4,6 +4,7 @@
 //! Modules are listed from the lowest floor up; imports point down only.
 
 pub mod api;
+pub mod api_server;
 pub mod app;
 pub mod args;
 pub mod controllers;

@@ -2,14 +2,18 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use hostup_operator::api::crds;
 use hostup_operator::app::{self, Failure};
-use hostup_operator::args::{Args, Command, Run};
+use hostup_operator::args::{self, Args, Command, Run};
 use hostup_operator::telemetry::logs;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::read(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
+        // The help and the version.
+        Err(asked) => asked.exit(),
+    };
     match args.command {
         Some(Command::Crds) => print_crds(),
         Some(Command::Run(run)) => operate(*run),
@@ -23,10 +27,11 @@ fn operate(run: Run) -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!("hostup-operator: a TLS provider is already installed; this is a bug");
-        return ExitCode::from(2);
+        return refuse("a TLS provider is already installed; this is a bug");
     }
-    logs::start(run.log_format);
+    if let Err(wrong) = logs::start(run.log_format) {
+        return refuse(&wrong);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -37,15 +42,18 @@ fn operate(run: Run) -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(failure @ Failure::Setup(_)) => refuse(&failure.to_string()),
+        Err(failure @ Failure::Deposed(_)) => {
             eprintln!("hostup-operator: {failure}");
-            ExitCode::from(if matches!(failure, Failure::Setup(_)) {
-                2
-            } else {
-                1
-            })
+            ExitCode::FAILURE
         }
     }
+}
+
+/// Says in one line what must be put right first.
+fn refuse(wrong: &str) -> ExitCode {
+    eprintln!("hostup-operator: {wrong}");
+    ExitCode::from(2)
 }
 
 fn print_crds() -> ExitCode {

@@ -143,9 +143,10 @@ pub struct QuoteStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct InvoiceStatus {
-    /// Its id; empty where HostUp names none.
+    /// Its id; absent where HostUp names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
-    pub id: String,
+    pub id: Option<String>,
     /// What is to be paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]

@@ -1,5 +1,6 @@
 //! Calls to the API server, each with a deadline: kube's client has none of its own for reads.
 
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -12,11 +13,39 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// It answered with an error, or the connection failed.
-    #[error("the API server: {0}")]
+    #[error("the API server: {}", said(.0))]
     Kube(#[from] kube::Error),
     /// It did not answer in time.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Silent,
+}
+
+/// What went wrong, down to the cause. An answer that cannot be read is not quoted, for it may be a Secret.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "its answer cannot be read".to_owned(),
+        kube::Error::Api(status) if status.code == 401 => format!(
+            "it does not accept the operator's credentials ({}); has the client certificate or the token expired?",
+            status.message
+        ),
+        kube::Error::Api(status) => format!("{} ({} {})", status.message, status.code, status.reason),
+        other => with_causes(other),
+    }
+}
+
+/// An error with everything that caused it: the outermost ones tell no more than that something failed.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 impl ApiError {
@@ -45,6 +74,14 @@ impl ApiError {
     /// 403.
     pub fn is_forbidden(&self) -> bool {
         self.code() == Some(403)
+    }
+
+    /// What it answered is not what was asked for.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::Kube(kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))
+        )
     }
 
     /// The API server said no before it changed anything; every other error leaves that open.

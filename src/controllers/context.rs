@@ -25,7 +25,7 @@ use crate::domain::reason::Reason;
 use crate::domain::record::KeyInUse;
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
-use crate::hostup::{Account, HostUp, ReadError};
+use crate::hostup::{Account, HostUp, ReadError, Route};
 
 /// Has an object looked at soon, by namespace and name.
 pub type Wake = Box<dyn Fn(&str, &str) + Send>;
@@ -216,17 +216,17 @@ where
     }
 }
 
-/// What a failed read of HostUp means for the object that asked. `not_found` is the reason of a 404.
-pub fn blocked(error: ReadError, not_found: Reason) -> Blocked {
+/// What a failed read of HostUp means for the object that asked.
+pub fn blocked(error: ReadError) -> Blocked {
     let message = Text::bounded(&error.to_string(), 600);
     let (reason, until) = match error {
         ReadError::Busy => return Blocked::Busy,
         ReadError::RateLimited { until } => (Reason::RateLimited, Some(until)),
         ReadError::Unauthorized(_) | ReadError::Forbidden(_) => (Reason::Unauthorized, None),
-        ReadError::NotFound(_) => (not_found, None),
-        ReadError::Unavailable(_) | ReadError::Refused { .. } | ReadError::InvoiceBlocks(_) => {
-            (Reason::ProviderUnavailable, None)
-        }
+        ReadError::NotFound { .. }
+        | ReadError::Unavailable(_)
+        | ReadError::Refused { .. }
+        | ReadError::InvoiceBlocks(_) => (Reason::ProviderUnavailable, None),
     };
     Blocked::Trouble(Trouble {
         reason,
@@ -235,10 +235,14 @@ pub fn blocked(error: ReadError, not_found: Reason) -> Blocked {
     })
 }
 
-/// As [`blocked`], of a read about one VPS.
+/// As [`blocked`], of a read about one VPS. That the key does not read it is said by the VPS itself only: a route
+/// below it may find nothing for reasons of its own.
 pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretRef) -> Blocked {
     match error {
-        ReadError::NotFound(said) => Blocked::Trouble(Trouble {
+        ReadError::NotFound {
+            route: Route::Vps,
+            said,
+        } => Blocked::Trouble(Trouble {
             reason: Reason::VpsNotFound,
             message: Text::new(&format!(
                 "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({said})",
@@ -246,6 +250,6 @@ pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretR
             )),
             until: None,
         }),
-        other => blocked(other, Reason::VpsNotFound),
+        other => blocked(other),
     }
 }

@@ -285,7 +285,7 @@ impl Ledger {
     /// ours, and counts.
     pub fn is_ours(&self, object: &Arc<Watched>) -> bool {
         object.0.as_ref().map_or(true, |record| {
-            record.spec.claim.instance_id == self.instance.as_str()
+            InstanceId::of_record(&record.spec.claim.instance_id) == self.instance
         })
     }
 

@@ -19,6 +19,7 @@ pub mod run;
 pub mod secrets;
 pub mod settings;
 pub mod subject;
+mod watch;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
 
 use super::Error;
+pub use super::watch::Life;
 use crate::domain::record::{Record, State};
 
 /// One reconcile, as the wrapper sees it.
@@ -17,6 +18,8 @@ pub trait Observer: Send + Sync {
     fn paid_call(&self, record: &Record, state: State);
     /// A record has reached a state in which a person must act.
     fn asks_a_person(&self, record: &Record);
+    /// Whether a watch of objects of `kind`, in `namespace` or (empty) in all, shows life.
+    fn watch(&self, kind: &'static str, namespace: &str, life: Life);
     /// What the audit of the last VM list found, by kind of finding.
     fn audit(&self, without_record: usize, twins: usize);
 }

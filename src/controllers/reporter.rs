@@ -52,6 +52,7 @@ pub async fn write<K: Buyer, F>(
     };
     fail_point::reach("after-report");
     if newly {
+        tracing::info!(reason = reason.as_str(), %message, "the object has come to another reason");
         events::publish(
             &ctx.client,
             object.object_ref(&()),

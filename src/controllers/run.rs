@@ -24,7 +24,8 @@ use super::heartbeat::Heartbeat;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observer::{Observer, Reconcile};
 use super::settings::{Settings, Watched};
-use super::{Error, RETRY, config, jittered, operation, restore};
+use super::watch::watch;
+use super::{Error, RETRY, api_call, config, jittered, operation, restore};
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::domain::ids::SubjectKind;
@@ -32,8 +33,6 @@ use crate::hostup::HostUp;
 
 /// How long the controllers may take to finish what they are at.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A watch that brings nothing for so long is opened again.
-const WATCH_IDLE_SECONDS: u32 = 60;
 
 /// A restore as it is watched: metadata only.
 type WatchedRestore = PartialObjectMeta<VpsBackupRestore>;
@@ -50,8 +49,6 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     /// Whether the watch of the records shows life; the client listens too.
     pub heartbeat: Heartbeat,
-    /// The API server sends lists as streams (on by default since Kubernetes 1.34).
-    pub streaming_lists: bool,
 }
 
 /// Runs every controller until `stop`, then waits for the paid calls that are under way, so that
@@ -63,12 +60,9 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         settings,
         observer,
         heartbeat,
-        streaming_lists,
     } = parts;
-    let mut watch = watcher::Config::default().timeout(WATCH_IDLE_SECONDS);
-    if streaming_lists {
-        watch = watch.streaming_lists();
-    }
+    // A standby may have waited long.
+    heartbeat.beat();
     let (records, writer) = store::<WatchedOperation>();
     let watched = settings.watched.clone();
     let (made, own) = unbounded();
@@ -89,7 +83,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     ));
     started(ctx.clone());
 
-    let operations = operations(&ctx, &watch, own, records.clone(), writer, stop.clone());
+    let operations = operations(&ctx, own, records.clone(), writer, stop.clone());
     let buyers = async {
         // Counting paid calls and finding tails both need the whole ledger.
         tokio::select! {
@@ -104,8 +98,8 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         };
         join_all(namespaces.into_iter().map(|namespace| async {
             futures::join!(
-                restores(&ctx, &watch, namespace.clone(), stop.clone()),
-                configs(&ctx, &watch, namespace, stop.clone())
+                restores(&ctx, namespace.clone(), stop.clone()),
+                configs(&ctx, namespace, stop.clone())
             )
         }))
         .await;
@@ -129,19 +123,17 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
 
 async fn operations(
     ctx: &Arc<Context>,
-    watch: &watcher::Config,
     own: UnboundedReceiver<VpsOperation>,
     records: Store<WatchedOperation>,
     writer: reflector::store::Writer<WatchedOperation>,
     stop: CancellationToken,
 ) {
-    let api: Api<DeserializeGuard<VpsOperation>> = Api::all(ctx.client.clone());
     // The subject of a record that a person deletes may still name it.
     let deleted = ctx.clone();
     let alive = ctx.ledger.heartbeat().clone();
-    let watched = watcher(api, watch.clone())
-        .default_backoff()
-        .inspect_ok(move |_| alive.beat());
+    let watched =
+        watched::<DeserializeGuard<VpsOperation>>(ctx, Api::all(ctx.client.clone()), "vpsoperation", None)
+            .inspect_ok(move |_| alive.beat());
     // What this process has made comes first, so that nothing newer of the watch is overwritten.
     let own = own.map(|record| Ok(watcher::Event::Apply(DeserializeGuard(Ok(record)))));
     let stream = stream::select_with_strategy(own, watched, |_: &mut ()| PollNext::Left)
@@ -166,16 +158,9 @@ async fn operations(
         .await;
 }
 
-async fn restores(
-    ctx: &Arc<Context>,
-    watch: &watcher::Config,
-    namespace: Option<String>,
-    stop: CancellationToken,
-) {
-    let api = of_namespace::<WatchedRestore>(ctx, namespace.as_ref());
+async fn restores(ctx: &Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
     let (objects, writer) = store::<WatchedRestore>();
-    let stream = watcher(api, watch.clone())
-        .default_backoff()
+    let stream = of_namespace::<WatchedRestore>(ctx, SubjectKind::VpsBackupRestore, namespace.as_deref())
         .modify(prune)
         .reflect(writer);
     let buyer = Buyer {
@@ -190,19 +175,12 @@ async fn restores(
         .await;
 }
 
-async fn configs(
-    ctx: &Arc<Context>,
-    watch: &watcher::Config,
-    namespace: Option<String>,
-    stop: CancellationToken,
-) {
-    let api = of_namespace::<config::Watched>(ctx, namespace.as_ref());
+async fn configs(ctx: &Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
     let (objects, writer) = store::<config::Watched>();
     ctx.rivals.add(objects.clone());
     // What becomes of one matters to the others that want the same VPS: they wait for it, or behind it.
     let noting = ctx.clone();
-    let stream = watcher(api, watch.clone())
-        .default_backoff()
+    let stream = of_namespace::<config::Watched>(ctx, SubjectKind::VpsResourceConfig, namespace.as_deref())
         .modify(config::prune)
         .reflect(writer)
         .inspect_ok(move |event| config::note(&noting, event));
@@ -218,14 +196,38 @@ async fn configs(
         .await;
 }
 
-fn of_namespace<K>(ctx: &Context, namespace: Option<&String>) -> Api<K>
+fn of_namespace<K>(
+    ctx: &Context,
+    kind: SubjectKind,
+    namespace: Option<&str>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
-    match namespace {
+    let api = match namespace {
         None => Api::all(ctx.client.clone()),
         Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
-    }
+    };
+    watched(ctx, api, kind.singular(), namespace)
+}
+
+/// The events of one watch, tried again for ever, whatever becomes of its namespace.
+fn watched<K>(
+    ctx: &Context,
+    api: Api<K>,
+    kind: &'static str,
+    namespace: Option<&str>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let (observer, namespace) = (ctx.observer.clone(), namespace.unwrap_or_default().to_owned());
+    watch(api, move |life| observer.watch(kind, &namespace, life)).default_backoff()
 }
 
 /// The controller of one kind that buys, in one namespace or in all.
@@ -313,13 +315,21 @@ fn prune(object: &mut WatchedRestore) {
 /// A watch that fails (for a right that is missing, say) must not look like peace.
 fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::Error>>) -> Ready<()> {
     if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = ended {
+        let error = api_call::with_causes(&error);
         tracing::warn!(%error, "a watch failed; it is opened again");
     }
     ready(())
 }
 
 fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {
-    tracing::warn!(%error, "a reconcile failed; trying again");
+    match error {
+        Error::Api(error) if error.is_conflict() => {
+            tracing::debug!(%error, "somebody else has written the object meanwhile; looking at it again");
+        }
+        Error::Api(_) | Error::Stopping | Error::Panicked => {
+            tracing::warn!(%error, "a reconcile failed; trying again");
+        }
+    }
     Action::requeue(jittered(RETRY))
 }
 

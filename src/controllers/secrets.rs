@@ -103,7 +103,13 @@ impl Secrets {
             }
             Err(error) if error.is_forbidden() => {
                 return Err(missing(format!(
-                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value credentialSecretNames, or to the ClusterRole's resourceNames"
+                    "the operator may not read Secret {namespace}/{name}; add {name} to the chart value hostup.credentialSecretNames, or to the ClusterRole's resourceNames"
+                )));
+            }
+            // Not one word of it is repeated.
+            Err(error) if error.is_unreadable() => {
+                return Err(missing(format!(
+                    "Secret {namespace}/{name} cannot be read: the API server's answer is no Secret"
                 )));
             }
             Err(error) => return Err(NoCredentials::Unread(error)),

@@ -173,52 +173,122 @@ struct Problem {
     message: Option<String>,
     #[serde(default)]
     retry_after: Value,
-    blocker_reasons: Option<Vec<String>>,
+    #[serde(default)]
+    blocker_reasons: Value,
     #[serde(default)]
     invoice_id: Value,
-    extensions: Option<Extensions>,
+    #[serde(default)]
+    extensions: Value,
 }
 
 /// The field of an order that cancels the invoice in its way (config page).
 pub const CANCEL_EXISTING_INVOICE: &str = "cancelExistingInvoice";
 
 impl Problem {
-    /// The invoice in the way, by the id that the body names (its place is assumed).
+    /// The invoice in the way, by the id that the body names (its place is assumed). Where it names several,
+    /// none is the one.
     fn invoice(&self) -> Invoice {
-        let extended = self.extensions.as_ref().map_or(&Value::Null, |e| &e.invoice_id);
-        let id = receipt::name(&self.invoice_id).or_else(|| receipt::name(extended));
+        let mut ids: Vec<Text> = receipt::name(&self.invoice_id).into_iter().collect();
+        if ids.is_empty() {
+            invoices_in(&self.extensions, &mut ids);
+        }
+        ids.sort();
+        ids.dedup();
+        let id = match ids.as_slice() {
+            [only] => only.clone(),
+            _ => Text::default(),
+        };
         Invoice {
-            id: id.unwrap_or_default(),
+            id,
             ..Invoice::unnamed()
         }
     }
 
     /// Its text or its extensions name the field that cancels the invoice (assumed to be the suggestion).
     fn suggests_cancelling(&self) -> bool {
-        let named = self
-            .extensions
-            .as_ref()
-            .map_or(&Value::Null, |e| &e.cancel_existing_invoice);
         let said = self.detail.as_deref().unwrap_or_default();
-        said.contains(CANCEL_EXISTING_INVOICE) || !matches!(named, Value::Null | Value::Bool(false))
+        said.contains(CANCEL_EXISTING_INVOICE) || names_cancelling(&self.extensions)
     }
 
     /// The blockers at both places where HostUp's pages put them.
-    fn blockers(&self) -> Vec<&str> {
-        let inner = self.extensions.as_ref().and_then(|e| e.blocker_reasons.as_ref());
-        let both = [self.blocker_reasons.as_ref(), inner];
-        both.into_iter().flatten().flatten().map(String::as_str).collect()
+    fn blockers(&self) -> Vec<String> {
+        let mut found = words(&self.blocker_reasons);
+        found.extend(blockers_in(&self.extensions));
+        found
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Extensions {
-    blocker_reasons: Option<Vec<String>>,
-    #[serde(default)]
-    invoice_id: Value,
-    #[serde(default)]
-    cancel_existing_invoice: Value,
+/// The member that names blockers.
+const BLOCKER_REASONS: &str = "blockerReasons";
+
+/// The blockers that `value` names, in whatever depth.
+pub fn blockers_in(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(blockers_in).collect(),
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, member)| {
+                if name == BLOCKER_REASONS {
+                    words(member)
+                } else {
+                    blockers_in(member)
+                }
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+/// What stands under `blockerReasons`: a list of words as a rule. Whatever else it is still blocks.
+pub fn words(blockers: &Value) -> Vec<String> {
+    match blockers {
+        Value::Null => Vec::new(),
+        Value::String(word) => vec![word.clone()],
+        Value::Array(items) => items.iter().flat_map(words).collect(),
+        Value::Object(members) => match members.get("code").and_then(Value::as_str) {
+            Some(code) => vec![code.to_owned()],
+            None => vec![blockers.to_string()],
+        },
+        Value::Bool(_) | Value::Number(_) => vec![blockers.to_string()],
+    }
+}
+
+fn names_cancelling(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(CANCEL_EXISTING_INVOICE),
+        Value::Array(items) => items.iter().any(names_cancelling),
+        Value::Object(members) => members.iter().any(|(name, member)| {
+            let named =
+                name == CANCEL_EXISTING_INVOICE && !matches!(member, Value::Null | Value::Bool(false));
+            named || names_cancelling(member)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The ids of invoices: every `invoiceId`, and the `id` of what is called an invoice.
+fn invoices_in(value: &Value, ids: &mut Vec<Text>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| invoices_in(item, ids)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "invoiceId" {
+                    ids.extend(receipt::name(member));
+                } else if name.to_ascii_lowercase().contains("invoice") {
+                    let listed = member
+                        .as_array()
+                        .map_or(std::slice::from_ref(member), Vec::as_slice);
+                    ids.extend(
+                        listed
+                            .iter()
+                            .filter_map(|invoice| receipt::name(invoice.get("id")?)),
+                    );
+                }
+                invoices_in(member, ids);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn refused(
@@ -290,7 +360,7 @@ fn is_documented(call: Call, status: u16, code: &str) -> bool {
 /// A 403 or 409 whose code, or every one of whose blockers, is a known blocker.
 fn is_blocked(status: u16, code: &str, problem: &Problem) -> bool {
     let blockers = problem.blockers();
-    let all_known = !blockers.is_empty() && blockers.iter().all(|b| KNOWN_BLOCKERS.contains(b));
+    let all_known = !blockers.is_empty() && blockers.iter().all(|b| KNOWN_BLOCKERS.contains(&b.as_str()));
     matches!(status, 403 | 409) && (KNOWN_BLOCKERS.contains(&code) || all_known)
 }
 
@@ -471,6 +541,82 @@ mod tests {
                 matches!(with(place, json!([])), Verdict::Unknown { .. }),
                 "{place}"
             );
+        }
+    }
+
+    #[test]
+    fn a_suggestion_to_cancel_and_the_invoice_are_found_in_whatever_depth() {
+        let refused = |extensions: Value| {
+            let body = json!({"status": 409, "code": EXISTING_INVOICE_BLOCKING, "detail": "An invoice is open.", "extensions": extensions});
+            let answer = PaidAnswer::Answered {
+                status: 409,
+                retry_after: None,
+                body: body.to_string().into_bytes(),
+            };
+            match classify(Call::CommitResources, &answer, now()) {
+                Verdict::Rejected(refusal) => {
+                    let id = refusal.invoice.map(|invoice| invoice.id.to_string());
+                    (refusal.suggests_cancelling, id.unwrap_or_default())
+                }
+                other => panic!("{extensions} {other:?}"),
+            }
+        };
+        let field = CANCEL_EXISTING_INVOICE;
+        for (extensions, suggests, id) in [
+            (json!(null), false, ""),
+            (json!({field: true}), true, ""),
+            (json!({field: false, "invoiceId": 7}), false, "7"),
+            (json!({field: null}), false, ""),
+            (
+                json!({"retryWith": {field: true}, "invoice": {"id": "inv_1"}}),
+                true,
+                "inv_1",
+            ),
+            (
+                json!({"recovery": [{"steps": [{"body": {field: true, "invoiceId": "inv_1"}}]}]}),
+                true,
+                "inv_1",
+            ),
+            (json!([{field: true}, {"invoiceId": "inv_1"}]), true, "inv_1"),
+            (json!({"suggestions": [field]}), true, ""),
+            (json!([format!("Send {field}: true.")]), true, ""),
+            (json!({"blockingInvoices": [{"id": "inv_1"}]}), false, "inv_1"),
+            (
+                json!({"blockingInvoices": [{"id": "inv_1"}, {"id": "inv_2"}]}),
+                false,
+                "",
+            ),
+            (
+                json!({"invoiceId": "inv_1", "more": [{"invoiceId": "inv_1"}]}),
+                false,
+                "inv_1",
+            ),
+            (json!("none"), false, ""),
+            (json!(5), false, ""),
+        ] {
+            assert_eq!(
+                refused(extensions.clone()),
+                (suggests, id.to_owned()),
+                "{extensions}"
+            );
+        }
+    }
+
+    #[test]
+    fn blockers_in_whatever_depth_count_only_when_all_are_known() {
+        for (extensions, rejected) in [
+            (json!({"access": {"blockerReasons": ["not_verified"]}}), true),
+            (json!([{"blockerReasons": [{"code": "not_verified"}]}]), true),
+            (
+                json!([{"blockerReasons": ["not_verified"]}, {"blockerReasons": ["new_one"]}]),
+                false,
+            ),
+            (json!({"blockerReasons": [{"word": "not_verified"}]}), false),
+            (json!({"blockerReasons": [true]}), false),
+        ] {
+            let body = json!({"status": 403, "code": "cloud_not_available", "extensions": extensions});
+            let verdict = answered(403, body.to_string());
+            assert_eq!(matches!(verdict, Verdict::Rejected(_)), rejected, "{extensions}");
         }
     }
 

@@ -69,6 +69,19 @@ impl JobId {
     }
 }
 
+impl InstanceId {
+    /// Accepts 1 to 63 letters, digits, `.`, `_` and `-`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        ((1..=63).contains(&text.len()) && text.chars().all(plain)).then(|| Self::new(text))
+    }
+
+    /// As a record names it. Older versions took the id with the newline of the file that it came from.
+    pub fn of_record(text: &str) -> Self {
+        Self::new(text.trim())
+    }
+}
+
 /// The kinds that buy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {

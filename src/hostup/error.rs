@@ -5,6 +5,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Route;
+use super::wire::codes;
 use crate::domain::answer;
 use crate::domain::record::Invoice;
 use crate::domain::text::Text;
@@ -27,9 +28,14 @@ pub enum ReadError {
     /// 403.
     #[error("HostUp forbids it; the key lacks a scope, or does not own the VPS: {0}")]
     Forbidden(Text),
-    /// 404.
-    #[error("HostUp finds nothing: {0}")]
-    NotFound(Text),
+    /// 404. Only that of [`Route::Vps`] says that the key does not read the VPS.
+    #[error("HostUp finds nothing at {}: {said}", .route.path())]
+    NotFound {
+        /// Where nothing was found.
+        route: Route,
+        /// HostUp's text.
+        said: Text,
+    },
     /// 409 `existing_invoice_blocking`, and the invoice as far as it is named.
     #[error("HostUp refuses while {0} is open")]
     InvoiceBlocks(Invoice),
@@ -58,7 +64,7 @@ impl ReadError {
         match status {
             401 => Self::Unauthorized(said),
             403 => Self::Forbidden(said),
-            404 if is_json(body) => Self::NotFound(said),
+            404 if is_json(body) => Self::NotFound { route, said },
             409 => match answer::blocking_invoice(body) {
                 Some(invoice) => Self::InvoiceBlocks(invoice),
                 None => Self::unreadable(route, &format!("HTTP status {status}")),
@@ -75,7 +81,7 @@ impl ReadError {
         }
         match (status, serde_json::from_slice::<Problem>(body)) {
             (400 | 409 | 422, Ok(Problem { code })) => Self::Refused {
-                code: Text::bounded(&code, 60),
+                code: Text::bounded(&codes(&code, &blockers(body)), 60),
                 said: said(body),
             },
             (_, _) => Self::of_status(route, status, body),
@@ -89,7 +95,7 @@ impl ReadError {
             Self::Busy => "busy",
             Self::Unauthorized(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
-            Self::NotFound(_) => "not_found",
+            Self::NotFound { .. } => "not_found",
             Self::Refused { .. } | Self::InvoiceBlocks(_) => "refused",
             Self::Unavailable(_) => "unavailable",
         }
@@ -100,7 +106,12 @@ fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// The text of an error body of either generation, for people only.
+fn blockers(body: &[u8]) -> Vec<String> {
+    let read = serde_json::from_slice(body);
+    read.map_or_else(|_| Vec::new(), |body| answer::blockers_in(&body))
+}
+
+/// The text of an error body of either generation, with the blockers that it names; for people only.
 fn said(body: &[u8]) -> Text {
     #[derive(Deserialize)]
     struct Problem {
@@ -109,5 +120,11 @@ fn said(body: &[u8]) -> Text {
     }
     let problem = serde_json::from_slice::<Problem>(body).ok();
     let text = problem.and_then(|problem| problem.detail.or(problem.message));
-    Text::new(text.as_deref().unwrap_or("no details"))
+    let text = text.as_deref().unwrap_or("no details");
+    let blockers = codes("", &blockers(body));
+    if blockers.is_empty() {
+        Text::new(text)
+    } else {
+        Text::new(&format!("{text} [{blockers}]"))
+    }
 }

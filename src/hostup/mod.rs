@@ -1,7 +1,9 @@
 //! Floor 2: HostUp's HTTP API, typed. One method per endpoint, no policy.
 
+mod cause;
 mod error;
 mod limit;
+mod names;
 mod transport;
 mod wire;
 
@@ -9,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
@@ -39,6 +44,34 @@ const MOST_PAGES: usize = 200;
 pub struct HostUp {
     transport: Arc<Transport>,
     lanes: Arc<Lanes>,
+}
+
+/// How HostUp is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// An HTTP proxy that tunnels.
+    pub proxy: Option<Url>,
+    /// Further certificates of CAs that are trusted.
+    pub trusted: Vec<CertificateDer<'static>>,
+}
+
+/// Reads every certificate of a PEM file; other things may stand between them.
+///
+/// # Errors
+/// What is wrong with the file: one certificate that is left out would be missed at a bad time.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read = read.map_err(|error| format!("it is not PEM ({error})"))?;
+    if read.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for (certificate, n) in read.iter().zip(1..) {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("its certificate number {n} cannot be used ({error})"))?;
+    }
+    Ok(read)
 }
 
 /// One endpoint, as metrics and logs name it.
@@ -97,6 +130,25 @@ impl Route {
             Self::LegacyUpgrade => "legacy_upgrade",
         }
     }
+
+    /// As HostUp's pages write it.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::VpsList => "/api/v2/vps",
+            Self::Vps => "/api/v2/vps/{id}",
+            Self::VpsStatus => "/api/v2/vps/{id}/status",
+            Self::Backups => "/api/v2/vps/{id}/backups",
+            Self::ConvertToCloud => "/api/v2/vps/{id}/actions/convert-to-cloud",
+            Self::Deployments => "/api/v2/vps/payg/deployments",
+            Self::Limits => "/api/v2/vps/payg/limits",
+            Self::Job => "/api/jobs/{jobId}",
+            Self::UpgradeOptions => "/api/v2/vps/{id}/actions/upgrade",
+            Self::BillingCycle => "/api/v2/vps/{id}/actions/billing-cycle",
+            Self::ConfigPreview | Self::ConfigCommit => "/api/v2/vps/{id}/actions/config",
+            Self::RestoreToPayg => "/api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg",
+            Self::LegacyEstimate | Self::LegacyUpgrade => "/api/vm/{vmid}/upgrade",
+        }
+    }
 }
 
 /// What is known of the rate limit of one key.
@@ -130,12 +182,13 @@ impl HostUp {
     /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
     pub fn new(
         origin: Url,
+        way: Way,
         request_timeout: Duration,
         readers: usize,
         observer: Observer,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            transport: Arc::new(Transport::new(origin, request_timeout, observer)?),
+            transport: Arc::new(Transport::new(origin, way, request_timeout, observer)?),
             lanes: Arc::new(Lanes::new(readers)),
         })
     }
@@ -432,7 +485,7 @@ impl Reader {
             Ok(body) => {
                 JobState::read(&body).ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job"))
             }
-            Err(ReadError::NotFound(_) | ReadError::Forbidden(_)) => Ok(JobState::Lost),
+            Err(ReadError::NotFound { .. } | ReadError::Forbidden(_)) => Ok(JobState::Lost),
             Err(error) => Err(error),
         }
     }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Response, redirect, retry};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::limit::Lane;
-use super::{ReadError, Route};
+use super::names::CompleteFirst;
+use super::{ReadError, Route, Way, cause};
 use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::text::Text;
 
@@ -85,16 +86,32 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(origin: Url, timeout: Duration, observer: Observer) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        origin: Url,
+        way: Way,
+        timeout: Duration,
+        observer: Observer,
+    ) -> Result<Self, reqwest::Error> {
+        let trusted = way.trusted.iter().map(|der| Certificate::from_der(der));
+        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
+        // For https a proxy tunnels: it sees the name of HostUp and bytes that it cannot read, let alone repeat.
+        let proxy = way.proxy.map(Proxy::https).transpose()?;
         let common = || -> ClientBuilder {
-            Client::builder()
+            let client = Client::builder()
                 .user_agent(concat!("hostup-operator/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+                // Shorter than the whole, so that the same trouble reads the same each time.
+                .connect_timeout(CONNECT_TIMEOUT.min(timeout * 3 / 4))
                 .redirect(redirect::Policy::none())
                 .retry(retry::never())
                 .no_proxy()
+                .dns_resolver(CompleteFirst)
+                .tls_certs_merge(trusted.clone())
                 .http1_only()
-                .tcp_nodelay(true)
+                .tcp_nodelay(true);
+            match &proxy {
+                Some(proxy) => client.proxy(proxy.clone()),
+                None => client,
+            }
         };
         Ok(Self {
             origin,
@@ -149,7 +166,7 @@ impl Transport {
                     settled => return settled,
                 },
                 Err(error) => {
-                    let failed = ReadError::unreadable(get.route, &describe(&error));
+                    let failed = ReadError::unreadable(get.route, &cause::of(&error));
                     if error.is_timeout() {
                         lane.hung(&failed, Timestamp::now());
                         return Err(failed);
@@ -202,7 +219,7 @@ impl Transport {
         let answer = match read(request.send().await, key).await {
             Ok(answer) => answer,
             Err(error) => {
-                let failed = unusable(&describe(&error));
+                let failed = unusable(&cause::of(&error));
                 if error.is_timeout() {
                     lane.hung(&failed, Timestamp::now());
                 }
@@ -277,9 +294,10 @@ impl Transport {
             .send()
             .await;
         match read(sent, key).await {
-            // The border is exact: a connection that was never made has carried no byte.
-            Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&describe(&error))),
-            Err(error) => PaidAnswer::Lost(Text::new(&describe(&error))),
+            // The border is exact: a connection that was never made has carried no byte. Through a proxy it is made
+            // once the tunnel stands and TLS within it is agreed.
+            Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&cause::of(&error))),
+            Err(error) => PaidAnswer::Lost(Text::new(&cause::of(&error))),
             Ok(answer) if answer.too_large => PaidAnswer::Lost(Text::new("the answer is too large")),
             Ok(answer) => PaidAnswer::Answered {
                 status: answer.status,
@@ -386,17 +404,6 @@ fn mask(body: &mut [u8], key: &[u8]) {
             found.fill(b'*');
         }
     }
-}
-
-/// What went wrong, in fixed words: no address, no port, nothing that differs from try to try.
-fn describe(error: &reqwest::Error) -> String {
-    let what = match () {
-        () if error.is_connect() && error.is_timeout() => "no connection within the time-out",
-        () if error.is_connect() => "no connection could be made",
-        () if error.is_timeout() => "no complete answer within the time-out",
-        () => "the connection broke before the answer was complete",
-    };
-    what.to_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::domain::answer::{blockers_in, words};
 use crate::domain::config;
 use crate::domain::ids::{BackupId, VpsId};
 use crate::domain::inventory::Vm;
@@ -42,10 +43,6 @@ impl Number {
             .map(Amount::ceil_to_u32)
             .filter(|n| (1..=LARGEST_SIZE).contains(n))
     }
-}
-
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -148,21 +145,49 @@ pub(super) struct VpsStatus {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Gate {
     #[serde(default, deserialize_with = "flag")]
     allowed: bool,
     code: Option<String>,
     reason: Option<String>,
+    #[serde(default)]
+    blocker_reasons: Value,
+    #[serde(default)]
+    extensions: Value,
 }
 
 impl From<Gate> for preflight::ProviderGate {
     fn from(gate: Gate) -> Self {
+        let mut blockers = words(&gate.blocker_reasons);
+        blockers.extend(blockers_in(&gate.extensions));
+        let own = gate.code.unwrap_or_default();
         Self {
             allowed: gate.allowed,
-            code: gate.code.unwrap_or_default(),
+            code: if gate.allowed { own } else { codes(&own, &blockers) },
             reason: gate.reason.unwrap_or_default(),
         }
     }
+}
+
+/// A gate that is called open where nothing is available. The code of an open gate says nothing of why.
+fn closed_after_all(gate: preflight::ProviderGate) -> preflight::ProviderGate {
+    preflight::ProviderGate {
+        allowed: false,
+        code: String::new(),
+        reason: gate.reason,
+    }
+}
+
+/// The codes of a closed gate: its own, and those of what blocks it, each once.
+pub(super) fn codes(own: &str, blockers: &[String]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for code in own.split(", ").chain(blockers.iter().map(String::as_str)) {
+        if !code.is_empty() && !all.contains(&code) {
+            all.push(code);
+        }
+    }
+    all.join(", ")
 }
 
 #[derive(Deserialize)]
@@ -210,9 +235,10 @@ pub(super) struct ConvertToCloud {
     #[serde(default, deserialize_with = "flag")]
     requires_verification: bool,
     actions: Option<ConvertActions>,
-    #[serde(default, deserialize_with = "list")]
-    blocker_reasons: Vec<String>,
-    extensions: Option<Extensions>,
+    #[serde(default)]
+    blocker_reasons: Value,
+    #[serde(default)]
+    extensions: Value,
     #[serde(default, deserialize_with = "or_missing")]
     prepaid_warning: Option<PrepaidWarning>,
 }
@@ -221,13 +247,6 @@ pub(super) struct ConvertToCloud {
 #[serde(rename_all = "camelCase")]
 struct ConvertActions {
     can_convert_to_cloud: Option<Gate>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Extensions {
-    #[serde(default, deserialize_with = "list")]
-    blocker_reasons: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -241,19 +260,19 @@ impl From<ConvertToCloud> for preflight::Eligibility {
     fn from(read: ConvertToCloud) -> Self {
         let actions = read.actions.and_then(|actions| actions.can_convert_to_cloud);
         let mut gate: preflight::ProviderGate = actions.unwrap_or_default().into();
+        if gate.allowed && !read.available {
+            gate = closed_after_all(gate);
+        }
         if gate.reason.is_empty() {
             gate.reason = read.reason.unwrap_or_default();
         }
-        let extended = read.extensions.map(|extensions| extensions.blocker_reasons);
+        let mut blockers = words(&read.blocker_reasons);
+        blockers.extend(blockers_in(&read.extensions));
         Self {
             is_payg: read.current_billing_model.as_deref() == Some("payg"),
             available: read.available,
             gate,
-            blockers: read
-                .blocker_reasons
-                .into_iter()
-                .chain(extended.unwrap_or_default())
-                .collect(),
+            blockers,
             requires_verification: read.requires_verification,
             prepaid_warning: read.prepaid_warning.map(|warning| {
                 let until = warning.next_due_at.unwrap_or_else(|| "?".to_owned());
@@ -272,8 +291,12 @@ pub(super) struct Deployments {
     #[serde(default, deserialize_with = "flag")]
     available: bool,
     reason: Option<String>,
-    #[serde(default, deserialize_with = "or_missing")]
-    access: Option<Extensions>,
+    #[serde(default)]
+    access: Value,
+    #[serde(default)]
+    blocker_reasons: Value,
+    #[serde(default)]
+    extensions: Value,
     actions: Option<DeployActions>,
     pricing: Option<Pricing>,
     defaults: Option<Defaults>,
@@ -325,16 +348,17 @@ impl From<Deployments> for preflight::Deployments {
             .and_then(|actions| actions.can_deploy)
             .unwrap_or_default()
             .into();
-        can_deploy.allowed &= read.available;
+        if can_deploy.allowed && !read.available {
+            can_deploy = closed_after_all(can_deploy);
+        }
         if can_deploy.reason.is_empty() {
             can_deploy.reason = read.reason.unwrap_or_default();
         }
-        let blockers = read
-            .access
-            .map(|access| access.blocker_reasons)
-            .unwrap_or_default();
-        if can_deploy.code.is_empty() {
-            can_deploy.code = blockers.join(", ");
+        if !can_deploy.allowed {
+            let mut blockers = blockers_in(&read.access);
+            blockers.extend(words(&read.blocker_reasons));
+            blockers.extend(blockers_in(&read.extensions));
+            can_deploy.code = codes(&can_deploy.code, &blockers);
         }
         let regions: Option<Vec<String>> = read.regions.map(|regions| {
             let ids = regions.into_iter().filter_map(|region| match region {
@@ -539,5 +563,106 @@ impl PriceChange {
             due_now: self.amount?.0?.rounded_up(),
             recurring: Recurring::PerCycle(recurring.max(additional)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn code_of(body: &Value) -> (bool, String) {
+        let read: Deployments = serde_json::from_str(&body.to_string()).unwrap();
+        let gate = preflight::Deployments::from(read).can_deploy;
+        (gate.allowed, gate.code)
+    }
+
+    #[test]
+    fn a_closed_gate_shows_the_codes_wherever_they_stand() {
+        let word = "no_card_on_file";
+        let closed = json!({"canDeploy": {"allowed": false, "reason": "Add a card."}});
+        for (place, body) in [
+            (
+                "its own",
+                json!({"actions": {"canDeploy": {"allowed": false, "code": word}}}),
+            ),
+            (
+                "access",
+                json!({"access": {"blockerReasons": [word]}, "actions": closed}),
+            ),
+            (
+                "access, with nothing else",
+                json!({"available": false, "access": {"blockerReasons": [word]}}),
+            ),
+            (
+                "access, and an open gate's code",
+                json!({"available": false, "access": {"blockerReasons": [word]},
+                "actions": {"canDeploy": {"allowed": true, "code": "pending_order"}}}),
+            ),
+            (
+                "access, and no code",
+                json!({"access": {"blockerReasons": [word]}, "actions": {"canDeploy": {"allowed": false, "code": ""}}}),
+            ),
+            (
+                "deep within access",
+                json!({"access": {"card": [{"blockerReasons": [word]}]}, "actions": closed}),
+            ),
+            (
+                "as an object",
+                json!({"access": {"blockerReasons": [{"code": word, "reason": "Add a card."}]}, "actions": closed}),
+            ),
+            (
+                "as one word",
+                json!({"access": {"blockerReasons": word}, "actions": closed}),
+            ),
+            ("the top", json!({"blockerReasons": [word], "actions": closed})),
+            (
+                "extensions",
+                json!({"extensions": {"blockerReasons": [word]}, "actions": closed}),
+            ),
+            (
+                "listed extensions",
+                json!({"extensions": [{"blockerReasons": [word]}], "actions": closed}),
+            ),
+            (
+                "the gate",
+                json!({"actions": {"canDeploy": {"allowed": false, "blockerReasons": [word]}}}),
+            ),
+            (
+                "the gate's extensions",
+                json!({"actions": {"canDeploy": {"allowed": false, "extensions": {"blockerReasons": [word]}}}}),
+            ),
+            (
+                "twice",
+                json!({"access": {"blockerReasons": [word]}, "actions": {"canDeploy": {"allowed": false, "code": word}}}),
+            ),
+        ] {
+            assert_eq!(code_of(&body), (false, word.to_owned()), "{place}");
+        }
+        let both = json!({"access": {"blockerReasons": [word, "not_verified"]}, "actions": {"canDeploy": {"allowed": false, "code": "forbidden"}}});
+        assert_eq!(code_of(&both).1, "forbidden, no_card_on_file, not_verified");
+        let open = json!({"available": true, "access": null, "actions": {"canDeploy": {"allowed": true, "code": "pending_order"}}});
+        assert_eq!(code_of(&open), (true, "pending_order".to_owned()));
+    }
+
+    #[test]
+    fn whatever_stands_among_the_blockers_blocks() {
+        for (blockers, found) in [
+            (json!({"blockerReasons": ["not_verified"]}), &["not_verified"][..]),
+            (
+                json!({"extensions": {"why": {"blockerReasons": [{"code": "not_verified"}]}}}),
+                &["not_verified"],
+            ),
+            (
+                json!({"extensions": [{"blockerReasons": [["not_verified"]]}]}),
+                &["not_verified"],
+            ),
+            (json!({"blockerReasons": [42, {"a": 1}]}), &["42", "{\"a\":1}"]),
+            (json!({"blockerReasons": null, "extensions": null}), &[]),
+            (json!({}), &[]),
+        ] {
+            let read: ConvertToCloud = serde_json::from_str(&blockers.to_string()).unwrap();
+            assert_eq!(preflight::Eligibility::from(read).blockers, found, "{blockers}");
+        }
     }
 }

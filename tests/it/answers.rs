@@ -325,7 +325,10 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
     let record = stage
         .wait_for_record(&name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
-    assert_eq!(at(&record, "status.message"), "no connection could be made");
+    assert_eq!(
+        at(&record, "status.message"),
+        "no connection could be made: HostUp refuses it; check the network, the firewalls and --hostup-url"
+    );
     assert_eq!(stage.posts(), 0);
     let object = stage
         .wait("web", "the announcement of another attempt", |object| {

@@ -282,7 +282,10 @@ async fn finds_no_connection(
     let record = stage
         .wait_for_record(name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
-    assert_eq!(at(&record, "status.message"), "no connection could be made");
+    assert_eq!(
+        at(&record, "status.message"),
+        "no connection could be made: HostUp refuses it; check the network, the firewalls and --hostup-url"
+    );
     assert_eq!(stage.posts(), 0);
     let object = stage
         .wait_config("web", "the announcement of another attempt", |object| {

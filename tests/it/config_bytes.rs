@@ -16,7 +16,7 @@ use hostup_operator::domain::options::{OptionValue, Values};
 use hostup_operator::domain::order::Order;
 use hostup_operator::domain::price::BillingCycle;
 use hostup_operator::domain::record::{KeyInUse, Times};
-use hostup_operator::hostup::{HostUp, PaidOrder, Reader};
+use hostup_operator::hostup::{HostUp, PaidOrder, Reader, Way};
 use hostup_sim::{ConfigOption, Route, Sim, Vps};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -171,7 +171,14 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
 async fn told(wishes: Vec<Values>) -> usize {
     let sim = Sim::start();
     let url = sim.url().parse().unwrap();
-    let hostup = HostUp::new(url, Duration::from_secs(30), 4, Arc::new(|_, _, _| {})).unwrap();
+    let hostup = HostUp::new(
+        url,
+        Way::default(),
+        Duration::from_secs(30),
+        4,
+        Arc::new(|_, _, _| {}),
+    )
+    .unwrap();
     let key = "key-of-the-wishes";
     sim.world(|world| {
         let account = world.add_empty_account(key);

@@ -13,10 +13,12 @@ use crate::support::{Operator, Stage};
 const NO_CLUSTER: &str = "/nonexistent/kubeconfig";
 
 /// The flags of the operator and their environment variables, each with a value that is wrong.
-const FLAGS: [(&str, &str, Option<&str>); 19] = [
+const FLAGS: [(&str, &str, Option<&str>); 21] = [
     ("--hostup-url", "HOSTUP_URL", Some("nonsense")),
+    ("--hostup-proxy", "HOSTUP_PROXY", Some("proxy:3128")),
+    ("--hostup-ca-file", "HOSTUP_CA_FILE", Some("/nonexistent/ca.pem")),
     ("--allow-plain-http", "ALLOW_PLAIN_HTTP", Some("perhaps")),
-    ("--instance-id", "INSTANCE_ID", None),
+    ("--instance-id", "INSTANCE_ID", Some("pro d")),
     ("--watch-namespaces", "WATCH_NAMESPACES", Some("a,,b")),
     ("--max-paid-calls", "MAX_PAID_CALLS", Some("-1")),
     ("--read-only", "READ_ONLY", Some("perhaps")),
@@ -30,7 +32,7 @@ const FLAGS: [(&str, &str, Option<&str>); 19] = [
     ("--listen", "LISTEN", Some("8080")),
     ("--workers", "WORKERS", Some("0")),
     ("--leader-elect", "LEADER_ELECT", Some("perhaps")),
-    ("--operator-namespace", "OPERATOR_NAMESPACE", None),
+    ("--operator-namespace", "OPERATOR_NAMESPACE", Some("Ops")),
     ("--log-format", "LOG_FORMAT", Some("xml")),
     ("--help", "", None),
 ];
@@ -56,6 +58,7 @@ fn text(bytes: &[u8]) -> String {
 fn assert_refused(what: &str, output: &Output, says: &[&str]) {
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{what}: {error}");
+    assert_eq!(error.lines().count(), 1, "{what}: {error}");
     assert!(output.stdout.is_empty(), "{what}: {}", text(&output.stdout));
     let first = error.lines().next().unwrap_or_default();
     for part in says {
@@ -118,7 +121,7 @@ async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
         ),
         (
             vec!["--watch-namespaces=a,,b"],
-            vec!["--watch-namespaces has an empty name; leave the flag out to watch all"],
+            vec!["--watch-namespaces", "empty; leave it out"],
         ),
         (
             vec!["--hostup-url=http://127.0.0.1:1"],
@@ -183,7 +186,7 @@ async fn help_names_every_flag_and_each_has_its_variable() {
         ("--job-deadline", "6h"),
         ("--resync-interval", "1h"),
         ("--gate-interval", "1m"),
-        ("--listen", "0.0.0.0:8080"),
+        ("--listen", "[::]:8080"),
         ("--workers", "8"),
         ("--leader-elect", "true"),
         ("--log-format", "json"),

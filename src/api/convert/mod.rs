@@ -156,7 +156,7 @@ impl From<&Quote> for QuoteStatus {
 impl From<&Invoice> for InvoiceStatus {
     fn from(invoice: &Invoice) -> Self {
         Self {
-            id: invoice.id.to_string(),
+            id: Some(invoice.id.to_string()).filter(|id| !id.is_empty()),
             amount: invoice.amount.map(|amount| amount.to_string()),
             currency_code: invoice.currency.as_ref().map(ToString::to_string),
             due_at: invoice.due_at.as_ref().map(Text::to_string),
@@ -167,7 +167,7 @@ impl From<&Invoice> for InvoiceStatus {
 impl From<&InvoiceStatus> for Invoice {
     fn from(shown: &InvoiceStatus) -> Self {
         Self {
-            id: Text::new(&shown.id),
+            id: Text::new(shown.id.as_deref().unwrap_or_default()),
             amount: shown.amount.as_deref().and_then(Amount::parse),
             currency: shown.currency_code.as_deref().and_then(Currency::parse),
             due_at: shown.due_at.as_deref().map(Text::new),

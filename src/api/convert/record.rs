@@ -168,7 +168,7 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
         gates: spec.gates.iter().filter_map(gate).collect(),
         claim: Claim {
             holder: Holder::new(&spec.claim.holder),
-            instance: InstanceId::new(&spec.claim.instance_id),
+            instance: InstanceId::of_record(&spec.claim.instance_id),
             made_at: time(&spec.claim.made_at, "claim.madeAt")?,
             send_before: time(&spec.claim.send_before, "claim.sendBefore")?,
         },

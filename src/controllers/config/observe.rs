@@ -14,7 +14,6 @@ use crate::controllers::reporter::DRIFTED;
 use crate::domain::chain::Chain;
 use crate::domain::config::{Account, Intent, Reading, Rival, Seen, View, Wish};
 use crate::domain::ids::VpsId;
-use crate::domain::reason::Reason;
 use crate::domain::record::{KeyInUse, Record};
 use crate::hostup::{ReadError, Reader};
 
@@ -173,8 +172,7 @@ async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, Ke
     let (account, key) = ctx
         .account(&namespace, &object.spec.credentials_secret_ref)
         .await?;
-    let reader = account.reading();
-    let reader = reader.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+    let reader = account.reading().map_err(blocked)?;
     Ok((reader, key))
 }
 
@@ -186,7 +184,7 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Accou
         let read_at = ctx.now();
         let (reader, key) = reader(ctx, object).await?;
         let vms = reader.list_vps().await;
-        let vms = vms.map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+        let vms = vms.map_err(blocked)?;
         ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
         Ok(Account::Key {
             read_at,

@@ -17,7 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Record, State, later};
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
-use crate::hostup::{Account, ReadError, Reader};
+use crate::hostup::{Account, ReadError, Reader, Route};
 
 /// The wait after a read for which too many others were under way.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -46,21 +46,21 @@ pub async fn job(
     fail_point::reach("before-job-read");
     let seen_failed = record.known.evidence == Some(Evidence::Job);
     let read = async {
-        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(blocked)?;
         let mut state = match account.job(&job.poll_path).await {
             Ok(state) => state,
             // A job that cannot be read neither hides the VM nor proves that there is none.
             Err(ReadError::Unavailable(_)) if record.known.state == State::Unknown => {
                 return Ok(Input::JobUnreadable(list(ctx, object, &account).await?));
             }
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(blocked(error)),
         };
         if let JobState::Completed { hints } = &mut state {
             hints.retain(|vps| ctx.ledger.result_of(vps, &record.name).is_none());
         }
         if state == JobState::Lost && seen_failed {
             // That no VM is listed proves something only to a key of the right account.
-            account.own_vps(&record.vps).await.map_err(unavailable)?;
+            account.own_vps(&record.vps).await.map_err(blocked)?;
         }
         if state == JobState::Lost && record.known.state == State::Unknown {
             return searched(ctx, object, &account, record).await;
@@ -90,7 +90,7 @@ pub async fn job(
 /// Every VM, and whether the key reads the source too.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(blocked)?;
         searched(ctx, object, &account, record).await
     };
     let read = within_a_minute(read).await;
@@ -106,8 +106,8 @@ async fn searched(
     let vms = list(ctx, object, account).await?;
     let reads_source = match account.own_vps(&record.vps).await {
         Ok(_) => true,
-        Err(ReadError::NotFound(_)) => false,
-        Err(error) => return Err(unavailable(error)),
+        Err(ReadError::NotFound { .. }) => false,
+        Err(error) => return Err(blocked(error)),
     };
     Ok(Input::Inventory(InventoryReading { vms, reads_source }))
 }
@@ -116,17 +116,21 @@ async fn searched(
 pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     fail_point::reach("before-read-back");
     let read = async {
-        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(blocked)?;
         match account.options(&record.vps).await {
             Ok(offers) => Ok(Input::Options(OptionsReading {
                 offers,
                 reads_vps: true,
             })),
-            Err(ReadError::NotFound(_)) => Ok(Input::Options(OptionsReading {
-                offers: Vec::new(),
-                reads_vps: false,
-            })),
-            Err(error) => Err(unavailable(error)),
+            Err(error @ ReadError::NotFound { .. }) => match account.own_vps(&record.vps).await {
+                // Only the VPS itself tells that the key does not read it.
+                Err(ReadError::NotFound { .. }) => Ok(Input::Options(OptionsReading {
+                    offers: Vec::new(),
+                    reads_vps: false,
+                })),
+                Ok(_) | Err(_) => Err(blocked(error)),
+            },
+            Err(error) => Err(blocked(error)),
         }
     };
     let read = within_a_minute(read).await;
@@ -142,7 +146,7 @@ pub async fn named(
     vps: &VpsId,
 ) -> Result<Reading, Error> {
     let read = async {
-        let account = account(ctx, object).await?.reading().map_err(unavailable)?;
+        let account = account(ctx, object).await?.reading().map_err(blocked)?;
         match account.vps(vps).await {
             Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
                 None => Ok(vm),
@@ -150,10 +154,12 @@ pub async fn named(
                     "{vps} is the result of VpsOperation {other} already; is it the right VM?"
                 ))),
             })),
-            Err(ReadError::NotFound(_)) => Ok(Input::Named(Err(Text::new(&format!(
+            Err(ReadError::NotFound {
+                route: Route::Vps, ..
+            }) => Ok(Input::Named(Err(Text::new(&format!(
                 "the key does not read {vps}; is it the right VM?"
             ))))),
-            Err(error) => Err(unavailable(error)),
+            Err(error) => Err(blocked(error)),
         }
     };
     let read = within_a_minute(read).await;
@@ -171,14 +177,10 @@ async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocke
 }
 
 async fn list(ctx: &Context, object: &VpsOperation, account: &Reader) -> Result<Vec<Vm>, Blocked> {
-    let vms = account.list_vps().await.map_err(unavailable)?;
+    let vms = account.list_vps().await.map_err(blocked)?;
     let used = &object.spec.credentials_ref;
     ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
     Ok(vms)
-}
-
-fn unavailable(error: ReadError) -> Blocked {
-    blocked(error, Reason::ProviderUnavailable)
 }
 
 /// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.

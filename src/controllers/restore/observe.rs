@@ -10,10 +10,9 @@ use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::domain::ids::{BackupId, VpsId};
 use crate::domain::names::ChainKey;
 use crate::domain::preflight::Preflight;
-use crate::domain::reason::Reason;
 use crate::domain::record::{Bought, Matter};
 use crate::domain::restore::{Account, Intent, View};
-use crate::hostup::ReadError;
+use crate::hostup::{ReadError, Route};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -> Result<View, Error> {
@@ -74,15 +73,14 @@ async fn read_preflight(
     let source = &intent.source;
     let credentials = &object.spec.credentials_secret_ref;
     let (account, key) = ctx.account(&intent.subject.namespace, credentials).await?;
-    let elsewhere = |error| blocked(error, Reason::ProviderUnavailable);
-    let account = account.reading().map_err(elsewhere)?;
+    let account = account.reading().map_err(blocked)?;
     let about_source = |error: ReadError| about_vps(error, source, credentials);
     let source_size = account.own_vps(source).await.map_err(about_source)?.size;
     let (backups, can_restore) = account.backups(source).await.map_err(about_source)?;
     let eligibility = account.eligibility(source).await.map_err(about_source)?;
-    let deployments = account.deployments().await.map_err(elsewhere)?;
-    let remaining = account.remaining().await.map_err(elsewhere)?;
-    let vms = account.list_vps().await.map_err(elsewhere)?;
+    let deployments = account.deployments().await.map_err(blocked)?;
+    let remaining = account.remaining().await.map_err(blocked)?;
+    let vms = account.list_vps().await.map_err(blocked)?;
     ctx.audit(
         &format!("{}/{}", intent.subject.namespace, credentials.name),
         &vms,
@@ -107,14 +105,14 @@ pub async fn vm(ctx: &Context, object: &VpsBackupRestore, vps: &VpsId) -> Result
         let (account, _) = ctx
             .account(&namespace, &object.spec.credentials_secret_ref)
             .await?;
-        let account = account
-            .reading()
-            .map_err(|error| blocked(error, Reason::ProviderUnavailable))?;
+        let account = account.reading().map_err(blocked)?;
         match account.vps(vps).await {
             Ok(vm) => Ok(Account::Vm(Some(vm))),
             // The list is sometimes ahead of the single read.
-            Err(ReadError::NotFound(_)) => Ok(Account::Vm(None)),
-            Err(error) => Err(blocked(error, Reason::ProviderUnavailable)),
+            Err(ReadError::NotFound {
+                route: Route::Vps, ..
+            }) => Ok(Account::Vm(None)),
+            Err(error) => Err(blocked(error)),
         }
     };
     as_read(within_a_minute(read).await, Account::Trouble)

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::controllers::Error;
 use crate::controllers::context::Context;
-use crate::controllers::observer::{Observer, Reconcile};
+use crate::controllers::observer::{Life, Observer, Reconcile};
 use crate::controllers::settings::Watched;
 use crate::domain::record::{Record, State};
 use crate::hostup::Route;
@@ -64,6 +64,12 @@ impl StateLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WatchLabels {
+    controller: &'static str,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FindingLabels {
     finding: &'static str,
 }
@@ -92,6 +98,7 @@ pub struct Metrics {
     paid_calls: Family<StateLabels, Counter>,
     questions: Counter,
     findings: Family<FindingLabels, IntGauge>,
+    watches: Family<WatchLabels, IntGauge>,
     ledger: LedgerGauges,
     leader: Family<NameLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
@@ -119,6 +126,7 @@ impl Default for Metrics {
             paid_calls: Family::default(),
             questions: Counter::default(),
             findings: Family::default(),
+            watches: Family::default(),
             ledger: LedgerGauges::default(),
             leader: Family::default(),
             context: OnceLock::new(),
@@ -188,6 +196,11 @@ impl Metrics {
             "audit_findings",
             "What the audit found in the last lists of VMs: VMs that no record accounts for, and purchases with twins",
             self.findings.clone(),
+        );
+        ours.register(
+            "watch_up",
+            "1 while the watch of a controller shows life, 0 while it fails; the namespace is empty where all are watched",
+            self.watches.clone(),
         );
         self.ledger.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
@@ -363,6 +376,15 @@ impl Observer for Listener {
 
     fn asks_a_person(&self, _record: &Record) {
         self.0.questions.inc();
+    }
+
+    fn watch(&self, kind: &'static str, namespace: &str, life: Life) {
+        let labels = WatchLabels {
+            controller: kind,
+            namespace: namespace.to_owned(),
+        };
+        let up = i64::from(life == Life::Seen);
+        self.0.watches.get_or_create(&labels).set(up);
     }
 
     fn audit(&self, without_record: usize, twins: usize) {

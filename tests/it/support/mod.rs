@@ -11,6 +11,7 @@ pub mod printable;
 mod rights;
 mod stage;
 mod tenant;
+pub mod tls;
 mod writes;
 
 use std::future::Future;
@@ -42,14 +43,23 @@ pub fn control_plane() -> &'static ControlPlane {
 
 /// A control plane with nothing on it.
 pub fn bare_control_plane() -> ControlPlane {
+    bare_control_plane_with(Options::default())
+}
+
+fn bare_control_plane_with(options: Options) -> ControlPlane {
     // An error means that another test has installed it.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    ControlPlane::start(Options::default()).unwrap_or_else(|error| panic!("{error}"))
+    ControlPlane::start(options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A control plane with our CRDs for one test alone, which may stop it.
 pub fn own_control_plane() -> ControlPlane {
-    let plane = bare_control_plane();
+    own_control_plane_with(Options::default())
+}
+
+/// The same, started in a way of its own.
+pub fn own_control_plane_with(options: Options) -> ControlPlane {
+    let plane = bare_control_plane_with(options);
     for (_, crd) in crds::all() {
         plane
             .apply(&crds::to_yaml(&crd).unwrap())

@@ -1,0 +1,241 @@
+//! What stands on the way to HostUp: TLS in front of the simulator, and a proxy that tunnels.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// A CA of the test's own, and what it signs.
+pub struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate, for `--hostup-ca-file`.
+    pub pem: String,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let n: u64 = getrandom::u64().unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("CA {n:x}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A certificate for these names, valid in these years.
+    pub fn signs(&self, name: &str, years: (i32, i32)) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// A file with its certificate, which lasts as long as the folder.
+    pub fn file(&self, folder: &tempfile::TempDir) -> String {
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, &self.pem).unwrap();
+        path.display().to_string()
+    }
+}
+
+/// What a server does with a connection.
+#[derive(Clone)]
+pub enum Server {
+    /// TLS, and behind it the simulator.
+    Relays(Arc<ServerConfig>, SocketAddr),
+    /// TLS, and the end.
+    EndsAfterTls(Arc<ServerConfig>),
+    /// TLS, the whole request, and the end.
+    EndsAfterRequest(Arc<ServerConfig>),
+    /// TLS, the whole request, and then this.
+    Says(Arc<ServerConfig>, &'static str),
+    /// These bytes after the first ones that come, without TLS.
+    Blurts(&'static str),
+    /// Not a byte, for ever.
+    Hangs,
+    /// The end at once.
+    Ends,
+}
+
+/// What a proxy does with a CONNECT.
+#[derive(Clone)]
+pub enum Proxy {
+    /// It connects to where it was asked to, on this host.
+    Tunnels,
+    /// It answers 200, and does as this server.
+    TunnelsTo(Server),
+    /// It answers this, and ends the connection.
+    Answers(&'static str),
+    /// It takes the CONNECT and says nothing.
+    Hangs,
+    /// It ends the connection at once.
+    Ends,
+}
+
+/// Something that listens; what it does can be changed.
+pub struct Listening<B> {
+    pub address: SocketAddr,
+    /// What it does from the next connection on.
+    does: Arc<Mutex<B>>,
+    /// What it was asked for, as text.
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl<B> Listening<B> {
+    pub fn does(&self, now: B) {
+        *self.does.lock().unwrap() = now;
+    }
+
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// A server, e.g. `https://localhost:<port>`.
+pub async fn server(does: Server) -> Listening<Server> {
+    listen(does, |does, socket, asked| async move {
+        serve(does, socket, asked).await
+    })
+    .await
+}
+
+/// A proxy, e.g. `http://127.0.0.1:<port>`.
+pub async fn proxy(does: Proxy) -> Listening<Proxy> {
+    listen(does, |does, socket, asked| async move {
+        connect(does, socket, asked).await
+    })
+    .await
+}
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+async fn listen<B, F>(does: B, on: fn(B, TcpStream, Asked) -> F) -> Listening<B>
+where
+    B: Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listening = Listening {
+        address: listener.local_addr().unwrap(),
+        does: Arc::new(Mutex::new(does)),
+        asked: Asked::default(),
+    };
+    let (does, asked) = (listening.does.clone(), listening.asked.clone());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let now = does.lock().unwrap().clone();
+            tokio::spawn(on(now, socket, asked.clone()));
+        }
+    });
+    listening
+}
+
+/// Ends of connections, on whichever side, concern them alone.
+async fn serve<S>(does: Server, mut socket: S, asked: Asked)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let tls =
+        |config: Arc<ServerConfig>, socket| async { TlsAcceptor::from(config).accept(socket).await.ok() };
+    match does {
+        Server::Relays(config, upstream) => {
+            let Some(mut stream) = tls(config, socket).await else {
+                return;
+            };
+            let mut upstream = TcpStream::connect(upstream).await.unwrap();
+            let _ended = copy_bidirectional(&mut stream, &mut upstream).await;
+        }
+        Server::EndsAfterTls(config) => drop(tls(config, socket).await),
+        Server::EndsAfterRequest(config) => {
+            let Some(mut stream) = tls(config, socket).await else {
+                return;
+            };
+            let request = request(&mut stream).await;
+            asked.lock().unwrap().push(request);
+        }
+        Server::Says(config, words) => {
+            let Some(mut stream) = tls(config, socket).await else {
+                return;
+            };
+            let request = request(&mut stream).await;
+            asked.lock().unwrap().push(request);
+            let _said = stream.write_all(words.as_bytes()).await;
+            let _ended = stream.shutdown().await;
+        }
+        Server::Blurts(words) => {
+            let _read = socket.read(&mut [0; 4096]).await;
+            let _said = socket.write_all(words.as_bytes()).await;
+        }
+        Server::Hangs => while socket.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
+        Server::Ends => {}
+    }
+}
+
+async fn connect(does: Proxy, mut socket: TcpStream, asked: Asked) {
+    let head = head(&mut socket).await;
+    asked.lock().unwrap().push(head.clone());
+    match does {
+        Proxy::Tunnels => {
+            let target = head.split(' ').nth(1).unwrap_or_default();
+            let port: u16 = target.rsplit(':').next().unwrap_or_default().parse().unwrap();
+            let mut upstream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ended = copy_bidirectional(&mut socket, &mut upstream).await;
+        }
+        Proxy::TunnelsTo(server) => {
+            let _said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            serve(server, socket, Asked::default()).await;
+        }
+        Proxy::Answers(words) => {
+            let _said = socket.write_all(words.as_bytes()).await;
+        }
+        Proxy::Hangs => while socket.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
+        Proxy::Ends => {}
+    }
+}
+
+/// Up to the empty line.
+async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => read.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+/// With its body.
+async fn request(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let head = head(stream).await;
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    let _read = stream.read_exact(&mut body).await;
+    head + &String::from_utf8_lossy(&body)
+}

@@ -1,0 +1,346 @@
+//! Watches that open late, not at all, or in another way; and what is served meanwhile.
+
+use std::time::{Duration, Instant};
+
+use control_plane::{Action, ControlPlane, Gate, Options, Request, Rule, status};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::{Api, DeleteParams};
+use serde_json::json;
+
+use crate::support::behind::{Behind, OPERATIONS, held};
+use crate::support::{PATIENCE, Stage, own_control_plane_with};
+
+/// A control plane for one test, which ends with the process.
+async fn plane_with(args: &[&str]) -> &'static ControlPlane {
+    let options = Options {
+        apiserver_args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        ..Options::default()
+    };
+    let plane = tokio::task::spawn_blocking(move || own_control_plane_with(options))
+        .await
+        .unwrap();
+    Box::leak(Box::new(plane))
+}
+
+fn streams(request: &Request) -> bool {
+    request.query.contains("sendInitialEvents=true")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_api_server_that_streams_no_lists_is_listed_and_watched() {
+    let plane = plane_with(&["--feature-gates=WatchList=false"]).await;
+    let mut stage = Stage::on(plane, "unstreamed").await;
+    let proxy = plane.proxy().unwrap();
+    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+    stage.create(stage.approved("before")).await;
+    let operator = stage.operator(&[]);
+    stage.wait_for_reason("before", "Restored").await;
+    stage.create(stage.approved("after")).await;
+    stage.wait_for_reason("after", "Restored").await;
+    assert!(operator.http("/readyz").0.contains("200"));
+    let tried = proxy.requests().iter().filter(|request| streams(request)).count();
+    assert_eq!(tried, 3, "streaming is tried once for each new watch");
+    assert_eq!((stage.executed(), stage.posts()), (2, 2));
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_list_is_streamed_where_the_api_server_has_that_and_found_out_anew_with_each_watch() {
+    let behind = Behind::new("streamed").await;
+    let of_restores = |request: &Request| request.path.ends_with("/vpsbackuprestores");
+    // The server is of a kind that cannot, and is upgraded before the next list.
+    let cannot = status(
+        422,
+        "Invalid",
+        "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+    );
+    let first =
+        Rule::on("GET", move |request| of_restores(request) && streams(request)).named("the first list");
+    behind.proxy.rule(first.action(Action::Respond(422, cannot)));
+    // The first watch after that list finds its version too old.
+    let watch = Rule::on("GET", move |request| {
+        of_restores(request) && request.is_watch() && !streams(request)
+    })
+    .named("the watch");
+    behind.proxy.rule(watch.action(Action::Respond(
+        410,
+        status(410, "Expired", "too old resource version"),
+    )));
+    let _operator = behind.stage.operator(&[]);
+    behind.stage.create(behind.stage.preview("web")).await;
+    behind.stage.wait_for_reason("web", "AwaitingApproval").await;
+    behind
+        .seen(2, move |request| of_restores(request) && streams(request))
+        .await;
+    let requests = behind.proxy.requests();
+    let lists = requests
+        .iter()
+        .filter(|request| of_restores(request) && !request.is_watch() && request.query.contains("limit=500"));
+    assert_eq!(lists.count(), 1);
+    let lists = requests.iter().filter(|request| {
+        request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=500")
+    });
+    assert_eq!(lists.count(), 0, "the ledger was not streamed");
+    behind.stage.create(behind.stage.preview("later")).await;
+    behind.stage.wait_for_reason("later", "AwaitingApproval").await;
+    behind.check().await;
+}
+
+/// What opens a watch, and how the API server fails it for good.
+async fn opens_again(row: &'static str, opens: fn(&Request) -> bool, cannot_stream: bool) {
+    let behind = Behind::new("hung").await;
+    if cannot_stream {
+        let cannot = status(400, "BadRequest", "sendInitialEvents is forbidden");
+        behind.proxy.rule(
+            Rule::on("GET", streams)
+                .named("streams")
+                .always()
+                .action(Action::Respond(400, cannot)),
+        );
+    }
+    let gate = Gate::new();
+    behind.proxy.rule(
+        Rule::on("GET", opens)
+            .named(row)
+            .action(Action::HoldBefore(gate.clone())),
+    );
+    let _operator = behind.stage.operator(&[]);
+    held(&gate).await;
+    let started = Instant::now();
+    behind.stage.create(behind.stage.approved("web")).await;
+    behind.stage.wait_for_reason("web", "Restored").await;
+    assert!(
+        started.elapsed() > Duration::from_secs(15),
+        "{row}: the first one was not needed"
+    );
+    assert_eq!(gate.came(), 1, "{row}");
+    gate.release();
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_list_or_a_watch_that_does_not_open_is_tried_again() {
+    type Opens = fn(&Request) -> bool;
+    let rows: [(&'static str, Opens, bool); 6] = [
+        (
+            "the ledger's streamed list",
+            |request| request.path == OPERATIONS && streams(request),
+            false,
+        ),
+        (
+            "the ledger's list",
+            |request| {
+                request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=500")
+            },
+            true,
+        ),
+        (
+            "the ledger's watch",
+            |request| request.path == OPERATIONS && request.is_watch() && !streams(request),
+            true,
+        ),
+        (
+            "the restores' streamed list",
+            |request| request.path.ends_with("/vpsbackuprestores") && streams(request),
+            false,
+        ),
+        (
+            "the restores' list",
+            |request| {
+                request.path.ends_with("/vpsbackuprestores")
+                    && !request.is_watch()
+                    && request.query.contains("limit=500")
+            },
+            true,
+        ),
+        (
+            "the restores' watch",
+            |request| request.path.ends_with("/vpsbackuprestores") && request.is_watch() && !streams(request),
+            true,
+        ),
+    ];
+    for (row, opens, cannot_stream) in rows {
+        opens_again(row, opens, cannot_stream).await;
+    }
+}
+
+/// Lets the stage's own ServiceAccount read the ledger, and nothing else yet.
+async fn narrow(stage: &mut Stage) -> String {
+    let account = format!("narrow-{}", stage.namespace);
+    stage
+        .create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": stage.namespace}}))
+        .await;
+    stage
+        .create(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": account},
+            "rules": [
+                {"apiGroups": ["vps.hostup.se"], "resources": ["vpsoperations"], "verbs": ["get", "list", "watch", "create"]},
+                {"apiGroups": ["vps.hostup.se"], "resources": ["vpsoperations/status"], "verbs": ["update"]},
+            ],
+        }))
+        .await;
+    stage
+        .create(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": account},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": stage.namespace}],
+        }))
+        .await;
+    let kubeconfig = stage.plane.service_account_kubeconfig(&stage.namespace, &account);
+    stage.kubeconfig = kubeconfig.unwrap();
+    account
+}
+
+/// Lets the account drive the objects of a namespace.
+async fn bind(stage: &Stage, account: &str, namespace: &str) {
+    let metadata = json!({"name": "narrow", "namespace": namespace});
+    stage
+        .create(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
+            "rules": [
+                {"apiGroups": ["vps.hostup.se"], "resources": ["*"], "verbs": ["get", "list", "watch", "update"]},
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+            ],
+        }))
+        .await;
+    stage
+        .create(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "narrow"},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": stage.namespace}],
+        }))
+        .await;
+}
+
+fn up(namespace: &str) -> String {
+    format!("hostup_operator_watch_up{{controller=\"vpsbackuprestore\",namespace=\"{namespace}\"}}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_namespace_that_cannot_be_read_keeps_no_other_from_being_served_and_is_served_once_it_can() {
+    let mut stage = Stage::new("narrow").await;
+    let account = narrow(&mut stage).await;
+    bind(&stage, &account, &stage.namespace).await;
+    let gone = format!("gone-{}", stage.namespace);
+    let watched = format!("--watch-namespaces={gone},{}", stage.namespace);
+    let operator = stage.operator(&[&watched]);
+    stage.create(stage.approved("web")).await;
+    stage.wait_for_reason("web", "Restored").await;
+    let line = operator.wait_for_line("the namespace is not served until it can be read");
+    assert!(line.contains(&gone), "{line}");
+    assert!(operator.http("/readyz").0.contains("200"));
+    let shown = operator.samples_with(&up(&gone), |up| up == Some(0.0));
+    assert_eq!(shown.get(&up(&stage.namespace)), Some(&1.0));
+
+    stage
+        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": gone}}))
+        .await;
+    bind(&stage, &account, &gone).await;
+    let mut there = stage.preview("late");
+    there["metadata"]["namespace"] = json!(gone);
+    stage.create(there).await;
+    operator.samples_with(&up(&gone), |up| up == Some(1.0));
+    // No Secret is there, and to see that is to be served.
+    let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(stage.client.clone(), &gone);
+    let deadline = Instant::now() + PATIENCE;
+    while events.list(&Default::default()).await.unwrap().items.is_empty() {
+        assert!(Instant::now() < deadline, "{gone} is not served");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // It goes again while the operator runs.
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &gone);
+    bindings.delete("narrow", &DeleteParams::default()).await.unwrap();
+    operator.samples_with(&up(&gone), |up| up == Some(0.0));
+    stage.create(stage.preview("other")).await;
+    stage.wait_for_reason("other", "AwaitingApproval").await;
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_any_namespace_it_waits_and_without_the_ledger_it_says_what_is_missing() {
+    let mut stage = Stage::new("none").await;
+    let account = narrow(&mut stage).await;
+    let operator = stage.operator(&[]);
+    operator.wait_for_line("\"ready\"");
+    stage.create(stage.preview("web")).await;
+    operator.samples_with(&up(&stage.namespace), |up| up == Some(0.0));
+    bind(&stage, &account, &stage.namespace).await;
+    stage.wait_for_reason("web", "AwaitingApproval").await;
+    drop(operator);
+    let bindings: Api<ClusterRoleBinding> = Api::all(stage.client.clone());
+    bindings.delete(&account, &DeleteParams::default()).await.unwrap();
+    let (operator, status) = stage.operator(&[]).ended().await;
+    assert_eq!(status.code(), Some(2));
+    assert!(
+        operator.log().last().unwrap().contains("lacks rights"),
+        "{:?}",
+        operator.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_api_server_that_refuses_to_tell_its_version_is_reachable() {
+    let behind = Behind::new("version").await;
+    let operator = behind.stage.operator(&[]);
+    operator.wait_for_line("\"ready\"");
+    for (code, ready, says) in [
+        (403, "200", "ok"),
+        (404, "200", "ok"),
+        (429, "200", "ok"),
+        (401, "503", "does not accept the operator's credentials"),
+        (500, "503", "cannot be reached"),
+        (503, "503", "cannot be reached"),
+    ] {
+        behind.proxy.clear_rules();
+        let version = Rule::on("GET", |request| request.path == "/version").always();
+        behind
+            .proxy
+            .rule(version.action(Action::Respond(code, status(code, "Nope", "as the test wants"))));
+        let (head, body) = operator.http("/readyz");
+        assert!(
+            head.contains(ready) && body.contains(says),
+            "{code}: {head} {body}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_that_cannot_renew_its_lease_says_why() {
+    for (row, action, says) in [
+        (
+            "expired credentials",
+            Action::Respond(401, status(401, "Unauthorized", "Unauthorized")),
+            "does not accept the operator's credentials",
+        ),
+        (
+            "missing rights",
+            Action::Respond(
+                403,
+                status(403, "Forbidden", "leases is forbidden: no RBAC policy matched"),
+            ),
+            "no RBAC policy matched",
+        ),
+        (
+            "a full disk",
+            Action::Respond(500, status(500, "InternalError", "etcdserver: no space")),
+            "etcdserver: no space",
+        ),
+        ("a broken connection", Action::CutBefore, "connection error"),
+    ] {
+        let behind = Behind::new("deposed").await;
+        let election = format!("--operator-namespace={}", behind.stage.namespace);
+        let operator = behind.stage.operator(&["--leader-elect=true", &election]);
+        operator.wait_for_line("\"leading\"");
+        let lease = Rule::on("*", |request| request.path.contains("/leases")).always();
+        behind.proxy.rule(lease.action(action));
+        let (operator, status) = operator.ended().await;
+        assert_eq!(status.code(), Some(1), "{row}");
+        let last = operator.log().last().unwrap().clone();
+        assert!(
+            last.contains("no longer the leader") && last.contains(says),
+            "{row}: {last}"
+        );
+    }
+}
