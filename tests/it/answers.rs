@@ -361,36 +361,6 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
 }
 
 #[tokio::test]
-async fn after_a_refusal_a_changed_spec_allows_exactly_one_more_attempt() {
-    let stage = Stage::new("changed").await;
-    let _operator = stage.operator_for_many(&[]);
-    let tenant = stage.tenant("web").await;
-    let twice = tenant.fault(Route::RestoreToPayg).times(2).acted(false);
-    stage
-        .sim
-        .inject(twice.answer(Answer::problem(403, "verification_failed")));
-    stage.create(tenant.restore(&stage)).await;
-    for attempt in 1..=2 {
-        stage
-            .wait("web", "Rejected", |object| {
-                reason(object) == "Rejected"
-                    && at(object, "status.operation.attempt") == attempt
-                    && at(object, "status.observedGeneration") == attempt
-            })
-            .await;
-        stage.wait_for_list_reads(&tenant, 3).await;
-        assert_eq!(stage.posts(), attempt);
-        let ceiling = format!("0.{}", 80 + attempt);
-        let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": ceiling}}}});
-        stage.patch("web", changed).await.unwrap();
-    }
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (3, 1));
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
-}
-
-#[tokio::test]
 async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_half_a_minute_has_passed() {
     let stage = Stage::new("cause").await;
     let operator = stage.operator_for_many(&[]);
@@ -727,7 +697,7 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     for part in [
         says,
         code,
-        "once the spec, the Secret, a gate or the price has changed",
+        "once the order, the API key, a gate or the price changes",
     ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }

@@ -515,7 +515,7 @@ async fn refuses(
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "False", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
-    let again = "once the spec, the Secret, a gate or the price has changed";
+    let again = "once the order, the API key, a gate or the price changes";
     for part in ["HostUp refused: ", says, code, again] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }

@@ -440,11 +440,12 @@ fn the_defaults_that_stand_in_for_null_are_those_of_values_yaml() {
 }
 
 /// The values of the chart that are flags of the operator, with the flag's name where it is another.
-const FLAGS_OF_VALUES: [(&str, &str); 7] = [
+const FLAGS_OF_VALUES: [(&str, &str); 8] = [
     ("hostup.url", "hostup-url"),
     ("hostup.maxPaidCalls", "max-paid-calls"),
     ("hostup.readOnly", "read-only"),
     ("hostup.enableLegacyUpgrade", "enable-legacy-upgrade"),
+    ("listen", "listen"),
     ("workers", "workers"),
     ("log.format", "log-format"),
     ("leaderElection.enabled", "leader-elect"),

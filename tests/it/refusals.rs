@@ -187,3 +187,33 @@ async fn refused_calls_count_against_the_share_of_their_own_namespace_alone() {
     other.wait_for_reason("web-2", "PaidCallCap").await;
     assert_eq!((stage.posts(), stage.executed()), (4, 2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refused_order_that_is_edited_is_sent_again_after_its_wait() {
+    let stage = Stage::new("edited").await;
+    let refuse = Fault::on(Route::ConfigCommit).acted(false);
+    stage
+        .sim
+        .inject(refuse.answer(Answer::problem(403, "verification_failed")));
+    let clocks = Clocks::right();
+    let _operator = stage.operator_with(&[], &[clocks.env()]);
+    let mut object = stage.approved_config("web", json!({"bandwidthGb": 4096}));
+    object["spec"]["approval"]["maxPrice"] =
+        json!({"dueNow": "400", "perMonth": "400", "currencyCode": "SEK"});
+    stage.create(object).await;
+    stage.config_comes_to("web", "Rejected").await;
+    stage
+        .patch_config("web", json!({"resources": {"bandwidthGb": 5120}}))
+        .await;
+    let waits = stage.config_comes_to_anew("web", "ProviderUnavailable").await;
+    let message = ready(&waits)["message"].as_str().unwrap();
+    assert!(message.contains("The next one follows at"), "{message}");
+    assert_eq!(stage.posts(), 1);
+    clocks.ahead([60, 60, 60]);
+    let poke = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": "now"}}}));
+    let by = PatchParams::default();
+    stage.configs().patch("web", &by, &poke).await.unwrap();
+    stage.config_comes_to("web", "InSync").await;
+    assert_eq!((stage.posts(), stage.executed()), (2, 1));
+    stage.check_invariants().await;
+}

@@ -162,7 +162,7 @@ async fn metrics_count_what_happened() {
         ("hostup_operator_operations{state=\"NotExecuted\"}", 0.0),
         ("hostup_operator_operations_waiting_for_a_person", 1.0),
         ("hostup_operator_questions_total", 1.0),
-        ("hostup_operator_paid_calls_last_24h", 4.0),
+        ("hostup_operator_paid_calls_last_24h", 3.0),
         ("hostup_operator_audit_findings{finding=\"without_record\"}", 0.0),
         ("hostup_operator_audit_findings{finding=\"twins\"}", 0.0),
         (

@@ -211,6 +211,7 @@ fn out_of_range() -> BTreeMap<String, Vec<Value>> {
         "hostup.instanceId": [" ", "a b", "a\n", "\ta", "a\r\n", "Ä", "a/b", "a,b", "a=b", "$(A)", "a".repeat(64)],
         "hostup.credentialSecretNames": in_a_list(json!(["a..b", "", 1])),
         "hostup.maxPaidCalls": [-1, 1.5, 1e20, "1", 4_294_967_296_u64],
+        "hostup.maxPaidCallsPerNamespace": [-1, 1.5, 1e20, "1", " ", 4_294_967_296_u64],
         "watchNamespaces": in_a_list(json!(["a.b", "a,b", "", 1, "a".repeat(64)])),
         "listen": [
             "8080", ":8080", "[::]", "[::]:0", "[::]:65536", "127.0.0.1:8080", "[::1]:8080", "localhost:8080",
@@ -392,12 +393,15 @@ fn the_chart_knows_every_flag_of_the_program_and_its_variable() {
 }
 
 /// A flag by extraArgs or extraEnv: what it is given, and what stands in the arguments then.
-const GIVEN: [(&str, &str, &str); 20] = [
-    ("hostup-url", "http://127.0.0.1:8787", "a b"),
+const GIVEN: [(&str, &str, &str); 23] = [
+    ("hostup-url", "https://hostup.example", "a b"),
     ("allow-plain-http", "true", "perhaps"),
     ("instance-id", "cluster-1", "a b"),
     ("watch-namespaces", "shop,office", "a,,b"),
+    ("hostup-proxy", "http://127.0.0.1:3128", "proxy:3128"),
+    ("hostup-ca-file", "/etc/ssl/certs/ca-certificates.crt", "ca.pem"),
     ("max-paid-calls", "7", "-1"),
+    ("max-paid-calls-per-namespace", "7", "-1"),
     ("read-only", "true", "perhaps"),
     ("enable-legacy-upgrade", "true", "perhaps"),
     ("settle-time", "7m", "5"),

@@ -459,7 +459,7 @@ async fn a_hostile_answer_to_a_commit_is_shown_printable_and_bounded() {
             "Rejected",
             0,
         ),
-        once("blocking", false, blocking, "ProviderUnavailable", 0),
+        once("blocking", false, blocking, "Rejected", 0),
         once("blocked", false, blocked, "Rejected", 0),
         once(
             "old-refusal",
