@@ -17,9 +17,10 @@ use percent_encoding::percent_decode_str;
 use tower::{BoxError, ServiceBuilder};
 use url::Url;
 
+use crate::args::Proxies;
 use crate::controllers::api_call::with_causes;
-use crate::domain::text::Text;
 use crate::controllers::heartbeat::Heartbeat;
+use crate::domain::text::Text;
 use crate::telemetry::api_calls::CountApiCalls;
 use crate::telemetry::metrics::Metrics;
 
@@ -28,7 +29,11 @@ use crate::telemetry::metrics::Metrics;
 ///
 /// # Errors
 /// A line that says what is wrong with the kubeconfig, the ServiceAccount or the proxy.
-pub async fn connect(metrics: Arc<Metrics>, heartbeat: Heartbeat) -> Result<Client, String> {
+pub async fn connect(
+    environment: &Proxies,
+    metrics: Arc<Metrics>,
+    heartbeat: Heartbeat,
+) -> Result<Client, String> {
     // A broken kubeconfig is quoted over several lines.
     let line = |error: &dyn std::error::Error| Text::bounded(&with_causes(error), 600).to_string();
     let mut config = Config::infer().await.map_err(|error| line(&error))?;
@@ -40,7 +45,7 @@ pub async fn connect(metrics: Arc<Metrics>, heartbeat: Heartbeat) -> Result<Clie
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(30)));
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    let Some(proxy) = proxy_to(&config.cluster_url)? else {
+    let Some(proxy) = proxy_to(&config.cluster_url, environment)? else {
         return client(&config, tcp, metrics, heartbeat).map_err(|error| line(&error));
     };
     let made = match proxy.scheme() {
@@ -125,15 +130,15 @@ fn socks<C>(connector: C, proxy: &Url) -> Result<SocksV5<C>, String> {
 }
 
 /// The proxy that kubectl would use: that of the kubeconfig whatever `NO_PROXY` says, else the environment's.
-fn proxy_to(server: &Uri) -> Result<Option<Url>, String> {
+fn proxy_to(server: &Uri, environment: &Proxies) -> Result<Option<Url>, String> {
     if let Some(named) = proxy_of_kubeconfig() {
         return parse(&named, "proxy-url of the kubeconfig").map(Some);
     }
     let variable = |names: [&'static str; 2]| {
-        names
+        let mut set = names
             .into_iter()
-            .filter_map(|name| Some((name, std::env::var(name).ok()?.trim().to_owned())))
-            .find(|(_, value)| !value.is_empty())
+            .filter_map(|name| Some((name, environment.get(name)?)));
+        set.next()
     };
     let named = match server.scheme_str() {
         Some("http") => variable(["HTTP_PROXY", "http_proxy"]),
@@ -142,7 +147,7 @@ fn proxy_to(server: &Uri) -> Result<Option<Url>, String> {
     let Some((name, named)) = named else {
         return Ok(None);
     };
-    let spared = variable(["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, spared)| spared);
+    let spared = variable(["NO_PROXY", "no_proxy"]).map_or("", |(_, spared)| spared);
     let port = server
         .port_u16()
         .unwrap_or(if server.scheme_str() == Some("http") {
@@ -150,10 +155,10 @@ fn proxy_to(server: &Uri) -> Result<Option<Url>, String> {
         } else {
             443
         });
-    if is_spared(server.host().unwrap_or_default(), port, &spared) {
+    if is_spared(server.host().unwrap_or_default(), port, spared) {
         return Ok(None);
     }
-    parse(&named, name).map(Some)
+    parse(named, name).map(Some)
 }
 
 /// The `proxy-url` of the cluster that the kubeconfig's current context names.

@@ -16,7 +16,7 @@ use crate::api::config::VpsResourceConfig;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api_server;
-use crate::args::{self, Run};
+use crate::args::{self, Proxies, Run};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::heartbeat::Heartbeat;
 use crate::controllers::lease::Election;
@@ -65,15 +65,18 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         Arc::new(move |route, class, took| calls.provider_call(route, class, took)),
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
-    tell_of_unused_proxies(&args);
+    let environment = args::proxies();
+    tell_of_unused_proxies(&args, &environment);
     let lease_namespace = lease_namespace(&args)?;
     let stop = stop_on_signals()?;
     let heartbeat = Heartbeat::begin();
-    let client = api_server::connect(metrics.clone(), heartbeat.clone()).await.map_err(|error| {
-        Failure::Setup(format!(
-            "the cluster cannot be reached: {error}; check KUBECONFIG or the pod's ServiceAccount"
-        ))
-    })?;
+    let client = api_server::connect(&environment, metrics.clone(), heartbeat.clone())
+        .await
+        .map_err(|error| {
+            Failure::Setup(format!(
+                "the cluster cannot be reached: {error}; check KUBECONFIG or the pod's ServiceAccount"
+            ))
+        })?;
     let probes = Probes::new(client.clone(), metrics.clone());
     let listener = Probes::bind(args.listen).map_err(|error| {
         Failure::Setup(format!(
@@ -287,28 +290,19 @@ fn trusted(args: &Run) -> Result<Vec<CertificateDer<'static>>, Failure> {
 }
 
 /// Whoever sets the environment's proxies expects them to be used; for HostUp they are not.
-fn tell_of_unused_proxies(args: &Run) {
-    let named: Vec<&str> = [
-        "HTTPS_PROXY",
-        "https_proxy",
-        "HTTP_PROXY",
-        "http_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ]
-    .into_iter()
-    .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-    .collect();
+fn tell_of_unused_proxies(args: &Run, environment: &Proxies) {
+    let named = environment
+        .keys()
+        .filter(|name| !name.eq_ignore_ascii_case("NO_PROXY"));
+    let named: Vec<&str> = named.copied().collect();
     if !named.is_empty() {
         let instead = if args.hostup_proxy.is_some() {
             "HostUp is reached through --hostup-proxy"
         } else {
             "if HostUp is reached through a proxy only, set --hostup-proxy"
         };
-        tracing::info!(
-            "{} of the environment is not used for HostUp; {instead}",
-            named.join(", ")
-        );
+        let named = named.join(", ");
+        tracing::info!("{named} of the environment is not used for HostUp; {instead}");
     }
 }
 

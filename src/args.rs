@@ -3,6 +3,7 @@
 //! Each setting is read by a grammar of its own, without the blanks around it: a value often comes from a
 //! file that ends in a newline. What does not fit is refused, never mended.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,6 +60,28 @@ impl Args {
             .filter(|arg| arg != "--instance-id=" && arg != "--operator-namespace=");
         Self::from_arg_matches(&command.try_get_matches_from(line)?)
     }
+}
+
+/// The variables that name proxies for programs in general, and what is spared.
+pub type Proxies = BTreeMap<&'static str, String>;
+
+/// Those that are set, without the blanks around their values.
+pub fn proxies() -> Proxies {
+    let names = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    let set = |name| {
+        let value = std::env::var_os(name)?.to_str()?.trim().to_owned();
+        (!value.is_empty()).then_some((name, value))
+    };
+    names.into_iter().filter_map(set).collect()
 }
 
 /// What is wrong with a command line, as one line. Values stand in it only as far as a grammar shows them.
@@ -289,6 +312,7 @@ fn proxy(text: &str) -> Result<Url, String> {
     Ok(proxy)
 }
 
+#[allow(clippy::unnecessary_wraps)] // as all other grammars
 fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }

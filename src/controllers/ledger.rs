@@ -132,7 +132,11 @@ impl Ledger {
         let records = self.store.state();
         let others = records.iter().filter(|object| self.is_ours(object));
         let others = others.filter(|object| {
-            let result = object.0.as_ref().ok().and_then(|record| record.status.as_ref()?.result.as_ref());
+            let result = object
+                .0
+                .as_ref()
+                .ok()
+                .and_then(|record| record.status.as_ref()?.result.as_ref());
             result.is_some_and(|result| result.vps_id == vps.as_str())
         });
         others.map(name_of).find(|name| name != but)

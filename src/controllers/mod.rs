@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));
         assert_eq!(requeued(now), requeued(past));
         let minute = now + jiff::SignedDuration::from_secs(60);
-        assert_eq!(requeued(minute), format!("{:?}", Action::requeue(Duration::from_secs(60))));
+        assert_eq!(
+            requeued(minute),
+            format!("{:?}", Action::requeue(Duration::from_secs(60)))
+        );
     }
 }

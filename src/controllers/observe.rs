@@ -64,10 +64,7 @@ pub async fn chain<K: Buyer>(
     let status = object.status();
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
-    let Tail {
-        last: tail,
-        missing,
-    } = ctx.ledger.tail(key, attempt_named).await?;
+    let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named).await?;
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));

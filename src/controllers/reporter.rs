@@ -14,6 +14,7 @@ use crate::domain::ids::Subject;
 use crate::domain::quote::Quote;
 use crate::domain::record::{Evidence, Record, State};
 use crate::domain::report::Report;
+use crate::domain::text::Text;
 
 /// Writes `after` if it differs from what stands there, and tells of a reason that is new.
 pub async fn write<K: Buyer, F>(
@@ -52,7 +53,8 @@ pub async fn write<K: Buyer, F>(
     };
     fail_point::reach("after-report");
     if newly {
-        tracing::info!(reason = reason.as_str(), %message, "the object has come to another reason");
+        let why = Text::bounded(message, 600);
+        tracing::info!(reason = reason.as_str(), %why, "the object has come to another reason");
         events::publish(
             &ctx.client,
             object.object_ref(&()),

@@ -187,9 +187,8 @@ impl Chain {
                 )))
             }
             State::Rejected | State::NotSent if now < next => {
-                let message = format!(
-                    "the last attempt came to nothing: {said}. The next one follows at {next:.0}"
-                );
+                let message =
+                    format!("the last attempt came to nothing: {said}. The next one follows at {next:.0}");
                 let reason = if limited.is_some() {
                     Reason::RateLimited
                 } else {
@@ -228,8 +227,7 @@ impl Chain {
                 gate,
             ),
             Brakes {
-                ledger_silent: true,
-                ..
+                ledger_silent: true, ..
             } => wait(
                 Reason::LedgerUnavailable,
                 format!(

@@ -46,8 +46,16 @@ mod tests {
         for (what, moment, passed) in [
             ("awake", later(1, second, second), second),
             ("asleep", later(3600, second, hour), hour),
-            ("asleep, and the time of day set back", later(-60, second, hour), hour),
-            ("without a clock that counts sleep", later(3600, second, second), hour),
+            (
+                "asleep, and the time of day set back",
+                later(-60, second, hour),
+                hour,
+            ),
+            (
+                "without a clock that counts sleep",
+                later(3600, second, second),
+                hour,
+            ),
             ("the time of day set back", later(-3600, hour, hour), hour),
             ("paused", later(0, Duration::ZERO, Duration::ZERO), Duration::ZERO),
         ] {

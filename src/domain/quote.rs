@@ -99,7 +99,10 @@ pub(crate) mod tests {
 
     #[test]
     fn the_id_is_the_same_for_ever() {
-        assert_eq!(basis().id(&price("0.66", "SEK")).as_str(), "q-o7e76ustemfspl53dotbuocplz");
+        assert_eq!(
+            basis().id(&price("0.66", "SEK")).as_str(),
+            "q-o7e76ustemfspl53dotbuocplz"
+        );
     }
 
     #[test]

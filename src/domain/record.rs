@@ -467,7 +467,10 @@ impl Record {
     /// No call starts after this, by the earlier of the two clocks that saw the claim.
     pub fn overdue_at(&self) -> Timestamp {
         let window = self.claim.send_before.duration_since(self.claim.made_at);
-        later(self.claimed_from(), Duration::try_from(window).unwrap_or_default())
+        later(
+            self.claimed_from(),
+            Duration::try_from(window).unwrap_or_default(),
+        )
     }
 
     /// The earliest moment at which the claim may have been made.

@@ -102,7 +102,10 @@ impl Lane {
     /// reads that belong together, so that what was begun is also finished.
     pub(super) fn reading(&self) -> Result<OwnedSemaphorePermit, ReadError> {
         self.held()?;
-        self.reads.clone().try_acquire_owned().map_err(|_| ReadError::Busy)
+        self.reads
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ReadError::Busy)
     }
 
     /// Waits until the next read may leave.

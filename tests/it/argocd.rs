@@ -157,7 +157,8 @@ fn to_go_on_is_no_action_while_an_approval_stands() {
     ];
     for kind in WRITTEN {
         for approval in &approvals {
-            let object = json!({"metadata": {"name": "web"}, "spec": {"suspend": true, "approval": approval}});
+            let object =
+                json!({"metadata": {"name": "web"}, "spec": {"suspend": true, "approval": approval}});
             let offered = answer(&read(kind, "actions/discovery.lua"), &object);
             assert_eq!(at(&offered, "resume.disabled"), true, "{kind} {approval}");
             // Argo CD's API takes the name of an action that its page does not offer.

@@ -43,7 +43,9 @@ impl Blind {
             Self::SourceFails => stage.sim.inject(always(Route::GetVps, Answer::html(502))),
             Self::ListIsIncomplete => {
                 let nameless = json!({"data": [{"name": "x"}], "hasMore": false}).to_string();
-                stage.sim.inject(always(Route::ListVps, Answer::json(200, nameless)));
+                stage
+                    .sim
+                    .inject(always(Route::ListVps, Answer::json(200, nameless)));
             }
             Self::NoKey => {
                 stage.delete_secret().await;
@@ -168,7 +170,9 @@ async fn a_job_that_cannot_be_read_withdraws_no_question_and_hides_no_vm() {
             ..RestoreBehaviour::default()
         });
     });
-    stage.sim.inject(always(Route::Job, Answer::problem(404, "not_found")));
+    stage
+        .sim
+        .inject(always(Route::Job, Answer::problem(404, "not_found")));
     let _operator = stage.operator(&["--settle-time=1s"]);
     stage.create(stage.approved("web")).await;
     stage.wait_for_reason("web", "OutcomeUnknown").await;

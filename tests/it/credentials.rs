@@ -375,7 +375,7 @@ async fn a_secret_that_rbac_hides_is_asked_for_by_the_charts_value() {
     assert_eq!(
         message(&object),
         format!(
-            "the operator may not read Secret {namespace}/other; add other to the chart value credentialSecretNames, \
+            "the operator may not read Secret {namespace}/other; add other to the chart value hostup.credentialSecretNames, \
              or to the ClusterRole's resourceNames"
         )
     );

@@ -58,7 +58,10 @@ async fn nothing_is_bought_while_the_watch_of_the_records_shows_no_life() {
     let object = stage.wait_for_reason("web", "LedgerUnavailable").await;
     assert!(ready(&object)["message"].as_str().unwrap().contains("no life"));
     let (status, why) = operator.http("/readyz");
-    assert!(status.contains("503") && why.contains("VpsOperations"), "{status} {why}");
+    assert!(
+        status.contains("503") && why.contains("VpsOperations"),
+        "{status} {why}"
+    );
     assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
     behind.proxy.freeze_watches(false);
     // Any event shows life.
@@ -114,7 +117,8 @@ async fn an_order_of_options_waits_for_records_that_are_gone() {
     let stage = Stage::new("gapped").await;
     let _operator = stage.operator(&[]);
     let mut object = stage.approved_config("web", json!({"bandwidthGb": 4096}));
-    object["spec"]["approval"]["maxPrice"] = json!({"dueNow": "400", "perMonth": "400", "currencyCode": "SEK"});
+    object["spec"]["approval"]["maxPrice"] =
+        json!({"dueNow": "400", "perMonth": "400", "currencyCode": "SEK"});
     stage.create(object).await;
     stage.config_comes_to("web", "InSync").await;
     stage
@@ -131,9 +135,7 @@ async fn an_order_of_options_waits_for_records_that_are_gone() {
         .await
         .unwrap();
     // What is in force is in force.
-    stage
-        .patch_config("web", json!({"driftPolicy": "Correct"}))
-        .await;
+    stage.patch_config("web", json!({"driftPolicy": "Correct"})).await;
     stage.config_comes_to_anew("web", "InSync").await;
     stage
         .patch_config("web", json!({"resources": {"bandwidthGb": 8192}}))

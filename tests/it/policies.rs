@@ -99,7 +99,11 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         ("quoted", json!({"resources": {"extra": {"label": "b"}}}), true),
         ("quoted", json!({"driftPolicy": "Correct"}), true),
         ("quoted", json!({"cancelExistingInvoice": true}), true),
-        ("quoted", json!({"credentialsSecretRef": {"name": "another"}}), true),
+        (
+            "quoted",
+            json!({"credentialsSecretRef": {"name": "another"}}),
+            true,
+        ),
         ("quoted", json!({"suspend": true}), false),
         (
             "quoted",
@@ -270,7 +274,10 @@ async fn only_a_resolver_answers_and_nobody_deletes_a_record_without_an_outcome(
     stage.wait_for_reason("web", "JobRunning").await;
     // A record that is finished is part of the log all the same.
     let logged = kubectl(&stage, User::Author, &delete, None).await.unwrap_err();
-    assert!(logged.contains("you need the verb forget on vpsoperations"), "{logged}");
+    assert!(
+        logged.contains("you need the verb forget on vpsoperations"),
+        "{logged}"
+    );
     kubectl(&stage, User::Admin, &delete, None).await.unwrap();
     let second = at(&stage.restore("web").await, "status.operation.name")
         .as_str()

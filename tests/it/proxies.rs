@@ -32,13 +32,13 @@ struct Secured {
 }
 
 impl Secured {
-    async fn of(stage: &Stage) -> Self {
+    fn of(stage: &Stage) -> Self {
         let ca = Ca::new();
         let relays = Server::Relays(ca.signs("localhost", YEARS), address(&stage.sim.url()));
         Self {
             ca,
             folder: tempfile::tempdir().unwrap(),
-            server: server(relays).await,
+            server: server(relays),
         }
     }
 
@@ -67,7 +67,7 @@ enum Unreachable {
 
 async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
     let stage = Stage::new("way").await;
-    let secured = Secured::of(&stage).await;
+    let secured = Secured::of(&stage);
     let (url, ca) = (secured.url(), secured.ca());
     let mut flags = vec![url, ca];
     let mut proxies = Vec::new();
@@ -76,7 +76,7 @@ async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
         Unreachable::Server(does) => secured.server.does(does(&secured.ca)),
         Unreachable::Untold(does) => secured.server.does(does(&Ca::new())),
         Unreachable::Proxy(does) => {
-            let proxy = proxy(does).await;
+            let proxy = proxy(does);
             flags.push(through(&proxy));
             proxies.push(proxy);
         }
@@ -230,10 +230,10 @@ async fn each_reason_why_hostup_cannot_be_reached_is_told_in_words_of_its_own() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_company_ca_and_a_proxy_lead_to_hostup_and_the_environments_proxies_do_not() {
     let stage = Stage::new("company").await;
-    let secured = Secured::of(&stage).await;
-    let proxy = proxy(Proxy::Tunnels).await;
+    let secured = Secured::of(&stage);
+    let proxy = proxy(Proxy::Tunnels);
     let (url, ca, by) = (secured.url(), secured.ca(), through(&proxy));
-    let environments = crate::support::tls::proxy(Proxy::Ends).await;
+    let environments = crate::support::tls::proxy(Proxy::Ends);
     let other = format!("http://{}", environments.address);
     let env = [
         ("HTTPS_PROXY", other.as_str()),
@@ -283,8 +283,8 @@ async fn a_company_ca_and_a_proxy_lead_to_hostup_and_the_environments_proxies_do
 /// The paid POST meets `does` on its way, all reads before and after it do not.
 async fn met_by_the_post(row: String, meets: Meets, not_sent: bool) {
     let behind = Behind::new("post").await;
-    let secured = Secured::of(&behind.stage).await;
-    let proxy = proxy(Proxy::Tunnels).await;
+    let secured = Secured::of(&behind.stage);
+    let proxy = proxy(Proxy::Tunnels);
     let (url, ca, by) = (secured.url(), secured.ca(), through(&proxy));
     let gate = Gate::new();
     behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
@@ -458,7 +458,7 @@ async fn the_api_server_is_reached_through_the_proxy_that_kubectl_would_use() {
     ];
     for (row, in_kubeconfig, env, used) in rows {
         let mut stage = Stage::new("kubectl").await;
-        let proxy = proxy(Proxy::Tunnels).await;
+        let proxy = proxy(Proxy::Tunnels);
         let more = if in_kubeconfig {
             by_kubeconfig(&proxy.address)
         } else {
@@ -493,7 +493,7 @@ async fn the_api_server_is_reached_through_the_proxy_that_kubectl_would_use() {
 #[tokio::test]
 async fn nothing_on_this_host_is_reached_through_the_environments_proxy() {
     let stage = Stage::new("loopback").await;
-    let proxy = proxy(Proxy::Ends).await;
+    let proxy = proxy(Proxy::Ends);
     let other = format!("http://{}", proxy.address);
     let _operator = stage.operator_with(&[], &[("HTTPS_PROXY", &other), ("HTTP_PROXY", &other)]);
     stage.create(stage.preview("web")).await;

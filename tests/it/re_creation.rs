@@ -508,7 +508,10 @@ async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
         assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
         let message = ready(&object)["message"].as_str().unwrap();
         assert!(message.contains("nothing was bought"), "{message}");
-        assert!(message.contains("Which backup it holds is not known"), "{message}");
+        assert!(
+            message.contains("Which backup it holds is not known"),
+            "{message}"
+        );
         // Neither a backup nor a price nor a consent is told of it, for nobody knows them.
         for hidden in ["status.backup", "status.quote", "status.job"] {
             assert!(at(&object, hidden).is_null(), "{hidden}");

@@ -186,11 +186,14 @@ async fn an_installation_that_did_not_buy_writes_nothing_over_one_that_did() {
         let path = object.clone();
         // Both look at it.
         behind
-            .seen(2, move |request| request.n > earlier && request.method == "GET" && request.path == path)
+            .seen(2, move |request| {
+                request.n > earlier && request.method == "GET" && request.path == path
+            })
             .await;
     }
     let writes = behind.proxy.requests().into_iter();
-    let of_status = writes.filter(|request| request.method == "PUT" && request.path == format!("{object}/status"));
+    let of_status =
+        writes.filter(|request| request.method == "PUT" && request.path == format!("{object}/status"));
     let now = stage.restore("web-0").await;
     assert_eq!(at(&now, "status"), at(&restored, "status"));
     assert!(of_status.count() <= 4, "they write over each other");

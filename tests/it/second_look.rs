@@ -65,7 +65,11 @@ async fn a_record_that_was_changed(change: fn(&mut Value)) {
     let appeared = |object: &Value| !at(object, "status.operation.name").is_null();
     stage.wait("web", "the attempt", appeared).await;
     let record = record_comes_to(stage, "NotSent").await;
-    assert!(message(&record).contains("not what was drafted"), "{}", message(&record));
+    assert!(
+        message(&record).contains("not what was drafted"),
+        "{}",
+        message(&record)
+    );
     assert!(message(&record).contains("webhook"), "{}", message(&record));
     assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
 }
@@ -75,18 +79,34 @@ async fn a_record_that_was_changed_on_its_way_is_withdrawn_and_never_sent() {
     let rows: [(&str, fn(&mut Value)); 8] = [
         ("the body", |record| {
             let body = &mut record["spec"]["request"]["body"];
-            *body = json!(body.as_str().unwrap().replace("\"cpuCores\":2", "\"cpuCores\":32"));
+            *body = json!(
+                body.as_str()
+                    .unwrap()
+                    .replace("\"cpuCores\":2", "\"cpuCores\":32")
+            );
         }),
         ("the path", |record| {
             let path = &mut record["spec"]["request"]["path"];
             *path = json!(path.as_str().unwrap().replace("backups/", "backups/x"));
         }),
-        ("the price", |record| record["spec"]["quote"]["perHour"] = json!("9.99")),
-        ("the name of the VM", |record| record["spec"]["expectedVmName"] = json!("web-aaaaaaaaaaaa")),
-        ("its size", |record| record["spec"]["orderedSize"]["storageGb"] = json!(81)),
-        ("its time", |record| record["spec"]["claim"]["sendBefore"] = json!("2099-01-01T00:00:00Z")),
-        ("its subject", |record| record["spec"]["subject"]["generation"] = json!(9)),
-        ("its Secret", |record| record["spec"]["credentialsRef"]["name"] = json!("another")),
+        ("the price", |record| {
+            record["spec"]["quote"]["perHour"] = json!("9.99")
+        }),
+        ("the name of the VM", |record| {
+            record["spec"]["expectedVmName"] = json!("web-aaaaaaaaaaaa")
+        }),
+        ("its size", |record| {
+            record["spec"]["orderedSize"]["storageGb"] = json!(81)
+        }),
+        ("its time", |record| {
+            record["spec"]["claim"]["sendBefore"] = json!("2099-01-01T00:00:00Z")
+        }),
+        ("its subject", |record| {
+            record["spec"]["subject"]["generation"] = json!(9)
+        }),
+        ("its Secret", |record| {
+            record["spec"]["credentialsRef"]["name"] = json!("another")
+        }),
     ];
     each_row(rows.map(|(name, change)| (name.to_owned(), a_record_that_was_changed(change)))).await;
 }
@@ -108,7 +128,11 @@ async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
     let mut object = stage.operations().get(&record).await.unwrap();
     object.data["status"] = json!({"state": "Unknown", "quietSince": "2026-11-23T00:00:00Z"});
     let by = PostParams::default();
-    stage.operations().replace_status(&record, &by, &object).await.unwrap();
+    stage
+        .operations()
+        .replace_status(&record, &by, &object)
+        .await
+        .unwrap();
     stage.resolve(&record, json!({"answer": answer})).await.unwrap();
     let settled = |record: &Value| at(record, "status.state") == state;
     stage.wait_for_record(&record, state, settled).await;

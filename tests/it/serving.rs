@@ -214,7 +214,7 @@ async fn metrics_count_what_happened() {
         Some(&2.0)
     );
     assert_eq!(shown.get(&spend), Some(&1.32));
-    assert_eq!(shown.get("hostup_operator_paid_calls_last_24h"), Some(&4.0));
+    assert_eq!(shown.get("hostup_operator_paid_calls_last_24h"), Some(&3.0));
     assert_eq!(shown.get("hostup_operator_questions_total"), Some(&0.0));
     assert_eq!((stage.executed(), stage.posts()), (2, 4));
     assert!(stage.sim.unfired().is_empty());

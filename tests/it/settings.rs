@@ -151,7 +151,7 @@ async fn an_id_from_a_file_is_the_same_installation_after_a_rebuild_and_buys_not
         lose(&stage, &record).await;
         let _rebuilt = stage.operator(&[]);
         stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "Restored").await;
+        stage.wait_for_reason("web", "AlreadyExecuted").await;
         assert_eq!((stage.executed(), stage.posts()), (1, 1), "{id:?}");
         stage.check_invariants().await;
     }

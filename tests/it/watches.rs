@@ -344,3 +344,20 @@ async fn a_leader_that_cannot_renew_its_lease_says_why() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_status_that_somebody_else_has_written_is_looked_at_again_without_a_warning() {
+    let behind = Behind::new("conflict").await;
+    let is_status = |request: &Request| request.path.ends_with("/vpsbackuprestores/web/status");
+    let conflict = status(409, "Conflict", "the object has been modified");
+    let first = Rule::on("PUT", is_status).named("the first status");
+    behind.proxy.rule(first.action(Action::Respond(409, conflict)));
+    let operator = behind.stage.operator(&[]);
+    behind.stage.create(behind.stage.preview("web")).await;
+    behind.stage.wait_for_reason("web", "AwaitingApproval").await;
+    operator.wait_for_line("somebody else has written the object meanwhile");
+    for line in operator.log() {
+        assert!(!line.contains("a reconcile failed"), "{line}");
+    }
+    behind.check().await;
+}

@@ -186,10 +186,7 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Accou
         let vms = reader.list_vps().await;
         let vms = vms.map_err(blocked)?;
         ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
-        Ok(Account::Key {
-            read_at,
-            key,
-        })
+        Ok(Account::Key { read_at, key })
     })
     .await;
     as_read(read, Account::Trouble)

@@ -152,9 +152,7 @@ fn has_ordered(object: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
 }
 
 fn made(object: &VpsResourceConfig) -> Timestamp {
-    object
-        .creation_timestamp()
-        .map_or(Timestamp::MIN, |made| made.0)
+    object.creation_timestamp().map_or(Timestamp::MIN, |made| made.0)
 }
 
 /// Drops what nobody is asked for, before the object is kept.

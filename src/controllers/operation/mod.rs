@@ -93,9 +93,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if retry.is_none() {
         followed.memo.not_before = next;
     }
-    followed.trouble = retry
-        .map(|(_, trouble)| trouble)
-        .filter(observe::is_shown);
+    followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
     ctx.desk.remember(&name, followed);
     if known == record.known {
         ctx.wake(&record.subject);

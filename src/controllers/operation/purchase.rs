@@ -180,8 +180,8 @@ async fn withdrawn<K: Buyer>(
     let object = patiently(|| objects.get(&subject.name));
     let record = patiently(|| records.get(name.as_str()));
     let (object, record) = futures::join!(object, record);
-    let why = no_longer_wanted(object, subject, approval, ctx.now())
-        .or_else(|| no_longer_ours(record, drafted))?;
+    let why =
+        no_longer_wanted(object, subject, approval, ctx.now()).or_else(|| no_longer_ours(record, drafted))?;
     Some(Text::new(&format!("withdrawn: {why}")))
 }
 
@@ -197,9 +197,7 @@ fn no_longer_wanted<K: Buyer>(
         Ok(Some(object)) if object.meta().uid.as_deref() != Some(subject.uid.as_str()) => {
             Some("the object was replaced before anything was sent")
         }
-        Ok(Some(object)) if object.meta().deletion_timestamp.is_some() => {
-            Some("the object is being deleted")
-        }
+        Ok(Some(object)) if object.meta().deletion_timestamp.is_some() => Some("the object is being deleted"),
         Ok(Some(object)) if object.is_suspended() => {
             Some("the object was suspended before anything was sent")
         }

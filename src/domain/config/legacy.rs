@@ -33,10 +33,7 @@ impl Look<'_> {
         let (read_at, key) = match &self.view.account {
             Account::Unread | Account::Read(_) => return Decision::TryKey,
             Account::Trouble(trouble) => return self.troubled(trouble),
-            Account::Key {
-                read_at,
-                key,
-            } => (*read_at, key),
+            Account::Key { read_at, key } => (*read_at, key),
         };
         if done.is_some() {
             let message = "this very order was executed for another object; it is not ordered again";
@@ -83,13 +80,7 @@ impl Look<'_> {
     }
 
     /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
-    fn estimate(
-        &self,
-        wish: &LegacyWish,
-        read_at: Timestamp,
-        key: &KeyInUse,
-        shown: Shown,
-    ) -> Decision {
+    fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, key: &KeyInUse, shown: Shown) -> Decision {
         let matter = Matter::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
         let order = self.legacy_order(wish, matter, body, None, key, read_at);

@@ -414,11 +414,18 @@ fn absent(
                 ..known.clone()
             }
         }
-        (false, _) if matches!(known.evidence, Some(Evidence::AccountMismatch | Evidence::CannotLook)) => Known {
-            message: Text::new("the key reads the VPS again; what was bought is looked for"),
-            evidence: None,
-            ..known.clone()
-        },
+        (false, _)
+            if matches!(
+                known.evidence,
+                Some(Evidence::AccountMismatch | Evidence::CannotLook)
+            ) =>
+        {
+            Known {
+                message: Text::new("the key reads the VPS again; what was bought is looked for"),
+                evidence: None,
+                ..known.clone()
+            }
+        }
         (false, _) => known.clone(),
     }
 }

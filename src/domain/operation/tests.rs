@@ -772,13 +772,20 @@ fn an_outcome_that_cannot_be_looked_for_becomes_a_question() {
             (State::Unknown, Some(Evidence::CannotLook)),
             "{what}"
         );
-        assert!(question.message.as_str().contains("does not answer usefully"), "{what}");
+        assert!(
+            question.message.as_str().contains("does not answer usefully"),
+            "{what}"
+        );
         // It is asked once, and other questions stay as they are.
         let asks = Record {
             known: question.clone(),
             ..record
         };
-        assert_eq!(unreadable_at(&asks, later(asked, Duration::from_secs(3600))), question, "{what}");
+        assert_eq!(
+            unreadable_at(&asks, later(asked, Duration::from_secs(3600))),
+            question,
+            "{what}"
+        );
     }
 }
 
@@ -807,7 +814,10 @@ fn what_can_be_read_again_is_looked_for_again() {
     let seen = stepped(&asked, inventory(vec![]));
     assert_eq!((seen.state, seen.evidence), (State::Unknown, None));
     let found = stepped(&asked, inventory(vec![ours("vps_new")]));
-    assert_eq!((found.state, found.evidence), (State::Succeeded, Some(Evidence::VmFound)));
+    assert_eq!(
+        (found.state, found.evidence),
+        (State::Succeeded, Some(Evidence::VmFound))
+    );
 }
 
 #[test]
@@ -860,7 +870,12 @@ fn of_two_clocks_the_earlier_makes_a_claim_overdue_and_the_later_settles_it() {
         let true_end = later(witness, times().request_timeout + Duration::from_secs(1));
         assert!(overdue <= true_end, "{what}");
         assert_eq!(
-            need(&sending, &Memo::default(), &times(), later(overdue, Duration::from_millis(2))),
+            need(
+                &sending,
+                &Memo::default(),
+                &times(),
+                later(overdue, Duration::from_millis(2))
+            ),
             Need::Say(Input::Overdue),
             "{what}"
         );

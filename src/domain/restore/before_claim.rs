@@ -96,7 +96,11 @@ fn with_preflight(
         .as_ref()
         .and_then(|rates| HourlyPrice::of(size, rates))
         .map(Price::Hourly);
-    let order = price.map(|price| place(intent, view, preflight, &backup, size, &region, &gates, price, now));
+    let order = price.map(|price| {
+        place(
+            intent, view, preflight, &backup, size, &region, &gates, price, now,
+        )
+    });
 
     if let Some(order) = &order {
         let sighting = inventory::look_for(

@@ -10,11 +10,11 @@ use crate::domain::gate;
 use crate::domain::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
 use crate::domain::inventory::Vm;
 use crate::domain::money::{Amount, Currency};
+use crate::domain::order::TRIES_LAST;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::Size;
 use crate::domain::price::tests::rates;
 use crate::domain::quote::QuoteId;
-use crate::domain::order::TRIES_LAST;
 use crate::domain::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, Restoration, State, later};
 use crate::domain::text::Text;
 
@@ -312,7 +312,10 @@ fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
         reason(&decided(&intent(), &view))
     };
     assert_eq!(brakes(|b| b.read_only = true), Reason::ReadOnly);
-    assert_eq!(brakes(|b| b.cap_reached = Some(Cap::All(20))), Reason::PaidCallCap);
+    assert_eq!(
+        brakes(|b| b.cap_reached = Some(Cap::All(20))),
+        Reason::PaidCallCap
+    );
     assert_eq!(
         brakes(|b| b.key_not_before = Some(Timestamp::MAX)),
         Reason::RateLimited
@@ -492,7 +495,11 @@ fn idle_changes() -> Vec<(&'static str, Intent, View)> {
     vec![
         ("an approval that went and came", approval, refused.clone()),
         ("another generation", generation, refused),
-        ("another version of the Secret with the same key", intent(), secret),
+        (
+            "another version of the Secret with the same key",
+            intent(),
+            secret,
+        ),
         ("HostUp's free text", intent(), words),
     ]
 }
@@ -571,7 +578,13 @@ fn eight_attempts_that_come_to_nothing_are_enough_for_a_day() {
 fn a_record_that_is_gone_bars_whatever_could_still_be_bought() {
     let mut gap = with_tail(record(State::NotSent));
     gap.chain.gap = Some(RecordName::new("chain-1"));
-    for state in [State::NotSent, State::Rejected, State::NotExecuted, State::Sending, State::Accepted] {
+    for state in [
+        State::NotSent,
+        State::Rejected,
+        State::NotExecuted,
+        State::Sending,
+        State::Accepted,
+    ] {
         gap.chain.tail = Some(record(state));
         let late = after(Duration::from_secs(3600), &intent(), &gap);
         assert_eq!(reason(&late), Reason::LedgerMissing, "{state:?}");
@@ -596,7 +609,11 @@ fn what_another_installation_bought_and_shows_is_left_as_it_is() {
         let mut tail = record(state);
         tail.claim.instance = InstanceId::new("another");
         let mut view = with_tail(tail.clone());
-        assert_eq!(reason(&decided(&intent(), &view)), Reason::OtherInstance, "{state:?}");
+        assert_eq!(
+            reason(&decided(&intent(), &view)),
+            Reason::OtherInstance,
+            "{state:?}"
+        );
         view.chain.shown_record = Some(tail.name);
         let left = matches!(decided(&intent(), &view), Decision::Leave);
         assert_eq!(left, state.is_final(), "{state:?}");
@@ -621,7 +638,11 @@ fn a_vm_that_was_there_before_is_never_called_restored() {
     assert_eq!(report.reason, Reason::AlreadyExecuted);
     let backup = restored(&found.matter).backup.id;
     assert!(!report.message.contains(backup.as_str()), "{}", report.message);
-    assert!(report.message.contains("nothing was bought"), "{}", report.message);
+    assert!(
+        report.message.contains("nothing was bought"),
+        "{}",
+        report.message
+    );
 }
 
 #[test]

@@ -189,8 +189,7 @@ impl LedgerGauges {
         open.show(&self.approved_per_hour, &self.approved_at_once);
         self.paid_calls_in_window
             .set(Some(i64::from(context.ledger.paid_calls_of_all(context.now()))));
-        self.most_paid_calls
-            .set(context.settings.caps.all.map(i64::from));
+        self.most_paid_calls.set(context.settings.caps.all.map(i64::from));
     }
 }
 

@@ -350,7 +350,7 @@ async fn a_hostile_dry_run_is_shown_printable_and_bounded_or_not_at_all() {
         row(
             "refused404",
             Answer::problem(404, &evil).detail(&evil),
-            "VpsNotFound",
+            "ProviderUnavailable",
             0,
         ),
         row("failed", Answer::problem(500, &evil).detail(&evil), gone, 0),

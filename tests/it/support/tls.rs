@@ -115,40 +115,47 @@ impl<B> Listening<B> {
 }
 
 /// A server, e.g. `https://localhost:<port>`.
-pub async fn server(does: Server) -> Listening<Server> {
+pub fn server(does: Server) -> Listening<Server> {
     listen(does, |does, socket, asked| async move {
         serve(does, socket, asked).await
     })
-    .await
 }
 
 /// A proxy, e.g. `http://127.0.0.1:<port>`.
-pub async fn proxy(does: Proxy) -> Listening<Proxy> {
+pub fn proxy(does: Proxy) -> Listening<Proxy> {
     listen(does, |does, socket, asked| async move {
         connect(does, socket, asked).await
     })
-    .await
 }
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
-async fn listen<B, F>(does: B, on: fn(B, TcpStream, Asked) -> F) -> Listening<B>
+fn listen<B, F>(does: B, on: fn(B, TcpStream, Asked) -> F) -> Listening<B>
 where
     B: Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let listening = Listening {
         address: listener.local_addr().unwrap(),
         does: Arc::new(Mutex::new(does)),
         asked: Asked::default(),
     };
     let (does, asked) = (listening.does.clone(), listening.asked.clone());
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let now = does.lock().unwrap().clone();
-            tokio::spawn(on(now, socket, asked.clone()));
-        }
+    // On a thread of its own: a test that waits for a line of a log holds up the tasks of its own runtime.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((socket, _)) = listener.accept().await {
+                let now = does.lock().unwrap().clone();
+                tokio::spawn(on(now, socket, asked.clone()));
+            }
+        });
     });
     listening
 }

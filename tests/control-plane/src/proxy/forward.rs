@@ -64,8 +64,7 @@ impl Outgoing {
 impl Outgoing {
     /// The same request with its JSON body changed.
     pub(super) fn rewritten(mut self, change: fn(&mut Value)) -> Result<Self, Cut> {
-        let mut body: Value =
-            serde_json::from_slice(&self.body).map_err(Cut::from)?;
+        let mut body: Value = serde_json::from_slice(&self.body).map_err(Cut::from)?;
         change(&mut body);
         self.body = Bytes::from(body.to_string());
         Ok(self)
