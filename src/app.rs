@@ -23,6 +23,7 @@ use crate::args::Run;
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::lease::Election;
 use crate::controllers::observer::Observer;
+use crate::controllers::policies;
 use crate::controllers::run::{self as controllers, Parts};
 use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
@@ -91,6 +92,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     };
     tracing::info!(instance = %settings.instance, watched = ?settings.watched, read_only = settings.read_only, "ready");
     let observer: Arc<dyn Observer> = Arc::new(Listener(metrics.clone()));
+    let guarding = tokio::spawn(policies::watch(client.clone(), observer.clone()));
     let parts = Parts {
         client: client.clone(),
         hostup,
@@ -99,6 +101,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         streaming_lists,
     };
     let ended = lead(&args, client, parts, metrics, stop).await;
+    guarding.abort();
     serving.abort();
     ended
 }

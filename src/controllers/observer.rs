@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
 
 use super::Error;
+use super::policies::Guard;
 use crate::domain::record::{Record, State};
 
 /// One reconcile, as the wrapper sees it.
@@ -19,4 +20,6 @@ pub trait Observer: Send + Sync {
     fn asks_a_person(&self, record: &Record);
     /// What the audit of the last VM list found, by kind of finding.
     fn audit(&self, without_record: usize, twins: usize);
+    /// Whether an admission policy is in force; `None` while that is not known.
+    fn policy(&self, guard: Guard, in_force: Option<bool>);
 }

@@ -1,7 +1,7 @@
 //! Starts the controllers and stops them in order: controllers first, then the paid calls that are
 //! under way.
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
@@ -22,9 +21,9 @@ use super::context::Context;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observer::{Observer, Reconcile};
 use super::settings::{Settings, Watched};
-use super::{Error, RETRY, config, jittered, operation, restore};
-use crate::api::operation::VpsOperation;
+use super::{Error, config, jittered, operation, restore};
 use crate::api::restore::VpsBackupRestore;
+use crate::api::stored::Stored;
 use crate::domain::ids::SubjectKind;
 use crate::hostup::HostUp;
 
@@ -33,8 +32,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A watch that brings nothing for so long is opened again.
 const WATCH_IDLE_SECONDS: u32 = 60;
 
+/// Objects in one page of a list: a page is held in memory as a whole, and each may have more than a megabyte.
+const PAGE: u32 = 25;
+
 /// A restore as it is watched: metadata only.
-type WatchedRestore = PartialObjectMeta<VpsBackupRestore>;
+type WatchedRestore = Stored<PartialObjectMeta<VpsBackupRestore>>;
 
 /// What the controllers are made from.
 pub struct Parts {
@@ -60,7 +62,9 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         observer,
         streaming_lists,
     } = parts;
-    let mut watch = watcher::Config::default().timeout(WATCH_IDLE_SECONDS);
+    let mut watch = watcher::Config::default()
+        .timeout(WATCH_IDLE_SECONDS)
+        .page_size(PAGE);
     if streaming_lists {
         watch = watch.streaming_lists();
     }
@@ -122,22 +126,22 @@ async fn operations(
     writer: reflector::store::Writer<WatchedOperation>,
     stop: CancellationToken,
 ) {
-    let api: Api<DeserializeGuard<VpsOperation>> = Api::all(ctx.client.clone());
+    let api: Api<WatchedOperation> = Api::all(ctx.client.clone());
     // The subject of a record that a person deletes may still name it.
     let deleted = ctx.clone();
     let stream = watcher(api, watch.clone())
         .default_backoff()
         .modify(ledger::prune)
         .inspect_ok(move |event| {
-            if let watcher::Event::Delete(DeserializeGuard(Ok(record))) = event {
+            if let watcher::Event::Delete(Stored(Ok(record))) = event {
                 operation::wake(&deleted, &record.spec.subject);
             }
         })
         .reflect(writer);
-    let stream = once_stored(stream);
+    let stream = once_stored(stream, records.clone());
     let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
         let name = seen.name_any();
-        let work = operation::reconcile(seen, ctx.clone()).boxed();
+        let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
         ctx.observer.reconcile("vpsoperation", "", &name, work)
     };
     Controller::for_stream(stream, records)
@@ -156,10 +160,7 @@ async fn restores(
 ) {
     let api = of_namespace::<WatchedRestore>(ctx, namespace.as_ref());
     let (objects, writer) = store::<WatchedRestore>();
-    let stream = watcher(api, watch.clone())
-        .default_backoff()
-        .modify(prune)
-        .reflect(writer);
+    let stream = watcher(api, watch.clone()).default_backoff().reflect(writer);
     let buyer = Buyer {
         kind: SubjectKind::VpsBackupRestore,
         namespace,
@@ -187,7 +188,7 @@ async fn configs(
         .default_backoff()
         .modify(config::prune)
         .inspect_ok(move |event| {
-            if let watcher::Event::Delete(DeserializeGuard(Ok(object))) = event {
+            if let watcher::Event::Delete(Stored(Ok(object))) = event {
                 for other in deleted.rivals.others(object) {
                     let namespace = other.namespace().unwrap_or_default();
                     deleted.wake_object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
@@ -235,7 +236,7 @@ impl Buyer {
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
         // A status write of our own wakes nobody; a change of the spec or of an annotation does.
-        let stream = once_stored(stream).predicate_filter(
+        let stream = once_stored(stream, objects.clone()).predicate_filter(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
@@ -248,7 +249,7 @@ impl Buyer {
         let kind = self.kind.singular();
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
             let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
-            let work = look(namespace.clone(), name.clone(), ctx.clone());
+            let work = counted(&ctx, seen, look(namespace.clone(), name.clone(), ctx.clone()));
             ctx.observer.reconcile(kind, &namespace, &name, work)
         };
         Controller::for_stream(stream, objects)
@@ -266,37 +267,54 @@ impl Buyer {
 /// nothing would look again.
 fn once_stored<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-) -> impl Stream<Item = watcher::Result<K>> {
-    let listed = Vec::new();
+    stored: Store<K>,
+) -> impl Stream<Item = watcher::Result<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let listed: Vec<ObjectRef<K>> = Vec::new();
     events
         .scan(listed, |listed, event| {
-            let seen = match event {
+            let (seen, those) = match event {
                 Ok(watcher::Event::Init) => {
                     listed.clear();
-                    Vec::new()
+                    (None, Vec::new())
                 }
                 Ok(watcher::Event::InitApply(object)) => {
-                    listed.push(Ok(object));
-                    Vec::new()
+                    // By name: the store holds the list already, and one copy is enough.
+                    listed.push(ObjectRef::from_obj(&object));
+                    (None, Vec::new())
                 }
-                Ok(watcher::Event::InitDone) => std::mem::take(listed),
-                Ok(watcher::Event::Apply(object)) => vec![Ok(object)],
-                Ok(watcher::Event::Delete(_)) => Vec::new(),
-                Err(error) => vec![Err(error)],
+                Ok(watcher::Event::InitDone) => (None, std::mem::take(listed)),
+                Ok(watcher::Event::Apply(object)) => (Some(Ok(object)), Vec::new()),
+                Ok(watcher::Event::Delete(_)) => (None, Vec::new()),
+                Err(error) => (Some(Err(error)), Vec::new()),
             };
-            ready(Some(seen))
+            ready(Some((seen, those)))
         })
-        .flat_map(stream::iter)
+        .flat_map(move |(seen, those)| {
+            let stored = stored.clone();
+            let listed = those.into_iter().filter_map(move |which| stored.get(&which));
+            stream::iter(seen.into_iter().chain(listed.map(|object| Ok(K::clone(&object)))))
+        })
 }
 
-/// The name, the version and the annotations are all that the store is asked for.
-fn prune(object: &mut WatchedRestore) {
-    let metadata = &mut object.metadata;
-    metadata.managed_fields = None;
-    metadata.labels = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+/// The work, and whether it went well.
+fn counted<K: Resource<DynamicType = ()> + Send + Sync + 'static>(
+    ctx: &Arc<Context>,
+    object: Arc<K>,
+    work: impl Future<Output = Result<Action, Error>> + Send + 'static,
+) -> Reconcile {
+    let ctx = ctx.clone();
+    async move {
+        let done = work.await;
+        if done.is_ok() {
+            let namespace = object.namespace().unwrap_or_default();
+            ctx.failures.succeeded::<K>(&namespace, &object.name_any());
+        }
+        done
     }
+    .boxed()
 }
 
 /// A watch that fails (for a right that is missing, say) must not look like peace.
@@ -307,9 +325,12 @@ fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::
     ready(())
 }
 
-fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {
-    tracing::warn!(%error, "a reconcile failed; trying again");
-    Action::requeue(jittered(RETRY))
+fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let wait = jittered(ctx.failures.failed::<K>(&namespace, &name, error));
+    tracing::warn!(%error, kind = %K::kind(&()), namespace, object = name, wait_seconds = wait.as_secs(),
+        "a reconcile failed; trying again");
+    Action::requeue(wait)
 }
 
 #[cfg(test)]
@@ -344,7 +365,7 @@ mod tests {
             Event::InitDone,
         ];
         let reflected = stream::iter(events.into_iter().map(Ok)).reflect(writer);
-        let seen = once_stored(reflected).map(|seen| {
+        let seen = once_stored(reflected, reader.clone()).map(|seen| {
             let name = seen.unwrap().name_any();
             assert!(
                 reader.get(&ObjectRef::new(&name)).is_some(),

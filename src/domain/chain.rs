@@ -120,7 +120,7 @@ impl Chain {
         if order.attempt.tries > MOST_TRIES {
             return Some(rejected(format!(
                 "{MOST_TRIES} attempts came to nothing; the last: {}. Change the spec to try again",
-                last.known.message
+                last.known.message.as_clause()
             )));
         }
         let ended = last.known.quiet_since.unwrap_or(last.claim.made_at);
@@ -133,7 +133,7 @@ impl Chain {
                     .as_ref()
                     .map(|code| format!(" ({code})"))
                     .unwrap_or_default();
-                let said = last.known.message.as_str().trim_end_matches('.');
+                let said = last.known.message.as_clause();
                 Some(rejected(format!(
                     "{said}{code}. It is tried again once the spec, the Secret, a gate or the price has changed"
                 )))
@@ -141,7 +141,7 @@ impl Chain {
             State::Rejected | State::NotSent if now < next => {
                 let message = format!(
                     "the last attempt came to nothing: {}. The next one follows at {next:.0}",
-                    last.known.message
+                    last.known.message.as_clause()
                 );
                 let reason = if limited.is_some() {
                     Reason::RateLimited

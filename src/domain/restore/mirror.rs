@@ -25,8 +25,8 @@ pub(super) fn mirror(
         vm,
     };
     let facts = recorded(record.known.result.clone());
-    let message = &record.known.message;
-    if let (State::Accepted | State::Unknown, None, Some(trouble)) =
+    let (message, clause) = (&record.known.message, record.known.message.as_clause());
+    if let (State::Sending | State::Accepted | State::Unknown, None, Some(trouble)) =
         (record.known.state, record.known.evidence, &view.chain.following)
     {
         return report(trouble.reason, trouble.message.to_string(), facts, None);
@@ -43,7 +43,7 @@ pub(super) fn mirror(
             None,
         ),
         State::Accepted if record.known.evidence.is_some() => {
-            let message = format!("{message}; a VM that it left is looked for");
+            let message = format!("{clause}; a VM that it left is looked for");
             report(Reason::JobRunning, message, facts, None)
         }
         State::Accepted => {
@@ -97,7 +97,7 @@ pub(super) fn mirror(
             Some(vm) => report(
                 Reason::VpsLeftBilling,
                 format!(
-                    "{message}, and left {} ({}), which costs money until it is cancelled in HostUp's panel. \
+                    "{clause}, and left {} ({}), which costs money until it is cancelled in HostUp's panel. \
                  To try again create a VpsBackupRestore with another name",
                     vm.vps, vm.name
                 ),
@@ -107,7 +107,7 @@ pub(super) fn mirror(
             None => report(
                 Reason::JobFailed,
                 format!(
-                    "{message}. No VM bears its token; to try again create a VpsBackupRestore with another name"
+                    "{clause}. No VM bears its token; to try again create a VpsBackupRestore with another name"
                 ),
                 facts,
                 None,

@@ -23,6 +23,7 @@ use tracing::Instrument;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::observer::{Observer, Reconcile};
+use crate::controllers::policies::Guard;
 use crate::controllers::settings::Watched;
 use crate::domain::record::{Record, State};
 use crate::hostup::Route;
@@ -69,6 +70,11 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PolicyLabels {
+    policy: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct NameLabels {
     name: &'static str,
 }
@@ -94,6 +100,7 @@ pub struct Metrics {
     findings: Family<FindingLabels, IntGauge>,
     ledger: LedgerGauges,
     leader: Family<NameLabels, IntGauge>,
+    policies: Family<PolicyLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
     written: std::sync::Mutex<()>,
 }
@@ -121,6 +128,7 @@ impl Default for Metrics {
             findings: Family::default(),
             ledger: LedgerGauges::default(),
             leader: Family::default(),
+            policies: Family::default(),
             context: OnceLock::new(),
             written: std::sync::Mutex::default(),
         };
@@ -188,6 +196,11 @@ impl Metrics {
             "audit_findings",
             "What the audit found in the last lists of VMs: VMs that no record accounts for, and purchases with twins",
             self.findings.clone(),
+        );
+        ours.register(
+            "policies_in_force",
+            "1 while the admission policy of that name guards every object; absent while that is not known",
+            self.policies.clone(),
         );
         self.ledger.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
@@ -361,6 +374,20 @@ impl Observer for Listener {
 
     fn audit(&self, without_record: usize, twins: usize) {
         self.0.found(without_record, twins);
+    }
+
+    fn policy(&self, guard: Guard, in_force: Option<bool>) {
+        let label = PolicyLabels {
+            policy: guard.as_str(),
+        };
+        match in_force {
+            Some(in_force) => {
+                self.0.policies.get_or_create(&label).set(i64::from(in_force));
+            }
+            None => {
+                self.0.policies.remove(&label);
+            }
+        }
     }
 }
 
