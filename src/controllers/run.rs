@@ -32,8 +32,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A watch that brings nothing for so long is opened again.
 const WATCH_IDLE_SECONDS: u32 = 60;
 
-/// Objects in one page of a list: a page is held in memory as a whole, and each may have more than a megabyte.
-const PAGE: u32 = 25;
+/// Objects in one page of a list. Pages of several kinds are in memory at a time, each whole and for a moment twice,
+/// and an object may have more than a megabyte.
+const PAGE: u32 = 10;
 
 /// A restore as it is watched: metadata only.
 type WatchedRestore = Stored<PartialObjectMeta<VpsBackupRestore>>;

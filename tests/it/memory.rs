@@ -15,7 +15,9 @@ const OBJECTS: usize = 120;
 fn large(mut object: Value) -> Value {
     let metadata = &mut object["metadata"];
     metadata["annotations"] = json!({"test/notes": "n".repeat(240_000)});
-    let finalizers: Vec<String> = (0..3_000).map(|n| format!("test.example/{n:0>110}")).collect();
+    let finalizers: Vec<String> = (0..5_000)
+        .map(|n| format!("n{n:0>58}.test.example/kept"))
+        .collect();
     metadata["finalizers"] = json!(finalizers);
     object["spec"]["suspend"] = json!(true);
     object

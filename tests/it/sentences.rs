@@ -12,8 +12,9 @@ const ENDS: [&str; 8] = ["", ".", "..", "...", "!", "?", "; ", ": ."];
 /// Two stops in a row, with or without a blank between.
 fn is_badly_made(message: &str) -> bool {
     // Commands are not sentences.
-    let sentence = message.split("kubectl").next().unwrap();
-    let stops = ['.', ',', ';', ':', '!', '?'];
+    let stops = ['.', ',', ';', ':', '!', '?', ' '];
+    // What HostUp says last may end as it likes.
+    let sentence = message.split("kubectl").next().unwrap().trim_end_matches(stops);
     let marks: Vec<char> = sentence.chars().filter(|c| !c.is_whitespace()).collect();
     marks
         .windows(2)
