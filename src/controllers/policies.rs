@@ -1,6 +1,7 @@
 //! Whether the admission policies that the chart installs are in force: without them whoever may change an object may
 //! approve it, and whoever may delete a record may have its order paid for twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ fn tell(seen: &Result<Vec<Guard>, String>) {
         }
         Err(error) => {
             tracing::info!(%error, "whether the admission policies are in force is not known; the operator \
-            needs the right to list validatingadmissionpolicies and validatingadmissionpolicybindings")
+            needs the right to list validatingadmissionpolicies and validatingadmissionpolicybindings");
         }
     }
 }
@@ -152,10 +153,7 @@ fn guards(policy: &ValidatingAdmissionPolicy, guard: Guard) -> bool {
 fn is_for_all(only: &MatchResources) -> bool {
     let all = |selector: &Option<LabelSelector>| {
         selector.as_ref().is_none_or(|selector| {
-            selector
-                .match_labels
-                .as_ref()
-                .is_none_or(|labels| labels.is_empty())
+            selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
                 && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
         })
     };
