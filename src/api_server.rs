@@ -19,7 +19,6 @@ use url::Url;
 
 use crate::args::Proxies;
 use crate::controllers::api_call::with_causes;
-use crate::controllers::heartbeat::Heartbeat;
 use crate::domain::text::Text;
 use crate::telemetry::api_calls::CountApiCalls;
 use crate::telemetry::metrics::Metrics;
@@ -29,11 +28,7 @@ use crate::telemetry::metrics::Metrics;
 ///
 /// # Errors
 /// A line that says what is wrong with the kubeconfig, the ServiceAccount or the proxy.
-pub async fn connect(
-    environment: &Proxies,
-    metrics: Arc<Metrics>,
-    heartbeat: Heartbeat,
-) -> Result<Client, String> {
+pub async fn connect(environment: &Proxies, metrics: Arc<Metrics>) -> Result<Client, String> {
     // A broken kubeconfig is quoted over several lines.
     let line = |error: &dyn std::error::Error| Text::bounded(&with_causes(error), 600).to_string();
     let mut config = Config::infer().await.map_err(|error| line(&error))?;
@@ -46,27 +41,22 @@ pub async fn connect(
     tcp.set_keepalive(Some(Duration::from_secs(30)));
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
     let Some(proxy) = proxy_to(&config.cluster_url, environment)? else {
-        return client(&config, tcp, metrics, heartbeat).map_err(|error| line(&error));
+        return client(&config, tcp, metrics).map_err(|error| line(&error));
     };
     let made = match proxy.scheme() {
-        "http" => client(&config, tunnel(tcp, &proxy)?, metrics, heartbeat),
+        "http" => client(&config, tunnel(tcp, &proxy)?, metrics),
         "https" => {
             let tls = config.rustls_https_connector_with_connector(tcp);
             let tls = tls.map_err(|error| line(&error))?;
-            client(&config, tunnel(tls, &proxy)?, metrics, heartbeat)
+            client(&config, tunnel(tls, &proxy)?, metrics)
         }
-        "socks5" | "socks5h" => client(&config, socks(tcp, &proxy)?, metrics, heartbeat),
+        "socks5" | "socks5h" => client(&config, socks(tcp, &proxy)?, metrics),
         other => return Err(format!("the API server's proxy is of an unknown kind, {other}")),
     };
     made.map_err(|error| line(&error))
 }
 
-fn client<C>(
-    config: &Config,
-    connector: C,
-    metrics: Arc<Metrics>,
-    heartbeat: Heartbeat,
-) -> Result<Client, kube::Error>
+fn client<C>(config: &Config, connector: C, metrics: Arc<Metrics>) -> Result<Client, kube::Error>
 where
     C: tower::Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: hyper_util::client::legacy::connect::Connection
@@ -86,7 +76,6 @@ where
         .option_layer(config.auth_layer()?)
         .map_err(BoxError::from)
         .layer(CountApiCalls(metrics))
-        .layer(heartbeat)
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }

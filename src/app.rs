@@ -18,9 +18,9 @@ use crate::api::restore::VpsBackupRestore;
 use crate::api_server;
 use crate::args::{self, Proxies, Run};
 use crate::controllers::api_call::{self, ApiError};
-use crate::controllers::heartbeat::Heartbeat;
 use crate::controllers::lease::Election;
 use crate::controllers::observer::Observer;
+use crate::controllers::policies;
 use crate::controllers::run::{self as controllers, Parts};
 use crate::controllers::settings::{Settings, Watched};
 use crate::domain::ids::InstanceId;
@@ -69,8 +69,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     tell_of_unused_proxies(&args, &environment);
     let lease_namespace = lease_namespace(&args)?;
     let stop = stop_on_signals()?;
-    let heartbeat = Heartbeat::begin();
-    let client = api_server::connect(&environment, metrics.clone(), heartbeat.clone())
+    let client = api_server::connect(&environment, metrics.clone())
         .await
         .map_err(|error| {
             Failure::Setup(format!(
@@ -102,12 +101,12 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     };
     tracing::info!(instance = %settings.instance, watched = ?settings.watched, read_only = settings.read_only, "ready");
     let observer: Arc<dyn Observer> = Arc::new(Listener(metrics.clone()));
+    let guarding = tokio::spawn(policies::watch(client.clone(), observer.clone()));
     let parts = Parts {
         client: client.clone(),
         hostup,
         settings,
         observer,
-        heartbeat,
     };
     let ended = if args.leader_elect {
         lead(&lease_namespace, client, parts, metrics, stop).await
@@ -116,6 +115,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         controllers::run(parts, stop, |context| metrics.attach(context)).await;
         Ok(())
     };
+    guarding.abort();
     serving.abort();
     ended
 }

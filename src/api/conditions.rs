@@ -6,6 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::domain::reason::Standing;
 
+/// Bytes of a message that are kept: no object grows past 200 KiB, and Kubernetes takes 32 Ki characters.
+const LONGEST_MESSAGE: usize = 16 * 1024;
+
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
@@ -83,10 +86,18 @@ pub fn dated(
             type_: statement.about.to_owned(),
             status: statement.holds.as_str().to_owned(),
             reason: statement.reason,
-            message: statement.message,
+            message: bounded(statement.message),
             observed_generation: Some(generation),
         })
         .collect()
+}
+
+fn bounded(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push('…');
+    }
+    message
 }
 
 /// The condition of that type, if it is there.

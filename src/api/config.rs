@@ -8,7 +8,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::{CredentialsSecretRef, GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
+use super::shared::{
+    CredentialsSecretRef, EXACT, GateStatus, InvoiceStatus, OperationRef, QuoteStatus, TIME,
+};
+use crate::domain::options::OptionValue;
+
+/// Most characters of an option's value that a status shows; one more says that there were others.
+pub const SHOWN_VALUE: usize = 64;
 
 /// Keeps the paid options of a HostUp VPS as written. Without approval it is a preview: it shows what
 /// the change costs and spends nothing.
@@ -98,9 +104,12 @@ pub struct Resources {
     /// Whether it has IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,
-    /// Options that have no field here yet, by HostUp's key: a number or a text.
+    /// Options that have no field here yet, by HostUp's key: a whole number or a text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 20))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {
+        "x-kubernetes-int-or-string": true, "minimum": i32::MIN, "maximum": i32::MAX,
+        "maxLength": OptionValue::LONGEST_WORD,
+    }))]
     #[x_kube(validation = ("self.all(k, k.matches('^[A-Za-z][A-Za-z0-9_-]{0,63}$'))", "a key of extra is HostUp's name of an option: letters, digits, _ and -, at most 64"))]
     #[x_kube(validation = ("self.all(k, !(k in ['bandwidthGb', 'backupSlots', 'snapshotSlots', 'ipv4Count', 'additionalStorageGb', 'ipv6']))", "an option that has a field of its own does not belong into extra"))]
     pub extra: BTreeMap<String, IntOrString>,
@@ -124,7 +133,9 @@ pub struct LegacyOrder {
     #[schemars(range(min = 1, max = 4_000_000_000_i64))]
     pub vmid: u32,
     /// Options by their numbers, e.g. {"2231": 400}.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 20))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 20, "additionalProperties" = {
+        "type": "integer", "format": "uint32", "minimum": u32::MIN, "maximum": u32::MAX,
+    }))]
     #[x_kube(validation = ("self.all(k, k.matches('^[0-9]{1,10}$'))", "a key of legacy.resources is the number of an option"))]
     pub resources: BTreeMap<String, u32>,
     /// The billing cycle in HostUp's letters, e.g. m.
@@ -148,7 +159,7 @@ pub struct ConfigApproval {
     pub max_price: Option<ChangeCeiling>,
     /// With maxPrice: the consent ends here, e.g. 2026-12-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
     /// The quote that status.quote.id showed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +190,7 @@ pub struct ChangeCeiling {
 pub struct VpsResourceConfigStatus {
     /// The generation that this status was decided from; -1 before the first look.
     #[serde(default)]
+    #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
     /// Ready, Reconciling and Stalled by the rules of kstatus; GatesPassed, Quoted, Approved, Submitted
     /// and Drifted for people.
@@ -188,7 +200,7 @@ pub struct VpsResourceConfigStatus {
     pub conditions: Vec<Condition>,
     /// The options of the VPS as HostUp shows them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": SHOWN_VALUE + 1}))]
     pub current: BTreeMap<String, String>,
     /// Hash of the options that were last seen in force as the spec names them; what differs from them
     /// later is drift.

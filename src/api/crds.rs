@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::config::VpsResourceConfig;
 use super::operation::VpsOperation;
 use super::restore::VpsBackupRestore;
+use super::shared::EXACT;
 
 /// Every CRD with its file name, in the order in which they are applied.
 pub fn all() -> Vec<(&'static str, Value)> {
@@ -95,5 +96,7 @@ fn bound_conditions(status: &mut Value) {
         condition["reason"]["maxLength"] = json!(1024);
         condition["message"]["maxLength"] = json!(32768);
         condition["status"]["enum"] = json!(["True", "False", "Unknown"]);
+        condition["observedGeneration"]["minimum"] = json!(0);
+        condition["observedGeneration"]["maximum"] = json!(EXACT);
     }
 }

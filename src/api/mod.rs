@@ -8,6 +8,7 @@ pub mod crds;
 pub mod operation;
 pub mod restore;
 pub mod shared;
+pub mod stored;
 
 pub use convert::{
     InvalidRecord, InvalidSpec, RecordDraft, config_intent, known_status, record, restore_intent, shown_quote,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::restore::BackupStatus;
-use super::shared::{GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
+use super::shared::{EXACT, GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
+use crate::domain::options::OptionValue;
 
 /// The record of one paid call, made before it is sent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -131,11 +132,15 @@ pub enum OperationType {
 pub struct RecordedChanges {
     /// The values that are changed, as HostUp showed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 40, "additionalProperties" = {
+        "type": "string", "maxLength": OptionValue::LONGEST_WORD + 1,
+    }))]
     pub from: BTreeMap<String, String>,
     /// The values that are ordered.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 40, "additionalProperties" = {
+        "type": "string", "maxLength": OptionValue::LONGEST_WORD + 1,
+    }))]
     pub to: BTreeMap<String, String>,
     /// The spec had been in force before, and drifted.
     #[serde(default)]
@@ -159,6 +164,7 @@ pub struct SubjectRef {
     #[schemars(length(max = 64))]
     pub uid: String,
     /// Its generation when the call was decided.
+    #[schemars(range(min = 0, max = EXACT))]
     pub generation: i64,
 }
 
@@ -191,7 +197,7 @@ pub struct RecordedRequest {
     #[schemars(length(max = 300))]
     pub path: String,
     /// Exact body.
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 32_768))]
     pub body: String,
 }
 

@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::{CredentialsSecretRef, GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
+use super::shared::{
+    CredentialsSecretRef, EXACT, GateStatus, JobStatus, OperationRef, QuoteStatus, TIME, VmStatus,
+};
 
 /// Restores one backup of a HostUp VPS to a new pay-as-you-go VM, at most once. Without approval it is
 /// a preview: it shows the price and spends nothing.
@@ -124,7 +126,7 @@ pub struct RestoreApproval {
     pub max_price: Option<HourlyCeiling>,
     /// With maxPrice: the consent ends here, e.g. 2026-12-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
     /// The quote that status.quote.id showed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +152,7 @@ pub struct HourlyCeiling {
 pub struct VpsBackupRestoreStatus {
     /// The generation that this status was decided from; -1 before the first look.
     #[serde(default)]
+    #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
     /// Ready, Reconciling and Stalled by the rules of kstatus; GatesPassed, Quoted, Approved and
     /// Submitted for people.

@@ -4,6 +4,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The largest whole number that every reader of JSON takes as it is.
+pub(super) const EXACT: i64 = 9_007_199_254_740_991;
+
+/// RFC 3339, which the API server's own `date-time` holds less strictly.
+pub(super) const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
 /// A Secret with an API key. It has no namespace: it is always the object's own.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase", default)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::domain::text::Text;
+
 /// The longest that the API server may take for one call.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -15,6 +17,9 @@ pub enum ApiError {
     /// It answered with an error, or the connection failed.
     #[error("the API server: {}", said(.0))]
     Kube(#[from] kube::Error),
+    /// It answered with an object that this version cannot read, described so.
+    #[error("{0} cannot be read; it was written by another version or by hand")]
+    Unreadable(String),
     /// It did not answer in time.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Silent,
@@ -52,11 +57,36 @@ impl ApiError {
     fn code(&self) -> Option<u16> {
         match self {
             Self::Kube(kube::Error::Api(status)) => Some(status.code),
-            Self::Kube(_) | Self::Silent => None,
+            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => None,
         }
     }
 
-    /// 404.
+    /// The API server itself says that it has no object of that name. A 404 of anybody on the way to it does
+    /// not, and proves nothing.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => {
+                let named = status
+                    .details
+                    .as_ref()
+                    .is_some_and(|details| !details.name.is_empty());
+                status.code == 404 && status.reason == "NotFound" && named
+            }
+            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => false,
+        }
+    }
+
+    /// The words of a refusal that lasts until somebody puts it right.
+    pub fn refusal(&self) -> Option<Text> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) if self.is_refusal() && status.code != 404 => {
+                Some(Text::bounded(&status.message, 600))
+            }
+            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => None,
+        }
+    }
+
+    /// 404, of the API server or of anybody on the way to it.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
@@ -102,14 +132,14 @@ pub async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Re
         .map_err(ApiError::from)
 }
 
-/// As [`within`], with `None` for 404.
+/// As [`within`], with `None` for an object that the API server does not have.
 ///
 /// # Errors
 /// [`ApiError`].
 pub async fn found<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<Option<T>, ApiError> {
     match within(call).await {
         Ok(object) => Ok(Some(object)),
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
     }
 }

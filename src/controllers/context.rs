@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::clock;
 use super::config::Rivals;
 use super::desk::Desk;
+use super::failures::Failures;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::secrets::{NoCredentials, Secrets};
@@ -46,6 +47,8 @@ pub struct Context {
     pub rivals: Rivals,
     /// What this process remembers.
     pub desk: Arc<Desk>,
+    /// Which objects were looked at in vain.
+    pub failures: Failures,
     /// Paid calls under way; joined at shutdown.
     pub paid_calls: TaskTracker,
     /// The process has been told to stop.
@@ -70,6 +73,7 @@ impl Context {
             secrets: Secrets::new(client.clone()),
             rivals: Rivals::default(),
             desk: Arc::default(),
+            failures: Failures::default(),
             paid_calls: TaskTracker::new(),
             wakes: Mutex::default(),
             findings: Mutex::default(),
@@ -245,8 +249,9 @@ pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretR
         } => Blocked::Trouble(Trouble {
             reason: Reason::VpsNotFound,
             message: Text::new(&format!(
-                "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({said})",
-                credentials.name
+                "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({})",
+                credentials.name,
+                said.as_clause()
             )),
             until: None,
         }),

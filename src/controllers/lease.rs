@@ -18,6 +18,9 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two tries.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// The longest wait after a refusal, which lasts until somebody puts it right.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
+
 /// A Lease in one namespace, and who we are.
 pub struct Election {
     leases: Api<Lease>,
@@ -38,13 +41,21 @@ impl Election {
 
     /// Waits until this process leads.
     pub async fn win(&mut self) {
+        let mut wait = RETRY;
         loop {
             match self.try_to_hold().await {
                 Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the Lease could not be read or written; trying again"),
+                Ok(false) => wait = RETRY,
+                Err(error) => {
+                    wait = match error.refusal() {
+                        Some(_) => (wait * 2).min(LONGEST_REFUSAL),
+                        None => RETRY,
+                    };
+                    tracing::warn!(%error, wait_seconds = wait.as_secs(),
+                        "the Lease could not be read or written; trying again");
+                }
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures::channel::mpsc::UnboundedSender;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::Value;
 
 use super::api_call::{self, ApiError};
 use super::heartbeat::Heartbeat;
 use super::settings::Caps;
 use crate::api::operation::{OperationEvidence, OperationState, OperationType, VpsOperation};
+use crate::api::stored::Stored;
 use crate::domain::chain::Cap;
 use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
 use crate::domain::inventory::Claimed;
@@ -30,7 +31,7 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 const READS_AT_ONCE: usize = 4;
 
 /// A record as it is watched: one that cannot be read still counts as one that exists.
-pub type Watched = DeserializeGuard<VpsOperation>;
+pub type Watched = Stored<VpsOperation>;
 
 /// The ledger.
 pub struct Ledger {
@@ -74,7 +75,15 @@ impl Ledger {
     /// # Errors
     /// [`ApiError`].
     pub async fn get(&self, name: &RecordName) -> Result<Option<VpsOperation>, ApiError> {
-        api_call::found(self.api().get(name.as_str())).await
+        let stored: Api<Stored<VpsOperation>> = Api::all(self.client.clone());
+        match api_call::found(stored.get(name.as_str())).await? {
+            Some(Stored(Ok(record))) => Ok(Some(record)),
+            Some(Stored(Err(unreadable))) => Err(ApiError::Unreadable(format!(
+                "VpsOperation {name} ({})",
+                unreadable.why
+            ))),
+            None => Ok(None),
+        }
     }
 
     /// The last record of a chain, read from etcd. `named` is the attempt that the object's status names. The
@@ -300,10 +309,14 @@ impl Ledger {
 
 /// Drops what no decision reads, before the record is kept.
 pub fn prune(object: &mut Watched) {
-    let Ok(record) = &mut object.0 else { return };
-    record.metadata.managed_fields = None;
-    record.metadata.annotations = None;
-    record.metadata.labels = None;
+    object.meta_mut().annotations = None;
+    let record = match &mut object.0 {
+        Ok(record) => record,
+        Err(unreadable) => {
+            unreadable.status = Value::Null;
+            return;
+        }
+    };
     record.spec.request.body = String::new();
     record.spec.request.path = String::new();
     record.spec.gates = Vec::new();

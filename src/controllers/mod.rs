@@ -7,12 +7,15 @@ pub mod context;
 pub mod desk;
 mod events;
 pub mod fail_point;
+mod failures;
 pub mod heartbeat;
 pub mod lease;
 pub mod ledger;
 pub mod observe;
 pub mod observer;
 pub mod operation;
+pub mod policies;
+mod refused;
 pub mod reporter;
 pub mod restore;
 pub mod run;
@@ -43,8 +46,12 @@ pub enum Error {
     Panicked,
 }
 
-/// The wait after a reconcile that failed; the API server's own backpressure comes on top.
-const RETRY: Duration = Duration::from_secs(5);
+impl Error {
+    /// The API server refused, and will refuse again until somebody puts it right.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Api(error) if error.refusal().is_some())
+    }
+}
 
 /// Waits longer than this are spread.
 const SPREAD_FROM: Duration = Duration::from_secs(90);

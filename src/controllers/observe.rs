@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
+use kube::{Api, Resource};
 
 use super::api_call;
 use super::context::{Blocked, Context};
 use super::ledger::Tail;
-use super::subject::{Buyer, objects};
+use super::subject::Buyer;
 use super::{Error, jittered};
 use crate::api::conditions;
 use crate::api::operation::VpsOperation;
+use crate::api::stored::Stored;
 use crate::api::{self, InvalidRecord};
 use crate::domain::chain::{Brakes, Chain};
 use crate::domain::ids::{RecordName, Subject};
@@ -49,8 +51,13 @@ pub fn as_read<A>(read: Result<A, Blocked>, troubled: impl FnOnce(Trouble) -> A)
 }
 
 /// The object, read from etcd; `None` if it is gone.
-pub async fn object<K: Buyer>(ctx: &Context, namespace: &str, name: &str) -> Result<Option<K>, Error> {
-    let object = api_call::found(objects::<K>(ctx, namespace).get(name)).await?;
+pub async fn object<K: Buyer>(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Stored<K>>, Error> {
+    let api: Api<Stored<K>> = Api::namespaced(ctx.client.clone(), namespace);
+    let object = api_call::found(api.get(name)).await?;
     Ok(object.filter(|object| object.meta().uid.is_some()))
 }
 

@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
 
 use super::Error;
+use super::policies::Guard;
 pub use super::watch::Life;
 use crate::domain::record::{Record, State};
 
@@ -22,4 +23,6 @@ pub trait Observer: Send + Sync {
     fn watch(&self, kind: &'static str, namespace: &str, life: Life);
     /// What the audit of the last VM list found, by kind of finding.
     fn audit(&self, without_record: usize, twins: usize);
+    /// Whether an admission policy is in force; `None` while that is not known.
+    fn policy(&self, guard: Guard, in_force: Option<bool>);
 }

@@ -6,12 +6,13 @@ use kube::api::PostParams;
 
 use super::context::Context;
 use super::subject::{Buyer, objects};
-use super::{Error, api_call, events, fail_point};
+use super::{Error, api_call, events, fail_point, refused};
 use crate::api::NAME;
 use crate::api::conditions::{self, Holds, Statement};
 use crate::domain::gate::{self, Gate};
 use crate::domain::ids::Subject;
 use crate::domain::quote::Quote;
+use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Record, State};
 use crate::domain::report::Report;
 use crate::domain::text::Text;
@@ -39,6 +40,7 @@ pub async fn write<K: Buyer, F>(
     object.set_status(after);
     // The version that was read makes a status decided from an older spec impossible.
     object.meta_mut().managed_fields = None;
+    object.meta_mut().annotations = None;
     let namespace = object.namespace().unwrap_or_default();
     let by = PostParams {
         field_manager: Some(NAME.to_owned()),
@@ -46,11 +48,21 @@ pub async fn write<K: Buyer, F>(
     };
     fail_point::reach("before-report");
     let api = objects::<K>(ctx, &namespace);
-    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await;
+    let name = object.name_any();
+    let written = api_call::within(api.replace_status(&name, &by, &object)).await;
     match written {
-        Err(error) if error.is_not_found() => return Ok(()),
-        other => other?,
-    };
+        Err(error) if error.is_gone() => return Ok(()),
+        Err(error) => {
+            // Where not even the refusal can be shown, an event tells of it, once.
+            let told = *reason != Reason::ClusterRefuses || ctx.failures.has_failed::<K>(&namespace, &name);
+            if let Some(refusal) = refused::refusal(&error).filter(|_| !told) {
+                let (reason, said) = (refusal.reason, refusal.message.as_str());
+                events::publish(&ctx.client, object.object_ref(&()), reason, said, true, ctx.now()).await;
+            }
+            return Err(error.into());
+        }
+        Ok(_) => {}
+    }
     fail_point::reach("after-report");
     if newly {
         let why = Text::bounded(message, 600);

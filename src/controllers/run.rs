@@ -1,7 +1,7 @@
 //! Starts the controllers and stops them in order: controllers first, then the paid calls that are
 //! under way.
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use futures::stream::PollNext;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
@@ -24,10 +23,11 @@ use super::heartbeat::Heartbeat;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observer::{Observer, Reconcile};
 use super::settings::{Settings, Watched};
-use super::watch::watch;
-use super::{Error, RETRY, api_call, config, jittered, operation, restore};
+use super::watch::{Life, watch};
+use super::{Error, api_call, config, jittered, operation, restore};
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
+use crate::api::stored::Stored;
 use crate::domain::ids::SubjectKind;
 use crate::hostup::HostUp;
 
@@ -35,7 +35,7 @@ use crate::hostup::HostUp;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// A restore as it is watched: metadata only.
-type WatchedRestore = PartialObjectMeta<VpsBackupRestore>;
+type WatchedRestore = Stored<PartialObjectMeta<VpsBackupRestore>>;
 
 /// What the controllers are made from.
 pub struct Parts {
@@ -47,8 +47,6 @@ pub struct Parts {
     pub settings: Settings,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
-    /// Whether the watch of the records shows life; the client listens too.
-    pub heartbeat: Heartbeat,
 }
 
 /// Runs every controller until `stop`, then waits for the paid calls that are under way, so that
@@ -59,10 +57,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         hostup,
         settings,
         observer,
-        heartbeat,
     } = parts;
-    // A standby may have waited long.
-    heartbeat.beat();
     let (records, writer) = store::<WatchedOperation>();
     let watched = settings.watched.clone();
     let (made, own) = unbounded();
@@ -71,7 +66,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         settings.instance.clone(),
         records.clone(),
         made,
-        heartbeat,
+        Heartbeat::begin(),
     );
     let ctx = Arc::new(Context::new(
         client,
@@ -131,23 +126,27 @@ async fn operations(
     // The subject of a record that a person deletes may still name it.
     let deleted = ctx.clone();
     let alive = ctx.ledger.heartbeat().clone();
+    let heard = move |life| {
+        if life == Life::Seen {
+            alive.beat();
+        }
+    };
     let watched =
-        watched::<DeserializeGuard<VpsOperation>>(ctx, Api::all(ctx.client.clone()), "vpsoperation", None)
-            .inspect_ok(move |_| alive.beat());
+        watched::<WatchedOperation, _>(ctx, Api::all(ctx.client.clone()), "vpsoperation", None, heard);
     // What this process has made comes first, so that nothing newer of the watch is overwritten.
-    let own = own.map(|record| Ok(watcher::Event::Apply(DeserializeGuard(Ok(record)))));
+    let own = own.map(|record| Ok(watcher::Event::Apply(Stored(Ok(record)))));
     let stream = stream::select_with_strategy(own, watched, |_: &mut ()| PollNext::Left)
         .modify(ledger::prune)
         .inspect_ok(move |event| {
-            if let watcher::Event::Delete(DeserializeGuard(Ok(record))) = event {
+            if let watcher::Event::Delete(Stored(Ok(record))) = event {
                 operation::wake(&deleted, &record.spec.subject);
             }
         })
         .reflect(writer);
-    let stream = once_stored(stream);
+    let stream = once_stored(stream, records.clone());
     let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
         let name = seen.name_any();
-        let work = operation::reconcile(seen, ctx.clone()).boxed();
+        let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
         ctx.observer.reconcile("vpsoperation", "", &name, work)
     };
     Controller::for_stream(stream, records)
@@ -161,7 +160,6 @@ async fn operations(
 async fn restores(ctx: &Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
     let (objects, writer) = store::<WatchedRestore>();
     let stream = of_namespace::<WatchedRestore>(ctx, SubjectKind::VpsBackupRestore, namespace.as_deref())
-        .modify(prune)
         .reflect(writer);
     let buyer = Buyer {
         kind: SubjectKind::VpsBackupRestore,
@@ -213,22 +211,31 @@ where
         None => Api::all(ctx.client.clone()),
         Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
     };
-    watched(ctx, api, kind.singular(), namespace)
+    watched(ctx, api, kind.singular(), namespace, unheard)
 }
 
-/// The events of one watch, tried again for ever, whatever becomes of its namespace.
-fn watched<K>(
+/// The events of one watch, tried again for ever, whatever becomes of its namespace. `heard` is told of its life.
+fn watched<K, F>(
     ctx: &Context,
     api: Api<K>,
     kind: &'static str,
     namespace: Option<&str>,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
+    heard: F,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K, F>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    F: Fn(Life) + Send + 'static,
 {
     let (observer, namespace) = (ctx.observer.clone(), namespace.unwrap_or_default().to_owned());
-    watch(api, move |life| observer.watch(kind, &namespace, life)).default_backoff()
+    let told = move |life| {
+        heard(life);
+        observer.watch(kind, &namespace, life);
+    };
+    watch(api, told).default_backoff()
 }
+
+/// Nobody but the observer is told.
+fn unheard(_life: Life) {}
 
 /// The controller of one kind that buys, in one namespace or in all.
 struct Buyer {
@@ -248,7 +255,7 @@ impl Buyer {
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
         // A status write of our own wakes nobody; a change of the spec or of an annotation does.
-        let stream = once_stored(stream).predicate_filter(
+        let stream = once_stored(stream, objects.clone()).predicate_filter(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
@@ -261,7 +268,7 @@ impl Buyer {
         let kind = self.kind.singular();
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
             let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
-            let work = look(namespace.clone(), name.clone(), ctx.clone());
+            let work = counted(&ctx, seen, look(namespace.clone(), name.clone(), ctx.clone()));
             ctx.observer.reconcile(kind, &namespace, &name, work)
         };
         Controller::for_stream(stream, objects)
@@ -279,37 +286,54 @@ impl Buyer {
 /// nothing would look again.
 fn once_stored<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-) -> impl Stream<Item = watcher::Result<K>> {
-    let listed = Vec::new();
+    stored: Store<K>,
+) -> impl Stream<Item = watcher::Result<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let listed: Vec<ObjectRef<K>> = Vec::new();
     events
         .scan(listed, |listed, event| {
-            let seen = match event {
+            let (seen, those) = match event {
                 Ok(watcher::Event::Init) => {
                     listed.clear();
-                    Vec::new()
+                    (None, Vec::new())
                 }
                 Ok(watcher::Event::InitApply(object)) => {
-                    listed.push(Ok(object));
-                    Vec::new()
+                    // By name: the store holds the list already, and one copy is enough.
+                    listed.push(ObjectRef::from_obj(&object));
+                    (None, Vec::new())
                 }
-                Ok(watcher::Event::InitDone) => std::mem::take(listed),
-                Ok(watcher::Event::Apply(object)) => vec![Ok(object)],
-                Ok(watcher::Event::Delete(_)) => Vec::new(),
-                Err(error) => vec![Err(error)],
+                Ok(watcher::Event::InitDone) => (None, std::mem::take(listed)),
+                Ok(watcher::Event::Apply(object)) => (Some(Ok(object)), Vec::new()),
+                Ok(watcher::Event::Delete(_)) => (None, Vec::new()),
+                Err(error) => (Some(Err(error)), Vec::new()),
             };
-            ready(Some(seen))
+            ready(Some((seen, those)))
         })
-        .flat_map(stream::iter)
+        .flat_map(move |(seen, those)| {
+            let stored = stored.clone();
+            let listed = those.into_iter().filter_map(move |which| stored.get(&which));
+            stream::iter(seen.into_iter().chain(listed.map(|object| Ok(K::clone(&object)))))
+        })
 }
 
-/// The name, the version and the annotations are all that the store is asked for.
-fn prune(object: &mut WatchedRestore) {
-    let metadata = &mut object.metadata;
-    metadata.managed_fields = None;
-    metadata.labels = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+/// The work, and whether it went well.
+fn counted<K: Resource<DynamicType = ()> + Send + Sync + 'static>(
+    ctx: &Arc<Context>,
+    object: Arc<K>,
+    work: impl Future<Output = Result<Action, Error>> + Send + 'static,
+) -> Reconcile {
+    let ctx = ctx.clone();
+    async move {
+        let done = work.await;
+        if done.is_ok() {
+            let namespace = object.namespace().unwrap_or_default();
+            ctx.failures.succeeded::<K>(&namespace, &object.name_any());
+        }
+        done
     }
+    .boxed()
 }
 
 /// A watch that fails (for a right that is missing, say) must not look like peace.
@@ -321,16 +345,20 @@ fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::
     ready(())
 }
 
-fn try_again<K: Resource>(_object: Arc<K>, error: &Error, _ctx: Arc<Context>) -> Action {
+fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let wait = jittered(ctx.failures.failed::<K>(&namespace, &name, error));
     match error {
         Error::Api(error) if error.is_conflict() => {
-            tracing::debug!(%error, "somebody else has written the object meanwhile; looking at it again");
+            tracing::debug!(%error, kind = %K::kind(&()), namespace, object = name,
+                "somebody else has written the object meanwhile; looking at it again");
         }
         Error::Api(_) | Error::Stopping | Error::Panicked => {
-            tracing::warn!(%error, "a reconcile failed; trying again");
+            tracing::warn!(%error, kind = %K::kind(&()), namespace, object = name, wait_seconds = wait.as_secs(),
+                "a reconcile failed; trying again");
         }
     }
-    Action::requeue(jittered(RETRY))
+    Action::requeue(wait)
 }
 
 #[cfg(test)]
@@ -365,7 +393,7 @@ mod tests {
             Event::InitDone,
         ];
         let reflected = stream::iter(events.into_iter().map(Ok)).reflect(writer);
-        let seen = once_stored(reflected).map(|seen| {
+        let seen = once_stored(reflected, reader.clone()).map(|seen| {
             let name = seen.unwrap().name_any();
             assert!(
                 reader.get(&ObjectRef::new(&name)).is_some(),

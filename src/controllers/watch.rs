@@ -21,15 +21,18 @@ use super::api_call::ApiError;
 const LASTS_SECONDS: u32 = 60;
 /// A watch that is silent for so long is dead.
 const SILENCE: Duration = Duration::from_secs(LASTS_SECONDS as u64 + 5);
-/// Objects in one page of a list.
-const PAGE: u32 = 500;
+/// Objects in one page of a list. Pages of several kinds are in memory at a time, each whole and for a moment twice, and an object may have more
+/// than a megabyte.
+const PAGE: u32 = 10;
 /// Marks the end of a list that is streamed.
 const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
 /// Whether the API server has shown life on a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It answered, or something came.
+    /// It answered when it was asked to open; that it brings anything is not known yet.
+    Opened,
+    /// Something came: a list, a change, a bookmark, or the end that it announced.
     Seen,
     /// It could not be listed, opened or read.
     Failed,
@@ -169,10 +172,12 @@ where
     }
 
     async fn change(&mut self, version: String, mut changes: Changes<K>) -> Result<Position<K>, Error> {
-        let next = silent_end(&mut changes).await;
+        let Ok(next) = tokio::time::timeout(SILENCE, changes.next()).await else {
+            return Ok(Position::At(version));
+        };
         if matches!(
             next,
-            Some(Ok(WatchEvent::Added(_)
+            None | Some(Ok(WatchEvent::Added(_)
                 | WatchEvent::Modified(_)
                 | WatchEvent::Deleted(_)
                 | WatchEvent::Bookmark(_)))
@@ -212,7 +217,7 @@ where
         let mut params = WatchParams::default().timeout(LASTS_SECONDS);
         params.send_initial_events = with_list;
         let changes = within(self.api.watch(&params, version)).await?;
-        (self.told)(Life::Seen);
+        (self.told)(Life::Opened);
         Ok(changes.boxed())
     }
 }

@@ -10,6 +10,10 @@ use super::money::{Amount, Currency};
 use super::price::Price;
 use super::quote::{Quote, QuoteId};
 use super::reason::Reason;
+use super::text::Text;
+
+/// Characters of a change that a message about its price tells.
+const MOST_OF_A_CHANGE: usize = 4000;
 
 /// What `spec.approval` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +167,8 @@ pub fn missing(
     fresh: &Price,
     what: &str,
 ) -> Option<(Reason, String)> {
-    let costs = format!("{what} would cost {fresh}");
+    // The command at the end must stand whole.
+    let costs = format!("{} would cost {fresh}", Text::bounded(what, MOST_OF_A_CHANGE));
     let (reason, said) = match consent {
         Consent::Given => return None,
         Consent::Missing => (Reason::AwaitingApproval, costs),

@@ -161,7 +161,7 @@ impl Chain {
         let last = last?;
         let rejected =
             |message: String| Report::stalled(Reason::Rejected, message, self.stalled_since, times, now);
-        let said = last.known.message.as_str().trim_end_matches('.');
+        let said = last.known.message.as_clause();
         if let Some(first) = self.came_to_nothing.iter().nth_back(MOST_TRIES - 1) {
             let until = later(*first, TRIES_LAST);
             let report = rejected(format!(

@@ -83,9 +83,9 @@ impl Gate {
     /// One line for people: name, and why it is closed.
     pub fn describe(&self) -> String {
         let detail = match (&self.code, &self.reason) {
-            (Some(code), Some(reason)) => format!(" ({code}): {reason}"),
+            (Some(code), Some(reason)) => format!(" ({code}): {}", reason.as_clause()),
             (Some(code), None) => format!(" ({code})"),
-            (None, Some(reason)) => format!(": {reason}"),
+            (None, Some(reason)) => format!(": {}", reason.as_clause()),
             (None, None) => String::new(),
         };
         format!("{}{detail}", self.name.as_str())

@@ -24,4 +24,5 @@ pub mod receipt;
 pub mod record;
 pub mod report;
 pub mod restore;
+pub mod rfc3339;
 pub mod text;

@@ -25,12 +25,20 @@ pub enum OptionValue {
 }
 
 impl OptionValue {
+    /// Most characters that a word keeps.
+    pub const LONGEST_WORD: usize = 256;
+
+    /// A word, bounded and printable.
+    pub fn word(raw: &str) -> Self {
+        Self::Word(Text::bounded(raw, Self::LONGEST_WORD))
+    }
+
     /// Reads a whole value of a JSON body; `None` for what is no primitive value.
     pub fn read(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) => Amount::parse(&number.to_string()).map(Self::Number),
             Value::Bool(flag) => Some(Self::Flag(*flag)),
-            Value::String(word) => Some(Self::Word(Text::bounded(word, 64))),
+            Value::String(word) => Some(Self::word(word)),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         }
     }

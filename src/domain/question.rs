@@ -3,11 +3,11 @@
 use super::record::Record;
 use super::text::Text;
 
-/// Why it is asked: what is known, or why the last answer was not taken.
+/// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
 pub fn why(record: &Record, known: &Text) -> String {
     record.known.answer_refused.as_ref().map_or_else(
-        || known.to_string(),
-        |refused| format!("the last answer was not taken: {refused}"),
+        || known.as_clause().to_owned(),
+        |refused| format!("the last answer was not taken: {}", refused.as_clause()),
     )
 }
 

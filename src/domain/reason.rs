@@ -108,6 +108,8 @@ reasons! {
     NameReused => Stalled,
     /// The record that the status names is gone.
     LedgerMissing => Stalled,
+    /// The API server refuses what the operator must do: a policy, a quota or a missing right is in the way.
+    ClusterRefuses => Stalled,
     /// The key no longer belongs to the account of the record.
     AccountMismatch => Stalled,
     /// An older object is responsible for the options of this VPS.

@@ -37,6 +37,11 @@ impl Text {
         Self(text.trim_end().to_owned())
     }
 
+    /// The safe text without the stops at its end, to stand inside a sentence.
+    pub fn as_clause(&self) -> &str {
+        clause(&self.0)
+    }
+
     /// The safe text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,6 +56,11 @@ fn printable(c: char) -> bool {
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
     !c.is_control() && !c.is_whitespace() && !format
+}
+
+/// A text without the stops at its end, to stand inside a sentence.
+pub fn clause(text: &str) -> &str {
+    text.trim_end_matches(|c: char| c.is_whitespace() || ".,;:!?".contains(c))
 }
 
 /// The first `most` of several parts of a message, and how many more there are: a condition's message has
@@ -85,6 +95,15 @@ mod tests {
     fn an_escape_sequence_and_a_line_break_become_blanks() {
         assert_eq!(Text::new("a\u{1b}[31mb\r\n\u{202e}c").as_str(), "a [31mb c");
         assert_eq!(Text::new("a\u{61c}b\u{ad}c\u{e0041}d").as_str(), "a b c d");
+    }
+
+    #[test]
+    fn a_clause_ends_without_a_stop() {
+        for text in ["no", "no.", "no...", "no. ", "no;", "no!?", "no:. "] {
+            assert_eq!(Text::new(text).as_clause(), "no");
+        }
+        assert_eq!(clause("v1.2 is not 3.4"), "v1.2 is not 3.4");
+        assert_eq!(clause("..."), "");
     }
 
     #[test]

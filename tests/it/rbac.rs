@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{OPERATOR, PATIENCE, Stage, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
-const SHIPPED: [&str; 18] = [
+const SHIPPED: [&str; 20] = [
     "create events",
     "create leases",
     "create vpsoperations",
@@ -19,6 +19,8 @@ const SHIPPED: [&str; 18] = [
     "get vpsbackuprestores",
     "get vpsoperations",
     "get vpsresourceconfigs",
+    "list validatingadmissionpolicies",
+    "list validatingadmissionpolicybindings",
     "list vpsbackuprestores",
     "list vpsoperations",
     "list vpsresourceconfigs",

@@ -12,7 +12,6 @@ use crate::domain::digest;
 use crate::domain::ids::{SubjectKind, VpsId};
 use crate::domain::money::Amount;
 use crate::domain::options::{OptionValue, Values};
-use crate::domain::text::Text;
 
 /// What the object asks for.
 ///
@@ -75,14 +74,15 @@ fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
         let value = match value {
             IntOrString::Int(n) => number(i64::from(*n)),
             IntOrString::String(word) => {
-                Some(OptionValue::Word(Text::bounded(word, 64))).filter(|read| read.to_string() == *word)
+                Some(OptionValue::word(word)).filter(|read| read.to_string() == *word)
             }
         };
         let value = value.ok_or_else(|| {
             invalid(
-                "resources.extra",
+                format!("resources.extra.{key}"),
                 format!(
-                    "the value of {key} is neither a number nor a text of at most 64 printable characters"
+                    "is neither a whole number nor a text of at most {} printable characters",
+                    OptionValue::LONGEST_WORD
                 ),
             )
         })?;

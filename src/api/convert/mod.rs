@@ -4,7 +4,6 @@ mod config;
 mod record;
 mod restore;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
@@ -17,6 +16,7 @@ use crate::domain::money::{Amount, Currency};
 use crate::domain::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
 use crate::domain::quote::{Quote, QuoteId};
 use crate::domain::record::{Backup, Bought, Invoice, Record};
+use crate::domain::rfc3339;
 use crate::domain::text::Text;
 
 pub use config::config_intent;
@@ -27,7 +27,7 @@ pub use restore::restore_intent;
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("spec.{field}: {problem}")]
 pub struct InvalidSpec {
-    field: &'static str,
+    field: String,
     problem: String,
 }
 
@@ -49,9 +49,9 @@ fn subject_of(kind: SubjectKind, metadata: &ObjectMeta) -> Subject {
     }
 }
 
-fn invalid(field: &'static str, problem: impl Into<String>) -> InvalidSpec {
+fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidSpec {
     InvalidSpec {
-        field,
+        field: field.into(),
         problem: problem.into(),
     }
 }
@@ -71,8 +71,8 @@ fn approval(
     valid_until: Option<&String>,
 ) -> Result<Approval, InvalidSpec> {
     let time = |text: &String| {
-        text.parse::<Timestamp>()
-            .map_err(|_| invalid("approval.validUntil", "is not a time, e.g. 2026-12-01T00:00:00Z"))
+        rfc3339::read(text)
+            .ok_or_else(|| invalid("approval.validUntil", "is not a time, e.g. 2026-12-01T00:00:00Z"))
     };
     match (quote_id, most) {
         (Some(id), None) => Ok(Approval::Quote(QuoteId::new(id))),

@@ -110,10 +110,9 @@ fn texts(values: &Values) -> BTreeMap<String, String> {
 }
 
 fn values(texts: &BTreeMap<String, String>) -> Values {
-    let word = |text: &String| OptionValue::Word(Text::bounded(text, 64));
     texts
         .iter()
-        .map(|(key, text)| (key.clone(), word(text)))
+        .map(|(key, text)| (key.clone(), OptionValue::word(text)))
         .collect()
 }
 

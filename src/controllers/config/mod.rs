@@ -7,7 +7,6 @@ mod rivals;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 
@@ -15,8 +14,10 @@ use super::Error;
 use super::context::Context;
 use super::observe::{self as common, Read};
 use super::operation::purchase;
+use super::refused;
 use crate::api;
 use crate::api::config::VpsResourceConfig;
+use crate::api::stored::Stored;
 use crate::domain::config::{Decision, decide};
 use crate::domain::ids::SubjectKind;
 use crate::domain::record::Matter;
@@ -26,9 +27,10 @@ pub use rivals::{Rivals, Watched, prune};
 /// Wakes those to whom an event of another object matters, for both want the same VPS.
 pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
     let (object, matters) = match event {
-        watcher::Event::Apply(DeserializeGuard(Ok(object)))
-        | watcher::Event::InitApply(DeserializeGuard(Ok(object))) => (object, ctx.rivals.note(object)),
-        watcher::Event::Delete(DeserializeGuard(Ok(object))) => {
+        watcher::Event::Apply(Stored(Ok(object))) | watcher::Event::InitApply(Stored(Ok(object))) => {
+            (object, ctx.rivals.note(object))
+        }
+        watcher::Event::Delete(Stored(Ok(object))) => {
             ctx.rivals.forget(object);
             (object, true)
         }
@@ -52,14 +54,28 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.rivals.ready().await;
-    let Some(object) = common::object::<VpsResourceConfig>(&ctx, &namespace, &name).await? else {
-        return Ok(Action::await_change());
+    let object = match common::object::<VpsResourceConfig>(&ctx, &namespace, &name).await? {
+        None => return Ok(Action::await_change()),
+        Some(Stored(Err(unreadable))) => {
+            return refused::unreadable::<VpsResourceConfig>(&ctx, unreadable).await;
+        }
+        Some(Stored(Ok(object))) => object,
     };
-    let intent = match api::config_intent(&object) {
+    match look(&ctx, &object).await {
+        Err(error) => match refused::lasting(&error) {
+            Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
+            None => Err(error),
+        },
+        done => done,
+    }
+}
+
+async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, Error> {
+    let intent = match api::config_intent(object) {
         Ok(intent) => intent,
-        Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
+        Err(invalid) => return report::invalid(ctx, object, &invalid).await,
     };
-    let mut view = observe::ledger(&ctx, &object, &intent).await?;
+    let mut view = observe::ledger(ctx, object, &intent).await?;
     let mut read_since = ctx.moment();
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
@@ -68,11 +84,11 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
                 return Ok(super::at(Some(until), ctx.now(), &ctx.settings.times));
             }
             // One that was made meanwhile, or was looked at.
-            Decision::Buy(_) if observe::rival(&ctx, &object, &view.chain) != view.rival => {
+            Decision::Buy(_) if observe::rival(ctx, object, &view.chain) != view.rival => {
                 return Ok(Action::requeue(super::jittered(common::BUSY_WAIT)));
             }
             Decision::Leave => return Ok(Action::await_change()),
-            Decision::Report(report) => return report::publish(&ctx, &object, &intent.digest, &report).await,
+            Decision::Report(report) => return report::publish(ctx, object, &intent.digest, &report).await,
             Decision::Buy(order) => {
                 // The admin's flag is the consent to an estimate, so that no approval of it can end.
                 let consent = match order.matter {
@@ -81,17 +97,17 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
                         intent.approval.clone()
                     }
                 };
-                return purchase::buy(&ctx, &object, consent, *order, read_since).await;
+                return purchase::buy(ctx, object, consent, *order, read_since).await;
             }
             Decision::ReadOptions => {
                 read_since = ctx.moment();
-                observe::options(&ctx, &object, &intent).await?
+                observe::options(ctx, object, &intent).await?
             }
-            Decision::ReadInvoices => observe::invoices(&ctx, &object, &view).await?,
-            Decision::Preview(body) => observe::preview(&ctx, &object, &view, body).await?,
+            Decision::ReadInvoices => observe::invoices(ctx, object, &view).await?,
+            Decision::Preview(body) => observe::preview(ctx, object, &view, body).await?,
             Decision::TryKey => {
                 read_since = ctx.moment();
-                observe::key(&ctx, &object).await?
+                observe::key(ctx, object).await?
             }
         };
         match read {

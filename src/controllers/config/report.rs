@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use kube::runtime::controller::Action;
 
-use crate::api::InvalidSpec;
 use crate::api::conditions::{self, Statement};
-use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
+use crate::api::config::{SHOWN_VALUE, VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
+use crate::api::{self, InvalidSpec};
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, steps};
 use crate::controllers::{Error, at};
 use crate::domain::config::{self, Facts, InForce, Shown};
 use crate::domain::options::Values;
 use crate::domain::reason::Reason;
-use crate::domain::report::Report;
+use crate::domain::report::{Report, Trouble};
+use crate::domain::text::Text;
 
 /// Writes the report on this wish if it differs from what stands there, and tells when to look again.
 pub async fn publish(
@@ -41,6 +42,20 @@ pub async fn publish(
 pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
     let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
     publish(ctx, object, "", &report).await
+}
+
+/// What lasts until somebody puts it right; it is looked at ever more rarely.
+pub async fn lasting(ctx: &Context, object: &VpsResourceConfig, trouble: &Trouble) -> Result<Action, Error> {
+    let stalled = object
+        .status
+        .as_ref()
+        .and_then(|status| conditions::find(&status.conditions, "Stalled"));
+    let since = stalled.map(|stalled| stalled.last_transition_time.0);
+    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
+    let wish = api::config_intent(object)
+        .map(|intent| intent.digest)
+        .unwrap_or_default();
+    publish(ctx, object, &wish, &report).await
 }
 
 fn facts(
@@ -103,7 +118,12 @@ fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsRes
 fn texts(values: &Values) -> BTreeMap<String, String> {
     values
         .iter()
-        .map(|(key, value)| (key.clone(), value.to_string()))
+        .map(|(key, value)| {
+            (
+                key.clone(),
+                Text::bounded(&value.to_string(), SHOWN_VALUE).to_string(),
+            )
+        })
         .collect()
 }
 

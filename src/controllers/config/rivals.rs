@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use futures::future;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
+use crate::api::stored::Stored;
 use crate::domain::config::Rival;
 use crate::domain::ids::Uid;
+use crate::domain::options::OptionValue;
 use crate::domain::reason::{Reason, Standing};
 use crate::domain::record::later;
 
@@ -24,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MOST_WAIT: Duration = Duration::from_secs(30);
 
 /// An object as it is watched: one that cannot be read breaks no list.
-pub type Watched = DeserializeGuard<VpsResourceConfig>;
+pub type Watched = Stored<VpsResourceConfig>;
 
 /// All objects of this process, by what a watch shows of them.
 #[derive(Default)]
@@ -157,14 +160,23 @@ fn made(object: &VpsResourceConfig) -> Timestamp {
 
 /// Drops what nobody is asked for, before the object is kept.
 pub fn prune(object: &mut Watched) {
-    let Ok(object) = &mut object.0 else { return };
-    object.metadata.managed_fields = None;
-    object.metadata.labels = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    let object = match &mut object.0 {
+        Ok(object) => object,
+        Err(unreadable) => {
+            unreadable.status = Value::Null;
+            return;
+        }
+    };
+    if let Some(resources) = &mut object.spec.resources {
+        // Such a value is of an older schema, and only told of.
+        resources.extra.retain(|_, value| {
+            !matches!(value, IntOrString::String(word) if word.chars().count() > OptionValue::LONGEST_WORD)
+        });
     }
     if let Some(status) = &mut object.status {
         status.conditions.retain(|condition| condition.type_ == "Ready");
         status.gates = Vec::new();
+        status.quote = None;
+        status.invoice = None;
     }
 }

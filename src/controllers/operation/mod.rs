@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
+use super::api_call::ApiError;
 use super::context::Context;
 use super::ledger::Watched;
-use super::{Error, at};
+use super::{Error, at, refused};
 use crate::api;
 use crate::api::operation::OperationState;
 use crate::domain::ids::{RecordName, SubjectKind};
@@ -36,9 +37,17 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if !ctx.ledger.is_ours(&seen) {
         return Ok(Action::await_change());
     }
-    let Some(object) = ctx.ledger.get(&name).await? else {
-        ctx.desk.forget(&name);
-        return Ok(Action::await_change());
+    let object = match ctx.ledger.get(&name).await {
+        Ok(Some(object)) => object,
+        Ok(None) => {
+            ctx.desk.forget(&name);
+            return Ok(Action::await_change());
+        }
+        Err(error @ ApiError::Unreadable(_)) => {
+            tracing::error!(%error, "nothing is done with a record that cannot be read");
+            return Ok(Action::await_change());
+        }
+        Err(error) => return Err(error.into()),
     };
     let record = match api::record(&object) {
         Ok(record) => record,
@@ -104,7 +113,12 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         let mut again = ctx.desk.followed(&name);
         again.memo.tried = None;
         again.memo.not_before = Timestamp::MIN;
+        again.trouble = refused::lasting(&error);
+        let told = again.trouble.is_some();
         ctx.desk.remember(&name, again);
+        if told {
+            ctx.wake(&record.subject);
+        }
         return Err(error);
     }
     let next = Some(next).filter(|_| !known.state.is_final());

@@ -11,12 +11,19 @@ use crate::api::operation::VpsOperation;
 use crate::api::{self, NAME};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
-use crate::controllers::{Error, fail_point, jittered};
+use crate::controllers::{Error, fail_point, jittered, refused};
 use crate::domain::operation::{Input, Memo, step};
 use crate::domain::record::{Evidence, Known, Matter, Record, State};
+use crate::domain::report::Trouble;
 
 /// Waits between two tries to write an outcome; it is tried until it stands.
 const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// The longest wait after a refusal: an outcome that is not written yet can still be lost with the process.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
+/// Reads that confirm that a record is gone.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Writes `known` over what was read, if nobody wrote meanwhile.
 ///
@@ -50,7 +57,7 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
         mut record,
         in_flight,
     } = held;
-    let (mut wait, longest) = RETRIES;
+    let (mut wait, mut longest) = RETRIES;
     let mut wanted: Option<Known> = None;
     let concluded = loop {
         // The write before may have been applied although its answer was lost.
@@ -75,13 +82,17 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
                 tell(ctx, record.known.state, &record, &known);
                 break known.state;
             }
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_gone() && is_gone(ctx, &record).await => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was under way; \
                     what is known of it stands only in this line");
                 break known.state;
             }
             Err(error) => {
                 tracing::warn!(operation = %record.name, %error, ?known, "the outcome could not be written; trying again");
+                if let Some(refusal) = refused::refusal(&error) {
+                    longest = LONGEST_REFUSAL;
+                    show(ctx, &record, Some(refusal));
+                }
                 tokio::time::sleep(jittered(wait)).await;
                 wait = (wait * 2).min(longest);
                 wanted = Some(known);
@@ -99,9 +110,32 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
             }
         }
     };
+    show(ctx, &record, None);
     // Only now may others of this process take the record for one that nobody sends.
     drop(in_flight);
     wake(ctx, &record, concluded);
+}
+
+/// Whether reads confirm that the record is gone: a single 404 may be of a server that lags behind.
+async fn is_gone(ctx: &Context, record: &Record) -> bool {
+    for _ in 0..LOOKS {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        if !matches!(ctx.ledger.get(&record.name).await, Ok(None)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Lets the object show why the outcome of its call cannot be written, or that it is.
+fn show(ctx: &Context, record: &Record, trouble: Option<Trouble>) {
+    let mut followed = ctx.desk.followed(&record.name);
+    if followed.trouble == trouble {
+        return;
+    }
+    followed.trouble = trouble;
+    ctx.desk.remember(&record.name, followed);
+    ctx.wake(&record.subject);
 }
 
 async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(), ApiError> {

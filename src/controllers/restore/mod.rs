@@ -11,8 +11,10 @@ use super::Error;
 use super::context::Context;
 use super::observe::{self as common, Read};
 use super::operation::purchase;
+use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
+use crate::api::stored::Stored;
 use crate::domain::restore::{Decision, decide};
 
 /// Looks at one object once.
@@ -20,31 +22,45 @@ use crate::domain::restore::{Decision, decide};
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
-    let Some(object) = common::object::<VpsBackupRestore>(&ctx, &namespace, &name).await? else {
-        return Ok(Action::await_change());
+    let object = match common::object::<VpsBackupRestore>(&ctx, &namespace, &name).await? {
+        None => return Ok(Action::await_change()),
+        Some(Stored(Err(unreadable))) => {
+            return refused::unreadable::<VpsBackupRestore>(&ctx, unreadable).await;
+        }
+        Some(Stored(Ok(object))) => object,
     };
-    let intent = match api::restore_intent(&object) {
+    match look(&ctx, &object).await {
+        Err(error) => match refused::lasting(&error) {
+            Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
+            None => Err(error),
+        },
+        done => done,
+    }
+}
+
+async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, Error> {
+    let intent = match api::restore_intent(object) {
         Ok(intent) => intent,
-        Err(invalid) => return report::invalid(&ctx, &object, &invalid).await,
+        Err(invalid) => return report::invalid(ctx, object, &invalid).await,
     };
-    let mut view = observe::ledger(&ctx, &object, &intent).await?;
+    let mut view = observe::ledger(ctx, object, &intent).await?;
     let mut read_since = ctx.moment();
     loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
             Decision::Leave => return Ok(Action::await_change()),
-            Decision::Report(report) => return report::publish(&ctx, &object, &report).await,
+            Decision::Report(report) => return report::publish(ctx, object, &report).await,
             Decision::Buy(order) => {
-                return purchase::buy(&ctx, &object, intent.approval.clone(), *order, read_since).await;
+                return purchase::buy(ctx, object, intent.approval.clone(), *order, read_since).await;
             }
             Decision::Adopt(order, sighting) => {
-                return purchase::adopt(&ctx, &object, *order, sighting).await;
+                return purchase::adopt(ctx, object, *order, sighting).await;
             }
             Decision::ReadPreflight => {
                 read_since = ctx.moment();
-                observe::preflight(&ctx, &object, &intent).await?
+                observe::preflight(ctx, object, &intent).await?
             }
-            Decision::ReadVm(vps) => observe::vm(&ctx, &object, &vps).await?,
+            Decision::ReadVm(vps) => observe::vm(ctx, object, &vps).await?,
         };
         match read {
             Read::Account(account) => {

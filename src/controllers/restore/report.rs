@@ -14,7 +14,7 @@ use crate::domain::gate::Gate;
 use crate::domain::quote::Quote;
 use crate::domain::reason::Reason;
 use crate::domain::record::{Backup, Evidence, Matter, Record, State};
-use crate::domain::report::Report;
+use crate::domain::report::{Report, Trouble};
 use crate::domain::restore::{self, Facts};
 
 /// Writes the report if it differs from what stands there, and tells when to look again.
@@ -40,6 +40,17 @@ pub async fn publish(
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec) -> Result<Action, Error> {
     let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
+    publish(ctx, object, &report).await
+}
+
+/// What lasts until somebody puts it right; it is looked at ever more rarely.
+pub async fn lasting(ctx: &Context, object: &VpsBackupRestore, trouble: &Trouble) -> Result<Action, Error> {
+    let stalled = object
+        .status
+        .as_ref()
+        .and_then(|status| conditions::find(&status.conditions, "Stalled"));
+    let since = stalled.map(|stalled| stalled.last_transition_time.0);
+    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
     publish(ctx, object, &report).await
 }
 

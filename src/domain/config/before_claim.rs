@@ -15,7 +15,7 @@ use crate::domain::quote::{self, Quote, QuoteBasis};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Cause, Change, Evidence, Invoice, Matter, Record, State, later};
 use crate::domain::report;
-use crate::domain::text::Text;
+use crate::domain::text::{self, Text};
 
 impl Look<'_> {
     pub(super) fn options(&self, wish: &OptionsWish) -> Decision {
@@ -42,7 +42,10 @@ impl Look<'_> {
         let difference = match options::difference(&reading.offers, &wish.wanted, &self.confirmed()) {
             Ok(difference) => difference,
             Err(objections) => {
-                let message = format!("{objections}. Nothing is ordered; change spec.resources");
+                let message = format!(
+                    "{}. Nothing is ordered; change spec.resources",
+                    text::clause(&objections)
+                );
                 return self.stalled(Reason::UnknownOption, message, facts(shown));
             }
         };

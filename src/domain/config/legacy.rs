@@ -64,7 +64,8 @@ impl Look<'_> {
         });
         let message = format!(
             "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
-            done.known.message, done.name
+            done.known.message.as_clause(),
+            done.name
         );
         let report = report::Report {
             // Money was spent that nobody had approved.

@@ -65,10 +65,10 @@ impl Look<'_> {
             ..Shown::default()
         });
         let known = &record.known;
-        let message = &known.message;
+        let (message, clause) = (&known.message, known.message.as_clause());
         let again = Some(mirrored_look(self.times, self.now));
         let say = |reason, message: String| reported(reason, message, shown.clone(), again);
-        if let (State::Accepted | State::Unknown, None, Some(trouble)) =
+        if let (State::Sending | State::Accepted | State::Unknown, None, Some(trouble)) =
             (known.state, known.evidence, &self.view.chain.following)
         {
             return say(trouble.reason, trouble.message.to_string());
@@ -86,7 +86,7 @@ impl Look<'_> {
                 ),
                 None => say(
                     Reason::Converging,
-                    format!("{message}; its options do not show {} yet", what(record)),
+                    format!("{clause}; its options do not show {} yet", what(record)),
                 ),
             },
             State::Unknown => match known.evidence {
@@ -111,7 +111,7 @@ impl Look<'_> {
             State::Abandoned => say(
                 Reason::Abandoned,
                 format!(
-                    "{message}. Nothing is ordered for this VPS any more (VpsOperation {})",
+                    "{clause}. Nothing is ordered for this VPS any more (VpsOperation {})",
                     record.name
                 ),
             ),

@@ -26,9 +26,9 @@ pub(super) fn mirror(
         vm,
     };
     let facts = recorded(record.known.result.clone());
-    let message = &record.known.message;
+    let (message, clause) = (&record.known.message, record.known.message.as_clause());
     let again = Some(mirrored_look(times, now));
-    if let (State::Accepted | State::Unknown, None, Some(trouble)) =
+    if let (State::Sending | State::Accepted | State::Unknown, None, Some(trouble)) =
         (record.known.state, record.known.evidence, &view.chain.following)
     {
         return report(trouble.reason, trouble.message.to_string(), facts, again);
@@ -45,7 +45,7 @@ pub(super) fn mirror(
             again,
         ),
         State::Accepted if record.known.evidence.is_some() => {
-            let message = format!("{message}; a VM that it left is looked for");
+            let message = format!("{clause}; a VM that it left is looked for");
             report(Reason::JobRunning, message, facts, again)
         }
         State::Accepted => {
@@ -100,7 +100,7 @@ pub(super) fn mirror(
             Some(vm) => report(
                 Reason::VpsLeftBilling,
                 format!(
-                    "{message}, and left {} ({}), which costs money until it is cancelled in HostUp's panel. \
+                    "{clause}, and left {} ({}), which costs money until it is cancelled in HostUp's panel. \
                  To try again create a VpsBackupRestore with another name",
                     vm.vps, vm.name
                 ),
@@ -110,7 +110,7 @@ pub(super) fn mirror(
             None => report(
                 Reason::JobFailed,
                 format!(
-                    "{message}. No VM bears its token; to try again create a VpsBackupRestore with another name"
+                    "{clause}. No VM bears its token; to try again create a VpsBackupRestore with another name"
                 ),
                 facts,
                 again,

@@ -23,6 +23,7 @@ use tracing::Instrument;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::observer::{Life, Observer, Reconcile};
+use crate::controllers::policies::Guard;
 use crate::controllers::settings::Watched;
 use crate::domain::record::{Record, State};
 use crate::hostup::Route;
@@ -75,6 +76,11 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PolicyLabels {
+    policy: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct NameLabels {
     name: &'static str,
 }
@@ -101,6 +107,7 @@ pub struct Metrics {
     watches: Family<WatchLabels, IntGauge>,
     ledger: LedgerGauges,
     leader: Family<NameLabels, IntGauge>,
+    policies: Family<PolicyLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
     written: std::sync::Mutex<()>,
 }
@@ -129,6 +136,7 @@ impl Default for Metrics {
             watches: Family::default(),
             ledger: LedgerGauges::default(),
             leader: Family::default(),
+            policies: Family::default(),
             context: OnceLock::new(),
             written: std::sync::Mutex::default(),
         };
@@ -201,6 +209,11 @@ impl Metrics {
             "watch_up",
             "1 while the watch of a controller shows life, 0 while it fails; the namespace is empty where all are watched",
             self.watches.clone(),
+        );
+        ours.register(
+            "policies_in_force",
+            "1 while the admission policy of that name guards every object; absent while that is not known",
+            self.policies.clone(),
         );
         self.ledger.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
@@ -383,12 +396,26 @@ impl Observer for Listener {
             controller: kind,
             namespace: namespace.to_owned(),
         };
-        let up = i64::from(life == Life::Seen);
+        let up = i64::from(life != Life::Failed);
         self.0.watches.get_or_create(&labels).set(up);
     }
 
     fn audit(&self, without_record: usize, twins: usize) {
         self.0.found(without_record, twins);
+    }
+
+    fn policy(&self, guard: Guard, in_force: Option<bool>) {
+        let label = PolicyLabels {
+            policy: guard.as_str(),
+        };
+        match in_force {
+            Some(in_force) => {
+                self.0.policies.get_or_create(&label).set(i64::from(in_force));
+            }
+            None => {
+                self.0.policies.remove(&label);
+            }
+        }
     }
 }
 

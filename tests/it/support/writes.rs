@@ -36,6 +36,12 @@ impl Stage {
         self.events_where(name, |_| true).await
     }
 
+    /// What all events of an object say, in their order.
+    pub async fn notes_of(&self, name: &str) -> Vec<String> {
+        let events = self.listed_events(name, |_| true).await;
+        events.into_iter().filter_map(|event| event.note).collect()
+    }
+
     /// Waits until the events of an object have these reasons: each follows the status that it tells of.
     pub async fn told(&self, name: &str, wanted: &[&str]) {
         self.events_come_to(name, wanted, |_| true).await;
@@ -63,6 +69,11 @@ impl Stage {
     }
 
     async fn events_where(&self, name: &str, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
+        let events = self.listed_events(name, wanted).await;
+        events.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    async fn listed_events(&self, name: &str, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
         let events: kube::Api<Event> = kube::Api::namespaced(self.client.clone(), &self.namespace);
         let listed = events.list(&kube::api::ListParams::default()).await.unwrap();
         let regards = |event: &Event| {
@@ -71,7 +82,7 @@ impl Stage {
         };
         let mut ours: Vec<Event> = listed.items.into_iter().filter(regards).filter(wanted).collect();
         ours.sort_by_key(|event| event.event_time.as_ref().map(|at| at.0));
-        ours.into_iter().filter_map(|event| event.reason).collect()
+        ours
     }
 
     /// How many events the stage's objects were given so far.

@@ -1,0 +1,136 @@
+//! What lasts until somebody puts it right: an object that cannot be read, and an API server that refuses. Both are
+//! told in the object's status, and looked at ever more rarely.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api_call::{self, ApiError};
+use super::context::Context;
+use super::subject::Buyer;
+use super::{Error, at, events};
+use crate::api::NAME;
+use crate::api::conditions;
+use crate::api::stored::{Stored, Unreadable};
+use crate::domain::reason::Reason;
+use crate::domain::report::{Report, Trouble};
+use crate::domain::text::Text;
+
+/// What the status says of an error that lasts; `None` for one that is tried again soon.
+pub fn lasting(error: &Error) -> Option<Trouble> {
+    let Error::Api(error) = error else { return None };
+    match error {
+        ApiError::Unreadable(_) => Some(Trouble {
+            reason: Reason::OtherInstance,
+            message: Text::bounded(&format!("{error}; nothing is bought"), 1000),
+            until: None,
+        }),
+        ApiError::Kube(_) | ApiError::Silent => refusal(error),
+    }
+}
+
+/// What the status says of a call that the API server refuses.
+pub fn refusal(error: &ApiError) -> Option<Trouble> {
+    let words = error.refusal()?;
+    let message = format!(
+        "the API server refuses what the operator must do: {}. Change the policy, the quota or the right that is \
+         in the way; it is tried again at least every 15 minutes",
+        words.as_clause()
+    );
+    Some(Trouble {
+        reason: Reason::ClusterRefuses,
+        message: Text::bounded(&message, 1000),
+        until: None,
+    })
+}
+
+/// Tells that the object cannot be read. Nothing of its status but the conditions is touched.
+///
+/// # Errors
+/// When the API server could not be written.
+pub async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
+    let metadata = &unreadable.metadata;
+    let generation = metadata.generation.unwrap_or_default();
+    let mut status = unreadable.status.as_object().cloned().unwrap_or_default();
+    let before: Vec<Condition> = status
+        .get("conditions")
+        .and_then(|shown| Vec::deserialize(shown).ok())
+        .unwrap_or_default();
+    let stalled = conditions::find(&before, "Stalled").map(|stalled| stalled.last_transition_time.0);
+    let message = format!(
+        "{}; the object was stored under another schema, and nothing is bought for it. Correct the field, or create \
+         the object anew",
+        unreadable.why
+    );
+    let report = Report::stalled(
+        Reason::InvalidSpec,
+        message,
+        stalled,
+        &ctx.settings.times,
+        ctx.now(),
+    );
+    let reason = report.reason;
+    let said = conditions::standing(reason.standing(), reason.as_str(), &report.message);
+    let mut after = conditions::dated(said, &before, generation, ctx.now());
+    let own = ["Ready", "Reconciling", "Stalled"];
+    let steps = before.iter().filter(|step| !own.contains(&step.type_.as_str()));
+    after.extend(steps.cloned());
+    status.insert("conditions".to_owned(), json!(after));
+    status.insert("observedGeneration".to_owned(), json!(generation));
+    let status = Value::Object(status);
+    if status != unreadable.status {
+        let newly = conditions::find(&before, "Ready").is_none_or(|ready| ready.reason != reason.as_str());
+        let put = put_status::<K>(ctx, &unreadable, &status).await;
+        // A rule that cannot judge such a field lets not even the status be written; then an event says it, once.
+        let newly = match &put {
+            Ok(()) => newly,
+            Err(error) => {
+                let namespace = metadata.namespace.clone().unwrap_or_default();
+                let name = metadata.name.clone().unwrap_or_default();
+                error.refusal().is_some() && !ctx.failures.has_failed::<K>(&namespace, &name)
+            }
+        };
+        if newly {
+            let regarding = Stored::<K>(Err(unreadable)).object_ref(&());
+            events::publish(
+                &ctx.client,
+                regarding,
+                reason,
+                &report.message,
+                report.warns,
+                ctx.now(),
+            )
+            .await;
+        }
+        put?;
+    }
+    Ok(at(report.wake, ctx.now(), &ctx.settings.times))
+}
+
+async fn put_status<K: Buyer>(
+    ctx: &Context,
+    unreadable: &Unreadable,
+    status: &Value,
+) -> Result<(), ApiError> {
+    let metadata = &unreadable.metadata;
+    let resource = ApiResource::erase::<K>(&());
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &namespace, &resource);
+    let mut object = DynamicObject {
+        types: Some(TypeMeta::resource::<K>()),
+        metadata: metadata.clone(),
+        data: json!({"status": status}),
+    };
+    object.metadata.annotations = None;
+    let by = PostParams {
+        field_manager: Some(NAME.to_owned()),
+        ..PostParams::default()
+    };
+    match api_call::within(api.replace_status(&object.name_any(), &by, &object)).await {
+        Err(error) if error.is_gone() => Ok(()),
+        other => other.map(drop),
+    }
+}

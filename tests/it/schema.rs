@@ -1,0 +1,922 @@
+//! The schema takes what the types hold, and no more: bounds of every number, text, list and map, and what the API
+//! server makes of the values at each of them.
+
+use std::time::{Duration, Instant};
+
+use control_plane::{ControlPlane, User};
+use futures::{StreamExt, stream};
+use hostup_operator::api::config::VpsResourceConfig;
+use hostup_operator::api::operation::VpsOperation;
+use hostup_operator::api::restore::VpsBackupRestore;
+use hostup_operator::api::{self, crds};
+use hostup_operator::domain::names::ChainKey;
+use kube::CustomResourceExt;
+use kube::api::{Api, DynamicObject, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Stage, at, condition, own_control_plane, ready};
+
+/// Whole numbers that JSON's readers agree upon.
+const EXACT: i64 = 9_007_199_254_740_991;
+
+#[test]
+fn every_number_text_list_and_map_is_bounded_within_its_type() {
+    let typed = [
+        VpsBackupRestore::crd(),
+        VpsResourceConfig::crd(),
+        VpsOperation::crd(),
+    ];
+    let mut loose = Vec::new();
+    for ((file, shipped), typed) in crds::all().into_iter().zip(typed) {
+        let typed = serde_json::to_value(typed).unwrap();
+        for part in ["spec", "status"] {
+            let of = |crd: &Value| {
+                crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
+            };
+            bounded(&format!("{file} {part}"), &of(&shipped), &of(&typed), &mut loose);
+        }
+    }
+    assert!(loose.is_empty(), "{}", loose.join("\n"));
+}
+
+/// The numbers that the type behind this word of the derive holds.
+fn range_of(format: &str) -> (i64, i64) {
+    match format {
+        "uint8" => (0, i64::from(u8::MAX)),
+        "uint16" => (0, i64::from(u16::MAX)),
+        "uint32" => (0, i64::from(u32::MAX)),
+        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        "int64" => (-EXACT, EXACT),
+        other => panic!("no range of {other:?} is known here"),
+    }
+}
+
+fn bounded(path: &str, shipped: &Value, typed: &Value, loose: &mut Vec<String>) {
+    let either = shipped["x-kubernetes-int-or-string"] == true;
+    let is = |kind: &str| shipped["type"] == kind;
+    if is("integer") || either {
+        let format = typed["format"].as_str().unwrap_or("int32");
+        let (least, most) = range_of(format);
+        let bound = |name: &str| shipped[name].as_i64();
+        if bound("minimum").is_none_or(|min| min < least) || bound("maximum").is_none_or(|max| max > most) {
+            loose.push(format!(
+                "{path}: not within the {least} to {most} of {format}: {shipped}"
+            ));
+        }
+    }
+    let closed = shipped["enum"].is_array() || shipped["format"] == "date-time";
+    if (is("string") && !closed || either) && shipped["maxLength"].is_null() {
+        loose.push(format!("{path}: a text without maxLength"));
+    }
+    if is("array") && shipped["maxItems"].is_null() {
+        loose.push(format!("{path}: a list without maxItems"));
+    }
+    if shipped["additionalProperties"].is_object() && shipped["maxProperties"].is_null() {
+        loose.push(format!("{path}: a map without maxProperties"));
+    }
+    for member in ["items", "additionalProperties"] {
+        if shipped[member].is_object() {
+            bounded(
+                &format!("{path}.{member}"),
+                &shipped[member],
+                &typed[member],
+                loose,
+            );
+        }
+    }
+    for (name, child) in shipped["properties"].as_object().into_iter().flatten() {
+        bounded(
+            &format!("{path}.{name}"),
+            child,
+            &typed["properties"][name],
+            loose,
+        );
+    }
+}
+
+/// Objects that between them have every field of a kind, each of one valid shape.
+struct Kind {
+    plural: &'static str,
+    schema: Value,
+    objects: Vec<Value>,
+    /// Whether the types read it, and what they make of it.
+    read: fn(Value) -> Result<(), String>,
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "vps.hostup.se/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+fn conditions() -> Value {
+    json!([{
+        "type": "Ready", "status": "True", "reason": "Restored", "message": "m", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }])
+}
+
+fn quote() -> Value {
+    json!({
+        "id": "q-a", "summary": "s", "currencyCode": "SEK", "perHour": "1", "perMonth": "1", "perCycle": "1",
+        "dueNow": "1",
+    })
+}
+
+fn gates() -> Value {
+    json!([{"name": "canRestore", "allowed": true, "code": "c", "reason": "r"}])
+}
+
+/// A record with every field.
+pub fn record(name: &str) -> Value {
+    let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
+    let size = json!({"cpuCores": 1, "memoryGb": 1, "storageGb": 1});
+    let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
+    let invoice = json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon"});
+    let mut record = object(
+        "VpsOperation",
+        name,
+        json!({
+            "type": "RestoreToCloudVm",
+            "subject": {"kind": "VpsBackupRestore", "namespace": "n", "name": "o", "uid": "u", "generation": 1},
+            "intentDigest": "d", "attempt": 1, "tryOfGeneration": 1, "vpsId": "vps_a", "backup": backup,
+            "credentialsRef": {"namespace": "n", "name": "s", "key": "k", "resourceVersion": "1"},
+            "request": {"method": "POST", "path": "/p", "body": "{}"},
+            "quote": quote(), "gates": gates(), "readingsDigest": "d", "expectedVmName": "web-a",
+            "orderedSize": size, "changes": {"from": {"a": "1"}, "to": {"a": "2"}, "correctsDrift": true},
+            "follows": "a-1",
+            "claim": {
+                "holder": "h", "instanceId": "i", "madeAt": "2026-01-01T00:00:00Z",
+                "sendBefore": "2026-01-01T00:00:00Z",
+            },
+            "resolution": {"answer": "Adopt", "vpsId": "vps_b"},
+        }),
+    );
+    record["status"] = json!({
+        "state": "Unknown", "message": "m", "code": "c", "job": {"id": "j", "pollUrl": "/p"}, "result": vm,
+        "resultSize": size, "invoice": invoice, "suggestsCancelling": true, "evidence": "NoneFound",
+        "estimate": {"draftId": "1", "total": "1", "recurring": "1", "currencyCode": "SEK"},
+        "quietSince": "2026-01-01T00:00:00Z", "notBefore": "2026-01-01T00:00:00Z", "resolutionRefused": "r",
+        "conditions": conditions(),
+    });
+    record
+}
+
+fn kinds() -> [Kind; 3] {
+    let credentials = json!({"name": "hostup-api", "key": "token"});
+    let operation = json!({"name": "a-1", "state": "Sending", "attempt": 1});
+    let invoice = json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon"});
+    let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
+    let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
+    let restore = |name: &str, source: Value, approval: Value| {
+        let cloud_vm = json!({
+            "name": "web", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1,
+        });
+        object(
+            "VpsBackupRestore",
+            name,
+            json!({
+                "source": source, "target": {"cloudVm": cloud_vm}, "approval": approval,
+                "credentialsSecretRef": credentials, "suspend": true,
+            }),
+        )
+    };
+    let mut by_ceiling = restore(
+        "ceiling",
+        json!({"vpsId": "vps_a", "backupId": "bkp_a"}),
+        json!({"maxPrice": {"perHour": "1", "currencyCode": "SEK"}, "validUntil": "2026-01-01T00:00:00Z"}),
+    );
+    by_ceiling["status"] = json!({
+        "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(),
+        "backup": backup, "operation": operation, "vm": vm,
+        "job": {"id": "j", "status": "running", "progress": 25},
+    });
+    let by_quote = restore(
+        "quote",
+        json!({"vpsId": "vps_a", "backup": "Latest"}),
+        json!({"quoteId": "q-a"}),
+    );
+
+    let mut options = object(
+        "VpsResourceConfig",
+        "options",
+        json!({
+            "vpsId": "vps_a", "credentialsSecretRef": credentials, "suspend": true,
+            "cancelExistingInvoice": true, "driftPolicy": "Correct",
+            "resources": {
+                "bandwidthGb": 1, "backupSlots": 1, "snapshotSlots": 1, "ipv4Count": 1,
+                "additionalStorageGb": 1, "ipv6": true, "extra": {"gpu": 1},
+            },
+            "approval": {
+                "maxPrice": {"dueNow": "1", "perMonth": "1", "currencyCode": "SEK"},
+                "validUntil": "2026-01-01T00:00:00Z",
+            },
+        }),
+    );
+    options["status"] = json!({
+        "observedGeneration": 1, "conditions": conditions(), "current": {"gpu": "1"}, "inForce": "a",
+        "committedDryRun": "a", "quote": quote(), "gates": gates(), "operation": operation,
+        "invoice": invoice,
+    });
+    let legacy = object(
+        "VpsResourceConfig",
+        "legacy",
+        json!({
+            "legacy": {"vmid": 1, "resources": {"1": 1}, "cycle": "m", "package": "1"},
+            "approval": {"quoteId": "q-a"},
+        }),
+    );
+
+    let record = record("bounds");
+
+    let mut schemas = crds::all()
+        .into_iter()
+        .map(|(_, crd)| crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone());
+    let mut schema = || schemas.next().unwrap();
+    [
+        Kind {
+            plural: "vpsbackuprestores",
+            schema: schema(),
+            objects: vec![by_ceiling, by_quote],
+            read: |object| {
+                let object: VpsBackupRestore = read(object)?;
+                api::restore_intent(&object)
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            },
+        },
+        Kind {
+            plural: "vpsresourceconfigs",
+            schema: schema(),
+            objects: vec![options, legacy],
+            read: |object| {
+                let object: VpsResourceConfig = read(object)?;
+                api::config_intent(&object)
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            },
+        },
+        Kind {
+            plural: "vpsoperations",
+            schema: schema(),
+            objects: vec![record],
+            // What it says is judged elsewhere; a person may write what no operator does.
+            read: |object| read::<VpsOperation>(object).map(drop),
+        },
+    ]
+}
+
+fn read<K: serde::de::DeserializeOwned>(object: Value) -> Result<K, String> {
+    serde_json::from_value(object).map_err(|error| error.to_string())
+}
+
+/// Every leaf of an object that the schema knows, by its path.
+fn leaves(path: &str, schema: &Value, object: &Value, found: &mut Vec<(String, Value)>) {
+    if let Some(members) = schema["properties"].as_object() {
+        for (name, child) in members {
+            if !object[name].is_null() {
+                leaves(&format!("{path}/{name}"), child, &object[name], found);
+            }
+        }
+    } else if schema["items"].is_object() {
+        leaves(&format!("{path}/0"), &schema["items"], &object[0], found);
+    } else if schema["additionalProperties"].is_object() {
+        let (key, value) = object.as_object().unwrap().iter().next().unwrap();
+        leaves(
+            &format!("{path}/{key}"),
+            &schema["additionalProperties"],
+            value,
+            found,
+        );
+    } else {
+        found.push((path.to_owned(), schema.clone()));
+    }
+}
+
+/// Every leaf of a schema, by the path that an object with one item and one key everywhere would have.
+fn leaves_of_schema(path: &str, schema: &Value, found: &mut Vec<String>) {
+    if let Some(members) = schema["properties"].as_object() {
+        for (name, child) in members {
+            leaves_of_schema(&format!("{path}/{name}"), child, found);
+        }
+    } else if let Some(inner) = ["items", "additionalProperties"]
+        .into_iter()
+        .map(|member| &schema[member])
+        .find(|inner| inner.is_object())
+    {
+        leaves_of_schema(&format!("{path}/*"), inner, found);
+    } else {
+        found.push(path.to_owned());
+    }
+}
+
+/// A value for a leaf, and whether the schema's own words let it in; `None` where a pattern or a rule decides.
+type Candidate = (Value, Option<bool>);
+
+fn candidates(schema: &Value) -> Vec<Candidate> {
+    let either = schema["x-kubernetes-int-or-string"] == true;
+    let mut all: Vec<Candidate> = vec![
+        // No leaf is a list or an object, and none may be null.
+        (json!([]), Some(false)),
+        (json!({}), Some(false)),
+        (Value::Null, None),
+    ];
+    if schema["type"] == "integer" || either {
+        let bound = |name: &str| schema[name].as_i64();
+        let (least, most) = (
+            bound("minimum").unwrap_or(i64::MIN),
+            bound("maximum").unwrap_or(i64::MAX),
+        );
+        all.extend([
+            (json!(least), Some(true)),
+            (json!(most), Some(true)),
+            (json!(least.saturating_sub(1)), Some(least == i64::MIN)),
+            (json!(most.saturating_add(1)), Some(most == i64::MAX)),
+            (json!(u64::MAX), None),
+            (json!(1e300), None),
+            (json!(-1e300), None),
+            (json!(1.5), Some(false)),
+        ]);
+        // As a program writes it that knows no whole numbers.
+        let float: Value = serde_json::from_str("1.0").unwrap();
+        all.push((float, None));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        all.extend(words.iter().map(|word| (word.clone(), Some(true))));
+        all.push((json!("nonsense"), Some(false)));
+    } else if schema["type"] == "string" || either {
+        let most = usize::try_from(schema["maxLength"].as_u64().unwrap_or(100_000)).unwrap();
+        for letter in [
+            "é", "🦀", "a", "A", "0", "\"", "\\", "\n", "\u{1b}", "\u{202e}", "-",
+        ] {
+            all.push((json!(letter), None));
+            all.push((json!(letter.repeat(most)), None));
+            all.push((json!(letter.repeat(most + 1)), Some(false)));
+        }
+        let quote = format!("q-{}", "a".repeat(most.saturating_sub(2)));
+        let amount = format!("0.{}", "9".repeat(most.saturating_sub(2)));
+        all.extend([(json!(quote), None), (json!(amount), None), (json!(""), None)]);
+    }
+    if schema["type"] == "boolean" {
+        all.extend([
+            (json!(true), Some(true)),
+            (json!("true"), Some(false)),
+            (json!(1), Some(false)),
+        ]);
+    }
+    all
+}
+
+/// What the API server makes of an object, without keeping it.
+async fn tried(api: &Api<DynamicObject>, object: &Value, in_status: bool) -> Result<Value, String> {
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let name = at(object, "metadata.name").as_str().unwrap();
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let answer = if in_status {
+        api.replace_status(name, &dry, &object).await
+    } else {
+        api.create(&dry, &object).await
+    };
+    match answer {
+        Ok(object) => Ok(serde_json::to_value(object).unwrap()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
+    let stage = Stage::new("bounds").await;
+    let mut wrong = Vec::new();
+    let mut tries = Vec::new();
+    for kind in kinds() {
+        let mut known = Vec::new();
+        leaves_of_schema(
+            "",
+            &json!({"properties": {
+                "spec": kind.schema["properties"]["spec"], "status": kind.schema["properties"]["status"],
+            }}),
+            &mut known,
+        );
+        let api: Api<DynamicObject> = match kind.plural {
+            "vpsbackuprestores" => stage.restores(),
+            "vpsresourceconfigs" => stage.configs(),
+            _ => stage.operations(),
+        };
+        let mut had = Vec::new();
+        for mut base in kind.objects {
+            let name = at(&base, "metadata.name").as_str().unwrap().to_owned();
+            let name = format!("{name}-{}", stage.namespace);
+            base["metadata"]["name"] = json!(name);
+            if kind.plural != "vpsoperations" {
+                base["metadata"]["namespace"] = json!(stage.namespace);
+            }
+            let mut found = Vec::new();
+            for part in ["spec", "status"] {
+                if !base[part].is_null() {
+                    leaves(
+                        &format!("/{part}"),
+                        &kind.schema["properties"][part],
+                        &base[part],
+                        &mut found,
+                    );
+                }
+            }
+            // Its status can be tried on an object that is there only.
+            let there = stage.create(base.clone()).await;
+            let version = there.metadata.resource_version.clone().unwrap();
+            for (path, schema) in found {
+                let in_status = path.starts_with("/status");
+                for (value, admitted) in candidates(&schema) {
+                    // The API server takes an empty list for a date-time; what the operator makes of it another test
+                    // tells.
+                    if value == json!([]) && schema["format"] == "date-time" {
+                        continue;
+                    }
+                    let mut object = base.clone();
+                    *object.pointer_mut(&path).unwrap() = value.clone();
+                    if in_status {
+                        object["metadata"]["resourceVersion"] = json!(version);
+                    } else {
+                        object["metadata"]["name"] = json!(format!("{name}-dry"));
+                    }
+                    tries.push((
+                        api.clone(),
+                        path.clone(),
+                        object,
+                        in_status,
+                        value,
+                        admitted,
+                        kind.read,
+                    ));
+                }
+                had.push((path, schema));
+            }
+        }
+        let like = |known: &str, path: &str| {
+            known.split('/').count() == path.split('/').count()
+                && known
+                    .split('/')
+                    .zip(path.split('/'))
+                    .all(|(known, path)| known == "*" || known == path)
+        };
+        for known in known {
+            if !had.iter().any(|(path, _)| like(&known, path)) {
+                wrong.push(format!("{} {known}: no object of this test has it", kind.plural));
+            }
+        }
+    }
+    let found: Vec<Vec<String>> = stream::iter(tries)
+        .map(
+            |(api, path, object, in_status, value, admitted, read)| async move {
+                let shown: String = value.to_string().chars().take(60).collect();
+                let mut wrong = Vec::new();
+                let answer = tried(&api, &object, in_status).await;
+                if admitted.is_some_and(|admitted| admitted != answer.is_ok()) {
+                    wrong.push(format!(
+                        "{path} {shown}: admitted: {}: {answer:?}",
+                        answer.is_ok()
+                    ));
+                }
+                if let Ok(stored) = answer {
+                    let stored = serde_json::from_str(&stored.to_string()).unwrap();
+                    // What nobody should be shown is refused by the operator, with the path.
+                    let unprintable = value
+                        .as_str()
+                        .is_some_and(|text| text.contains(['\n', '\u{1b}', '\u{202e}']));
+                    let named = format!("{}: ", path.trim_start_matches('/').replace('/', "."));
+                    match read(stored) {
+                        Err(why) if !(unprintable && why.starts_with(&named)) => {
+                            wrong.push(format!("{path} {shown}: admitted, and then: {why}"));
+                        }
+                        Err(_) | Ok(()) => {}
+                    }
+                }
+                wrong
+            },
+        )
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    wrong.extend(found.into_iter().flatten());
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Times as people and programs write them, each of a sort that RFC 3339 has or nearly has.
+fn times() -> Vec<String> {
+    let mut times = Vec::new();
+    for date in [
+        "0000-01-01",
+        "0001-01-01",
+        "1969-12-31",
+        "2026-02-29",
+        "2028-02-29",
+        "9999-12-31",
+        "10000-01-01",
+    ] {
+        for (join, clock) in [
+            ("T", "00:00:00"),
+            ("t", "23:59:59"),
+            ("T", "23:59:60"),
+            ("T", "24:00:00"),
+            (" ", "00:00:00"),
+        ] {
+            for fraction in ["", ".5", ".123456789123456", "x1", ".", ",5"] {
+                for offset in [
+                    "Z", "z", "+00:00", "-00:00", "+23:59", "-23:59", "+24:00", "+00:60", "+0100", "", "ZTZ",
+                ] {
+                    times.push(format!("{date}{join}{clock}{fraction}{offset}"));
+                }
+            }
+        }
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_time_that_the_api_server_admits_is_understood_and_the_others_are_explained() {
+    let stage = Stage::new("times").await;
+    let rows = times().into_iter().map(|time| {
+        let mut object = stage.approved("web");
+        object["spec"]["approval"]["validUntil"] = json!(time);
+        let api = stage.restores();
+        async move {
+            match tried(&api, &object, false).await {
+                Ok(stored) => {
+                    let stored: VpsBackupRestore = read(stored).unwrap();
+                    let read = api::restore_intent(&stored);
+                    assert!(read.is_ok(), "{time} is admitted, and then: {read:?}");
+                    true
+                }
+                Err(why) => {
+                    assert!(why.contains("spec.approval"), "{time}: {why}");
+                    false
+                }
+            }
+        }
+    });
+    let admitted: Vec<bool> = stream::iter(rows).buffer_unordered(8).collect().await;
+    let admitted = admitted.into_iter().filter(|admitted| *admitted).count();
+    assert!(admitted > 40, "{admitted} were admitted");
+}
+
+#[tokio::test]
+async fn an_approval_until_the_end_of_times_buys() {
+    let stage = Stage::new("forever").await;
+    let _operator = stage.operator(&[]);
+    let mut object = stage.approved("web");
+    object["spec"]["approval"]["validUntil"] = json!("9999-12-31T23:59:59Z");
+    stage.create(object).await;
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+}
+
+/// Lets the API server take anything for a while, as an older schema would have.
+fn relaxed(plane: &ControlPlane, relax: bool) {
+    for (_, mut crd) in crds::all() {
+        if relax {
+            let version = &mut crd["spec"]["versions"][0];
+            version["schema"]["openAPIV3Schema"] = json!({
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            });
+            // Without the subresource a status can be given at once.
+            for part in ["selectableFields", "subresources", "additionalPrinterColumns"] {
+                version.as_object_mut().unwrap().remove(part);
+            }
+        }
+        let crd = crds::to_yaml(&crd).unwrap();
+        plane
+            .kubectl_as(
+                &plane.kubeconfig(User::Admin),
+                &["replace", "-f", "-"],
+                Some(&crd),
+            )
+            .map(|output| assert!(output.status.success(), "{output:?}"))
+            .unwrap();
+    }
+}
+
+/// Creates it as soon as the API server takes it.
+async fn created(stage: &Stage, object: Value) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = stage.try_create(object.clone()).await {
+        assert!(Instant::now() < deadline, "{error} on {object}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits until the schema is the shipped one again.
+async fn strict(stage: &Stage) {
+    let mut odd = stage.preview("odd");
+    odd["spec"]["source"]["vpsId"] = json!(7);
+    let deadline = Instant::now() + PATIENCE;
+    while tried(&stage.restores(), &odd, false).await.is_ok() {
+        assert!(Instant::now() < deadline, "the schema is still relaxed");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for_it() {
+    let plane: &'static ControlPlane =
+        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
+            .await
+            .unwrap();
+    let stage = Stage::on(plane, "older").await;
+    tokio::task::spawn_blocking(move || relaxed(plane, true))
+        .await
+        .unwrap();
+    // Name, pointer, value, and the path that is told.
+    let restores = [
+        (
+            "cores",
+            "/spec/target/cloudVm/cpuCores",
+            json!(5_000_000_000_u64),
+            "spec.target.cloudVm.cpuCores",
+        ),
+        (
+            "below",
+            "/spec/target/cloudVm/memoryGb",
+            json!(-1),
+            "spec.target.cloudVm.memoryGb",
+        ),
+        (
+            "word",
+            "/spec/target/cloudVm/storageGb",
+            json!("80"),
+            "spec.target.cloudVm.storageGb",
+        ),
+        (
+            "source",
+            "/spec/source",
+            json!({"backupId": "bkp_a"}),
+            "spec.source",
+        ),
+        (
+            "choice",
+            "/spec/source/backupId",
+            json!({"latest": true}),
+            "spec.source.backupId",
+        ),
+        ("target", "/spec/target", json!([]), "spec.target"),
+        ("flag", "/spec/suspend", json!("yes"), "spec.suspend"),
+        (
+            "secret",
+            "/spec/credentialsSecretRef",
+            json!({"name": 5}),
+            "spec.credentialsSecretRef.name",
+        ),
+        ("none", "/spec", json!(null), "spec"),
+        (
+            "price",
+            "/spec/approval/maxPrice/perHour",
+            json!(0.8),
+            "spec.approval.maxPrice.perHour",
+        ),
+        (
+            "empty",
+            "/spec/approval/validUntil",
+            json!([]),
+            "spec.approval.validUntil",
+        ),
+        ("status", "/status/quote", json!(5), "status.quote"),
+        (
+            "operation",
+            "/status/operation",
+            json!({"name": 5}),
+            "status.operation.name",
+        ),
+    ];
+    let configs = [
+        (
+            "extra",
+            "/spec/resources/extra",
+            json!({"gpu": 3_000_000_000_u32}),
+            "spec.resources.extra.gpu",
+        ),
+        (
+            "low",
+            "/spec/resources/extra",
+            json!({"gpu": -3_000_000_000_i64}),
+            "spec.resources.extra.gpu",
+        ),
+        (
+            "long",
+            "/spec/resources/extra",
+            json!({"gpu": "x".repeat(100_000)}),
+            "spec.resources.extra.gpu",
+        ),
+        (
+            "traffic",
+            "/spec/resources/bandwidthGb",
+            json!(5_000_000_000_u64),
+            "spec.resources.bandwidthGb",
+        ),
+        (
+            "policy",
+            "/spec/driftPolicy",
+            json!("Perhaps"),
+            "spec.driftPolicy",
+        ),
+    ];
+    let legacy = [
+        (
+            "older",
+            "/spec/legacy/resources",
+            json!({"1": 5_000_000_000_u64}),
+            "spec.legacy.resources.1",
+        ),
+        (
+            "vmid",
+            "/spec/legacy/vmid",
+            json!(5_000_000_000_u64),
+            "spec.legacy.vmid",
+        ),
+    ];
+    let mut rows: Vec<(Api<DynamicObject>, Value, &str)> = Vec::new();
+    let mut put = |api: Api<DynamicObject>, mut object: Value, pointer: &str, value: Value, path| {
+        object["spec"]["suspend"] = json!(false);
+        object["spec"]["credentialsSecretRef"] = json!({"name": "hostup-api"});
+        object["spec"]["driftPolicy"] = json!("Report");
+        object["status"] = json!({"observedGeneration": -1});
+        match object.pointer_mut(pointer) {
+            Some(place) => *place = value,
+            None => {
+                let (parent, member) = pointer.rsplit_once('/').unwrap();
+                object.pointer_mut(parent).unwrap()[member] = value;
+            }
+        }
+        rows.push((api, object, path));
+    };
+    for (name, pointer, value, path) in restores {
+        put(
+            stage.restores(),
+            stage.approved(&format!("r-{name}")),
+            pointer,
+            value,
+            path,
+        );
+    }
+    for (name, pointer, value, path) in configs {
+        let object = stage.config_preview(&format!("c-{name}"), json!({"bandwidthGb": 4096}));
+        put(stage.configs(), object, pointer, value, path);
+    }
+    for (name, pointer, value, path) in legacy {
+        put(
+            stage.configs(),
+            stage.legacy_preview(&format!("l-{name}")),
+            pointer,
+            value,
+            path,
+        );
+    }
+    for (_, object, _) in &rows {
+        created(&stage, object.clone()).await;
+    }
+    tokio::task::spawn_blocking(move || relaxed(plane, false))
+        .await
+        .unwrap();
+    strict(&stage).await;
+    let operator = stage.operator(&["--enable-legacy-upgrade=true", "--gate-interval=1m"]);
+    let mut with_a_status = 0;
+    for (api, object, path) in &rows {
+        let name = at(object, "metadata.name").as_str().unwrap();
+        stage.warned(name, &["InvalidSpec"]).await;
+        let notes = stage.notes_of(name).await;
+        assert!(
+            notes.len() == 1 && notes[0].starts_with(&format!("{path}: ")),
+            "{name}: {notes:?}"
+        );
+        let shown = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
+        // Where a rule of the schema cannot judge the field, not even the status may be written.
+        if at(&shown, "status.conditions").is_null() {
+            assert_eq!(shown["status"], object["status"], "{name}");
+            continue;
+        }
+        with_a_status += 1;
+        let message = ready(&shown)["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{path}: ")), "{name}: {message}");
+        assert_eq!(ready(&shown)["reason"], "InvalidSpec", "{name}");
+        assert_eq!(condition(&shown, "Stalled")["status"], "True", "{name}");
+        assert_eq!(
+            at(&shown, "status.observedGeneration"),
+            at(&shown, "metadata.generation"),
+            "{name}"
+        );
+        // What it knows of a purchase is not lost.
+        for member in ["quote", "operation"] {
+            assert_eq!(shown["status"][member], object["status"][member], "{name}");
+        }
+    }
+    let log = operator.log();
+    let tries = |name: &str| {
+        let name = format!("\"object\":\"{name}\"");
+        log.iter()
+            .filter(|line| line.contains("a reconcile failed") && line.contains(&name))
+            .count()
+    };
+    for (_, object, _) in &rows {
+        let name = at(object, "metadata.name").as_str().unwrap();
+        assert!(tries(name) <= 5, "{name} failed {} times", tries(name));
+    }
+    assert!(with_a_status > 12, "{with_a_status} have a status");
+    assert_eq!((stage.posts(), stage.sim.requests().len()), (0, 0));
+
+    // One that is put right goes on.
+    let patch = json!({"spec": {"resources": {"extra": null}}});
+    let by = kube::api::PatchParams::default();
+    let put_right = kube::api::Patch::Merge(&patch);
+    stage.configs().patch("c-extra", &by, &put_right).await.unwrap();
+    stage.config_comes_to("c-extra", "AwaitingApproval").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_that_cannot_be_read_counts_as_one_that_exists() {
+    let plane: &'static ControlPlane =
+        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
+            .await
+            .unwrap();
+    let stage = Stage::on(plane, "garbled").await;
+    tokio::task::spawn_blocking(move || relaxed(plane, true))
+        .await
+        .unwrap();
+    let rows = [
+        ("claim", "/spec/claim", json!(5), "spec.claim"),
+        ("attempt", "/spec/attempt", json!(-1), "spec.attempt"),
+        ("kind", "/spec/type", json!("Teleport"), "spec.type"),
+        ("state", "/status/state", json!("Perhaps"), "status.state"),
+        ("bare", "/spec", json!({}), "spec"),
+    ];
+    for (name, pointer, value, _) in &rows {
+        let key = ChainKey::of_restore(&stage.namespace, name);
+        let mut broken = record(key.record(1).as_str());
+        *broken.pointer_mut(pointer).unwrap() = value.clone();
+        created(&stage, broken).await;
+    }
+    tokio::task::spawn_blocking(move || relaxed(plane, false))
+        .await
+        .unwrap();
+    strict(&stage).await;
+    for (name, ..) in &rows {
+        stage.create(stage.approved(name)).await;
+    }
+    let operator = stage.operator(&["--gate-interval=1m"]);
+    for (name, _, _, path) in &rows {
+        let object = stage.wait_for_reason(name, "OtherInstance").await;
+        let message = ready(&object)["message"].as_str().unwrap();
+        let record = ChainKey::of_restore(&stage.namespace, name).record(1);
+        assert!(
+            message.contains(&format!("VpsOperation {record} ({path}: ")),
+            "{message}"
+        );
+    }
+    let tries = |log: Vec<String>| {
+        log.iter()
+            .filter(|line| line.contains("a reconcile failed"))
+            .count()
+    };
+    assert_eq!(tries(operator.log()), 0);
+    assert_eq!(stage.posts(), 0);
+}
+
+/// An order of as many and as long options as the schema admits fits into its record.
+#[tokio::test]
+async fn the_largest_order_is_recorded_and_read_back() {
+    let stage = Stage::new("largest").await;
+    let word = |n: usize, letter: &str| format!("{n:02}{}", letter.repeat(254));
+    let extra: serde_json::Map<String, Value> = (0..32)
+        .map(|n| {
+            let letter = ["\"", "\\", "🦀", "é"][n % 4];
+            (format!("option{n:02}{}", "x".repeat(56)), json!(word(n, letter)))
+        })
+        .collect();
+    stage.sim.world(|world| {
+        let vps = world.vps_mut(&stage.vps).unwrap();
+        for (n, (key, _)) in extra.iter().enumerate() {
+            let now = word(n, "-");
+            vps.options
+                .push(hostup_sim::ConfigOption::input(key, now.as_str()));
+        }
+    });
+    let resources = json!({
+        "bandwidthGb": 4096, "backupSlots": 2, "snapshotSlots": 3, "ipv4Count": 2, "additionalStorageGb": 10,
+        "ipv6": true, "extra": extra,
+    });
+    let operator = stage.operator(&[]);
+    stage.create(stage.config_preview("web", resources)).await;
+    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains("To approve: kubectl"), "{message}");
+    let quote = at(&object, "status.quote.id").clone();
+    stage
+        .patch_config("web", json!({"approval": {"quoteId": quote}}))
+        .await;
+    let object = stage.config_comes_to("web", "InSync").await;
+    for object in [&object, &stage.records().await[0]] {
+        let size = object.to_string().len();
+        assert!(size < 200 * 1024, "{size} bytes");
+    }
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    stage.check_invariants().await;
+    drop(operator);
+}
