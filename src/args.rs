@@ -422,7 +422,7 @@ mod tests {
     }
 
     /// Every setting with a value that is not its default.
-    const SETTINGS: [(&str, &str); 21] = [
+    const SETTINGS: [(&str, &str); 22] = [
         ("--hostup-url", "http://127.0.0.1:1"),
         ("--hostup-proxy", "http://proxy.example:3128"),
         ("--hostup-ca-file", "/etc/ca.pem"),
@@ -430,6 +430,7 @@ mod tests {
         ("--instance-id", "cluster-1.eu_west"),
         ("--watch-namespaces", "shop,web-2"),
         ("--max-paid-calls", "3"),
+        ("--max-paid-calls-per-namespace", "2"),
         ("--read-only", "true"),
         ("--enable-legacy-upgrade", "true"),
         ("--settle-time", "1h"),

@@ -135,7 +135,7 @@ async fn operations(
         watched::<WatchedOperation, _>(ctx, Api::all(ctx.client.clone()), "vpsoperation", None, heard);
     // What this process has made comes first, so that nothing newer of the watch is overwritten.
     let own = own.map(|record| Ok(watcher::Event::Apply(Stored(Ok(record)))));
-    let stream = stream::select_with_strategy(own, watched, |_: &mut ()| PollNext::Left)
+    let stream = stream::select_with_strategy(own, watched, |(): &mut ()| PollNext::Left)
         .modify(ledger::prune)
         .inspect_ok(move |event| {
             if let watcher::Event::Delete(Stored(Ok(record))) = event {

@@ -20,7 +20,7 @@ fn with(stage: &Stage, name: &str, pointer: &str, value: &Value) -> Value {
 #[tokio::test]
 async fn wrong_configurations_are_refused_with_a_reason() {
     let stage = Stage::new("wrongconfig").await;
-    let many: Value = (0..21)
+    let many: Value = (0..33)
         .map(|n| (format!("option{n}"), json!(1)))
         .collect::<serde_json::Map<_, _>>()
         .into();
@@ -64,7 +64,7 @@ async fn wrong_configurations_are_refused_with_a_reason() {
             json!({"gpu": [1]}),
             "spec.resources.extra.gpu",
         ),
-        ("/resources/extra", many, "must have at most 20 items"),
+        ("/resources/extra", many, "must have at most 32 items"),
         ("/resources/bandwidthGb", json!(-1), "greater than or equal to 0"),
         ("/resources/bandwidthGb", json!("4096"), "must be of type integer"),
         ("/resources/bandwidthGb", json!(1.5), "must be of type integer"),

@@ -185,7 +185,7 @@ fn kinds() -> [Kind; 3] {
         json!({"maxPrice": {"perHour": "1", "currencyCode": "SEK"}, "validUntil": "2026-01-01T00:00:00Z"}),
     );
     by_ceiling["status"] = json!({
-        "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(),
+        "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1",
         "backup": backup, "operation": operation, "vm": vm,
         "job": {"id": "j", "status": "running", "progress": 25},
     });
@@ -213,7 +213,7 @@ fn kinds() -> [Kind; 3] {
     );
     options["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "current": {"gpu": "1"}, "inForce": "a",
-        "committedDryRun": "a", "quote": quote(), "gates": gates(), "operation": operation,
+        "committedDryRun": "a", "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1", "operation": operation,
         "invoice": invoice,
     });
     let legacy = object(

@@ -54,7 +54,10 @@ async fn a_claim_that_is_too_old_by_any_clock_is_never_sent() {
     each_row(rows.map(|(name, ahead)| (name.to_owned(), a_claim_that_slept(ahead)))).await;
 }
 
-async fn a_record_that_was_changed(change: fn(&mut Value)) {
+/// What a webhook makes of a record.
+type Change = fn(&mut Value);
+
+async fn a_record_that_was_changed(change: Change) {
     let behind = Behind::new("changed").await;
     let stage = &behind.stage;
     let rule = Rule::on("POST", is_claim).named("a webhook").always();
@@ -76,7 +79,7 @@ async fn a_record_that_was_changed(change: fn(&mut Value)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_record_that_was_changed_on_its_way_is_withdrawn_and_never_sent() {
-    let rows: [(&str, fn(&mut Value)); 8] = [
+    let rows: [(&str, Change); 8] = [
         ("the body", |record| {
             let body = &mut record["spec"]["request"]["body"];
             *body = json!(

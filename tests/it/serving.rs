@@ -85,6 +85,7 @@ fn assert_few_labels(stage: &Stage, samples: &BTreeMap<String, f64>, records: &[
         "method",
         "name",
         "namespace",
+        "policy",
         "result",
         "route",
         "secret",

@@ -75,10 +75,10 @@ async fn a_list_is_streamed_where_the_api_server_has_that_and_found_out_anew_wit
     let requests = behind.proxy.requests();
     let lists = requests
         .iter()
-        .filter(|request| of_restores(request) && !request.is_watch() && request.query.contains("limit=500"));
+        .filter(|request| of_restores(request) && !request.is_watch() && request.query.contains("limit=10"));
     assert_eq!(lists.count(), 1);
     let lists = requests.iter().filter(|request| {
-        request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=500")
+        request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=10")
     });
     assert_eq!(lists.count(), 0, "the ledger was not streamed");
     behind.stage.create(behind.stage.preview("later")).await;
@@ -129,9 +129,7 @@ async fn a_list_or_a_watch_that_does_not_open_is_tried_again() {
         ),
         (
             "the ledger's list",
-            |request| {
-                request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=500")
-            },
+            |request| request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=10"),
             true,
         ),
         (
@@ -149,7 +147,7 @@ async fn a_list_or_a_watch_that_does_not_open_is_tried_again() {
             |request| {
                 request.path.ends_with("/vpsbackuprestores")
                     && !request.is_watch()
-                    && request.query.contains("limit=500")
+                    && request.query.contains("limit=10")
             },
             true,
         ),

@@ -61,7 +61,7 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
         }
         Some(Stored(Ok(object))) => object,
     };
-    match look(&ctx, &object).await {
+    match Box::pin(look(&ctx, &object)).await {
         Err(error) => match refused::lasting(&error) {
             Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
             None => Err(error),
@@ -97,7 +97,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
                         intent.approval.clone()
                     }
                 };
-                return purchase::buy(ctx, object, consent, *order, read_since).await;
+                return Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await;
             }
             Decision::ReadOptions => {
                 read_since = ctx.moment();
@@ -115,7 +115,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
                 ctx.desk.has_read(&intent.subject);
                 view.account = account;
             }
-            Read::Busy => return Ok(common::busy(&ctx, &intent.subject)),
+            Read::Busy => return Ok(common::busy(ctx, &intent.subject)),
         }
     }
 }

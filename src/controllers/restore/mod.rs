@@ -29,7 +29,7 @@ pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Re
         }
         Some(Stored(Ok(object))) => object,
     };
-    match look(&ctx, &object).await {
+    match Box::pin(look(&ctx, &object)).await {
         Err(error) => match refused::lasting(&error) {
             Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
             None => Err(error),
@@ -51,7 +51,8 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
             Decision::Leave => return Ok(Action::await_change()),
             Decision::Report(report) => return report::publish(ctx, object, &report).await,
             Decision::Buy(order) => {
-                return purchase::buy(ctx, object, intent.approval.clone(), *order, read_since).await;
+                let consent = intent.approval.clone();
+                return Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await;
             }
             Decision::Adopt(order, sighting) => {
                 return purchase::adopt(ctx, object, *order, sighting).await;
@@ -67,7 +68,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
                 ctx.desk.has_read(&intent.subject);
                 view.account = account;
             }
-            Read::Busy => return Ok(common::busy(&ctx, &intent.subject)),
+            Read::Busy => return Ok(common::busy(ctx, &intent.subject)),
         }
     }
 }

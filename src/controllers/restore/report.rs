@@ -110,9 +110,9 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             Shown {
                 steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),
                 status: VpsBackupRestoreStatus {
+                    quote,
                     gates,
                     backup,
-                    quote,
                     ..status
                 },
             }
