@@ -105,6 +105,11 @@ pub fn find<'a>(conditions: &'a [Condition], about: &str) -> Option<&'a Conditio
     conditions.iter().find(|condition| condition.type_ == about)
 }
 
+/// Since when the object is Stalled, if it is.
+pub fn stalled_since(conditions: &[Condition]) -> Option<Timestamp> {
+    find(conditions, "Stalled").map(|stalled| stalled.last_transition_time.0)
+}
+
 /// Kubernetes keeps whole seconds; a finer time would differ from what is read back.
 fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)

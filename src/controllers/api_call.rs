@@ -4,8 +4,10 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
+use kube::api::PostParams;
 use thiserror::Error;
 
+use crate::api::NAME;
 use crate::domain::text::Text;
 
 /// The longest that the API server may take for one call.
@@ -118,6 +120,14 @@ impl ApiError {
     pub fn is_refusal(&self) -> bool {
         self.code()
             .is_some_and(|code| matches!(code, 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422))
+    }
+}
+
+/// How a write says that it is ours.
+pub fn by_us() -> PostParams {
+    PostParams {
+        field_manager: Some(NAME.to_owned()),
+        ..PostParams::default()
     }
 }
 

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::api_call;
@@ -44,10 +43,7 @@ pub async fn publish(
         ..Event::default()
     };
     let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
-    let posted = PostParams {
-        field_manager: Some(NAME.to_owned()),
-        ..PostParams::default()
-    };
+    let posted = api_call::by_us();
     if let Err(error) = api_call::within(events.create(&posted, &event)).await {
         tracing::warn!(%error, %namespace, %name, reason = reason.as_str(), "the event could not be written");
     }

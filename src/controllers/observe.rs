@@ -105,8 +105,7 @@ pub async fn chain<K: Buyer>(
         closed_after: K::closed_after(&status).map(RecordName::new),
         shown_record: named,
         shown_quote: K::quote(&status).and_then(api::shown_quote),
-        stalled_since: conditions::find(K::conditions(&status), "Stalled")
-            .map(|stalled| stalled.last_transition_time.0),
+        stalled_since: conditions::stalled_since(K::conditions(&status)),
         brakes: Brakes {
             read_only: ctx.settings.read_only,
             ledger_silent: ctx.ledger.heartbeat().is_silent(),

@@ -2,7 +2,7 @@
 //! told in the object's status, and looked at ever more rarely.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
+use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde::Deserialize;
@@ -12,7 +12,6 @@ use super::api_call::{self, ApiError};
 use super::context::Context;
 use super::subject::Buyer;
 use super::{Error, at, events};
-use crate::api::NAME;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
 use crate::domain::reason::Reason;
@@ -59,7 +58,7 @@ pub async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Resu
         .get("conditions")
         .and_then(|shown| Vec::deserialize(shown).ok())
         .unwrap_or_default();
-    let stalled = conditions::find(&before, "Stalled").map(|stalled| stalled.last_transition_time.0);
+    let stalled = conditions::stalled_since(&before);
     let message = format!(
         "{}; the object was stored under another schema, and nothing is bought for it. Correct the field, or create \
          the object anew",
@@ -125,10 +124,7 @@ async fn put_status<K: Buyer>(
         data: json!({"status": status}),
     };
     object.metadata.annotations = None;
-    let by = PostParams {
-        field_manager: Some(NAME.to_owned()),
-        ..PostParams::default()
-    };
+    let by = api_call::by_us();
     match api_call::within(api.replace_status(&object.name_any(), &by, &object)).await {
         Err(error) if error.is_gone() => Ok(()),
         other => other.map(drop),

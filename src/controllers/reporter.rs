@@ -2,12 +2,10 @@
 //! nothing.
 
 use kube::ResourceExt;
-use kube::api::PostParams;
 
 use super::context::Context;
 use super::subject::{Buyer, objects};
 use super::{Error, api_call, events, fail_point, refused};
-use crate::api::NAME;
 use crate::api::conditions::{self, Holds, Statement};
 use crate::domain::gate::{self, Gate};
 use crate::domain::ids::Subject;
@@ -42,10 +40,7 @@ pub async fn write<K: Buyer, F>(
     object.meta_mut().managed_fields = None;
     object.meta_mut().annotations = None;
     let namespace = object.namespace().unwrap_or_default();
-    let by = PostParams {
-        field_manager: Some(NAME.to_owned()),
-        ..PostParams::default()
-    };
+    let by = api_call::by_us();
     fail_point::reach("before-report");
     let api = objects::<K>(ctx, &namespace);
     let name = object.name_any();

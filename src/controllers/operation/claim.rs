@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE32_NOPAD;
-use kube::api::PostParams;
 
 use crate::api::operation::{RecordedRequest, VpsOperation, VpsOperationSpec};
-use crate::api::{self, NAME, RecordDraft};
+use crate::api::{self, RecordDraft};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::desk::InFlight;
@@ -113,10 +112,7 @@ pub async fn make(
     }
     let in_flight = ctx.desk.begin(&name);
     let drafted = draft.object();
-    let by = PostParams {
-        field_manager: Some(NAME.to_owned()),
-        ..PostParams::default()
-    };
+    let by = api_call::by_us();
     let created = api_call::within(ctx.ledger.api().create(&by, &drafted)).await;
     let mine = match created {
         Ok(object) => Some(object).filter(|object| object.spec.claim.holder == holder.as_str()),

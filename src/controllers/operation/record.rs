@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::PostParams;
 
 use super::claim::Held;
+use crate::api;
 use crate::api::operation::VpsOperation;
-use crate::api::{self, NAME};
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point, jittered, refused};
@@ -148,10 +147,7 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
         ctx.now(),
     ));
     object.metadata.managed_fields = None;
-    let by = PostParams {
-        field_manager: Some(NAME.to_owned()),
-        ..PostParams::default()
-    };
+    let by = api_call::by_us();
     api_call::within(ctx.ledger.api().replace_status(&object.name_any(), &by, &object)).await?;
     Ok(())
 }

@@ -45,11 +45,8 @@ pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec
 
 /// What lasts until somebody puts it right; it is looked at ever more rarely.
 pub async fn lasting(ctx: &Context, object: &VpsBackupRestore, trouble: &Trouble) -> Result<Action, Error> {
-    let stalled = object
-        .status
-        .as_ref()
-        .and_then(|status| conditions::find(&status.conditions, "Stalled"));
-    let since = stalled.map(|stalled| stalled.last_transition_time.0);
+    let status = object.status.as_ref();
+    let since = status.and_then(|status| conditions::stalled_since(&status.conditions));
     let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
     publish(ctx, object, &report).await
 }
