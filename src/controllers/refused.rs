@@ -1,6 +1,9 @@
 //! What lasts until somebody puts it right: an object that cannot be read, and an API server that refuses. Both are
 //! told in the object's status, and looked at ever more rarely.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::controller::Action;
@@ -11,12 +14,42 @@ use serde_json::{Value, json};
 use super::api_call::{self, ApiError};
 use super::context::Context;
 use super::subject::Buyer;
-use super::{Error, at, events};
+use super::{Error, at, events, observe};
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
 use crate::domain::reason::Reason;
 use crate::domain::report::{Report, Trouble};
 use crate::domain::text::Text;
+
+/// One look at an object.
+type Look<K> = for<'a> fn(&'a Arc<Context>, &'a K) -> BoxFuture<'a, Result<Action, Error>>;
+/// What shows a trouble in an object's status.
+type Show<K> = for<'a> fn(&'a Context, &'a K, &'a Trouble) -> BoxFuture<'a, Result<Action, Error>>;
+
+/// Reads the object and looks at it once; what lasts is told in its status.
+///
+/// # Errors
+/// When the API server could not be read or written; the object is looked at again.
+pub async fn told<K: Buyer>(
+    ctx: &Arc<Context>,
+    namespace: &str,
+    name: &str,
+    look: Look<K>,
+    show: Show<K>,
+) -> Result<Action, Error> {
+    let object = match observe::object::<K>(ctx, namespace, name).await? {
+        None => return Ok(Action::await_change()),
+        Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,
+        Some(Stored(Ok(object))) => object,
+    };
+    match look(ctx, &object).await {
+        Err(error) => match lasting(&error) {
+            Some(trouble) => show(ctx, &object, &trouble).await,
+            None => Err(error),
+        },
+        done => done,
+    }
+}
 
 /// What the status says of an error that lasts; `None` for one that is tried again soon.
 pub fn lasting(error: &Error) -> Option<Trouble> {
@@ -50,7 +83,7 @@ pub fn refusal(error: &ApiError) -> Option<Trouble> {
 ///
 /// # Errors
 /// When the API server could not be written.
-pub async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
+async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
     let metadata = &unreadable.metadata;
     let generation = metadata.generation.unwrap_or_default();
     let mut status = unreadable.status.as_object().cloned().unwrap_or_default();

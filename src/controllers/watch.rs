@@ -14,6 +14,7 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::runtime::watcher::{Error, Event};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::error::Elapsed;
 
 use super::api_call::ApiError;
 
@@ -113,7 +114,7 @@ where
                 Ok(streamed)
             }
             Position::Paging(token) => self.page(token).await,
-            Position::Streaming(mut changes) => match silent_end(&mut changes).await {
+            Position::Streaming(mut changes) => match next_change(&mut changes).await.unwrap_or(None) {
                 Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     self.pending.push_back(Event::InitApply(object));
                     Ok(Position::Streaming(changes))
@@ -172,7 +173,7 @@ where
     }
 
     async fn change(&mut self, version: String, mut changes: Changes<K>) -> Result<Position<K>, Error> {
-        let Ok(next) = tokio::time::timeout(SILENCE, changes.next()).await else {
+        let Ok(next) = next_change(&mut changes).await else {
             return Ok(Position::At(version));
         };
         if matches!(
@@ -229,11 +230,9 @@ async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<
         .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(ApiError::Silent))))
 }
 
-/// The next change; `None` also for a watch that is silent for too long.
-async fn silent_end<K>(changes: &mut Changes<K>) -> Option<kube::Result<WatchEvent<K>>> {
-    tokio::time::timeout(SILENCE, changes.next())
-        .await
-        .unwrap_or(None)
+/// The next change, or the end; an error for a watch that is silent for too long.
+async fn next_change<K>(changes: &mut Changes<K>) -> Result<Option<kube::Result<WatchEvent<K>>>, Elapsed> {
+    tokio::time::timeout(SILENCE, changes.next()).await
 }
 
 /// The API server has the streaming of lists switched off, or does not know it.

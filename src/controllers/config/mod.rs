@@ -6,6 +6,7 @@ mod rivals;
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::watcher;
@@ -54,20 +55,14 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.rivals.ready().await;
-    let object = match common::object::<VpsResourceConfig>(&ctx, &namespace, &name).await? {
-        None => return Ok(Action::await_change()),
-        Some(Stored(Err(unreadable))) => {
-            return refused::unreadable::<VpsResourceConfig>(&ctx, unreadable).await;
-        }
-        Some(Stored(Ok(object))) => object,
-    };
-    match Box::pin(look(&ctx, &object)).await {
-        Err(error) => match refused::lasting(&error) {
-            Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
-            None => Err(error),
-        },
-        done => done,
-    }
+    refused::told(
+        &ctx,
+        &namespace,
+        &name,
+        |ctx, object| look(ctx, object).boxed(),
+        |ctx, object, trouble| report::lasting(ctx, object, trouble).boxed(),
+    )
+    .await
 }
 
 async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, Error> {

@@ -5,6 +5,7 @@ mod report;
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kube::runtime::controller::Action;
 
 use super::Error;
@@ -14,7 +15,6 @@ use super::operation::purchase;
 use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
-use crate::api::stored::Stored;
 use crate::domain::restore::{Decision, decide};
 
 /// Looks at one object once.
@@ -22,20 +22,14 @@ use crate::domain::restore::{Decision, decide};
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
-    let object = match common::object::<VpsBackupRestore>(&ctx, &namespace, &name).await? {
-        None => return Ok(Action::await_change()),
-        Some(Stored(Err(unreadable))) => {
-            return refused::unreadable::<VpsBackupRestore>(&ctx, unreadable).await;
-        }
-        Some(Stored(Ok(object))) => object,
-    };
-    match Box::pin(look(&ctx, &object)).await {
-        Err(error) => match refused::lasting(&error) {
-            Some(trouble) => report::lasting(&ctx, &object, &trouble).await,
-            None => Err(error),
-        },
-        done => done,
-    }
+    refused::told(
+        &ctx,
+        &namespace,
+        &name,
+        |ctx, object| look(ctx, object).boxed(),
+        |ctx, object, trouble| report::lasting(ctx, object, trouble).boxed(),
+    )
+    .await
 }
 
 async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, Error> {
