@@ -76,8 +76,7 @@ async fn is_sent_once(idle: Idle) {
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
         let reads = stage.sim.count(Route::ListVps);
-        let poke = json!({"metadata": {"annotations": {"looked-at": n.to_string()}}});
-        stage.patch("web", poke).await.unwrap();
+        stage.poke(stage.restores(), "web", n).await;
         let looked = move |world: &hostup_sim::World| world.count(Route::ListVps) > reads;
         assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
     }
@@ -115,8 +114,7 @@ async fn eight_attempts_in_a_day_are_enough_whatever_changes() {
         });
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
-        let poke = json!({"metadata": {"annotations": {"looked-at": n.to_string()}}});
-        stage.patch("web", poke).await.unwrap();
+        stage.poke(stage.restores(), "web", n).await;
     }
     let object = stage
         .wait("web", "the end of the day's attempts", |object| {
@@ -145,9 +143,7 @@ async fn an_invoice_gate_that_is_read_for_the_first_time_is_no_change() {
     for n in 1..=3 {
         clocks.ahead([n * 1_000; 3]);
         let reads = stage.sim.count(Route::ConfigPreview);
-        let poke = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": n.to_string()}}}));
-        let by = PatchParams::default();
-        stage.configs().patch("web", &by, &poke).await.unwrap();
+        stage.poke(stage.configs(), "web", n).await;
         let looked = move |world: &hostup_sim::World| world.count(Route::ConfigPreview) > reads;
         assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
     }
@@ -210,9 +206,7 @@ async fn a_refused_order_that_is_edited_is_sent_again_after_its_wait() {
     assert!(message.contains("The next one follows at"), "{message}");
     assert_eq!(stage.posts(), 1);
     clocks.ahead([60, 60, 60]);
-    let poke = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": "now"}}}));
-    let by = PatchParams::default();
-    stage.configs().patch("web", &by, &poke).await.unwrap();
+    stage.poke(stage.configs(), "web", 1).await;
     stage.config_comes_to("web", "InSync").await;
     assert_eq!((stage.posts(), stage.executed()), (2, 1));
     stage.check_invariants().await;

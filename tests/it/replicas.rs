@@ -181,8 +181,7 @@ async fn an_installation_that_did_not_buy_writes_nothing_over_one_that_did() {
     );
     for n in 0..3 {
         let earlier = behind.proxy.requests().len();
-        let poke = serde_json::json!({"metadata": {"annotations": {"poked": n.to_string()}}});
-        stage.patch("web-0", poke).await.unwrap();
+        stage.poke(stage.restores(), "web-0", n).await;
         let path = object.clone();
         // Both look at it.
         behind

@@ -290,6 +290,12 @@ impl Stage {
             .await
     }
 
+    /// Has an object looked at, for the `n`-th time.
+    pub async fn poke(&self, api: Api<DynamicObject>, name: &str, n: u32) {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": n.to_string()}}}));
+        api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     /// Answers an unknown outcome, as a person would.
     pub async fn resolve(&self, record: &str, resolution: Value) -> Result<DynamicObject, kube::Error> {
         let patch = json!({"spec": {"resolution": resolution}});
