@@ -57,7 +57,7 @@ pub struct VpsOperationSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub attempt: u32,
-    /// How many attempts of the subject in a row came to nothing, with this one.
+    /// How many attempts of the subject in a row came to nothing, counting this one.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub try_of_generation: u32,

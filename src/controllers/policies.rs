@@ -82,7 +82,7 @@ fn tell(seen: &Result<Vec<Guard>, String>) {
             tracing::warn!(
                 missing = missing.join(", "),
                 "admission policies are not in force: whoever may change an \
-                object may approve its price, answer for its call, or delete its record. Install them with the chart \
+                object may approve its price, declare the outcome of its call, or delete its record. Install them with the chart \
                 (admissionPolicies.enabled)"
             );
         }

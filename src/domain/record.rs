@@ -390,7 +390,7 @@ pub struct Record {
     pub created_at: Option<Timestamp>,
     /// What a refusal may have been caused by.
     pub cause: Cause,
-    /// Attempts of this subject in a row that came to nothing, with this one.
+    /// Attempts of this subject in a row that came to nothing, counting this one.
     pub tries: u32,
     /// A person's answer, if one stands.
     pub answer: Option<Answer>,
