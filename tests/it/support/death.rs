@@ -1,6 +1,8 @@
 //! Operators that die where the test wants it.
 
-use super::{Operator, Stage, at};
+use hostup_sim::{Route, Stage as Moment};
+
+use super::{Operator, PATIENCE, Stage, at};
 
 /// An unanswered claim is given up for lost sooner than elsewhere.
 pub const QUICK: [&str; 2] = ["--paid-timeout=4s", "--settle-time=1s"];
@@ -30,6 +32,17 @@ pub async fn died_at(operator: Operator, point: &str) {
         "it ended, but not at {point}:\n{}",
         operator.log().join("\n")
     );
+}
+
+/// Waits until the process that makes the paid call `paid` has died at `point`. From that call on HostUp does not let
+/// it get past `next`, the read that what follows the point begins with: a process is slow to die, and must leave that
+/// to the next one.
+pub async fn died_before(stage: &Stage, paid: Route, next: Route, operator: Operator, point: &str) {
+    let call = stage.sim.hold(paid, Moment::AfterAct);
+    assert!(call.held(PATIENCE).await);
+    let _closed = stage.sim.hold(next, Moment::BeforeAct);
+    call.release();
+    died_at(operator, point).await;
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
