@@ -69,6 +69,14 @@ async fn not_executed_is_printed_and_lets_a_new_attempt_follow() {
     for part in [first.as_str(), token, "0.66 SEK/h", "HostUp's panel"] {
         assert!(message.contains(part), "{part} in {message}");
     }
+    // The event is bounded; what it prints of the answers is whole.
+    let event = stage.notes_of("web").await.pop().unwrap();
+    for part in [
+        "After NotExecuted a new attempt is paid for at once",
+        "\"answer\":\"Abandon\"}}}'",
+    ] {
+        assert!(event.contains(part), "{part} in {event}");
+    }
     stage.follow(&object, "It was not executed:").await;
     stage.wait_for_reason("web", "Restored").await;
     let records = stage.records().await;

@@ -4,7 +4,7 @@ use super::before_claim::facts;
 use super::{Decision, Facts, InForce, Look, Shown, reported};
 use crate::domain::ids::VpsId;
 use crate::domain::options::Values;
-use crate::domain::question;
+use crate::domain::question::{self, Answers};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Matter, Record, State, later};
 use crate::domain::report::mirrored_look;
@@ -173,13 +173,13 @@ fn ask(record: &Record, why: &Text) -> String {
 }
 
 fn answers(record: &Record) -> String {
-    let answer = |body: &str| question::command(record, body);
-    format!(
-        "Look in HostUp's panel, then give one of three answers. \
-         It was not executed: {} ; it was executed: {} ; order nothing for this VPS any more: {}",
-        answer("{\"answer\":\"NotExecuted\"}"),
-        answer("{\"answer\":\"Adopt\"}"),
-        answer("{\"answer\":\"Abandon\"}"),
+    question::answers(
+        record,
+        Answers {
+            executed: "it was executed",
+            adopt: "{\"answer\":\"Adopt\"}",
+            given_up: "order nothing for this VPS any more",
+        },
     )
 }
 

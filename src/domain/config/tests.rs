@@ -754,6 +754,43 @@ fn the_question_prints_a_command_for_each_answer() {
     }
 }
 
+/// What stands before the first command: who copies that has read it.
+fn before_the_commands(decision: &Decision) -> String {
+    message(decision).split("kubectl").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_question_says_what_follows_not_executed_and_how_to_prevent_it() {
+    let unknown = |mut record: Record, evidence: Evidence| {
+        record.known.state = State::Unknown;
+        record.known.evidence = Some(evidence);
+        record
+    };
+    let mut view = key_tried();
+    view.chain.tail = Some(estimated("40"));
+    let upgrade = recorded(bought(decided(&legacy(), &view)), State::Unknown);
+    let paid = "After NotExecuted a new attempt is paid for at once if the approval still stands";
+    let estimate = "After NotExecuted a new estimate is asked for at once, and no approval is needed for it";
+    for evidence in [
+        Evidence::NoneFound,
+        Evidence::NotConverged,
+        Evidence::AccountMismatch,
+        Evidence::CannotLook,
+    ] {
+        for (intent, record, follows) in [
+            (intent(), record(State::Unknown), paid),
+            (legacy(), upgrade.clone(), paid),
+            (legacy(), estimated("40"), estimate),
+        ] {
+            let asked = decided(&intent, &after(unknown(record, evidence), 2048));
+            let said = before_the_commands(&asked);
+            assert!(said.contains(follows), "{evidence:?}: {}", message(&asked));
+            let prevented = "to prevent that, suspend the object first, in Git if it comes from Git";
+            assert!(said.contains(prevented), "{evidence:?}: {}", message(&asked));
+        }
+    }
+}
+
 fn legacy() -> Intent {
     Intent {
         wish: Wish::Legacy(LegacyWish {

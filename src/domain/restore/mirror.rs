@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::names::VmToken;
-use crate::domain::question;
+use crate::domain::question::{self, Answers};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Bought, Evidence, Record, Restoration, State, Times, later};
 use crate::domain::report::mirrored_look;
@@ -232,15 +232,17 @@ fn ask(record: &Record, restored: &Restoration, why: &Text) -> String {
     let token = restored.token();
     let token = token.as_ref().map_or("", VmToken::as_str);
     let why = question::why(record, why);
-    let answer = |body: &str| question::command(record, body);
     format!(
-        "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). \
-         Look in HostUp's panel, then give one of three answers. \
-         It was not executed: {} ; this VM is the one: {} ; give it up: {}",
+        "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). {}",
         record.price_summary(),
         record.claim.made_at,
-        answer("{\"answer\":\"NotExecuted\"}"),
-        answer("{\"answer\":\"Adopt\",\"vpsId\":\"vps_...\"}"),
-        answer("{\"answer\":\"Abandon\"}"),
+        question::answers(
+            record,
+            Answers {
+                executed: "this VM is the one",
+                adopt: "{\"answer\":\"Adopt\",\"vpsId\":\"vps_...\"}",
+                given_up: "give it up",
+            }
+        ),
     )
 }

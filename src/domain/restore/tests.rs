@@ -844,6 +844,31 @@ fn the_question_to_a_person_names_everything_and_each_answer() {
 }
 
 #[test]
+fn the_question_says_before_its_commands_what_follows_not_executed_and_how_to_prevent_it() {
+    for evidence in [
+        Evidence::NoneFound,
+        Evidence::SeveralFound,
+        Evidence::OtherSize,
+        Evidence::JobDeadline,
+        Evidence::AccountMismatch,
+        Evidence::CannotLook,
+    ] {
+        let mut tail = record(State::Unknown);
+        tail.known.evidence = Some(evidence);
+        let Decision::Report(report) = decided(&intent(), &with_tail(tail)) else {
+            panic!("no report");
+        };
+        let said = report.message.split("kubectl").next().unwrap();
+        for part in [
+            "After NotExecuted a new attempt is paid for at once if the approval still stands",
+            "to prevent that, suspend the object first, in Git if it comes from Git",
+        ] {
+            assert!(said.contains(part), "{evidence:?}: {}", report.message);
+        }
+    }
+}
+
+#[test]
 fn the_question_tells_a_person_why_the_last_answer_was_not_taken() {
     let mut tail = record(State::Unknown);
     tail.known.evidence = Some(Evidence::NoneFound);
