@@ -25,8 +25,17 @@ pub enum Guard {
     Approval,
     /// Answering an unknown outcome takes the verb `resolve`.
     Resolution,
-    /// Records are not deleted.
+    /// Deleting a record takes an outcome and the verb `forget`.
     Records,
+}
+
+/// What a policy must match, and what it must ask.
+struct Needs {
+    resources: &'static [&'static str],
+    scope: &'static str,
+    operations: &'static [&'static str],
+    /// Each stands in an expression of its validations.
+    asks: &'static [&'static str],
 }
 
 impl Guard {
@@ -42,16 +51,26 @@ impl Guard {
         }
     }
 
-    /// What it must match, and what its expressions must ask.
-    fn needs(self) -> (&'static [&'static str], &'static [&'static str], &'static str) {
+    fn needs(self) -> Needs {
         match self {
-            Self::Approval => (
-                &["vpsbackuprestores", "vpsresourceconfigs"],
-                &["CREATE", "UPDATE"],
-                "check('approve')",
-            ),
-            Self::Resolution => (&["vpsoperations"], &["CREATE", "UPDATE"], "check('resolve')"),
-            Self::Records => (&["vpsoperations"], &["DELETE"], ""),
+            Self::Approval => Needs {
+                resources: &["vpsbackuprestores", "vpsresourceconfigs"],
+                scope: "Namespaced",
+                operations: &["CREATE", "UPDATE"],
+                asks: &["check('approve')"],
+            },
+            Self::Resolution => Needs {
+                resources: &["vpsoperations"],
+                scope: "Cluster",
+                operations: &["CREATE", "UPDATE"],
+                asks: &["check('resolve')"],
+            },
+            Self::Records => Needs {
+                resources: &["vpsoperations"],
+                scope: "Cluster",
+                operations: &["DELETE"],
+                asks: &["status", "check('forget')"],
+            },
         }
     }
 }
@@ -130,23 +149,27 @@ fn guards(policy: &ValidatingAdmissionPolicy, guard: Guard) -> bool {
     let Some(only) = &spec.match_constraints else {
         return false;
     };
-    let (resources, operations, asks) = guard.needs();
+    let needs = guard.needs();
     let rules = only.resource_rules.as_deref().unwrap_or_default();
-    let matches = resources.iter().all(|resource| {
-        operations
-            .iter()
-            .all(|operation| rules.iter().any(|rule| covers(rule, resource, operation)))
+    let matches = needs.resources.iter().all(|resource| {
+        let covered = |operation| {
+            let mut rules = rules.iter().filter(|rule| reaches(rule, needs.scope));
+            rules.any(|rule| covers(rule, resource, operation))
+        };
+        needs.operations.iter().all(|operation| covered(operation))
     });
-    let mut validations = spec.validations.iter().flatten();
+    let validations = spec.validations.as_deref().unwrap_or_default();
+    let asked = |words: &str| validations.iter().any(|one| one.expression.contains(words));
     policy.metadata.deletion_timestamp.is_none()
         && spec
             .failure_policy
             .as_deref()
             .is_none_or(|policy| policy == "Fail")
         && spec.param_kind.is_none()
+        && spec.match_conditions.as_ref().is_none_or(Vec::is_empty)
         && is_for_all(only)
         && matches
-        && validations.any(|validation| validation.expression.contains(asks))
+        && needs.asks.iter().all(|words| asked(words))
 }
 
 /// Nothing is left out by a selector.
@@ -160,6 +183,12 @@ fn is_for_all(only: &MatchResources) -> bool {
     all(&only.namespace_selector)
         && all(&only.object_selector)
         && only.exclude_resource_rules.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn reaches(rule: &NamedRuleWithOperations, scope: &str) -> bool {
+    rule.scope
+        .as_deref()
+        .is_none_or(|given| given == scope || given == "*")
 }
 
 fn covers(rule: &NamedRuleWithOperations, resource: &str, operation: &str) -> bool {

@@ -40,6 +40,86 @@ fn shipped() -> Vec<Value> {
 const YES: Option<f64> = Some(1.0);
 const NO: Option<f64> = Some(0.0);
 
+const BINDING: &str = "ValidatingAdmissionPolicyBinding";
+const POLICY: &str = "ValidatingAdmissionPolicy";
+
+/// A shipped policy, each time without one of the things that it matches or asks.
+fn without_one_need(shipped: &Value) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    // What stands in the place of the last one: the API server takes no empty list.
+    for (list, instead) in [
+        (
+            "/spec/matchConstraints/resourceRules/0/operations",
+            json!("CONNECT"),
+        ),
+        (
+            "/spec/matchConstraints/resourceRules/0/resources",
+            json!("others"),
+        ),
+        ("/spec/validations", json!({"expression": "true"})),
+    ] {
+        let needs = shipped.pointer(list).unwrap().as_array().unwrap();
+        for (n, need) in needs.iter().enumerate() {
+            let mut without = shipped.clone();
+            without.pointer_mut(list).unwrap()[n] = instead.clone();
+            all.push((format!("without {need}"), without));
+        }
+    }
+    all
+}
+
+/// What makes a shipped object guard nothing, or not all.
+fn flaws() -> Vec<(&'static str, fn(&mut Value))> {
+    fn rule(policy: &mut Value) -> &mut Value {
+        &mut policy["spec"]["matchConstraints"]["resourceRules"][0]
+    }
+    vec![
+        (POLICY, |policy| policy["spec"]["failurePolicy"] = json!("Ignore")),
+        (POLICY, |policy| {
+            policy["spec"]["matchConditions"] = json!([{"name": "some", "expression": "false"}]);
+        }),
+        (POLICY, |policy| {
+            policy["spec"]["matchConstraints"]["objectSelector"] =
+                json!({"matchLabels": {"guarded": "true"}});
+        }),
+        (POLICY, |policy| {
+            let mut excluded = rule(policy).clone();
+            excluded["resourceNames"] = json!(["one"]);
+            policy["spec"]["matchConstraints"]["excludeResourceRules"] = json!([excluded]);
+        }),
+        (POLICY, |policy| rule(policy)["resourceNames"] = json!(["one"])),
+        (POLICY, |policy| rule(policy)["apiGroups"] = json!(["apps"])),
+        (POLICY, |policy| rule(policy)["apiVersions"] = json!(["v1"])),
+        (POLICY, |policy| {
+            let clustered = rule(policy)["resources"] == json!(["vpsoperations"]);
+            rule(policy)["scope"] = json!(if clustered { "Namespaced" } else { "Cluster" });
+        }),
+        (BINDING, |binding| {
+            binding["spec"]["policyName"] = json!("renamed-and-forgotten");
+        }),
+        (BINDING, |binding| {
+            binding["spec"]["validationActions"] = json!(["Audit"]);
+        }),
+        (BINDING, |binding| {
+            binding["spec"]["matchResources"] =
+                json!({"namespaceSelector": {"matchLabels": {"guarded": "true"}}});
+        }),
+        (BINDING, |binding| {
+            binding["spec"]["matchResources"] =
+                json!({"objectSelector": {"matchExpressions": [{"key": "guarded", "operator": "Exists"}]}});
+        }),
+        (BINDING, |binding| {
+            let none = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["*"]});
+            binding["spec"]["matchResources"] = json!({"resourceRules": [none]});
+        }),
+        (BINDING, |binding| {
+            let all =
+                json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]});
+            binding["spec"]["matchResources"] = json!({"excludeResourceRules": [all]});
+        }),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
     let plane: &'static ControlPlane = tokio::task::spawn_blocking(|| {
@@ -82,51 +162,56 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
             .find(|object| object["kind"] == kind && name(object))
             .unwrap()
     };
-    const BINDING: &str = "ValidatingAdmissionPolicyBinding";
-    const POLICY: &str = "ValidatingAdmissionPolicy";
-    // What is done to the shipped object, which is then put back.
-    type Change = fn(&mut Value);
-    let rows: [(&str, &str, Change); 7] = [
-        ("approval", BINDING, |binding| {
-            binding["spec"]["policyName"] = json!("renamed-and-forgotten")
-        }),
-        ("approval", BINDING, |binding| {
-            binding["spec"]["validationActions"] = json!(["Audit"])
-        }),
-        ("approval", BINDING, |binding| {
-            binding["spec"]["matchResources"] =
-                json!({"namespaceSelector": {"matchLabels": {"guarded": "true"}}});
-        }),
-        ("resolution", POLICY, |policy| {
-            policy["spec"]["failurePolicy"] = json!("Ignore")
-        }),
-        ("resolution", POLICY, |policy| {
-            policy["spec"]["validations"] = json!([{"expression": "true"}]);
-        }),
-        ("records", POLICY, |policy| {
-            policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] = json!(["CREATE"]);
-        }),
-        ("records", POLICY, |policy| {
-            policy["spec"]["matchConstraints"]["resourceRules"][0]["resourceNames"] = json!(["one"]);
-        }),
-    ];
-    for (n, (guard, kind, change)) in rows.into_iter().enumerate() {
-        let object = find(kind, guard);
-        let mut changed = object.clone();
-        change(&mut changed);
-        apply(&changed).await;
-        let (shown, line) = said(&stage).await;
-        let wanted = GUARDS.map(|other| if other == guard { NO } else { YES });
-        assert_eq!(shown, wanted, "row {n}: {line}");
-        assert!(
-            line.contains("\"WARN\"") && line.contains(guard),
-            "row {n}: {line}"
-        );
+    // One who manages all of it: what another one wrote into a list would stay there.
+    for object in shipped() {
+        let kind = object["kind"].as_str().unwrap();
         delete(kind, object["metadata"]["name"].as_str().unwrap()).await;
-        let (shown, line) = said(&stage).await;
-        assert_eq!(shown, wanted, "row {n}, deleted: {line}");
         apply(&object).await;
     }
+    // Each row changes shipped objects, which are then put back: whose they are is not guarded, and all else is.
+    let mut rows: Vec<(String, Vec<(&str, &str, Option<Value>)>)> = Vec::new();
+    for guard in GUARDS {
+        for (what, policy) in without_one_need(&find(POLICY, guard)) {
+            rows.push((format!("{guard}, {what}"), vec![(guard, POLICY, Some(policy))]));
+        }
+    }
+    for (kind, flaw) in flaws() {
+        let flawed = |guard| {
+            let mut object = find(kind, guard);
+            flaw(&mut object);
+            (guard, kind, Some(object))
+        };
+        let flawed = GUARDS.map(flawed).to_vec();
+        let what = flawed[0].2.as_ref().unwrap()["spec"].to_string();
+        rows.push((format!("each {kind}, as {what}"), flawed));
+    }
+    for kind in [BINDING, POLICY] {
+        for guard in GUARDS {
+            rows.push((format!("no {kind} for {guard}"), vec![(guard, kind, None)]));
+        }
+    }
+    assert_eq!(rows.len(), 13 + 14 + 6);
+    for (row, changes) in rows {
+        for (guard, kind, changed) in &changes {
+            match changed {
+                Some(changed) => apply(changed).await,
+                None => delete(kind, find(kind, guard)["metadata"]["name"].as_str().unwrap()).await,
+            }
+        }
+        let changed = |guard: &str| changes.iter().any(|(of, _, _)| *of == guard);
+        let (shown, line) = said(&stage).await;
+        let wanted = GUARDS.map(|guard| if changed(guard) { NO } else { YES });
+        assert_eq!(shown, wanted, "{row}: {line}");
+        let missing: Vec<&str> = GUARDS.into_iter().filter(|guard| changed(guard)).collect();
+        let told = format!("\"missing\":\"{}\"", missing.join(", "));
+        assert!(line.contains("\"WARN\"") && line.contains(&told), "{row}: {line}");
+        for (guard, kind, _) in &changes {
+            apply(&find(kind, guard)).await;
+        }
+    }
+    let (shown, line) = said(&stage).await;
+    assert_eq!(shown, [YES, YES, YES], "put back: {line}");
+
     // Under other names they are as good, if the names fit each other.
     for guard in GUARDS {
         for kind in [BINDING, POLICY] {
