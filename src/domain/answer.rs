@@ -204,12 +204,6 @@ impl Problem {
         }
     }
 
-    /// Its text or its extensions name the field that cancels the invoice (assumed to be the suggestion).
-    fn suggests_cancelling(&self) -> bool {
-        let said = self.detail.as_deref().unwrap_or_default();
-        said.contains(CANCEL_EXISTING_INVOICE) || names_cancelling(&self.extensions)
-    }
-
     /// The blockers at both places where HostUp's pages put them.
     fn blockers(&self) -> Vec<String> {
         let mut found = words(&self.blocker_reasons);
@@ -251,6 +245,12 @@ pub fn words(blockers: &Value) -> Vec<String> {
         },
         Value::Bool(_) | Value::Number(_) => vec![blockers.to_string()],
     }
+}
+
+/// A text or a member of the body, in whatever depth, names the field that cancels the invoice (assumed to be the
+/// suggestion).
+fn suggests_cancelling(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|body| names_cancelling(&body))
 }
 
 fn names_cancelling(value: &Value) -> bool {
@@ -322,7 +322,7 @@ fn refused(
     let blocked = code == EXISTING_INVOICE_BLOCKING;
     Some(Refusal {
         invoice: blocked.then(|| problem.invoice()),
-        suggests_cancelling: blocked && problem.suggests_cancelling(),
+        suggests_cancelling: blocked && suggests_cancelling(body),
         code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
         detail: Text::new(&detail),
         retry_after: (status == 429).then(|| wait_of_a_limit(retry_after, body, now)),

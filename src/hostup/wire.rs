@@ -157,10 +157,17 @@ pub(super) struct Gate {
     extensions: Value,
 }
 
+impl Gate {
+    fn blockers(&self) -> Vec<String> {
+        let mut blockers = words(&self.blocker_reasons);
+        blockers.extend(blockers_in(&self.extensions));
+        blockers
+    }
+}
+
 impl From<Gate> for preflight::ProviderGate {
     fn from(gate: Gate) -> Self {
-        let mut blockers = words(&gate.blocker_reasons);
-        blockers.extend(blockers_in(&gate.extensions));
+        let blockers = gate.blockers();
         let own = gate.code.unwrap_or_default();
         Self {
             allowed: gate.allowed,
@@ -170,12 +177,19 @@ impl From<Gate> for preflight::ProviderGate {
     }
 }
 
-/// A gate that is called open where nothing is available. The code of an open gate says nothing of why.
-fn closed_after_all(gate: preflight::ProviderGate) -> preflight::ProviderGate {
+/// A gate that is closed wherever nothing is available. The code of one that is called open says nothing of why; what
+/// it names as blockers does.
+fn where_available(available: bool, gate: Option<Gate>) -> preflight::ProviderGate {
+    let gate = gate.unwrap_or_default();
+    let blockers = gate.blockers();
+    let read = preflight::ProviderGate::from(gate);
+    if available || !read.allowed {
+        return read;
+    }
     preflight::ProviderGate {
         allowed: false,
-        code: String::new(),
-        reason: gate.reason,
+        code: codes("", &blockers),
+        reason: read.reason,
     }
 }
 
@@ -259,10 +273,7 @@ struct PrepaidWarning {
 impl From<ConvertToCloud> for preflight::Eligibility {
     fn from(read: ConvertToCloud) -> Self {
         let actions = read.actions.and_then(|actions| actions.can_convert_to_cloud);
-        let mut gate: preflight::ProviderGate = actions.unwrap_or_default().into();
-        if gate.allowed && !read.available {
-            gate = closed_after_all(gate);
-        }
+        let mut gate = where_available(read.available, actions);
         if gate.reason.is_empty() {
             gate.reason = read.reason.unwrap_or_default();
         }
@@ -343,14 +354,8 @@ fn is_region(id: &str) -> bool {
 
 impl From<Deployments> for preflight::Deployments {
     fn from(read: Deployments) -> Self {
-        let mut can_deploy: preflight::ProviderGate = read
-            .actions
-            .and_then(|actions| actions.can_deploy)
-            .unwrap_or_default()
-            .into();
-        if can_deploy.allowed && !read.available {
-            can_deploy = closed_after_all(can_deploy);
-        }
+        let can_deploy = read.actions.and_then(|actions| actions.can_deploy);
+        let mut can_deploy = where_available(read.available, can_deploy);
         if can_deploy.reason.is_empty() {
             can_deploy.reason = read.reason.unwrap_or_default();
         }

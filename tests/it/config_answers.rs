@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use control_plane::{Action, Gate};
 use futures::future::join_all;
-use hostup_sim::{Answer, RateLimitStyle, Route, Sim};
+use hostup_sim::{Answer, Invoice, RateLimitStyle, Route, Sim};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -180,6 +180,82 @@ async fn a_status_that_is_not_on_the_list_proves_nothing_of_a_commit() {
 #[tokio::test]
 async fn a_documented_refusal_of_a_commit_is_not_tried_again_while_its_cause_stands() {
     check(refused_rows()).await;
+}
+
+/// Where a 409 names the field that cancels the invoice in its way: a pointer, and what stands there.
+fn suggestions() -> Vec<(&'static str, &'static str, Value)> {
+    let (field, text) = ("cancelExistingInvoice", "Send cancelExistingInvoice: true.");
+    vec![
+        ("detail", "/detail", json!(text)),
+        ("extension", "/extensions/cancelExistingInvoice", json!(true)),
+        ("nested", "/extensions/retryWith", json!({field: true})),
+        ("listed", "/extensions/recovery", json!([{field: true}])),
+        (
+            "deep",
+            "/extensions/recovery",
+            json!([{"steps": [{"body": {field: true}}]}]),
+        ),
+        ("named", "/extensions/suggestions", json!([field])),
+        ("told", "/extensions/hint", json!({"text": text})),
+        ("extensions-list", "/extensions", json!([{field: true}])),
+        ("top", "/cancelExistingInvoice", json!(true)),
+        ("top-nested", "/suggestion", json!({"with": {field: true}})),
+        ("top-listed", "/suggestions", json!([{"field": field}])),
+        ("message", "/message", json!(text)),
+    ]
+}
+
+#[tokio::test]
+async fn a_suggestion_to_cancel_the_open_invoice_is_understood_wherever_hostup_puts_it() {
+    let stage = Stage::new("suggested").await;
+    stage.sim.world(|world| world.config.suggest_cancelling = false);
+    let _operator = stage.operator_for_many(&[]);
+    let suggested = suggestions()
+        .into_iter()
+        .map(|(name, place, value)| (name, place, value, true));
+    // What says no is no suggestion, and neither is silence.
+    let others = [
+        ("no", "/extensions/cancelExistingInvoice", json!(false), false),
+        (
+            "null",
+            "/extensions/retryWith",
+            json!({"cancelExistingInvoice": null}),
+            false,
+        ),
+        ("silent", "/extensions/more", json!({"id": 1}), false),
+    ];
+    let rows = suggested.chain(others).map(|(name, place, value, suggests)| {
+        let stage = &stage;
+        async move {
+            let tenant = stage.tenant(name).await;
+            let invoice = Invoice::open(&format!("inv_{name}"), "199");
+            stage
+                .sim
+                .world(|world| world.vps_mut(&tenant.vps).unwrap().blocking_invoice = Some(invoice));
+            let answer = Answer::normal().set(place, &value.to_string());
+            stage.sim.inject(tenant.fault(Route::ConfigCommit).answer(answer));
+            let mut object = tenant.config(stage, more_bandwidth());
+            object["spec"]["cancelExistingInvoice"] = json!(true);
+            stage.create(object).await;
+            if !suggests {
+                stage.config_comes_to(name, "GatesClosed").await;
+                return;
+            }
+            let object = stage.config_comes_to(name, "AwaitingApproval").await;
+            let message = ready(&object)["message"].as_str().unwrap();
+            let asked = format!("cancelling invoice inv_{name}");
+            assert!(message.contains(&asked), "{name}: {message}");
+            stage.follow(&object, "To approve:").await;
+            stage.config_comes_to(name, "InSync").await;
+            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+        }
+    });
+    join_all(rows).await;
+    let cancelled = stage.sim.world(|world| world.cancelled_invoices().len());
+    assert_eq!(cancelled, suggestions().len());
+    assert_eq!(stage.posts(), 2 * suggestions().len() + 3);
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stage.check_invariants().await;
 }
 
 #[tokio::test]

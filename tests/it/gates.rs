@@ -460,6 +460,99 @@ async fn blockers_at_both_places_are_shown_once() {
 }
 
 #[tokio::test]
+async fn the_codes_of_a_closed_account_are_shown_wherever_hostup_puts_them() {
+    let (card, both) = ("no_card_on_file", "no_card_on_file, not_verified");
+    let places = [
+        ("own", "/actions/canDeploy/code", json!(card), card),
+        ("access", "/access/blockerReasons", json!([card]), card),
+        (
+            "access-two",
+            "/access/blockerReasons",
+            json!([card, "not_verified"]),
+            both,
+        ),
+        ("access-word", "/access/blockerReasons", json!(card), card),
+        (
+            "access-object",
+            "/access/blockerReasons",
+            json!([{"code": card, "reason": "Add a card."}]),
+            card,
+        ),
+        (
+            "access-list",
+            "/access/blockerReasons",
+            json!([[card], ["not_verified"]]),
+            both,
+        ),
+        (
+            "access-nested",
+            "/access/payment",
+            json!({"card": [{"blockerReasons": [card]}]}),
+            card,
+        ),
+        ("top", "/blockerReasons", json!([card]), card),
+        ("top-word", "/blockerReasons", json!(card), card),
+        (
+            "extensions",
+            "/extensions",
+            json!({"blockerReasons": [card]}),
+            card,
+        ),
+        (
+            "extensions-list",
+            "/extensions",
+            json!([{"blockerReasons": [card]}, {"blockerReasons": "not_verified"}]),
+            both,
+        ),
+        (
+            "extensions-nested",
+            "/extensions",
+            json!({"access": {"blockerReasons": [{"code": card}]}}),
+            card,
+        ),
+        ("gate", "/actions/canDeploy/blockerReasons", json!([card]), card),
+        (
+            "gate-extensions",
+            "/actions/canDeploy/extensions",
+            json!({"blockerReasons": [card]}),
+            card,
+        ),
+    ];
+    let stage = Stage::new("codes").await;
+    let rows: Vec<Row> = places
+        .into_iter()
+        .flat_map(|(name, place, blockers, codes)| {
+            // The gate itself may say nothing of why, or be called open where nothing is available.
+            let closed = (false, json!(null));
+            let called_open = (true, json!("ok_with_a_code"));
+            let open = (place != "/actions/canDeploy/code").then_some(("-called-open", called_open));
+            [Some(("", closed)), open]
+                .into_iter()
+                .flatten()
+                .map(move |(kind, (allowed, code))| {
+                    let answer = Answer::normal()
+                        .set("/available", "false")
+                        .set("/actions/canDeploy/allowed", &allowed.to_string())
+                        .set("/actions/canDeploy/code", &code.to_string())
+                        .set("/actions/canDeploy/reason", &json!(SAID).to_string())
+                        .set(place, &blockers.to_string());
+                    Row::new(format!("{name}{kind}"), "canDeploy")
+                        .says(Some(codes), SAID)
+                        .answers(Route::PaygDeployments, answer)
+                })
+        })
+        .collect();
+    let _operator = stage.operator_for_many(&[]);
+    set_up(&stage, &rows).await;
+    for row in &rows {
+        let object = stage.wait_for_reason(&row.name, "GatesClosed").await;
+        assert_row(row, &object, false);
+    }
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
 async fn a_backup_that_is_gone_or_incomplete_stalls_until_it_is_there() {
     let stage = Stage::new("nobackup").await;
     let not_there = |how: &str, world: &mut World, owner: &Owner| match how {
