@@ -302,6 +302,42 @@ async fn rivals_that_disagree() {
     behind.check().await;
 }
 
+/// Nobody can look at the older one for a while: the newer one waits for it, and others do not.
+async fn a_newer_one_waits_until_the_older_is_looked_at() {
+    let behind = Behind::new("options-unseen").await;
+    let stage = &behind.stage;
+    let gate = ProxyGate::new();
+    let path = format!(
+        "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsresourceconfigs/the-older",
+        stage.namespace
+    );
+    let looks = Rule::on("GET", move |request| request.path == path);
+    let looks = looks.named("looks at the older").always();
+    behind.proxy.rule(looks.action(Action::HoldBefore(gate.clone())));
+    let _operator = stage.operator(&CALM);
+    let approval = json!({"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}});
+    let mut older = stage.approved_config("the-older", bandwidth(8192));
+    older["spec"]["approval"] = approval;
+    stage.create(older).await;
+    held(&gate).await;
+    a_second_later().await;
+    stage
+        .create(stage.approved_config("the-newer", bandwidth(4096)))
+        .await;
+    // Whoever came after it has bought meanwhile.
+    stage.add_vps(&vps_of(stage, 0));
+    let mut other = stage.approved_config("of-another-vps", bandwidth(4096));
+    other["spec"]["vpsId"] = json!(vps_of(stage, 0));
+    stage.create(other).await;
+    stage.config_comes_to("of-another-vps", "InSync").await;
+    assert_eq!(commits(stage), ["2048 -> 4096"]);
+    gate.release();
+    stage.config_comes_to("the-older", "InSync").await;
+    stage.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!(commits(stage), ["2048 -> 4096", "2048 -> 8192"]);
+    behind.check().await;
+}
+
 /// Pairs that are made in one moment, the dearer or the cheaper wish first, and what becomes of each.
 async fn rivals_made_together(values: [u32; 2]) {
     let stage = Stage::new("options-pairs").await;
@@ -383,6 +419,7 @@ async fn of_two_that_are_made_together_one_orders_and_one_is_ever_ready() {
     futures::join!(
         rivals_made_together([8192, 4096]),
         rivals_made_together([4096, 8192]),
+        a_newer_one_waits_until_the_older_is_looked_at(),
         a_newer_one_that_is_satisfied_is_not_ready_beside_an_older_one(),
         a_newer_one_is_woken_when_the_older_is_looked_at()
     );

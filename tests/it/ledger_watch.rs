@@ -1,6 +1,6 @@
 //! The watch of the records stands still or is dead, and records are deleted meanwhile.
 
-use control_plane::{Action, Gate};
+use control_plane::{Action, Gate, Rule};
 use hostup_operator::domain::names::ChainKey;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -109,6 +109,56 @@ async fn a_deleted_record_below_the_last_one_frees_no_name() {
     stage.wait_for_reason("web", "Restored").await;
     let records = stage.records().await;
     assert_eq!(records.len(), 1);
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+}
+
+/// Another process has made the attempts, and died; this one's watch shows none of them, and the first was deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_whose_watch_shows_no_record_goes_by_the_one_that_the_status_names() {
+    let Behind { mut stage, proxy } = Behind::new("named").await;
+    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    let blind = stage.operator(&[]);
+    let approve = priced(&stage).await;
+    proxy.freeze_watches(true);
+    let path = format!(
+        "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",
+        stage.namespace
+    );
+    let (looks, claimed) = (Gate::new(), Gate::new());
+    let rule = Rule::on("GET", move |request| request.path == path).always();
+    proxy.rule(rule.action(Action::HoldBefore(looks.clone())));
+    held(&looks).await;
+
+    let second = stage.plane.proxy().unwrap();
+    second.rule(claim(Action::HoldAfter(claimed.clone())));
+    stage.kubeconfig = second.kubeconfig(&stage.kubeconfig).unwrap();
+    let mut other = stage.operator(&["--request-timeout=20s", "--paid-timeout=25s"]);
+    stage.patch("web", approve).await.unwrap();
+    held(&claimed).await;
+    stage.sim.go_down();
+    claimed.release();
+    comes_to(&stage, 1, "NotSent").await;
+    stage.sim.come_up();
+    comes_to(&stage, 2, "Accepted").await;
+    let shown = record_of(&stage, 2);
+    let is_shown = |object: &Value| at(object, "status.operation.name") == shown.as_str();
+    stage.wait("web", "its second attempt", is_shown).await;
+    other.kill_9();
+    stage
+        .operations()
+        .delete(&record_of(&stage, 1), &DeleteParams::default())
+        .await
+        .unwrap();
+    looks.release();
+    let object = stage.wait_for_reason("web", "LedgerMissing").await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains(&record_of(&stage, 1)), "{message}");
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    // The next process sees the record that is left, and follows it.
+    drop(blind);
+    let _third = stage.operator(&[]);
+    stage.sim.world(|world| world.advance(HOUR));
+    stage.wait_for_reason("web", "Restored").await;
     assert_eq!((stage.posts(), stage.executed()), (1, 1));
 }
 

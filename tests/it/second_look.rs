@@ -24,14 +24,17 @@ fn message(record: &Value) -> &str {
     at(record, "status.message").as_str().unwrap()
 }
 
-async fn a_claim_that_slept(ahead: [u32; 3]) {
+/// Longer than readings last, so that these alone are too old.
+const LONG: [&str; 2] = ["--request-timeout=90s", "--paid-timeout=95s"];
+
+async fn a_claim_that_slept(args: [&str; 2], ahead: [u32; 3]) {
     let behind = Behind::new("slept").await;
     let stage = &behind.stage;
     let gate = Gate::new();
     behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
     let clocks = Clocks::right();
     stage.create(stage.approved("web")).await;
-    let operator = stage.operator_with(&CALM, &[clocks.env()]);
+    let operator = stage.operator_with(&args, &[clocks.env()]);
     held(&gate).await;
     clocks.ahead(ahead);
     gate.release();
@@ -46,12 +49,19 @@ async fn a_claim_that_slept(ahead: [u32; 3]) {
 async fn a_claim_that_is_too_old_by_any_clock_is_never_sent() {
     let hour = 3600;
     let rows = [
-        ("the time of day", [hour, 0, 0]),
-        ("the monotonic clock", [0, hour, 0]),
-        ("the clock that counts sleep", [0, 0, hour]),
-        ("a minute of sleep", [0, 0, 61]),
+        ("the time of day", CALM, [hour, 0, 0]),
+        ("the monotonic clock", CALM, [0, hour, 0]),
+        ("the clock that counts sleep", CALM, [0, 0, hour]),
+        ("a minute of sleep", CALM, [0, 0, 61]),
+        ("readings of a minute ago", LONG, [61, 0, 0]),
+        (
+            "readings of a minute ago, by the monotonic clock",
+            LONG,
+            [0, 61, 0],
+        ),
+        ("readings of a minute ago, with sleep", LONG, [0, 0, 61]),
     ];
-    each_row(rows.map(|(name, ahead)| (name.to_owned(), a_claim_that_slept(ahead)))).await;
+    each_row(rows.map(|(name, args, ahead)| (name.to_owned(), a_claim_that_slept(args, ahead)))).await;
 }
 
 /// What a webhook makes of a record.
