@@ -68,8 +68,14 @@ fn without_one_need(shipped: &Value) -> Vec<(String, Value)> {
     all
 }
 
+/// What is done to an object of this kind.
+type Flaw = (&'static str, fn(&mut Value));
+
+/// A guard, a kind, and what takes the place of the shipped object of both; nothing does where it is deleted.
+type Change = (&'static str, &'static str, Option<Value>);
+
 /// What makes a shipped object guard nothing, or not all.
-fn flaws() -> Vec<(&'static str, fn(&mut Value))> {
+fn flaws() -> Vec<Flaw> {
     fn rule(policy: &mut Value) -> &mut Value {
         &mut policy["spec"]["matchConstraints"]["resourceRules"][0]
     }
@@ -169,7 +175,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
         apply(&object).await;
     }
     // Each row changes shipped objects, which are then put back: whose they are is not guarded, and all else is.
-    let mut rows: Vec<(String, Vec<(&str, &str, Option<Value>)>)> = Vec::new();
+    let mut rows: Vec<(String, Vec<Change>)> = Vec::new();
     for guard in GUARDS {
         for (what, policy) in without_one_need(&find(POLICY, guard)) {
             rows.push((format!("{guard}, {what}"), vec![(guard, POLICY, Some(policy))]));
