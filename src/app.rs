@@ -40,7 +40,7 @@ pub enum Failure {
     #[error("{0}")]
     Setup(String),
     /// The Lease was lost; the process ends so that nothing of it goes on. Exit code 1.
-    #[error("no longer the leader: {0}")]
+    #[error("{0}")]
     Deposed(String),
 }
 

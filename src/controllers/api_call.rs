@@ -46,11 +46,16 @@ pub fn with_causes(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+        let of_a_call = cause.downcast_ref::<kube::Error>();
+        let words = of_a_call.map_or_else(|| cause_text.clone(), said);
+        if text.contains(&cause_text) {
+            text = text.replace(&cause_text, &words);
+        } else {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&words);
         }
-        source = cause.source();
+        // Its own causes stand in its words already.
+        source = cause.source().filter(|_| of_a_call.is_none());
     }
     text
 }
@@ -151,5 +156,36 @@ pub async fn found<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Res
         Ok(object) => Ok(Some(object)),
         Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::runtime::watcher;
+
+    use super::*;
+
+    #[test]
+    fn what_a_watch_failed_of_is_said_as_of_any_other_call() {
+        for (code, reason, said) in [
+            (
+                401,
+                "Unauthorized",
+                "it does not accept the operator's credentials (words); has the client certificate or the token expired?",
+            ),
+            (403, "Forbidden", "words (403 Forbidden)"),
+        ] {
+            let refused = || kube::Error::Api(Status::failure("words", reason).with_code(code).boxed());
+            for error in [
+                watcher::Error::InitialListFailed(refused()),
+                watcher::Error::WatchStartFailed(refused()),
+                watcher::Error::WatchFailed(refused()),
+            ] {
+                let text = with_causes(&error);
+                assert!(text.ends_with(&format!(": {said}")), "{text}");
+                assert!(!text.contains("Status {"), "{text}");
+            }
+        }
     }
 }

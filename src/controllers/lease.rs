@@ -67,10 +67,12 @@ impl Election {
             let tried = tokio::time::timeout(RETRY * 2, self.try_to_hold()).await;
             match tried.unwrap_or(Err(ApiError::Silent)) {
                 Ok(true) => renewed = Instant::now(),
-                Ok(false) => return "another process has taken the Lease".to_owned(),
+                Ok(false) => {
+                    return "no longer the leader: another process has taken the Lease".to_owned();
+                }
                 Err(error) if renewed.elapsed() >= RENEW_DEADLINE => {
                     return format!(
-                        "the Lease could not be renewed for {} s: {error}",
+                        "the Lease could not be renewed for {} s, so this process ends: {error}",
                         RENEW_DEADLINE.as_secs()
                     );
                 }

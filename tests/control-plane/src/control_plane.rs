@@ -1,9 +1,10 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use crate::assets::Assets;
@@ -11,7 +12,7 @@ use crate::audit::{self, AuditEvent};
 use crate::credentials::{Credentials, User};
 use crate::error::{Error, Result, Tried};
 use crate::https::{Answer, Https};
-use crate::kubeconfig::Kubeconfig;
+use crate::kubeconfig::{Kubeconfig, Proof};
 use crate::port::Port;
 use crate::programs;
 use crate::proxy::ApiProxy;
@@ -186,6 +187,26 @@ impl ControlPlane {
         let path = self.new_file("account")?;
         self.kubeconfig_for(token, None).write(&path)?;
         Ok(path)
+    }
+
+    /// A kubeconfig with a client certificate of a user of any name, which the API server takes until then.
+    ///
+    /// # Errors
+    /// The certificate or the file cannot be made.
+    pub fn certificate_kubeconfig(&self, name: &str, until: SystemTime) -> Result<PathBuf> {
+        let path = self.new_file("certificate")?;
+        let certificate = self.credentials.client_certificate(name, until)?;
+        Kubeconfig {
+            proof: Proof::Certificate(&certificate),
+            ..self.kubeconfig_for("", None)
+        }
+        .write(&path)?;
+        Ok(path)
+    }
+
+    /// TLS with the certificate of the API server, for what stands on the way to it.
+    pub fn server_tls(&self) -> Arc<ServerConfig> {
+        self.credentials.server_tls()
     }
 
     /// Starts a proxy in front of the API server.
@@ -396,7 +417,7 @@ impl ControlPlane {
         Kubeconfig {
             server: self.url(),
             ca_pem: self.credentials.ca_pem(),
-            token,
+            proof: Proof::Token(token),
             acting_as,
         }
     }

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
 use rcgen::{
@@ -52,10 +53,18 @@ impl User {
     }
 }
 
+/// What a client proves with who it is.
+#[derive(Debug)]
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
+}
+
 /// Keys, certificates and tokens of one control plane.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     ca_pem: String,
+    issuer: Issuer<'static, KeyPair>,
     tokens: Vec<(User, String)>,
     client_tls: Arc<ClientConfig>,
     server_tls: Arc<ServerConfig>,
@@ -65,7 +74,8 @@ impl Credentials {
     /// Makes them and writes into `dir` what the programs read: `ca.crt`, `serving.crt`,
     /// `serving.key`, `sa.key`, `sa.pub` and `tokens.csv`.
     pub(crate) fn create(dir: &Path) -> Result<Self> {
-        let (ca_pem, serving_pem, serving_key) = certificates().map_err(failed("sign"))?;
+        let (ca_pem, issuer) = authority().map_err(failed("sign"))?;
+        let (serving_pem, serving_key) = serving(&issuer).map_err(failed("sign"))?;
         let account_key = KeyPair::generate().map_err(failed("make a key for"))?;
 
         let tokens = User::ALL
@@ -95,8 +105,14 @@ impl Credentials {
                 server_tls(&serving_pem, &serving_key.serialize_pem()).map_err(failed("use"))?,
             ),
             ca_pem,
+            issuer,
             tokens,
         })
+    }
+
+    /// A certificate for a user of any name, in no group.
+    pub(crate) fn client_certificate(&self, name: &str, until: SystemTime) -> Result<ClientCertificate> {
+        client(&self.issuer, name, until).map_err(failed("sign"))
     }
 
     pub(crate) fn ca_pem(&self) -> &str {
@@ -127,18 +143,20 @@ fn failed<E: std::fmt::Display>(verb: &'static str) -> impl FnOnce(E) -> Error {
     }
 }
 
-/// An authority, and a certificate it signed for 127.0.0.1 and localhost.
-fn certificates() -> std::result::Result<(String, String, KeyPair), rcgen::Error> {
+fn authority() -> std::result::Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority
         .distinguished_name
         .push(DnType::CommonName, "hostup test control plane");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca_key = KeyPair::generate()?;
-    let ca = authority.self_signed(&ca_key)?;
-    let issuer = Issuer::new(authority, ca_key);
+    let key = KeyPair::generate()?;
+    let pem = authority.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(authority, key)))
+}
 
+/// For 127.0.0.1 and localhost.
+fn serving(issuer: &Issuer<'_, KeyPair>) -> std::result::Result<(String, KeyPair), rcgen::Error> {
     let names = ["127.0.0.1", "localhost"].map(String::from);
     let mut serving = CertificateParams::new(names)?;
     serving
@@ -146,9 +164,25 @@ fn certificates() -> std::result::Result<(String, String, KeyPair), rcgen::Error
         .push(DnType::CommonName, "kube-apiserver");
     serving.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     serving.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let serving_key = KeyPair::generate()?;
-    let certificate = serving.signed_by(&serving_key, &issuer)?;
-    Ok((ca.pem(), certificate.pem(), serving_key))
+    let key = KeyPair::generate()?;
+    Ok((serving.signed_by(&key, issuer)?.pem(), key))
+}
+
+fn client(
+    issuer: &Issuer<'_, KeyPair>,
+    name: &str,
+    until: SystemTime,
+) -> std::result::Result<ClientCertificate, rcgen::Error> {
+    let mut client = CertificateParams::new(Vec::new())?;
+    client.distinguished_name.push(DnType::CommonName, name);
+    client.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    client.not_after = until.into();
+    let key = KeyPair::generate()?;
+    Ok(ClientCertificate {
+        certificate_pem: client.signed_by(&key, issuer)?.pem(),
+        key_pem: key.serialize_pem(),
+    })
 }
 
 fn client_tls(ca_pem: &str) -> std::result::Result<ClientConfig, Box<dyn std::error::Error>> {

@@ -5,14 +5,22 @@ use std::path::Path;
 use data_encoding::BASE64;
 use serde_json::json;
 
+use crate::credentials::ClientCertificate;
 use crate::error::{Result, Tried};
+
+/// By what a kubeconfig proves who its user is.
+#[derive(Debug)]
+pub(crate) enum Proof<'a> {
+    Token(&'a str),
+    Certificate(&'a ClientCertificate),
+}
 
 /// What a kubeconfig of a control plane says.
 #[derive(Debug)]
 pub(crate) struct Kubeconfig<'a> {
     pub(crate) server: String,
     pub(crate) ca_pem: &'a str,
-    pub(crate) token: &'a str,
+    pub(crate) proof: Proof<'a>,
     /// Another user and its groups, in whose name the holder of the token acts.
     pub(crate) acting_as: Option<(&'a str, &'a [&'a str])>,
 }
@@ -20,6 +28,14 @@ pub(crate) struct Kubeconfig<'a> {
 impl Kubeconfig<'_> {
     /// Writes it as YAML, one entry a line; [`with_server`] counts on that.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let proof = match self.proof {
+            Proof::Token(token) => format!("    token: {token}\n"),
+            Proof::Certificate(proof) => format!(
+                "    client-certificate-data: {}\n    client-key-data: {}\n",
+                BASE64.encode(proof.certificate_pem.as_bytes()),
+                BASE64.encode(proof.key_pem.as_bytes()),
+            ),
+        };
         let mut yaml = format!(
             "apiVersion: v1\n\
              kind: Config\n\
@@ -29,10 +45,9 @@ impl Kubeconfig<'_> {
              - name: test\n  context:\n    cluster: test\n    user: test\n\
              current-context: test\n\
              users:\n\
-             - name: test\n  user:\n    token: {}\n",
+             - name: test\n  user:\n{proof}",
             self.server,
             BASE64.encode(self.ca_pem.as_bytes()),
-            self.token,
         );
         if let Some((name, groups)) = self.acting_as {
             // JSON strings and lists are YAML too, with every odd character quoted.

@@ -49,6 +49,7 @@ pub(crate) fn apiserver(dir: &Path, port: u16, more: &[String]) -> Result<Vec<St
         format!("--tls-private-key-file={dir}/serving.key"),
         "--authorization-mode=RBAC".into(),
         format!("--token-auth-file={dir}/tokens.csv"),
+        format!("--client-ca-file={dir}/ca.crt"),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         format!("--service-account-key-file={dir}/sa.pub"),
         format!("--service-account-signing-key-file={dir}/sa.key"),
