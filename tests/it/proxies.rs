@@ -490,6 +490,92 @@ async fn the_api_server_is_reached_through_the_proxy_that_kubectl_would_use() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_api_server_is_reached_through_proxies_of_every_kind_that_kubectl_knows() {
+    let secured = || Proxy::TunnelsBehindTls(crate::support::control_plane().server_tls());
+    let known = || Proxy::Socks(Some(("me", "ge heim")));
+    // The proxy, its address as kubectl is given it, and what it is asked for.
+    let rows = [
+        ("https", secured(), "https://", "CONNECT xxx"),
+        (
+            "https with a password",
+            secured(),
+            "https://me:geheim@",
+            "CONNECT xxx",
+        ),
+        ("SOCKS", Proxy::Socks(None), "socks5://", "SOCKS xxx"),
+        (
+            "SOCKS that looks names up",
+            Proxy::Socks(None),
+            "socks5h://",
+            "SOCKS xxx",
+        ),
+        (
+            "SOCKS with a password",
+            known(),
+            "socks5://me:ge%20heim@",
+            "SOCKS me:ge heim xxx",
+        ),
+    ];
+    for (row, does, scheme, wanted) in rows {
+        for in_kubeconfig in [true, false] {
+            let mut stage = Stage::new("kinds").await;
+            let proxy = proxy(does.clone());
+            let url = format!("{scheme}{}", proxy.address);
+            let line = format!("    proxy-url: {url}\n");
+            stage.kubeconfig = named(&stage, if in_kubeconfig { &line } else { "" });
+            let env = [("HTTPS_PROXY", url.as_str())];
+            let env = if in_kubeconfig { &env[..0] } else { &env[..] };
+            let mut operator = stage.operator_with(&[], env);
+            stage.create(stage.preview("web")).await;
+            stage.wait_for_reason("web", "AwaitingApproval").await;
+            let asked = proxy.asked();
+            assert!(!asked.is_empty(), "{row}");
+            assert!(
+                asked.iter().all(|head| head.starts_with(wanted)),
+                "{row}: {asked:?}"
+            );
+            let authorized = asked.iter().all(|head| {
+                head.to_lowercase()
+                    .contains("proxy-authorization: basic bwu6z2vozwlt")
+            });
+            assert_eq!(authorized, row == "https with a password", "{row}: {asked:?}");
+            operator.kill_9();
+            for line in operator.log() {
+                assert!(!line.contains("heim"), "{row}: {line}");
+            }
+        }
+    }
+    for (row, does, url, says) in [
+        (
+            "an unknown kind",
+            Proxy::Tunnels,
+            "ftp://",
+            "the API server's proxy is of an unknown kind, ftp",
+        ),
+        (
+            "SOCKS with a wrong password",
+            known(),
+            "socks5://me:other@",
+            "the API server cannot be used",
+        ),
+        (
+            "no TLS",
+            Proxy::Tunnels,
+            "https://",
+            "the API server cannot be used",
+        ),
+    ] {
+        let mut stage = Stage::new("kindless").await;
+        let proxy = proxy(does);
+        stage.kubeconfig = named(&stage, &format!("    proxy-url: {url}{}\n", proxy.address));
+        let (operator, status) = stage.operator(&[]).ended().await;
+        assert_eq!(status.code(), Some(2), "{row}");
+        let last = operator.log().last().unwrap().clone();
+        assert!(last.contains(says) && !last.contains("other@"), "{row}: {last}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_on_this_host_is_reached_through_the_environments_proxy() {
     let stage = Stage::new("loopback").await;

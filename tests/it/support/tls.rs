@@ -85,6 +85,10 @@ pub enum Server {
 pub enum Proxy {
     /// It connects to where it was asked to, on this host.
     Tunnels,
+    /// The same, where it is itself behind TLS.
+    TunnelsBehindTls(Arc<ServerConfig>),
+    /// The same, by SOCKS 5 and for this user and password alone, where one is named.
+    Socks(Option<(&'static str, &'static str)>),
     /// It answers 200, and does as this server.
     TunnelsTo(Server),
     /// It answers this, and ends the connection.
@@ -202,16 +206,22 @@ where
 }
 
 async fn connect(does: Proxy, mut socket: TcpStream, asked: Asked) {
+    if let Proxy::Socks(user) = does {
+        // A client that does not speak it is left alone.
+        return socks(user, socket, asked).await.unwrap_or_default();
+    }
+    if let Proxy::TunnelsBehindTls(config) = does {
+        if let Ok(mut socket) = TlsAcceptor::from(config).accept(socket).await {
+            let head = head(&mut socket).await;
+            asked.lock().unwrap().push(head.clone());
+            tunnel(&head, socket).await;
+        }
+        return;
+    }
     let head = head(&mut socket).await;
     asked.lock().unwrap().push(head.clone());
     match does {
-        Proxy::Tunnels => {
-            let target = head.split(' ').nth(1).unwrap_or_default();
-            let port: u16 = target.rsplit(':').next().unwrap_or_default().parse().unwrap();
-            let mut upstream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let _said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-            let _ended = copy_bidirectional(&mut socket, &mut upstream).await;
-        }
+        Proxy::Tunnels | Proxy::TunnelsBehindTls(_) | Proxy::Socks(_) => tunnel(&head, socket).await,
         Proxy::TunnelsTo(server) => {
             let _said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             serve(server, socket, Asked::default()).await;
@@ -222,6 +232,59 @@ async fn connect(does: Proxy, mut socket: TcpStream, asked: Asked) {
         Proxy::Hangs => while socket.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
         Proxy::Ends => {}
     }
+}
+
+/// To where the CONNECT of this head asks for.
+async fn tunnel<S>(head: &str, mut socket: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let port: u16 = target.rsplit(':').next().unwrap_or_default().parse().unwrap();
+    let mut upstream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let _said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    let _ended = copy_bidirectional(&mut socket, &mut upstream).await;
+}
+
+/// SOCKS 5 (RFC 1928, RFC 1929), for names alone. What it was asked for is noted as `SOCKS user:password name:port`.
+async fn socks(user: Option<(&str, &str)>, mut socket: TcpStream, asked: Asked) -> std::io::Result<()> {
+    let (version, methods) = (socket.read_u8().await?, socket.read_u8().await?);
+    let mut offered = vec![0; methods.into()];
+    socket.read_exact(&mut offered).await?;
+    let method = if user.is_some() { 2 } else { 0 };
+    if version != 5 || !offered.contains(&method) {
+        return socket.write_all(&[5, 0xff]).await;
+    }
+    socket.write_all(&[5, method]).await?;
+    let mut who = String::new();
+    if let Some((name, password)) = user {
+        socket.read_u8().await?;
+        who = format!("{}:{} ", counted(&mut socket).await?, counted(&mut socket).await?);
+        let known = who == format!("{name}:{password} ");
+        socket.write_all(&[1, u8::from(!known)]).await?;
+        if !known {
+            return Ok(());
+        }
+    }
+    // Version, CONNECT, nothing, a name.
+    let mut head = [0; 4];
+    socket.read_exact(&mut head).await?;
+    if head != [5, 1, 0, 3] {
+        return socket.write_all(&[5, 8, 0, 1, 0, 0, 0, 0, 0, 0]).await;
+    }
+    let name = counted(&mut socket).await?;
+    let port = socket.read_u16().await?;
+    asked.lock().unwrap().push(format!("SOCKS {who}{name}:{port}"));
+    let mut upstream = TcpStream::connect(("127.0.0.1", port)).await?;
+    socket.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0]).await?;
+    copy_bidirectional(&mut socket, &mut upstream).await.map(drop)
+}
+
+/// A text with its length before it.
+async fn counted(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut text = vec![0; stream.read_u8().await?.into()];
+    stream.read_exact(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Up to the empty line.
