@@ -14,8 +14,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use crate::controllers::settings::Caps;
 use crate::domain::ids::InstanceId;
+use crate::domain::ledger::Caps;
 use crate::domain::record::Times;
 use crate::domain::text::Text;
 use crate::telemetry::logs::LogFormat;

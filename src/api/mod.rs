@@ -11,7 +11,8 @@ pub mod shared;
 pub mod stored;
 
 pub use convert::{
-    InvalidRecord, InvalidSpec, RecordDraft, config_intent, known_status, record, restore_intent, shown_quote,
+    InvalidRecord, InvalidSpec, RecordDraft, config_intent, entry, known_status, record, restore_intent,
+    shown_quote,
 };
 
 /// Field manager of everything that the operator writes, and name of its Lease.

@@ -148,7 +148,7 @@ impl Context {
 
     /// Holds the complete VM list of one account against the records, and tells what does not fit.
     pub fn audit(&self, account: &str, vms: &[Vm]) {
-        let found = inventory::audit(vms, &self.ledger.claimed());
+        let found = inventory::audit(vms, |token| self.ledger.accounted(token));
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
             for finding in &found {

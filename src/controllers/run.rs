@@ -64,7 +64,6 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     let ledger = Ledger::new(
         client.clone(),
         settings.instance.clone(),
-        records.clone(),
         made,
         Heartbeat::begin(),
     );
@@ -123,8 +122,7 @@ async fn operations(
     writer: reflector::store::Writer<WatchedOperation>,
     stop: CancellationToken,
 ) {
-    // The subject of a record that a person deletes may still name it.
-    let deleted = ctx.clone();
+    let noting = ctx.clone();
     let alive = ctx.ledger.heartbeat().clone();
     let heard = move |life| {
         if life == Life::Seen {
@@ -136,12 +134,8 @@ async fn operations(
     // What this process has made comes first, so that nothing newer of the watch is overwritten.
     let own = own.map(|record| Ok(watcher::Event::Apply(Stored(Ok(record)))));
     let stream = stream::select_with_strategy(own, watched, |(): &mut ()| PollNext::Left)
+        .try_filter_map(move |event| ready(Ok(operation::note(&noting, event))))
         .modify(ledger::prune)
-        .inspect_ok(move |event| {
-            if let watcher::Event::Delete(Stored(Ok(record))) = event {
-                operation::wake(&deleted, &record.spec.subject);
-            }
-        })
         .reflect(writer);
     let stream = once_stored(stream, records.clone());
     let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {

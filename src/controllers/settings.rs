@@ -1,6 +1,7 @@
 //! What the admin decided, once, at start.
 
 use crate::domain::ids::InstanceId;
+use crate::domain::ledger::Caps;
 use crate::domain::record::Times;
 
 /// Everything that the controllers need to know of flags and environment.
@@ -20,15 +21,6 @@ pub struct Settings {
     pub workers: u16,
     /// The durations of decisions.
     pub times: Times,
-}
-
-/// The caps on the paid calls of 24 hours; `None` is no cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
-    /// `--max-paid-calls`.
-    pub all: Option<u32>,
-    /// `--max-paid-calls-per-namespace`.
-    pub of_namespace: Option<u32>,
 }
 
 /// The namespaces whose objects are driven.

@@ -1,5 +1,7 @@
 //! The account's VMs, and what their names prove about our purchases.
 
+use std::collections::BTreeMap;
+
 use super::ids::VpsId;
 use super::names::VmToken;
 use super::price::Size;
@@ -87,32 +89,28 @@ pub enum Finding {
     },
 }
 
-/// What is known of one token from the records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// The token.
-    pub token: VmToken,
-    /// Whether a record that bears it has succeeded, or may still.
-    pub accounted: bool,
-}
-
 /// Holds the list against the records: every VM that bears one of our tokens must have a record that
-/// succeeded (or still may), and no two may bear the same one.
-pub fn audit(vms: &[Vm], claimed: &[Claimed]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for claim in claimed {
-        let bearers: Vec<VpsId> = vms
-            .iter()
-            .filter(|vm| vm.is_payg && claim.token.is_borne_by(&vm.name))
-            .map(|vm| vm.id.clone())
-            .collect();
-        let token = claim.token.as_str().to_owned();
-        if bearers.len() > 1 {
-            findings.push(Finding::Twins { vps: bearers, token });
-        } else if let (Some(vps), false) = (bearers.into_iter().next(), claim.accounted) {
-            findings.push(Finding::WithoutRecord { vps, token });
+/// succeeded (or still may), and no two may bear the same one. `accounted` says of a token whether such a record
+/// bears it; nothing if none does.
+pub fn audit(vms: &[Vm], accounted: impl Fn(&VmToken) -> Option<bool>) -> Vec<Finding> {
+    let mut bearers: BTreeMap<VmToken, (bool, Vec<VpsId>)> = BTreeMap::new();
+    for vm in vms.iter().filter(|vm| vm.is_payg) {
+        for token in VmToken::perhaps_borne_by(&vm.name) {
+            if let Some(accounted) = accounted(&token) {
+                let (_, bearers) = bearers.entry(token).or_insert((accounted, Vec::new()));
+                bearers.push(vm.id.clone());
+            }
         }
     }
+    let findings = bearers.into_iter().filter_map(|(token, (accounted, bearers))| {
+        let token = token.as_str().to_owned();
+        match <[VpsId; 1]>::try_from(bearers) {
+            Err(twins) => Some(Finding::Twins { vps: twins, token }),
+            Ok([vps]) if !accounted => Some(Finding::WithoutRecord { vps, token }),
+            Ok(_) => None,
+        }
+    });
+    let mut findings: Vec<Finding> = findings.collect();
     findings.sort();
     findings
 }
@@ -195,20 +193,25 @@ pub(crate) mod tests {
 
     #[test]
     fn the_audit_names_twins_and_vms_that_no_succeeded_record_accounts_for() {
-        let claimed = |accounted| {
-            vec![Claimed {
-                token: token(),
-                accounted,
-            }]
-        };
-        assert_eq!(audit(&[ours("vps_1")], &claimed(true)), vec![]);
+        let claimed = |accounted| move |asked: &VmToken| (*asked == token()).then_some(accounted);
+        assert_eq!(audit(&[ours("vps_1")], claimed(true)), vec![]);
         assert!(matches!(
-            audit(&[ours("vps_1")], &claimed(false))[..],
+            audit(&[ours("vps_1")], claimed(false))[..],
             [Finding::WithoutRecord { .. }]
         ));
         assert!(matches!(
-            audit(&[ours("vps_1"), ours("vps_2")], &claimed(true))[..],
+            audit(&[ours("vps_1"), ours("vps_2")], claimed(true))[..],
             [Finding::Twins { .. }]
         ));
+        let fixed = Vm {
+            is_payg: false,
+            ..ours("vps_2")
+        };
+        let foreign = vm("vps_3", "web-01-aaaaaaaaaaaa".into());
+        let twice = Vm {
+            name: format!("{0}-{0}", token().as_str()),
+            ..ours("vps_1")
+        };
+        assert_eq!(audit(&[twice, fixed, foreign], claimed(true)), vec![]);
     }
 }

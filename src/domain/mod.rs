@@ -9,6 +9,7 @@ pub mod gate;
 pub mod ids;
 pub mod inventory;
 pub mod job;
+pub mod ledger;
 pub mod moment;
 pub mod money;
 pub mod names;

@@ -136,6 +136,35 @@ impl fmt::Display for Amount {
     }
 }
 
+/// A sum that an amount can be taken out of again, exactly: amounts as they are shown are whole numbers of its unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total(i128);
+
+impl Total {
+    /// Adds what is shown of an amount.
+    pub fn add(&mut self, amount: Amount) {
+        self.0 = self.0.wrapping_add(units(amount));
+    }
+
+    /// Takes out what was added.
+    pub fn take(&mut self, amount: Amount) {
+        self.0 = self.0.wrapping_sub(units(amount));
+    }
+
+    /// The sum; the largest amount where it cannot be held.
+    pub fn amount(self) -> Amount {
+        let sum = Decimal::try_from_i128_with_scale(self.0, Amount::SHOWN_DECIMALS);
+        Amount(sum.unwrap_or(if self.0 < 0 { Decimal::MIN } else { Decimal::MAX }))
+    }
+}
+
+/// How many of the smallest unit that is shown.
+fn units(amount: Amount) -> i128 {
+    let shown = amount.rounded_up().0;
+    let missing = Amount::SHOWN_DECIMALS.saturating_sub(shown.scale());
+    shown.mantissa() * 10_i128.pow(missing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +195,26 @@ mod tests {
         for bad in ["", "abc", "NaN", "1,5", "0x10", "1e400", "inf"] {
             assert_eq!(Amount::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_was_added_to_a_total_can_be_taken_out_again() {
+        let mut total = Total::default();
+        let largest = Amount(Decimal::MAX);
+        let all = ["0.66", "-205.26", "0.0001", "1e-9", "40"].map(amount);
+        for amount in all {
+            total.add(amount);
+        }
+        assert_eq!(total.amount().to_string(), "-164.5998");
+        total.add(largest);
+        total.add(largest);
+        assert_eq!(total.amount(), largest);
+        total.take(largest);
+        total.take(largest);
+        for amount in all {
+            total.take(amount);
+        }
+        assert_eq!(total, Total::default());
     }
 
     proptest! {

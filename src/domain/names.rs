@@ -1,5 +1,7 @@
 //! The two names by which a purchase is found again: the record in the cluster, the VM at HostUp.
 
+use std::collections::BTreeSet;
+
 use super::digest;
 use super::ids::{InstanceId, RecordName, VpsId};
 
@@ -42,6 +44,11 @@ impl ChainKey {
         RecordName::new(format!("{}-{n}", self.0))
     }
 
+    /// The hash, as the records' names begin with it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The attempt that `record` is in this chain, if it is one.
     pub fn attempt(&self, record: &RecordName) -> Option<u32> {
         let n = record.as_str().strip_prefix(&self.0)?.strip_prefix('-')?;
@@ -50,23 +57,35 @@ impl ChainKey {
 }
 
 /// The mark that a VM bought for one object of one installation bears in its name; 60 bits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VmToken(String);
 
 impl VmToken {
+    /// Characters of every token.
+    pub const LENGTH: usize = 12;
+
     /// Always the same for the same installation, namespace and name.
     pub fn new(instance: &InstanceId, namespace: &str, name: &str) -> Self {
         Self(digest::base32(
             "hostup-operator/vm-token/v1",
             &[instance.as_str(), namespace, name],
-            12,
+            Self::LENGTH,
         ))
     }
 
     /// Takes the token back out of a VM name made by [`vm_name`].
     pub fn of_vm_name(vm_name: &str) -> Option<Self> {
         let token = vm_name.rsplit('-').next()?;
-        (token.len() == 12).then(|| Self(token.to_owned()))
+        (token.len() == Self::LENGTH).then(|| Self(token.to_owned()))
+    }
+
+    /// All that a VM of this name may bear as [`VmToken::is_borne_by`] means it, in lower case.
+    pub fn perhaps_borne_by(vm_name: &str) -> BTreeSet<Self> {
+        let segments = vm_name.split(['-', '.']);
+        segments
+            .filter(|segment| segment.len() == Self::LENGTH)
+            .map(|segment| Self(segment.to_ascii_lowercase()))
+            .collect()
     }
 
     /// The token's text.
@@ -130,6 +149,7 @@ mod tests {
             t.to_owned(),
         ] {
             assert!(token.is_borne_by(&borne), "{borne}");
+            assert!(VmToken::perhaps_borne_by(&borne).contains(&token), "{borne}");
         }
         for foreign in [
             format!("web-x{t}"),
@@ -138,6 +158,7 @@ mod tests {
             String::new(),
         ] {
             assert!(!token.is_borne_by(&foreign), "{foreign}");
+            assert!(!VmToken::perhaps_borne_by(&foreign).contains(&token), "{foreign}");
         }
     }
 

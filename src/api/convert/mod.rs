@@ -1,6 +1,7 @@
 //! From our kinds to the domain and back, each once.
 
 mod config;
+mod entry;
 mod record;
 mod restore;
 
@@ -20,6 +21,7 @@ use crate::domain::rfc3339;
 use crate::domain::text::Text;
 
 pub use config::config_intent;
+pub use entry::entry;
 pub use record::{RecordDraft, known_status, record};
 pub use restore::restore_intent;
 

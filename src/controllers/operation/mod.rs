@@ -11,17 +11,68 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::watcher::Event;
 
 use super::api_call::ApiError;
 use super::context::Context;
+use super::desk::Followed;
 use super::ledger::Watched;
 use super::{Error, at, refused};
 use crate::api;
-use crate::api::operation::OperationState;
+use crate::api::operation::{OperationState, SubjectRef};
 use crate::domain::ids::{RecordName, SubjectKind};
 use crate::domain::operation::{Input, Need, need, next_look, step};
 use crate::domain::record::State;
 use observe::Reading;
+
+/// What the store of the records that are followed is to make of an event, once the index has taken it in. A finished
+/// one is not followed any more: its subject is woken, and its place in the index is all that is kept of it.
+pub fn note(ctx: &Context, event: Event<Watched>) -> Option<Event<Watched>> {
+    let is_news = ctx.ledger.note(&event);
+    match event {
+        Event::Init | Event::InitDone => Some(event),
+        Event::InitApply(object) => match finished(&object) {
+            None => Some(Event::InitApply(object)),
+            Some(subject) => {
+                // Each list shows them all, and nearly none has changed.
+                if is_news {
+                    let_go(ctx, &object, subject);
+                }
+                None
+            }
+        },
+        Event::Apply(object) => match finished(&object) {
+            None => Some(Event::Apply(object)),
+            Some(subject) => {
+                let_go(ctx, &object, subject);
+                Some(Event::Delete(object))
+            }
+        },
+        Event::Delete(object) => {
+            // The subject of a record that a person deletes may still name it.
+            if let Ok(record) = &object.0 {
+                let_go(ctx, &object, &record.spec.subject);
+            }
+            Some(Event::Delete(object))
+        }
+    }
+}
+
+fn let_go(ctx: &Context, object: &Watched, subject: &SubjectRef) {
+    let name = object.name_any();
+    ctx.failures.succeeded::<Watched>("", &name);
+    ctx.desk.forget(&RecordName::new(name));
+    wake(ctx, subject);
+}
+
+/// Remembers what is known of a record that is followed. The watch may have shown its end meanwhile, and nobody looks
+/// at it after that.
+fn remember(ctx: &Context, name: &RecordName, followed: Followed) {
+    ctx.desk.remember(name, followed);
+    if ctx.ledger.is_finished(name) {
+        ctx.desk.forget(name);
+    }
+}
 
 /// Follows one record.
 ///
@@ -29,11 +80,6 @@ use observe::Reading;
 /// When the API server could not be read or written; the record is looked at again.
 pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
     let name = RecordName::new(seen.name_any());
-    if let Some(subject) = finished(&seen) {
-        ctx.desk.forget(&name);
-        wake(&ctx, &subject);
-        return Ok(Action::await_change());
-    }
     if !ctx.ledger.is_ours(&seen) {
         return Ok(Action::await_change());
     }
@@ -103,7 +149,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         followed.memo.not_before = next;
     }
     followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
-    ctx.desk.remember(&name, followed);
+    remember(&ctx, &name, followed);
     if known == record.known {
         ctx.wake(&record.subject);
         return Ok(at(Some(next), ctx.now(), times));
@@ -115,7 +161,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         again.memo.not_before = Timestamp::MIN;
         again.trouble = refused::lasting(&error);
         let told = again.trouble.is_some();
-        ctx.desk.remember(&name, again);
+        remember(&ctx, &name, again);
         if told {
             ctx.wake(&record.subject);
         }
@@ -126,7 +172,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
 }
 
 /// Wakes the subject of a record that is known by the watch only.
-pub(super) fn wake(ctx: &Context, subject: &api::operation::SubjectRef) {
+fn wake(ctx: &Context, subject: &SubjectRef) {
     let kind = SubjectKind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == subject.kind);
@@ -136,8 +182,8 @@ pub(super) fn wake(ctx: &Context, subject: &api::operation::SubjectRef) {
 }
 
 /// The subject of a record that needs nothing any more, as far as the watch shows.
-fn finished(seen: &Watched) -> Option<api::operation::SubjectRef> {
+fn finished(seen: &Watched) -> Option<&SubjectRef> {
     let object = seen.0.as_ref().ok()?;
     let state = object.status.as_ref()?.state.unwrap_or(OperationState::Sending);
-    State::from(state).is_final().then(|| object.spec.subject.clone())
+    State::from(state).is_final().then_some(&object.spec.subject)
 }

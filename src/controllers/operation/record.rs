@@ -133,7 +133,7 @@ fn show(ctx: &Context, record: &Record, trouble: Option<Trouble>) {
         return;
     }
     followed.trouble = trouble;
-    ctx.desk.remember(&record.name, followed);
+    super::remember(ctx, &record.name, followed);
     ctx.wake(&record.subject);
 }
 

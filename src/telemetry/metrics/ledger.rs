@@ -1,10 +1,8 @@
 //! The series that are read off the ledger: they are true again right after a restart.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
@@ -12,8 +10,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::{FloatGauge, IntGauge, StateLabels};
-use crate::api::operation::{OperationState, VpsOperation};
 use crate::controllers::context::Context;
+use crate::domain::ledger::{Purse, Spending};
 use crate::domain::money::Amount;
 use crate::domain::record::State;
 
@@ -48,7 +46,17 @@ impl EncodeMetric for IfKnown {
     }
 }
 
+impl MoneyLabels {
+    fn of(purse: &Purse) -> Self {
+        Self {
+            namespace: purse.namespace.to_string(),
+            currency: purse.currency.clone(),
+        }
+    }
+}
+
 type Money = Family<MoneyLabels, FloatGauge>;
+type SumOf = fn(&Spending) -> Option<Amount>;
 
 /// Gauges of the ledger.
 #[derive(Default)]
@@ -65,16 +73,6 @@ pub(super) struct LedgerGauges {
     paid_calls_in_window: IfKnown,
     most_paid_calls: IfKnown,
     last_life: IfKnown,
-}
-
-/// What a record says of the money that was approved for it.
-enum Approved {
-    /// It may still be spent, or may have been.
-    Open,
-    /// What it was approved for was bought.
-    Spent,
-    /// Nothing was bought, or a person has given it up.
-    Unspent,
 }
 
 impl LedgerGauges {
@@ -148,114 +146,49 @@ impl LedgerGauges {
         if !context.ledger.is_complete() {
             return;
         }
-        let mut states: HashMap<State, i64> = HashMap::new();
-        let mut oldest: HashMap<State, Timestamp> = HashMap::new();
-        let (mut unreadable, mut waiting, mut left_billing) = (0, 0, 0);
-        let mut spent = Sums::default();
-        let mut open = Sums::default();
-        for object in context.ledger.ours() {
-            let Ok(record) = &object.0 else {
-                unreadable += 1;
-                continue;
-            };
-            let (state, asks) = state_of(record);
-            *states.entry(state).or_default() += 1;
-            waiting += i64::from(asks);
-            left_billing += i64::from(state == State::Failed && left_a_vm(record));
-            if let (false, Ok(made_at)) = (state.is_final(), record.spec.claim.made_at.parse()) {
-                let earliest = oldest.entry(state).or_insert(made_at);
-                *earliest = made_at.min(*earliest);
-            }
-            match approved(record, state) {
-                Approved::Open => open.add(record),
-                Approved::Spent => spent.add(record),
-                Approved::Unspent => {}
-            }
-        }
+        let figures = context.ledger.figures();
         for state in State::ALL {
-            let count = states.get(&state).copied().unwrap_or_default();
-            self.operations.get_or_create(&StateLabels::of(state)).set(count);
+            let count = figures.states.get(&state).copied().unwrap_or_default();
+            self.operations
+                .get_or_create(&StateLabels::of(state))
+                .set(shown(count));
         }
-        self.unreadable.set(Some(unreadable));
-        self.waiting_for_a_person.set(Some(waiting));
-        self.left_billing.set(Some(left_billing));
+        self.unreadable.set(Some(shown(figures.unreadable)));
+        self.waiting_for_a_person
+            .set(Some(shown(figures.waiting_for_a_person)));
+        self.left_billing.set(Some(shown(figures.left_billing)));
         self.oldest.clear();
-        for (state, made_at) in oldest {
+        for (state, claimed) in figures.oldest {
             self.oldest
                 .get_or_create(&StateLabels::of(state))
-                .set(made_at.as_second());
+                .set(claimed.as_second());
         }
-        spent.show(&self.spend_per_hour, &self.spend_at_once);
-        open.show(&self.approved_per_hour, &self.approved_at_once);
+        for (family, sum) in self.money() {
+            family.clear();
+            for spending in &figures.money {
+                if let Some(sum) = sum(spending) {
+                    family
+                        .get_or_create(&MoneyLabels::of(&spending.purse))
+                        .set(sum.to_string().parse().unwrap_or_default());
+                }
+            }
+        }
         self.paid_calls_in_window
             .set(Some(i64::from(context.ledger.paid_calls_of_all(context.now()))));
         self.most_paid_calls.set(context.settings.caps.all.map(i64::from));
     }
-}
 
-/// Sums of quotes by namespace and currency.
-#[derive(Default)]
-struct Sums {
-    per_hour: HashMap<MoneyLabels, Amount>,
-    at_once: HashMap<MoneyLabels, Amount>,
-}
-
-impl Sums {
-    fn add(&mut self, record: &VpsOperation) {
-        let Some(quote) = &record.spec.quote else { return };
-        let labels = MoneyLabels {
-            namespace: record.spec.subject.namespace.clone(),
-            currency: quote.currency_code.clone().unwrap_or_default(),
-        };
-        for (sums, amount) in [
-            (&mut self.per_hour, &quote.per_hour),
-            (&mut self.at_once, &quote.due_now),
-        ] {
-            let Some(price) = amount.as_deref().and_then(Amount::parse) else {
-                continue;
-            };
-            let sum = sums.entry(labels.clone()).or_insert(Amount::ZERO);
-            *sum = sum.plus(price).unwrap_or(*sum);
-        }
-    }
-
-    fn show(self, per_hour: &Money, at_once: &Money) {
-        for (family, sums) in [(per_hour, self.per_hour), (at_once, self.at_once)] {
-            family.clear();
-            for (labels, sum) in sums {
-                family
-                    .get_or_create(&labels)
-                    .set(sum.to_string().parse().unwrap_or_default());
-            }
-        }
+    /// The gauges of money, each with its sum.
+    fn money(&self) -> [(&Money, SumOf); 4] {
+        [
+            (&self.spend_per_hour, |spending| spending.spent.per_hour),
+            (&self.spend_at_once, |spending| spending.spent.at_once),
+            (&self.approved_per_hour, |spending| spending.approved.per_hour),
+            (&self.approved_at_once, |spending| spending.approved.at_once),
+        ]
     }
 }
 
-fn state_of(record: &VpsOperation) -> (State, bool) {
-    let status = record.status.as_ref();
-    let state = status
-        .and_then(|status| status.state)
-        .unwrap_or(OperationState::Sending)
-        .into();
-    let asks = state == State::Unknown && status.is_some_and(|status| status.evidence.is_some());
-    (state, asks)
-}
-
-fn left_a_vm(record: &VpsOperation) -> bool {
-    record
-        .status
-        .as_ref()
-        .is_some_and(|status| status.result.is_some())
-}
-
-fn approved(record: &VpsOperation, state: State) -> Approved {
-    match state {
-        State::Sending | State::Accepted | State::Unknown => Approved::Open,
-        State::Succeeded => Approved::Spent,
-        // HostUp bills it.
-        State::Failed if left_a_vm(record) => Approved::Spent,
-        State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned => {
-            Approved::Unspent
-        }
-    }
+fn shown(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,58 @@
+//! A record as the index of the ledger takes it in.
+
+use kube::{Resource, ResourceExt};
+
+use crate::api::operation::{OperationType, VpsOperation};
+use crate::api::stored::Stored;
+use crate::domain::ids::{InstanceId, RecordName, VpsId};
+use crate::domain::ledger::{Content, Entry};
+use crate::domain::money::Amount;
+use crate::domain::names::VmToken;
+use crate::domain::record::{Evidence, State};
+
+/// What a record says, as far as anything is asked of all of them. Less is asked of it than of one that is acted
+/// upon, so more of them can be read.
+pub fn entry(stored: &Stored<VpsOperation>) -> Entry {
+    let made = stored.meta().creation_timestamp.as_ref().map(|at| at.0);
+    Entry {
+        name: RecordName::new(stored.name_any()),
+        made,
+        content: stored.0.as_ref().ok().map(content),
+    }
+}
+
+fn content(record: &VpsOperation) -> Content {
+    let spec = &record.spec;
+    let status = record.status.as_ref();
+    let time = |text: &String| text.parse().ok();
+    let quote = spec.quote.as_ref();
+    let amount = |text: &Option<String>| text.as_deref().and_then(Amount::parse);
+    Content {
+        instance: InstanceId::of_record(&spec.claim.instance_id),
+        kind: spec.subject.kind.clone(),
+        namespace: spec.subject.namespace.clone(),
+        object: spec.subject.name.clone(),
+        secret: (
+            spec.credentials_ref.namespace.clone(),
+            spec.credentials_ref.name.clone(),
+        ),
+        state: status
+            .and_then(|status| status.state)
+            .map_or(State::Sending, State::from),
+        evidence: status.and_then(|status| status.evidence).map(Evidence::from),
+        unapproved: spec.r#type == OperationType::LegacyEstimate,
+        not_before: status
+            .and_then(|status| status.not_before.as_ref())
+            .and_then(time),
+        token: spec.expected_vm_name.as_deref().and_then(VmToken::of_vm_name),
+        result: status
+            .and_then(|status| status.result.as_ref())
+            .map(|vm| VpsId::new(&vm.vps_id)),
+        claimed: time(&spec.claim.made_at),
+        currency: quote
+            .and_then(|quote| quote.currency_code.clone())
+            .unwrap_or_default(),
+        per_hour: quote.and_then(|quote| amount(&quote.per_hour)),
+        at_once: quote.and_then(|quote| amount(&quote.due_now)),
+    }
+}

@@ -1,0 +1,592 @@
+//! Every record in little room, and what is asked of all of them, kept up by each event.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::money::{Account, Fund, Price};
+use super::name::{Chain, Mark, Name, TokenKey, token_key};
+use super::window::{Call, Weight, Window};
+use super::{Content, Entry, PaidCalls, Purse, Spending};
+use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::domain::names::{ChainKey, VmToken};
+use crate::domain::order::TRIES_LAST;
+use crate::domain::record::{Evidence, State, later};
+
+/// A record that the API server did not date counts as new for ever.
+const UNDATED: i64 = i64::MAX;
+
+/// What is known of all records by the watch.
+pub struct Index {
+    instance: InstanceId,
+    records: Records,
+    /// The list that is under way, or was last.
+    list: u32,
+    tokens: BTreeMap<TokenKey, Bearers>,
+    results: BTreeSet<(Mark, Name)>,
+    holds: BTreeMap<(Mark, Timestamp), u32>,
+    purses: BTreeMap<Arc<Purse>, Account>,
+    /// When the unfinished ones were claimed.
+    open: BTreeMap<Name, Option<Timestamp>>,
+    window: Window,
+    states: HashMap<State, usize>,
+    unreadable: usize,
+    asking: usize,
+    left_billing: usize,
+}
+
+/// A record as it is kept. There may be a hundred thousand: another field is another megabyte.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    made: i64,
+    /// Of a record of this installation.
+    purse: Option<Arc<Purse>>,
+    price: Price,
+    about: About,
+    hold: Option<Box<Hold>>,
+    token: Option<TokenKey>,
+    /// `None` if it cannot be read.
+    state: Option<State>,
+    evidence: Evident,
+    unapproved: bool,
+    /// This installation made it, which never changes. One that cannot be read may be ours, and counts.
+    ours: bool,
+    /// The list that showed it last.
+    list: u32,
+}
+
+/// What a record is looked up by in its chain, or by its VM.
+#[derive(Debug, PartialEq, Eq)]
+enum About {
+    Nothing,
+    /// The VM that was bought.
+    Result(Mark),
+    /// The object for which it came to nothing.
+    CameToNothing(Mark),
+    // Nothing that this program writes.
+    Both(Box<(Mark, Mark)>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Hold {
+    secret: Mark,
+    until: Timestamp,
+}
+
+/// As much of the evidence as is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evident {
+    Nothing,
+    FoundBeforeClaim,
+    Something,
+}
+
+/// The records that bear one token.
+#[derive(Default)]
+struct Bearers {
+    records: u32,
+    accounted: u32,
+}
+
+/// What the gauges show of the records of this installation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How many are in each state that any is in.
+    pub states: HashMap<State, usize>,
+    /// When the oldest of each state that is not final was claimed.
+    pub oldest: HashMap<State, Timestamp>,
+    /// How many cannot be read.
+    pub unreadable: usize,
+    /// How many wait for a person's answer.
+    pub waiting_for_a_person: usize,
+    /// How many failed and left a VM.
+    pub left_billing: usize,
+    /// The money.
+    pub money: Vec<Spending>,
+}
+
+impl Index {
+    /// Of this installation, begun at `now` without any record.
+    pub fn new(instance: InstanceId, now: Timestamp) -> Self {
+        Self {
+            instance,
+            records: Records::default(),
+            list: 0,
+            tokens: BTreeMap::new(),
+            results: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            purses: BTreeMap::new(),
+            open: BTreeMap::new(),
+            window: Window::new(now),
+            states: HashMap::new(),
+            unreadable: 0,
+            asking: 0,
+            left_billing: 0,
+        }
+    }
+
+    /// A list begins. What it does not show is forgotten only when it has ended; until then both are there.
+    pub fn list_begins(&mut self) {
+        self.list = self.list.wrapping_add(1);
+    }
+
+    /// The list has ended: a record is gone that neither it nor a change since it began has shown.
+    pub fn list_ended(&mut self) {
+        let list = self.list;
+        for name in self.records.where_not(|kept| kept.list == list) {
+            self.drop_out(&name);
+        }
+    }
+
+    /// A record stands like this. Whether that is news.
+    pub fn show(&mut self, entry: Entry) -> bool {
+        let name = Name::of(&entry.name);
+        let before = self.records.take(&name);
+        if let Some(before) = &before {
+            self.count_out(&name, before);
+        }
+        let mut kept = self.kept(entry.made, entry.content.as_ref());
+        let claimed = entry.content.and_then(|content| content.claimed);
+        let is_news = before.is_none_or(|before| {
+            kept.list = before.list;
+            *before != kept
+        });
+        kept.list = self.list;
+        self.count_in(&name, &kept, claimed);
+        self.records.put(name, kept);
+        is_news
+    }
+
+    /// A record is gone.
+    pub fn remove(&mut self, name: &RecordName) {
+        self.drop_out(&Name::of(name));
+    }
+
+    fn drop_out(&mut self, name: &Name) {
+        if let Some(kept) = self.records.take(name) {
+            self.count_out(name, &kept);
+        }
+    }
+
+    fn kept(&self, made: Option<Timestamp>, content: Option<&Content>) -> Kept {
+        let made = made.map_or(UNDATED, Timestamp::as_second);
+        let Some(content) = content else {
+            return Kept {
+                made,
+                purse: None,
+                price: Price::Unsaid,
+                about: About::Nothing,
+                hold: None,
+                token: None,
+                state: None,
+                evidence: Evident::Nothing,
+                unapproved: false,
+                ours: true,
+                list: self.list,
+            };
+        };
+        let ours = content.instance == self.instance;
+        let mut kept = Kept {
+            made,
+            purse: ours.then(|| self.purse(content)),
+            price: Price::Unsaid,
+            about: About::of(content, ours),
+            hold: content.not_before.map(|until| {
+                let (namespace, name) = &content.secret;
+                let secret = secret_mark(namespace, name);
+                Box::new(Hold { secret, until })
+            }),
+            token: content.token.as_ref().and_then(token_key),
+            state: Some(content.state),
+            evidence: match content.evidence {
+                None => Evident::Nothing,
+                Some(Evidence::FoundBeforeClaim) => Evident::FoundBeforeClaim,
+                Some(_) => Evident::Something,
+            },
+            unapproved: content.unapproved,
+            ours,
+            list: self.list,
+        };
+        if ours && kept.fund() != Fund::Unspent {
+            kept.price = Price::new(content.per_hour, content.at_once);
+        }
+        kept
+    }
+
+    /// One for all records of it.
+    fn purse(&self, content: &Content) -> Arc<Purse> {
+        let purse = Purse {
+            namespace: content.namespace.as_str().into(),
+            currency: content.currency.clone(),
+        };
+        let known = self.purses.get_key_value(&purse).map(|(known, _)| known.clone());
+        known.unwrap_or_else(|| Arc::new(purse))
+    }
+
+    fn count_in(&mut self, name: &Name, kept: &Kept, claimed: Option<Timestamp>) {
+        if let Some(token) = kept.token {
+            let bearers = self.tokens.entry(token).or_default();
+            bearers.records = bearers.records.saturating_add(1);
+            bearers.accounted = bearers
+                .accounted
+                .saturating_add(u32::from(kept.accounts_for_a_vm()));
+        }
+        if let Some(hold) = &kept.hold {
+            *self.holds.entry((hold.secret, hold.until)).or_default() += 1;
+        }
+        self.window.shows(name, kept.ours);
+        if !kept.ours {
+            return;
+        }
+        if let Some(result) = kept.about.result() {
+            self.results.insert((result, name.clone()));
+        }
+        if let Some(purse) = &kept.purse {
+            let account = self.purses.entry(purse.clone()).or_default();
+            account.add(kept.fund(), &kept.price);
+        }
+        if kept.state.is_some_and(|state| !state.is_final()) {
+            self.open.insert(name.clone(), claimed);
+        }
+        self.window.add(kept.call());
+        *self.tally(kept) += 1;
+        self.asking += usize::from(kept.asks());
+        self.left_billing += usize::from(kept.left_a_vm_billing());
+    }
+
+    fn count_out(&mut self, name: &Name, kept: &Kept) {
+        if let Some(token) = kept.token {
+            if let Some(bearers) = self.tokens.get_mut(&token) {
+                bearers.records = bearers.records.saturating_sub(1);
+                bearers.accounted = bearers
+                    .accounted
+                    .saturating_sub(u32::from(kept.accounts_for_a_vm()));
+                if bearers.records == 0 {
+                    self.tokens.remove(&token);
+                }
+            }
+        }
+        if let Some(hold) = &kept.hold {
+            let key = (hold.secret, hold.until);
+            if let Some(records) = self.holds.get_mut(&key) {
+                *records = records.saturating_sub(1);
+                if *records == 0 {
+                    self.holds.remove(&key);
+                }
+            }
+        }
+        self.window.shows(name, false);
+        if !kept.ours {
+            return;
+        }
+        if let Some(result) = kept.about.result() {
+            self.results.remove(&(result, name.clone()));
+        }
+        if let Some(purse) = &kept.purse {
+            if let Some(account) = self.purses.get_mut(purse) {
+                account.take(kept.fund(), &kept.price);
+                if account.is_closed() {
+                    self.purses.remove(purse);
+                }
+            }
+        }
+        self.open.remove(name);
+        self.window.take(kept.call());
+        let tally = self.tally(kept);
+        *tally = tally.saturating_sub(1);
+        self.asking = self.asking.saturating_sub(usize::from(kept.asks()));
+        self.left_billing = self
+            .left_billing
+            .saturating_sub(usize::from(kept.left_a_vm_billing()));
+    }
+
+    fn tally(&mut self, kept: &Kept) -> &mut usize {
+        match kept.state {
+            Some(state) => self.states.entry(state).or_default(),
+            None => &mut self.unreadable,
+        }
+    }
+
+    /// The highest attempt of a chain.
+    pub fn last_attempt(&self, key: &ChainKey) -> Option<u32> {
+        self.attempts(key).map(|(attempt, _)| attempt).max()
+    }
+
+    /// When the attempts of a chain were made that came to nothing for an object of this name, by attempt; not longer
+    /// ago than they count.
+    pub fn came_to_nothing(
+        &self,
+        key: &ChainKey,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> BTreeMap<u32, Timestamp> {
+        let wanted = subject_mark(subject.kind.as_str(), &subject.namespace, &subject.name);
+        let attempts = self.attempts(key).filter_map(|(attempt, kept)| {
+            let made = Timestamp::from_second(kept.made).ok()?;
+            let counts = kept.about.came_to_nothing_for() == Some(wanted) && now < later(made, TRIES_LAST);
+            counts.then_some((attempt, made))
+        });
+        attempts.collect()
+    }
+
+    /// The other record of this installation whose result this VM is, if there is one.
+    pub fn result_of(&self, vps: &VpsId, but: &RecordName) -> Option<RecordName> {
+        let (wanted, but) = (result_mark(vps), Name::of(but));
+        let first = (wanted, Name::Attempt(Chain::FIRST, 0));
+        let records = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
+        let mut others = records.map(|(_, name)| name).filter(|name| **name != but);
+        others.next().map(Name::record)
+    }
+
+    /// The latest moment before which no paid call may leave with this Secret's key.
+    pub fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
+        let secret = secret_mark(namespace, secret);
+        let holds = (secret, Timestamp::MIN)..=(secret, Timestamp::MAX);
+        let ((_, until), _) = self.holds.range(holds).next_back()?;
+        Some(*until)
+    }
+
+    /// Whether a record that bears the token has succeeded, or may still; nothing if none bears it.
+    pub fn accounted(&self, token: &VmToken) -> Option<bool> {
+        let bearers = self.tokens.get(&token_key(token)?)?;
+        Some(bearers.accounted > 0)
+    }
+
+    /// Whether the record is there, and nothing changes it any more.
+    pub fn is_finished(&self, name: &RecordName) -> bool {
+        let kept = self.records.get(&Name::of(name));
+        kept.and_then(|kept| kept.state).is_some_and(State::is_final)
+    }
+
+    /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, if those before leave room for it.
+    /// What this process has claimed counts before the watch shows it.
+    pub fn reserve(
+        &mut self,
+        name: &RecordName,
+        namespace: &str,
+        now: Timestamp,
+        leave_room: impl FnOnce(PaidCalls) -> bool,
+    ) -> bool {
+        let name = Name::of(name);
+        self.window.forget_claims(now);
+        self.window.give_up(&name);
+        if !leave_room(self.paid_calls(namespace, now)) {
+            return false;
+        }
+        let is_shown = self.records.get(&name).is_some_and(|kept| kept.ours);
+        self.window.claim(name, namespace, now, is_shown);
+        true
+    }
+
+    /// Gives back what [`Index::reserve`] took, where no record was made.
+    pub fn release(&mut self, name: &RecordName) {
+        self.window.give_up(&Name::of(name));
+    }
+
+    /// Paid calls of this installation in the last 24 hours, in all and for one namespace.
+    pub fn paid_calls(&mut self, namespace: &str, now: Timestamp) -> PaidCalls {
+        if !self.window.reaches_to(now) {
+            self.window.begin_anew(now);
+            for kept in self.records.all().filter(|kept| kept.ours) {
+                self.window.add(kept.call());
+            }
+        }
+        self.window.paid_calls(namespace, now)
+    }
+
+    /// What the gauges show.
+    pub fn figures(&self) -> Figures {
+        let mut oldest: HashMap<State, Timestamp> = HashMap::new();
+        let open = self.open.iter().filter_map(|(name, claimed)| {
+            let state = self.records.get(name)?.state?;
+            Some((state, (*claimed)?))
+        });
+        for (state, claimed) in open {
+            let earliest = oldest.entry(state).or_insert(claimed);
+            *earliest = claimed.min(*earliest);
+        }
+        let states = self.states.iter().filter(|(_, count)| **count > 0);
+        Figures {
+            states: states.map(|(state, count)| (*state, *count)).collect(),
+            oldest,
+            unreadable: self.unreadable,
+            waiting_for_a_person: self.asking,
+            left_billing: self.left_billing,
+            money: self
+                .purses
+                .iter()
+                .map(|(purse, account)| account.spending(purse))
+                .collect(),
+        }
+    }
+
+    /// The records of a chain, by attempt.
+    fn attempts(&self, key: &ChainKey) -> impl Iterator<Item = (u32, &Kept)> {
+        let chain = Chain::of_key(key);
+        let named = chain.into_iter().flat_map(|chain| {
+            let all = Name::Attempt(chain, 0)..=Name::Attempt(chain, u32::MAX);
+            self.records.between(all)
+        });
+        // Somebody may have written an attempt in another way, e.g. with a zero before it.
+        let prefix = format!("{}-", key.as_str());
+        let first = Name::Other(prefix.as_str().into());
+        let others = self
+            .records
+            .between(first..)
+            .take_while(move |(name, _)| matches!(name, Name::Other(text) if text.starts_with(&prefix)));
+        let attempts = named.chain(others);
+        attempts.filter_map(|(name, kept)| {
+            let attempt = match name {
+                Name::Attempt(_, n) => *n,
+                Name::Other(_) => key.attempt(&name.record())?,
+            };
+            Some((attempt, kept))
+        })
+    }
+
+    /// How many records were looked at so far.
+    #[cfg(test)]
+    pub(super) fn looked_at(&self) -> usize {
+        self.records.looked_at.get()
+    }
+}
+
+impl Kept {
+    fn fund(&self) -> Fund {
+        match self.state {
+            Some(State::Sending | State::Accepted | State::Unknown) => Fund::Open,
+            Some(State::Succeeded) => Fund::Spent,
+            // HostUp bills it.
+            Some(State::Failed) if self.about.result().is_some() => Fund::Spent,
+            None
+            | Some(
+                State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned,
+            ) => Fund::Unspent,
+        }
+    }
+
+    fn accounts_for_a_vm(&self) -> bool {
+        match self.state {
+            Some(State::Sending | State::Accepted | State::Unknown | State::Succeeded) => true,
+            None
+            | Some(
+                State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned,
+            ) => false,
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        let unsent = self.state == Some(State::NotSent) || self.evidence == Evident::FoundBeforeClaim;
+        let weight = if unsent {
+            Weight::Nobodys
+        } else if self.state == Some(State::Rejected) || self.unapproved {
+            Weight::Own
+        } else {
+            Weight::Everyones
+        };
+        Call {
+            made: self.made,
+            namespace: self.purse.as_ref().map(|purse| &purse.namespace),
+            weight,
+        }
+    }
+
+    fn asks(&self) -> bool {
+        self.state == Some(State::Unknown) && self.evidence != Evident::Nothing
+    }
+
+    fn left_a_vm_billing(&self) -> bool {
+        self.state == Some(State::Failed) && self.about.result().is_some()
+    }
+}
+
+impl About {
+    fn of(content: &Content, ours: bool) -> Self {
+        let result = content.result.as_ref().filter(|_| ours).map(result_mark);
+        let nothing = content.state.came_to_nothing();
+        let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
+        match (result, subject) {
+            (None, None) => Self::Nothing,
+            (Some(result), None) => Self::Result(result),
+            (None, Some(subject)) => Self::CameToNothing(subject),
+            (Some(result), Some(subject)) => Self::Both(Box::new((result, subject))),
+        }
+    }
+
+    fn result(&self) -> Option<Mark> {
+        match self {
+            Self::Result(result) => Some(*result),
+            Self::Both(both) => Some(both.0),
+            Self::Nothing | Self::CameToNothing(_) => None,
+        }
+    }
+
+    fn came_to_nothing_for(&self) -> Option<Mark> {
+        match self {
+            Self::CameToNothing(subject) => Some(*subject),
+            Self::Both(both) => Some(both.1),
+            Self::Nothing | Self::Result(_) => None,
+        }
+    }
+}
+
+fn subject_mark(kind: &str, namespace: &str, name: &str) -> Mark {
+    Mark::of("subject", &[kind, namespace, name])
+}
+
+fn secret_mark(namespace: &str, name: &str) -> Mark {
+    Mark::of("secret", &[namespace, name])
+}
+
+fn result_mark(vps: &VpsId) -> Mark {
+    Mark::of("result", &[vps.as_str()])
+}
+
+/// The records by name. Boxed: the nodes of a tree are half empty.
+#[derive(Default)]
+struct Records {
+    kept: BTreeMap<Name, Box<Kept>>,
+    #[cfg(test)]
+    looked_at: std::cell::Cell<usize>,
+}
+
+impl Records {
+    fn get(&self, name: &Name) -> Option<&Kept> {
+        self.look();
+        self.kept.get(name).map(|kept| &**kept)
+    }
+
+    fn take(&mut self, name: &Name) -> Option<Box<Kept>> {
+        self.look();
+        self.kept.remove(name)
+    }
+
+    fn put(&mut self, name: Name, kept: Kept) {
+        self.look();
+        self.kept.insert(name, Box::new(kept));
+    }
+
+    fn between(&self, names: impl std::ops::RangeBounds<Name>) -> impl Iterator<Item = (&Name, &Kept)> {
+        let kept = self.kept.range(names);
+        kept.inspect(|_| self.look()).map(|(name, kept)| (name, &**kept))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Kept> {
+        self.between(..).map(|(_, kept)| kept)
+    }
+
+    fn where_not(&self, stays: impl Fn(&Kept) -> bool) -> Vec<Name> {
+        let gone = self.between(..).filter(|(_, kept)| !stays(kept));
+        gone.map(|(name, _)| name.clone()).collect()
+    }
+
+    #[cfg(test)]
+    fn look(&self) {
+        self.looked_at.set(self.looked_at.get() + 1);
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self)]
+    fn look(&self) {}
+}

@@ -1,0 +1,65 @@
+//! The ledger as one process knows it by the watch: what can be asked of all records without looking at each.
+
+mod index;
+mod money;
+mod name;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use jiff::Timestamp;
+
+use super::ids::{InstanceId, RecordName, VpsId};
+use super::money::Amount;
+use super::names::VmToken;
+use super::record::{Evidence, State};
+
+pub use index::{Figures, Index};
+pub use money::{Purse, Spending, Sums};
+pub use window::{Caps, PaidCalls};
+
+/// A record as the index takes it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: RecordName,
+    /// When the API server made it, to the second; the claimer's clock may be wrong.
+    pub made: Option<Timestamp>,
+    /// What it says; `None` if it cannot be read, and still counts as one that exists.
+    pub content: Option<Content>,
+}
+
+/// What a record says, as far as anything is asked of all records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The installation that made it.
+    pub instance: InstanceId,
+    /// Kind of the object that it was made for, as it stands there.
+    pub kind: String,
+    /// Namespace of that object.
+    pub namespace: String,
+    /// Name of that object.
+    pub object: String,
+    /// Namespace and name of the Secret whose key the call used.
+    pub secret: (String, String),
+    /// Where the call stands.
+    pub state: State,
+    /// What the state rests on.
+    pub evidence: Option<Evidence>,
+    /// Nobody had to approve it.
+    pub unapproved: bool,
+    /// No paid call with its key before.
+    pub not_before: Option<Timestamp>,
+    /// The token of the VM that it buys.
+    pub token: Option<VmToken>,
+    /// The VM that was bought.
+    pub result: Option<VpsId>,
+    /// When it was claimed, by the claimer's clock.
+    pub claimed: Option<Timestamp>,
+    /// Currency of the approved price; empty where none is named.
+    pub currency: String,
+    /// The approved price for each hour.
+    pub per_hour: Option<Amount>,
+    /// The approved amount that is due at once.
+    pub at_once: Option<Amount>,
+}

@@ -1,0 +1,479 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::domain::ids::{Subject, SubjectKind, Uid};
+use crate::domain::names::ChainKey;
+use crate::domain::order::TRIES_LAST;
+use crate::domain::record::later;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn start() -> Timestamp {
+    "2026-11-23T00:00:00Z".parse().unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(seconds)
+}
+
+fn ours() -> InstanceId {
+    InstanceId::new("ours")
+}
+
+fn keys() -> [ChainKey; 3] {
+    [
+        ChainKey::of_restore("shop", "web"),
+        ChainKey::of_restore("till", "web"),
+        ChainKey::of_config(&VpsId::new("vps_1")),
+    ]
+}
+
+const NAMESPACES: [&str; 2] = ["shop", "till"];
+const SECRETS: [&str; 2] = ["hostup-api", "other"];
+const VMS: [&str; 3] = ["vps_1", "vps_2", "vps_3"];
+
+fn token(n: usize) -> VmToken {
+    VmToken::new(&ours(), "shop", &n.to_string())
+}
+
+fn subject(namespace: &str) -> Subject {
+    Subject {
+        kind: SubjectKind::VpsBackupRestore,
+        namespace: namespace.to_owned(),
+        name: "web".to_owned(),
+        uid: Uid::new("u"),
+        generation: 1,
+    }
+}
+
+/// What the index is asked to be equal to: all records, and a walk over them for each question.
+struct Model {
+    records: BTreeMap<RecordName, (Entry, bool)>,
+    claims: HashMap<RecordName, (String, Timestamp)>,
+}
+
+impl Model {
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.records.values().map(|(entry, _)| entry)
+    }
+
+    fn readable(&self) -> impl Iterator<Item = (&Entry, &Content)> {
+        self.all()
+            .filter_map(|entry| Some((entry, entry.content.as_ref()?)))
+    }
+
+    fn is_ours(entry: &Entry) -> bool {
+        entry
+            .content
+            .as_ref()
+            .is_none_or(|content| content.instance == ours())
+    }
+
+    fn of_chain<'a>(&'a self, key: &'a ChainKey) -> impl Iterator<Item = (u32, &'a Entry)> {
+        self.all()
+            .filter_map(|entry| Some((key.attempt(&entry.name)?, entry)))
+    }
+
+    fn came_to_nothing(&self, key: &ChainKey, subject: &Subject, now: Timestamp) -> BTreeMap<u32, Timestamp> {
+        let attempts = self.of_chain(key).filter_map(|(attempt, entry)| {
+            let content = entry.content.as_ref()?;
+            let same = (content.kind.as_str(), &content.namespace, &content.object)
+                == (subject.kind.as_str(), &subject.namespace, &subject.name);
+            let made = entry.made?;
+            let counts = same && content.state.came_to_nothing() && now < later(made, TRIES_LAST);
+            counts.then_some((attempt, made))
+        });
+        attempts.collect()
+    }
+
+    fn results(&self, vps: &VpsId) -> HashSet<RecordName> {
+        let bearers = self
+            .readable()
+            .filter(|(entry, content)| Self::is_ours(entry) && content.result.as_ref() == Some(vps));
+        bearers.map(|(entry, _)| entry.name.clone()).collect()
+    }
+
+    fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
+        let wanted = (namespace.to_owned(), secret.to_owned());
+        let of_secret = self.readable().filter(|(_, content)| content.secret == wanted);
+        of_secret.filter_map(|(_, content)| content.not_before).max()
+    }
+
+    fn accounted(&self, token: &VmToken) -> Option<bool> {
+        let bearers = self
+            .readable()
+            .filter(|(_, content)| content.token.as_ref() == Some(token));
+        bearers
+            .map(|(_, content)| {
+                use State::{Accepted, Sending, Succeeded, Unknown};
+                matches!(content.state, Sending | Accepted | Unknown | Succeeded)
+            })
+            .reduce(|one, other| one | other)
+    }
+
+    fn paid_calls(&self, namespace: &str, now: Timestamp) -> PaidCalls {
+        let in_window = |made: Timestamp| later(made, DAY) > now;
+        let mut counted = PaidCalls::default();
+        let ours = || self.all().filter(|entry| Self::is_ours(entry));
+        for entry in ours().filter(|entry| entry.made.is_none_or(in_window)) {
+            let Some(content) = &entry.content else {
+                counted.all += 1;
+                continue;
+            };
+            let unsent =
+                content.state == State::NotSent || content.evidence == Some(Evidence::FoundBeforeClaim);
+            let own = content.state == State::Rejected || content.unapproved;
+            counted.all += u32::from(!unsent && !own);
+            counted.of_namespace += u32::from(!unsent && content.namespace == namespace);
+        }
+        let shown: HashSet<&RecordName> = ours().map(|entry| &entry.name).collect();
+        for (name, (of, at)) in &self.claims {
+            if in_window(*at) && !shown.contains(name) {
+                counted.all += 1;
+                counted.of_namespace += u32::from(of == namespace);
+            }
+        }
+        counted
+    }
+
+    fn reserve(&mut self, name: &RecordName, namespace: &str, now: Timestamp, most: u32) -> bool {
+        self.claims
+            .retain(|other, (_, at)| other != name && later(*at, DAY) > now);
+        let is_room = self.paid_calls(namespace, now).all < most;
+        if is_room {
+            self.claims.insert(name.clone(), (namespace.to_owned(), now));
+        }
+        is_room
+    }
+
+    fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        let mut money: BTreeMap<Purse, [Option<Amount>; 4]> = BTreeMap::new();
+        for entry in self.all().filter(|entry| Self::is_ours(entry)) {
+            let Some(content) = &entry.content else {
+                figures.unreadable += 1;
+                continue;
+            };
+            let state = content.state;
+            *figures.states.entry(state).or_default() += 1;
+            figures.waiting_for_a_person +=
+                usize::from(state == State::Unknown && content.evidence.is_some());
+            let left = state == State::Failed && content.result.is_some();
+            figures.left_billing += usize::from(left);
+            if let (false, Some(claimed)) = (state.is_final(), content.claimed) {
+                let oldest = figures.oldest.entry(state).or_insert(claimed);
+                *oldest = claimed.min(*oldest);
+            }
+            let purse = Purse {
+                namespace: content.namespace.as_str().into(),
+                currency: content.currency.clone(),
+            };
+            let sums = money.entry(purse).or_default();
+            let first = match state {
+                State::Sending | State::Accepted | State::Unknown => 0,
+                State::Succeeded => 2,
+                State::Failed if left => 2,
+                State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned => {
+                    continue;
+                }
+            };
+            for (n, amount) in [content.per_hour, content.at_once].into_iter().enumerate() {
+                let sum = &mut sums[first + n];
+                *sum = amount
+                    .map(|amount| sum.unwrap_or(Amount::ZERO).plus(amount).unwrap())
+                    .or(*sum);
+            }
+        }
+        let spending = |(purse, [open_hour, open_once, hour, once]): (Purse, [Option<Amount>; 4])| Spending {
+            purse,
+            approved: Sums {
+                per_hour: open_hour,
+                at_once: open_once,
+            },
+            spent: Sums {
+                per_hour: hour,
+                at_once: once,
+            },
+        };
+        figures.money = money.into_iter().map(spending).collect();
+        figures
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    ListBegins,
+    Listed(Entry),
+    ListEnded,
+    Changed(Entry),
+    Deleted(RecordName),
+    Claims(RecordName, &'static str, u32),
+    GivesUp(RecordName),
+    Passes(i64),
+}
+
+fn names() -> impl Strategy<Value = RecordName> {
+    let attempts = (select(keys().to_vec()), 1_u32..4).prop_map(|(key, n)| key.record(n));
+    let odd = select(vec![
+        format!("{}-02", keys()[0].as_str()),
+        format!("{}-x", keys()[0].as_str()),
+        "by-hand".to_owned(),
+    ]);
+    prop_oneof![9 => attempts, 1 => odd.prop_map(RecordName::new)]
+}
+
+/// Amounts as they are shown.
+fn amounts() -> impl Strategy<Value = Option<Amount>> {
+    proptest::option::of((-50_000_i64..50_000).prop_map(|n| {
+        let text = format!("{}.{:04}", n / 10_000, (n % 10_000).abs());
+        Amount::parse(&text).unwrap()
+    }))
+}
+
+fn contents() -> impl Strategy<Value = Content> {
+    let whose = (
+        select(vec!["ours", "ours", "ours", "another"]),
+        select(vec![
+            "VpsBackupRestore",
+            "VpsResourceConfig",
+            "of a newer version",
+        ]),
+        select(NAMESPACES.to_vec()),
+        select(vec!["web", "other"]),
+        select(SECRETS.to_vec()),
+    );
+    let evidence = [None, Some(Evidence::FoundBeforeClaim), Some(Evidence::Person)];
+    let outcome = (
+        select(State::ALL.to_vec()),
+        select(evidence.to_vec()),
+        any::<bool>(),
+        proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
+        proptest::option::of((0_usize..3).prop_map(token)),
+        proptest::option::of(select(VMS.to_vec()).prop_map(VpsId::new)),
+        proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
+    );
+    let price = (select(vec!["SEK", "EUR", ""]), amounts(), amounts());
+    (whose, outcome, price).prop_map(|(whose, outcome, price)| {
+        let (instance, kind, namespace, object, secret) = whose;
+        let (state, evidence, unapproved, not_before, token, result, claimed) = outcome;
+        let (currency, per_hour, at_once) = price;
+        Content {
+            instance: InstanceId::new(instance),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            object: object.to_owned(),
+            secret: (namespace.to_owned(), secret.to_owned()),
+            state,
+            evidence,
+            unapproved,
+            not_before,
+            token,
+            result,
+            claimed,
+            currency: currency.to_owned(),
+            per_hour,
+            at_once,
+        }
+    })
+}
+
+fn entries() -> impl Strategy<Value = Entry> {
+    let made = (-30 * 3600_i64..30 * 3600).prop_map(|seconds| Some(at(seconds)));
+    let made = prop_oneof![19 => made, 1 => Just(None)];
+    let content = prop_oneof![9 => contents().prop_map(Some), 1 => Just(None)];
+    (names(), made, content).prop_map(|(name, made, content)| Entry { name, made, content })
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        1 => Just(Event::ListBegins),
+        6 => entries().prop_map(Event::Listed),
+        1 => Just(Event::ListEnded),
+        12 => entries().prop_map(Event::Changed),
+        3 => names().prop_map(Event::Deleted),
+        4 => (names(), select(NAMESPACES.to_vec()), 1_u32..9)
+            .prop_map(|(name, namespace, most)| Event::Claims(name, namespace, most)),
+        1 => names().prop_map(Event::GivesUp),
+        3 => select(vec![0, 1, 60, 3599, 3600, 7 * 3600, 25 * 3600, -1, -3600, -3601, -30 * 3600])
+            .prop_map(Event::Passes),
+    ]
+}
+
+/// Asks everything, and counts what is looked at.
+fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCaseError> {
+    for key in &keys() {
+        let own = model.of_chain(key).count();
+        let before = index.looked_at();
+        let last = model.of_chain(key).map(|(n, _)| n).max();
+        prop_assert_eq!(index.last_attempt(key), last);
+        prop_assert!(index.looked_at() - before <= own + 3, "the tail of a chain");
+        for namespace in NAMESPACES {
+            let before = index.looked_at();
+            let subject = subject(namespace);
+            prop_assert_eq!(
+                index.came_to_nothing(key, &subject, now),
+                model.came_to_nothing(key, &subject, now)
+            );
+            prop_assert!(index.looked_at() - before <= own + 3, "the attempts of a chain");
+        }
+    }
+    let before = index.looked_at();
+    for vps in VMS.map(VpsId::new) {
+        let bearers = model.results(&vps);
+        for but in bearers.iter().chain([&RecordName::new("none")]) {
+            let found = index.result_of(&vps, but);
+            let others = bearers.iter().filter(|name| *name != but).count();
+            prop_assert_eq!(found.is_some(), others > 0);
+            prop_assert!(found.is_none_or(|found| found != *but && bearers.contains(&found)));
+        }
+    }
+    for namespace in NAMESPACES {
+        for secret in SECRETS {
+            prop_assert_eq!(
+                index.not_before(namespace, secret),
+                model.not_before(namespace, secret)
+            );
+        }
+    }
+    for token in (0..3).map(token) {
+        prop_assert_eq!(index.accounted(&token), model.accounted(&token));
+    }
+    for namespace in NAMESPACES {
+        prop_assert_eq!(index.paid_calls(namespace, now), model.paid_calls(namespace, now));
+    }
+    prop_assert_eq!(index.looked_at(), before, "no record need be looked at");
+    prop_assert_eq!(index.figures(), model.figures());
+    let open = model
+        .readable()
+        .filter(|(entry, content)| Model::is_ours(entry) && !content.state.is_final());
+    prop_assert!(
+        index.looked_at() - before <= open.count(),
+        "the finished ones for a gauge"
+    );
+    for entry in model.all() {
+        let finished = entry
+            .content
+            .as_ref()
+            .is_some_and(|content| content.state.is_final());
+        prop_assert_eq!(index.is_finished(&entry.name), finished);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn the_index_answers_as_a_walk_over_all_records_does(
+        events in proptest::collection::vec(events(), 1..80)
+    ) {
+        let mut now = at(0);
+        let mut latest = now;
+        let mut index = Index::new(ours(), now);
+        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new() };
+        for event in events {
+            let before = index.looked_at();
+            match event {
+                Event::ListBegins => {
+                    index.list_begins();
+                    model.records.values_mut().for_each(|(_, listed)| *listed = false);
+                }
+                Event::ListEnded => {
+                    index.list_ended();
+                    model.records.retain(|_, (_, listed)| *listed);
+                }
+                Event::Listed(entry) | Event::Changed(entry) => {
+                    let known = model.records.insert(entry.name.clone(), (entry.clone(), true));
+                    let is_news = index.show(entry.clone());
+                    prop_assert!(is_news || known.is_some());
+                    prop_assert!(!index.show(entry), "the same once more is no news");
+                    prop_assert!(index.looked_at() - before <= 6);
+                }
+                Event::Deleted(name) => {
+                    index.remove(&name);
+                    model.records.remove(&name);
+                    prop_assert!(index.looked_at() - before <= 1);
+                }
+                Event::Claims(name, namespace, most) => {
+                    let reserved = index.reserve(&name, namespace, now, |paid| paid.all < most);
+                    prop_assert_eq!(reserved, model.reserve(&name, namespace, now, most));
+                    prop_assert!(index.looked_at() - before <= 1);
+                }
+                Event::GivesUp(name) => {
+                    index.release(&name);
+                    model.claims.remove(&name);
+                }
+                Event::Passes(seconds) => {
+                    now += SignedDuration::from_secs(seconds);
+                    // Only a clock that is set back by more than an hour has all records counted anew.
+                    let set_back = now < latest - SignedDuration::from_secs(3600);
+                    latest = if set_back { now } else { now.max(latest) };
+                    index.paid_calls("shop", now);
+                    let counted = index.looked_at() - before;
+                    prop_assert!(counted == 0 || set_back);
+                }
+            }
+            holds(&mut index, &model, now)?;
+        }
+        for name in model.records.into_keys() {
+            index.remove(&name);
+        }
+        prop_assert_eq!(index.figures(), Figures::default());
+    }
+}
+
+/// A finished restore, as there will be most.
+fn finished(n: u64) -> Entry {
+    let key = ChainKey::of_restore("shop", &n.to_string());
+    Entry {
+        name: key.record(1),
+        made: Some(at(0)),
+        content: Some(Content {
+            instance: ours(),
+            kind: "VpsBackupRestore".to_owned(),
+            namespace: "shop".to_owned(),
+            object: n.to_string(),
+            secret: ("shop".to_owned(), "hostup-api".to_owned()),
+            state: State::Succeeded,
+            evidence: Some(Evidence::Job),
+            unapproved: false,
+            not_before: None,
+            token: Some(VmToken::new(&ours(), "shop", &n.to_string())),
+            result: Some(VpsId::new(format!("vps_{n:026}"))),
+            claimed: Some(at(0)),
+            currency: "SEK".to_owned(),
+            per_hour: Amount::parse("0.66"),
+            at_once: None,
+        }),
+    }
+}
+
+#[test]
+fn a_question_costs_no_more_among_many_records() {
+    let asked = |records: u64| {
+        let mut index = Index::new(ours(), at(0));
+        for n in 0..records {
+            index.show(finished(n));
+        }
+        let before = index.looked_at();
+        let key = ChainKey::of_restore("shop", "1");
+        let name = key.record(1);
+        assert_eq!(index.last_attempt(&key), Some(1));
+        assert!(index.came_to_nothing(&key, &subject("shop"), at(0)).is_empty());
+        let vps = VpsId::new(format!("vps_{:026}", 1));
+        assert_eq!(index.result_of(&vps, &key.record(2)), Some(name.clone()));
+        assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
+        assert_eq!(index.not_before("shop", "hostup-api"), None);
+        assert!(
+            index.reserve(&key.record(2), "shop", at(60), |paid| u64::from(paid.all)
+                == records)
+        );
+        assert_eq!(index.figures().states[&State::Succeeded], records as usize);
+        assert!(!index.show(finished(1)));
+        index.looked_at() - before
+    };
+    assert_eq!(asked(5_000), asked(5));
+}

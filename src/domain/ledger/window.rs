@@ -1,0 +1,286 @@
+//! The paid calls of the last 24 hours, counted as they come and as they grow old.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::name::Name;
+use crate::domain::chain::Cap;
+use crate::domain::record::later;
+
+/// The window of `--max-paid-calls`.
+const LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+/// The wall clock may be set back by so many seconds, and all that may count again is still at hand.
+const SLACK: i64 = 60 * 60;
+
+/// The caps on the paid calls of 24 hours; `None` is no cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// `--max-paid-calls`.
+    pub all: Option<u32>,
+    /// `--max-paid-calls-per-namespace`.
+    pub of_namespace: Option<u32>,
+}
+
+/// How many paid calls were made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PaidCalls {
+    /// Those that count against the cap of all.
+    pub all: u32,
+    /// Those that count against the share of one namespace.
+    pub of_namespace: u32,
+}
+
+impl PaidCalls {
+    const ONE: Self = Self {
+        all: 1,
+        of_namespace: 1,
+    };
+
+    fn add(&mut self, other: Self) {
+        self.all = self.all.saturating_add(other.all);
+        self.of_namespace = self.of_namespace.saturating_add(other.of_namespace);
+    }
+
+    fn take(&mut self, other: Self) {
+        self.all = self.all.saturating_sub(other.all);
+        self.of_namespace = self.of_namespace.saturating_sub(other.of_namespace);
+    }
+
+    /// The cap that is used up, if one is.
+    pub fn reaches(self, caps: Caps) -> Option<Cap> {
+        let all = caps.all.filter(|cap| self.all >= *cap).map(Cap::All);
+        let own = caps.of_namespace.filter(|cap| self.of_namespace >= *cap);
+        all.or(own.map(Cap::OfNamespace))
+    }
+}
+
+/// Whose share of the paid calls a record counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Nobody's: nothing was sent.
+    Nobodys,
+    /// Its own namespace's: it was refused, or nobody had to approve it.
+    Own,
+    /// Everyone's.
+    Everyones,
+}
+
+/// A record as it counts.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// When it was made, in seconds, by the API server's clock: the claimer's may be wrong.
+    pub(super) made: i64,
+    /// Its namespace, where it can be read.
+    pub(super) namespace: Option<&'a Arc<str>>,
+    /// Whose share it takes.
+    pub(super) weight: Weight,
+}
+
+impl Call<'_> {
+    fn counts(&self) -> PaidCalls {
+        let counts = |yes| u32::from(yes);
+        PaidCalls {
+            all: counts(self.weight == Weight::Everyones),
+            of_namespace: counts(self.weight != Weight::Nobodys && self.namespace.is_some()),
+        }
+    }
+}
+
+/// The paid calls that the records show, and those that this process has claimed.
+pub(super) struct Window {
+    /// What was made by then is not at hand.
+    floor: i64,
+    /// What was made by then does not count.
+    cutoff: i64,
+    /// By the second, and by namespace.
+    calls: BTreeMap<i64, Vec<(Option<Arc<str>>, PaidCalls)>>,
+    counted: Counted,
+    claims: HashMap<Name, (Arc<str>, Timestamp)>,
+    claims_by_time: BTreeSet<(Timestamp, Name)>,
+    /// Those of the claims that no record shows: not yet, or not any more.
+    unshown: BTreeSet<Name>,
+}
+
+#[derive(Default)]
+struct Counted {
+    all: u32,
+    of_namespace: HashMap<Arc<str>, u32>,
+}
+
+impl Counted {
+    fn add(&mut self, namespace: Option<&Arc<str>>, calls: PaidCalls) {
+        self.all = self.all.saturating_add(calls.all);
+        if let (Some(namespace), 1..) = (namespace, calls.of_namespace) {
+            let counted = self.of_namespace.entry(namespace.clone()).or_default();
+            *counted = counted.saturating_add(calls.of_namespace);
+        }
+    }
+
+    fn take(&mut self, namespace: Option<&Arc<str>>, calls: PaidCalls) {
+        self.all = self.all.saturating_sub(calls.all);
+        let Some(namespace) = namespace else { return };
+        if let Some(counted) = self.of_namespace.get_mut(namespace) {
+            *counted = counted.saturating_sub(calls.of_namespace);
+            if *counted == 0 {
+                self.of_namespace.remove(namespace);
+            }
+        }
+    }
+}
+
+impl Window {
+    /// Of a ledger that is asked from `now` on.
+    pub(super) fn new(now: Timestamp) -> Self {
+        let cutoff = cutoff(now);
+        Self {
+            floor: cutoff.saturating_sub(SLACK),
+            cutoff,
+            calls: BTreeMap::new(),
+            counted: Counted::default(),
+            claims: HashMap::new(),
+            claims_by_time: BTreeSet::new(),
+            unshown: BTreeSet::new(),
+        }
+    }
+
+    /// A record stands.
+    pub(super) fn add(&mut self, call: Call<'_>) {
+        let counts = call.counts();
+        if call.made <= self.floor || counts == PaidCalls::default() {
+            return;
+        }
+        let second = self.calls.entry(call.made).or_default();
+        match second.iter_mut().find(|(of, _)| of.as_ref() == call.namespace) {
+            Some((_, calls)) => calls.add(counts),
+            None => second.push((call.namespace.cloned(), counts)),
+        }
+        if call.made > self.cutoff {
+            self.counted.add(call.namespace, counts);
+        }
+    }
+
+    /// It stands no more.
+    pub(super) fn take(&mut self, call: Call<'_>) {
+        let counts = call.counts();
+        if let Some(second) = self.calls.get_mut(&call.made) {
+            for (_, calls) in second.iter_mut().filter(|(of, _)| of.as_ref() == call.namespace) {
+                calls.take(counts);
+            }
+            second.retain(|(_, calls)| *calls != PaidCalls::default());
+            if second.is_empty() {
+                self.calls.remove(&call.made);
+            }
+            if call.made > self.cutoff {
+                self.counted.take(call.namespace, counts);
+            }
+        }
+    }
+
+    /// Counts the 24 hours before `now`. `false` where the clock was set back too far: then the window must be
+    /// [begun anew](Self::begin_anew), and given all records again.
+    pub(super) fn reaches_to(&mut self, now: Timestamp) -> bool {
+        let cutoff = cutoff(now);
+        if cutoff < self.floor {
+            return false;
+        }
+        let (calls, counted) = (&self.calls, &mut self.counted);
+        let between = |from: i64, to: i64| {
+            let seconds = (from < to).then(|| calls.range(from.saturating_add(1)..=to));
+            seconds.into_iter().flatten().flat_map(|(_, second)| second)
+        };
+        for (namespace, calls) in between(self.cutoff, cutoff) {
+            counted.take(namespace.as_ref(), *calls);
+        }
+        for (namespace, calls) in between(cutoff, self.cutoff) {
+            counted.add(namespace.as_ref(), *calls);
+        }
+        self.cutoff = cutoff;
+        self.floor = self.floor.max(cutoff.saturating_sub(SLACK));
+        while let Some(oldest) = self
+            .calls
+            .first_entry()
+            .filter(|oldest| *oldest.key() <= self.floor)
+        {
+            oldest.remove();
+        }
+        true
+    }
+
+    /// Forgets the records, but not the claims.
+    pub(super) fn begin_anew(&mut self, now: Timestamp) {
+        self.cutoff = cutoff(now);
+        self.floor = self.cutoff.saturating_sub(SLACK);
+        self.calls.clear();
+        self.counted = Counted::default();
+    }
+
+    /// The calls in all, and of one namespace. What this process has claimed counts before a record shows it, and
+    /// after somebody has deleted that.
+    pub(super) fn paid_calls(&self, namespace: &str, now: Timestamp) -> PaidCalls {
+        let mut paid = PaidCalls {
+            all: self.counted.all,
+            of_namespace: self
+                .counted
+                .of_namespace
+                .get(namespace)
+                .copied()
+                .unwrap_or_default(),
+        };
+        for (of, at) in self.unshown.iter().filter_map(|name| self.claims.get(name)) {
+            if later(*at, LASTS) > now {
+                let counts = PaidCalls::ONE;
+                paid.add(PaidCalls {
+                    of_namespace: u32::from(**of == *namespace),
+                    ..counts
+                });
+            }
+        }
+        paid
+    }
+
+    /// This process claims; whether a record of that name `is_shown` already.
+    pub(super) fn claim(&mut self, name: Name, namespace: &str, now: Timestamp, is_shown: bool) {
+        self.give_up(&name);
+        self.claims_by_time.insert((now, name.clone()));
+        if !is_shown {
+            self.unshown.insert(name.clone());
+        }
+        self.claims.insert(name, (namespace.into(), now));
+    }
+
+    /// It does not claim after all.
+    pub(super) fn give_up(&mut self, name: &Name) {
+        if let Some((_, at)) = self.claims.remove(name) {
+            self.claims_by_time.remove(&(at, name.clone()));
+            self.unshown.remove(name);
+        }
+    }
+
+    /// Forgets the claims that count no more.
+    pub(super) fn forget_claims(&mut self, now: Timestamp) {
+        while let Some((at, name)) = self.claims_by_time.first().cloned() {
+            if later(at, LASTS) > now {
+                break;
+            }
+            self.give_up(&name);
+        }
+    }
+
+    /// Whether a record of that name is there.
+    pub(super) fn shows(&mut self, name: &Name, is_shown: bool) {
+        if is_shown {
+            self.unshown.remove(name);
+        } else if self.claims.contains_key(name) {
+            self.unshown.insert(name.clone());
+        }
+    }
+}
+
+/// The last second that does not count.
+fn cutoff(now: Timestamp) -> i64 {
+    let lasts = i64::try_from(LASTS.as_secs()).unwrap_or(i64::MAX);
+    now.as_second().saturating_sub(lasts)
+}
