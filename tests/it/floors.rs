@@ -155,6 +155,35 @@ fn an_upward_import_would_be_seen() {
     );
 }
 
+/// Where a kind of objects is kept whole, and none of them walks all records: those that are followed are looked up by
+/// name, and all else is asked of the index.
+const STORES: [&str; 2] = ["controllers/run.rs", "controllers/config/rivals.rs"];
+
+#[test]
+fn nobody_walks_all_records() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    let mut found = Vec::new();
+    for file in &files {
+        let holds_a_store = STORES.iter().any(|store| file.ends_with(store));
+        for (n, line) in code(file) {
+            if walks(&line, holds_a_store) {
+                found.push(format!("{}:{n} {line}", file.display()));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+    assert!(walks("for object in self.store.state() {", true));
+    assert!(walks("store: Store<Watched>,", false));
+    assert!(!walks("let state = record.state;", false));
+}
+
+fn walks(line: &str, holds_a_store: bool) -> bool {
+    let all = [".state()", ".state_filter(", ".state_filter_selector("];
+    all.iter().any(|all| line.contains(all)) || (!holds_a_store && line.contains("Store<"))
+}
+
 #[test]
 fn no_file_is_longer_than_can_be_read_at_once() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -40,6 +40,7 @@ mod ledger_watch;
 mod legacy;
 mod life;
 mod manifests;
+mod many_records;
 mod memory;
 mod monitoring;
 mod policies;
