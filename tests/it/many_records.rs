@@ -120,6 +120,11 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
     assert_eq!(stage.sim.requests().len(), calls);
     assert_eq!(looks(&operator, "vpsoperation"), 0.0);
     let restarted = share_of_memory(&operator);
+    let room = 4 * 1024 + (count * 1024 / 1000) as u64;
+    assert!(
+        restarted <= idle + room,
+        "{restarted} kB, {idle} kB without records"
+    );
 
     let among_many = requests_of_restores(&stage, || proxy.requests(), "many").await;
     assert!(
@@ -135,7 +140,6 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
     );
     let cents = (samples[&spent] * 100.0).round();
     assert_eq!(cents, known as f64 * 66.0);
-    let restarted = share_of_memory(&operator);
     let bought = share_of_memory(&operator);
     println!(
         "{count} records: {idle} kB without them, {restarted} kB after a restart among them, {bought} kB after \

@@ -256,15 +256,15 @@ impl Index {
     }
 
     fn count_out(&mut self, name: &Name, kept: &Kept) {
-        if let Some(token) = kept.token {
-            if let Some(bearers) = self.tokens.get_mut(&token) {
-                bearers.records = bearers.records.saturating_sub(1);
-                bearers.accounted = bearers
-                    .accounted
-                    .saturating_sub(u32::from(kept.accounts_for_a_vm()));
-                if bearers.records == 0 {
-                    self.tokens.remove(&token);
-                }
+        if let Some(token) = kept.token
+            && let Some(bearers) = self.tokens.get_mut(&token)
+        {
+            bearers.records = bearers.records.saturating_sub(1);
+            bearers.accounted = bearers
+                .accounted
+                .saturating_sub(u32::from(kept.accounts_for_a_vm()));
+            if bearers.records == 0 {
+                self.tokens.remove(&token);
             }
         }
         if let Some(hold) = &kept.hold {
@@ -283,12 +283,12 @@ impl Index {
         if let Some(result) = kept.about.result() {
             self.results.remove(&(result, name.clone()));
         }
-        if let Some(purse) = &kept.purse {
-            if let Some(account) = self.purses.get_mut(purse) {
-                account.take(kept.fund(), &kept.price);
-                if account.is_closed() {
-                    self.purses.remove(purse);
-                }
+        if let Some(purse) = &kept.purse
+            && let Some(account) = self.purses.get_mut(purse)
+        {
+            account.take(kept.fund(), &kept.price);
+            if account.is_closed() {
+                self.purses.remove(purse);
             }
         }
         self.open.remove(name);

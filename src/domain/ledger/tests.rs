@@ -426,7 +426,7 @@ proptest! {
 }
 
 /// A finished restore, as there will be most.
-fn finished(n: u64) -> Entry {
+fn finished(n: u32) -> Entry {
     let key = ChainKey::of_restore("shop", &n.to_string());
     Entry {
         name: key.record(1),
@@ -453,7 +453,7 @@ fn finished(n: u64) -> Entry {
 
 #[test]
 fn a_question_costs_no_more_among_many_records() {
-    let asked = |records: u64| {
+    let asked = |records: u32| {
         let mut index = Index::new(ours(), at(0));
         for n in 0..records {
             index.show(finished(n));
@@ -467,11 +467,8 @@ fn a_question_costs_no_more_among_many_records() {
         assert_eq!(index.result_of(&vps, &key.record(2)), Some(name.clone()));
         assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
         assert_eq!(index.not_before("shop", "hostup-api"), None);
-        assert!(
-            index.reserve(&key.record(2), "shop", at(60), |paid| u64::from(paid.all)
-                == records)
-        );
-        assert_eq!(index.figures().states[&State::Succeeded], records as usize);
+        assert!(index.reserve(&key.record(2), "shop", at(60), |paid| paid.all == records));
+        assert_eq!(index.figures().states[&State::Succeeded].try_into(), Ok(records));
         assert!(!index.show(finished(1)));
         index.looked_at() - before
     };

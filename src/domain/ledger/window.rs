@@ -89,14 +89,17 @@ impl Call<'_> {
     }
 }
 
+/// The calls of one second, by namespace.
+type Second = Vec<(Option<Arc<str>>, PaidCalls)>;
+
 /// The paid calls that the records show, and those that this process has claimed.
 pub(super) struct Window {
     /// What was made by then is not at hand.
     floor: i64,
     /// What was made by then does not count.
     cutoff: i64,
-    /// By the second, and by namespace.
-    calls: BTreeMap<i64, Vec<(Option<Arc<str>>, PaidCalls)>>,
+    /// By the second.
+    calls: BTreeMap<i64, Second>,
     counted: Counted,
     claims: HashMap<Name, (Arc<str>, Timestamp)>,
     claims_by_time: BTreeSet<(Timestamp, Name)>,
