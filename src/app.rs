@@ -61,7 +61,6 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         origin,
         way,
         args.request_timeout,
-        usize::from(args.workers / 2),
         Arc::new(move |route, class, took| calls.provider_call(route, class, took)),
     )
     .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;

@@ -3,10 +3,12 @@
 //!
 //! Modules are listed from the lowest floor up; imports point down only.
 
+pub mod accounts;
 pub mod api;
 pub mod api_server;
 pub mod app;
 pub mod args;
+pub mod clock;
 pub mod controllers;
 pub mod domain;
 pub mod hostup;

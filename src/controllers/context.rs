@@ -1,16 +1,13 @@
 //! What every reconcile is given. No globals.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::clock;
 use super::config::Rivals;
 use super::desk::Desk;
 use super::failures::Failures;
@@ -18,25 +15,25 @@ use super::ledger::Ledger;
 use super::observer::Observer;
 use super::secrets::{NoCredentials, Secrets};
 use super::settings::Settings;
+use super::wakes::Wakes;
+use crate::accounts::{Account, Accounts};
 use crate::api::shared::CredentialsSecretRef;
-use crate::domain::ids::{Subject, SubjectKind, VpsId};
+use crate::clock;
+use crate::domain::ids::{Subject, VpsId};
 use crate::domain::inventory::{self, Finding, Vm};
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
 use crate::domain::record::KeyInUse;
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
-use crate::hostup::{Account, HostUp, ReadError, Route};
-
-/// Has an object looked at soon, by namespace and name.
-pub type Wake = Box<dyn Fn(&str, &str) + Send>;
+use crate::hostup::{HostUp, ReadError, Route};
 
 /// What every reconcile is given.
 pub struct Context {
     /// The API server, without automatic retries.
     pub client: Client,
-    /// The provider.
-    pub hostup: HostUp,
+    /// The provider, by API key.
+    pub accounts: Arc<Accounts>,
     /// What the admin decided.
     pub settings: Settings,
     /// API keys.
@@ -55,7 +52,8 @@ pub struct Context {
     pub stopping: CancellationToken,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
-    wakes: Mutex<BTreeMap<(SubjectKind, Option<String>), Wake>>,
+    /// The controllers that can be woken.
+    pub wakes: Arc<Wakes>,
     findings: Mutex<BTreeMap<String, Vec<Finding>>>,
 }
 
@@ -69,16 +67,18 @@ impl Context {
         observer: Arc<dyn Observer>,
         stopping: CancellationToken,
     ) -> Self {
+        let wakes = Arc::new(Wakes::default());
+        let woken = wakes.clone();
         Self {
+            accounts: Accounts::new(hostup, Arc::new(move |who| woken.asker(who))),
             secrets: Secrets::new(client.clone()),
             rivals: Rivals::default(),
             desk: Arc::default(),
             failures: Failures::default(),
             paid_calls: TaskTracker::new(),
-            wakes: Mutex::default(),
+            wakes,
             findings: Mutex::default(),
             client,
-            hostup,
             settings,
             ledger,
             observer,
@@ -96,28 +96,9 @@ impl Context {
         clock::now()
     }
 
-    /// The controller of `kind` in `namespace` (or in all) is woken by `wake`.
-    pub fn on_wake(&self, kind: SubjectKind, namespace: Option<String>, wake: Wake) {
-        self.wakes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((kind, namespace), wake);
-    }
-
     /// Has the object looked at soon: something about its record has changed.
     pub fn wake(&self, subject: &Subject) {
-        self.wake_object(subject.kind, &subject.namespace, &subject.name);
-    }
-
-    /// As [`Context::wake`], by name.
-    pub fn wake_object(&self, kind: SubjectKind, namespace: &str, name: &str) {
-        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let listener = wakes
-            .get(&(kind, None))
-            .or_else(|| wakes.get(&(kind, Some(namespace.to_owned()))));
-        if let Some(wake) = listener {
-            wake(namespace, name);
-        }
+        self.wakes.subject(subject);
     }
 
     /// The account that the Secret's key belongs to, and that key.
@@ -131,7 +112,7 @@ impl Context {
     ) -> Result<(Account, KeyInUse), Blocked> {
         match self.secrets.get(namespace, credentials).await {
             Ok(found) => Ok((
-                self.hostup.account(&found.key, namespace, &credentials.name),
+                self.accounts.account(&found.key, namespace, &credentials.name),
                 KeyInUse {
                     mark: found.mark(),
                     secret_version: found.version,
@@ -169,62 +150,23 @@ impl Context {
     }
 }
 
-/// Readings that take longer are too old to decide upon.
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// Waits for several reads together, but no longer than their result is worth something.
-pub async fn within_a_minute<T>(reads: impl Future<Output = Result<T, Blocked>>) -> Result<T, Blocked> {
-    let slow = || {
-        Blocked::Trouble(Trouble {
-            reason: Reason::ProviderUnavailable,
-            message: Text::new("HostUp answers so slowly that its answers are too old to decide upon"),
-            until: None,
-        })
-    };
-    tokio::time::timeout(MINUTE, reads)
-        .await
-        .unwrap_or_else(|_| Err(slow()))
-}
-
 /// Why a reading was not made.
 #[derive(Debug)]
 pub enum Blocked {
     /// To be shown on the object.
     Trouble(Trouble),
-    /// To be tried again soon, without a word.
-    Busy,
+    /// The same, and whoever asked is woken once it is there.
+    Held(Trouble),
+    /// It has been asked for; whoever asked is woken once it is there.
+    Waiting,
     /// The API server's fault.
     Error(super::Error),
-}
-
-/// What every reader of a subject does first: reads, and once more with a fresh key where HostUp refused
-/// the one at hand, for it may have been rotated since it was cached.
-pub async fn with_a_fresh_key<T, F>(
-    ctx: &Context,
-    namespace: &str,
-    credentials: &CredentialsSecretRef,
-    read: impl Fn() -> F,
-) -> Result<T, Blocked>
-where
-    F: Future<Output = Result<T, Blocked>>,
-{
-    match within_a_minute(read()).await {
-        Err(Blocked::Trouble(Trouble {
-            reason: Reason::Unauthorized,
-            ..
-        })) => {
-            ctx.secrets.forget(namespace, credentials);
-            within_a_minute(read()).await
-        }
-        other => other,
-    }
 }
 
 /// What a failed read of HostUp means for the object that asked.
 pub fn blocked(error: ReadError) -> Blocked {
     let message = Text::bounded(&error.to_string(), 600);
     let (reason, until) = match error {
-        ReadError::Busy => return Blocked::Busy,
         ReadError::RateLimited { until } => (Reason::RateLimited, Some(until)),
         ReadError::Unauthorized(_) | ReadError::Forbidden(_) => (Reason::Unauthorized, None),
         ReadError::NotFound { .. }

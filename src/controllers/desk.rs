@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::ids::{Holder, RecordName, Subject, SubjectKind};
+use crate::domain::ids::{Holder, RecordName};
 use crate::domain::operation::Memo;
 use crate::domain::report::Trouble;
 
@@ -18,7 +18,6 @@ struct Notes {
     claimed: HashSet<RecordName>,
     unsent: HashSet<Holder>,
     followed: HashMap<RecordName, Followed>,
-    turned_away: HashMap<(SubjectKind, String, String), u32>,
 }
 
 /// What is remembered of one operation that is being followed.
@@ -88,26 +87,9 @@ impl Desk {
         self.lock().unsent.contains(holder)
     }
 
-    /// How often in a row a subject has been turned away with this time, for others were reading.
-    pub fn turned_away(&self, subject: &Subject) -> u32 {
-        let mut notes = self.lock();
-        let times = notes.turned_away.entry(place(subject)).or_default();
-        *times = times.saturating_add(1);
-        *times
-    }
-
-    /// A subject has had its turn.
-    pub fn has_read(&self, subject: &Subject) {
-        self.lock().turned_away.remove(&place(subject));
-    }
-
     fn lock(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn place(subject: &Subject) -> (SubjectKind, String, String) {
-    (subject.kind, subject.namespace.clone(), subject.name.clone())
 }
 
 /// A send that is under way in this process.

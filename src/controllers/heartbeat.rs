@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::clock;
+use crate::clock;
 use crate::domain::chain::LEDGER_SILENCE;
 use crate::domain::moment::Moment;
 

@@ -12,11 +12,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 
 use super::api_call::{self, ApiError};
-use super::clock;
 use super::heartbeat::Heartbeat;
 use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
+use crate::clock;
 use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
 use crate::domain::ledger::{Caps, Figures, Index, PaidCalls};
 use crate::domain::names::{ChainKey, VmToken};

@@ -1,7 +1,6 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
 pub mod api_call;
-pub mod clock;
 pub mod config;
 pub mod context;
 pub mod desk;
@@ -15,13 +14,16 @@ pub mod observe;
 pub mod observer;
 pub mod operation;
 pub mod policies;
+mod reading;
 mod refused;
 pub mod reporter;
 pub mod restore;
+mod rhythm;
 pub mod run;
 pub mod secrets;
 pub mod settings;
 pub mod subject;
+pub mod wakes;
 mod watch;
 
 use std::time::Duration;

@@ -2,51 +2,88 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource};
 
 use super::api_call;
 use super::context::{Blocked, Context};
 use super::ledger::Tail;
+use super::reading;
 use super::subject::Buyer;
 use super::{Error, jittered};
+use crate::accounts::{Asker, Class};
 use crate::api::conditions;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::api::{self, InvalidRecord};
 use crate::domain::chain::{Brakes, Chain};
 use crate::domain::ids::{RecordName, Subject};
+use crate::domain::moment::Moment;
 use crate::domain::names::ChainKey;
 use crate::domain::order::TRIES_LAST;
+use crate::domain::reason::Reason;
 use crate::domain::record::later;
 use crate::domain::report::Trouble;
 
-/// The shortest and the longest wait after a read for which too many others were under way.
-pub const BUSY_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_BUSY_WAIT: Duration = Duration::from_secs(15);
+/// The wait of an object that found something changed while it was looked at.
+pub const SOON: Duration = Duration::from_secs(1);
 
-/// Others are reading; the subject comes back ever later.
-pub fn busy(ctx: &Context, subject: &Subject) -> Action {
-    let doublings = ctx.desk.turned_away(subject).saturating_sub(1).min(8);
-    let wait = BUSY_WAIT.saturating_mul(1 << doublings);
-    Action::requeue(jittered(wait.min(LONGEST_BUSY_WAIT)))
+/// When an object is looked at again that is to be woken: nothing that was asked is forgotten.
+const WOKEN_BEFORE: Duration = Duration::from_secs(60);
+
+/// Who looks is woken once what was asked has come.
+pub fn waiting() -> Action {
+    Action::requeue(jittered(WOKEN_BEFORE))
 }
 
-/// What a read of HostUp brought.
+/// What asking HostUp brought.
 pub enum Read<A> {
-    /// Something to decide upon.
-    Account(A),
-    /// Nothing yet; others are in the way.
-    Busy,
+    /// Something to decide upon, and when the first of its calls began.
+    Account(A, Moment),
+    /// Trouble that may last; the questions stay asked.
+    Held(A),
+    /// Nothing yet.
+    Waiting,
 }
 
 /// What came of a read, with `troubled` for what could not be read.
-pub fn as_read<A>(read: Result<A, Blocked>, troubled: impl FnOnce(Trouble) -> A) -> Result<Read<A>, Error> {
+pub fn as_read<A>(
+    read: Result<(A, Moment), Blocked>,
+    now: Moment,
+    troubled: impl FnOnce(Trouble) -> A,
+) -> Result<Read<A>, Error> {
     match read {
-        Ok(account) => Ok(Read::Account(account)),
-        Err(Blocked::Trouble(trouble)) => Ok(Read::Account(troubled(trouble))),
-        Err(Blocked::Busy) => Ok(Read::Busy),
+        Ok((account, began)) => Ok(Read::Account(account, began)),
+        Err(Blocked::Trouble(trouble)) => Ok(Read::Account(troubled(trouble), now)),
+        Err(Blocked::Held(trouble)) => Ok(Read::Held(troubled(trouble))),
+        Err(Blocked::Waiting) => Ok(Read::Waiting),
         Err(Blocked::Error(error)) => Err(error),
+    }
+}
+
+/// Who asks for an object, and how urgently: with an approval a purchase waits for it, unless it was looked at before
+/// and waits for something else.
+pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
+    let status = object.status();
+    let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
+    let at_rest = [
+        Reason::GatesClosed,
+        Reason::InSync,
+        Reason::Drifted,
+        Reason::Restored,
+    ];
+    let class = match shown {
+        Some(shown) if at_rest.iter().any(|reason| reason.as_str() == shown) => Class::Routine,
+        _ if approved => Class::Approved,
+        _ => Class::Preview,
+    };
+    let made = object.meta().creation_timestamp.as_ref().map(|made| made.0);
+    Asker {
+        who: reading::who(subject),
+        generation: subject.generation,
+        class,
+        since: made.unwrap_or(Timestamp::MIN),
     }
 }
 

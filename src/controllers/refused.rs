@@ -15,6 +15,7 @@ use super::api_call::{self, ApiError};
 use super::context::Context;
 use super::subject::Buyer;
 use super::{Error, at, events, observe};
+use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
 use crate::domain::reason::Reason;
@@ -38,7 +39,11 @@ pub async fn told<K: Buyer>(
     show: Show<K>,
 ) -> Result<Action, Error> {
     let object = match observe::object::<K>(ctx, namespace, name).await? {
-        None => return Ok(Action::await_change()),
+        None => {
+            ctx.accounts
+                .forget(&Who::Subject(K::KIND, namespace.to_owned(), name.to_owned()));
+            return Ok(Action::await_change());
+        }
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,
         Some(Stored(Ok(object))) => object,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::join_all;
 use futures::stream::PollNext;
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Config, Controller};
@@ -22,6 +22,7 @@ use super::context::Context;
 use super::heartbeat::Heartbeat;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observer::{Observer, Reconcile};
+use super::rhythm::Rhythm;
 use super::settings::{Settings, Watched};
 use super::watch::{Life, watch};
 use super::{Error, api_call, config, jittered, operation, restore};
@@ -30,6 +31,9 @@ use crate::api::restore::VpsBackupRestore;
 use crate::api::stored::Stored;
 use crate::domain::ids::SubjectKind;
 use crate::hostup::HostUp;
+
+/// An object that nobody edits is looked at once in so long, unless the operator itself wants it sooner.
+const LOOKED_AT_ONCE_IN: Duration = Duration::from_secs(2);
 
 /// How long the controllers may take to finish what they are at.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -143,8 +147,15 @@ async fn operations(
         let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
         ctx.observer.reconcile("vpsoperation", "", &name, work)
     };
+    let (waker, wakes) = unbounded();
+    let wake = move |_: &str, name: &str| {
+        // A closed channel means that the controller has stopped, and with it the need.
+        let _stopped = waker.unbounded_send(ObjectRef::new(name));
+    };
+    ctx.wakes.of_records(Box::new(wake));
     Controller::for_stream(stream, records)
         .with_config(Config::default().concurrency(ctx.settings.workers))
+        .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, try_again, ctx.clone())
         .for_each(tell_of_a_failed_watch)
@@ -253,16 +264,30 @@ impl Buyer {
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
+        let rhythm = Arc::new(Rhythm::new(
+            LOOKED_AT_ONCE_IN.min(ctx.settings.times.poll_interval),
+        ));
         let (waker, wakes) = unbounded();
+        let woken = rhythm.clone();
         let wake = move |namespace: &str, name: &str| {
+            woken.wake(namespace, name);
             // A closed channel means that the controller has stopped, and with it the need.
             let _stopped = waker.unbounded_send(ObjectRef::new(name).within(namespace));
         };
-        ctx.on_wake(self.kind, self.namespace, Box::new(wake));
+        ctx.wakes.of_objects(self.kind, self.namespace, Box::new(wake));
         let kind = self.kind.singular();
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
             let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+            let edition = (
+                seen.uid().unwrap_or_default(),
+                seen.meta().generation.unwrap_or_default(),
+            );
+            if let Err(wait) = rhythm.look(&namespace, &name, edition, ctx.moment()) {
+                return ready(Ok(Action::requeue(wait))).boxed();
+            }
             let work = counted(&ctx, seen, look(namespace.clone(), name.clone(), ctx.clone()));
+            let (rhythm, of, failed) = (rhythm.clone(), namespace.clone(), name.clone());
+            let work = work.inspect_err(move |_| rhythm.wake(&of, &failed)).boxed();
             ctx.observer.reconcile(kind, &namespace, &name, work)
         };
         Controller::for_stream(stream, objects)

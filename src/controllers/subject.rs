@@ -12,6 +12,7 @@ use super::context::Context;
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::restore::{VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{CredentialsSecretRef, OperationRef, QuoteStatus};
+use crate::domain::ids::SubjectKind;
 
 /// A kind whose objects buy.
 pub trait Buyer:
@@ -24,6 +25,8 @@ pub trait Buyer:
     + Sync
     + 'static
 {
+    /// Which of the kinds it is.
+    const KIND: SubjectKind;
     /// Its status.
     type Status: Clone + Default + PartialEq + Send + Sync;
 
@@ -48,6 +51,7 @@ pub trait Buyer:
 macro_rules! buyer {
     ($kind:ident, $status:ident) => {
         impl Buyer for $kind {
+            const KIND: SubjectKind = SubjectKind::$kind;
             type Status = $status;
 
             fn credentials(&self) -> &CredentialsSecretRef {

@@ -94,7 +94,28 @@ pub struct Remaining {
     pub instances: u32,
 }
 
-/// Everything that was read for one decision, by one key, within one reconcile.
+impl Remaining {
+    /// Whether a VM of this size still fits.
+    pub fn has(self, size: Size) -> bool {
+        self.cpu_cores >= size.cpu_cores
+            && self.memory_gb >= size.memory_gb
+            && self.storage_gb >= size.storage_gb
+            && self.instances > 0
+    }
+
+    /// What is left once a VM of this size was ordered.
+    #[must_use]
+    pub fn without(self, size: Size) -> Self {
+        Self {
+            cpu_cores: self.cpu_cores.saturating_sub(size.cpu_cores),
+            memory_gb: self.memory_gb.saturating_sub(size.memory_gb),
+            storage_gb: self.storage_gb.saturating_sub(size.storage_gb),
+            instances: self.instances.saturating_sub(1),
+        }
+    }
+}
+
+/// Everything that was read for one decision, by one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preflight {
     /// When the first of the reads began.

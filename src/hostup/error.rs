@@ -19,9 +19,6 @@ pub enum ReadError {
         /// Until then no call with this key leaves.
         until: Timestamp,
     },
-    /// Too many calls with this key are under way in this process; nothing was sent.
-    #[error("other calls with this key are under way")]
-    Busy,
     /// 401.
     #[error("HostUp does not know the API key: {0}")]
     Unauthorized(Text),
@@ -54,7 +51,7 @@ pub enum ReadError {
 
 impl ReadError {
     /// An answer that cannot be used.
-    pub(super) fn unreadable(route: Route, why: &str) -> Self {
+    pub fn unreadable(route: Route, why: &str) -> Self {
         Self::Unavailable(Text::new(&format!("{}: {why}", route.as_str())))
     }
 
@@ -92,7 +89,6 @@ impl ReadError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "rate_limited",
-            Self::Busy => "busy",
             Self::Unauthorized(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound { .. } => "not_found",

@@ -2,7 +2,6 @@
 
 mod cause;
 mod error;
-mod limit;
 mod names;
 mod transport;
 mod wire;
@@ -15,13 +14,12 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
-use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 pub use error::ReadError;
 pub use transport::{Observer, PaidOrder, PaidPermit};
 
-use crate::domain::answer::PaidAnswer;
+use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::config::Preview;
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
@@ -30,8 +28,6 @@ use crate::domain::options::Offer;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::{BillingCycle, Size};
 use crate::domain::record::Invoice;
-use crate::domain::text::Text;
-use limit::{Lane, Lanes};
 use transport::{Get, Transport};
 
 /// More options than this are no list of options.
@@ -43,7 +39,29 @@ const MOST_PAGES: usize = 200;
 #[derive(Clone)]
 pub struct HostUp {
     transport: Arc<Transport>,
-    lanes: Arc<Lanes>,
+}
+
+/// What is learnt of the pace of one key, call by call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// A call leaves that was not asked for by itself: a further page, say.
+    Left,
+    /// A usable answer came; `budget` is what HostUp says of its count: calls left, and the time until it counts anew.
+    Well {
+        /// Only where both headers were there.
+        budget: Option<(u32, Duration)>,
+    },
+    /// HostUp asks to wait so long, or does not say how long.
+    Limited {
+        /// `Retry-After`.
+        wait: Option<Duration>,
+    },
+}
+
+/// Who is told of the pace.
+pub trait Traffic: Send + Sync {
+    /// Something was learnt.
+    fn signal(&self, signal: Signal);
 }
 
 /// How HostUp is reached.
@@ -151,19 +169,6 @@ impl Route {
     }
 }
 
-/// What is known of the rate limit of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Of the first Secret that the key was seen in.
-    pub namespace: String,
-    /// Its name.
-    pub secret: String,
-    /// Calls that HostUp says are left, where it says so and has not counted anew since.
-    pub remaining: Option<u32>,
-    /// How long it has asked this process, in all, to send nothing.
-    pub asked_to_wait: Duration,
-}
-
 /// A VPS that the key reads, as `GET /vps/{id}` shows it.
 #[derive(Debug, Clone)]
 pub struct OwnVps {
@@ -176,7 +181,7 @@ pub struct OwnVps {
 }
 
 impl HostUp {
-    /// A client for `origin`; so many `readers` may be at work with one key.
+    /// A client for `origin`.
     ///
     /// # Errors
     /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
@@ -184,99 +189,53 @@ impl HostUp {
         origin: Url,
         way: Way,
         request_timeout: Duration,
-        readers: usize,
         observer: Observer,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             transport: Arc::new(Transport::new(origin, way, request_timeout, observer)?),
-            lanes: Arc::new(Lanes::new(readers)),
         })
     }
 
-    /// The account that `key`, of that Secret, belongs to. Accounts of one key share one limiter.
-    pub fn account(&self, key: &SecretString, namespace: &str, secret: &str) -> Account {
+    /// The account that `key` belongs to; `traffic` is told of its calls.
+    pub fn account(&self, key: SecretString, traffic: Arc<dyn Traffic>) -> Account {
         Account {
             transport: self.transport.clone(),
-            lane: self.lanes.of(key, namespace, secret),
-            key: key.clone(),
+            traffic,
+            key,
         }
-    }
-
-    /// What is known of the rate limit of each key that is in use.
-    pub fn rate_limits(&self, now: Timestamp) -> Vec<RateLimit> {
-        self.lanes.limits(now)
     }
 }
 
-/// One account: the transport, a key, and that key's limiter.
+/// One account: the transport, a key, and who is told of its calls.
 #[derive(Clone)]
 pub struct Account {
     transport: Arc<Transport>,
-    lane: Arc<Lane>,
+    traffic: Arc<dyn Traffic>,
     key: SecretString,
 }
 
 impl Account {
-    /// Leave to read, for all reads that belong together.
-    ///
-    /// # Errors
-    /// [`ReadError::RateLimited`], or [`ReadError::Busy`] where too many others are reading.
-    pub fn reading(self) -> Result<Reader, ReadError> {
-        let turn = self.lane.reading()?;
-        Ok(Reader {
-            account: self,
-            _turn: turn,
-        })
+    /// Who is told of its calls.
+    pub fn traffic(&self) -> &dyn Traffic {
+        self.traffic.as_ref()
     }
 
-    /// Leave to make one paid call now, taken before the claim so that the call can follow at once.
-    ///
-    /// # Errors
-    /// [`ReadError::RateLimited`] or [`ReadError::Busy`].
-    pub fn paid_permit(&self) -> Result<PaidPermit, ReadError> {
-        self.lane.paid_permit().map(PaidPermit::new)
-    }
-
-    /// Orders a restore to a new pay-as-you-go VM (restore-to-payg page).
-    pub async fn restore_to_payg(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        self.paid_post(Route::RestoreToPayg, permit, order).await
-    }
-
-    /// Orders other options of a VPS (config page); the body says `dryRun: false`.
-    pub async fn commit_config(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        self.paid_post(Route::ConfigCommit, permit, order).await
-    }
-
-    /// Asks the older route for an estimate (legacy upgrade page); the body says `send: false`.
-    pub async fn legacy_estimate(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        self.paid_post(Route::LegacyEstimate, permit, order).await
-    }
-
-    /// Orders by the older route (legacy upgrade page); the body says `send: true`.
-    pub async fn legacy_upgrade(&self, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        self.paid_post(Route::LegacyUpgrade, permit, order).await
-    }
-
-    /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for
-    /// everything. The permit is held until the answer is there.
-    async fn paid_post(&self, route: Route, _permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        // Another call with this key may have been told to wait since the permit was taken.
-        if let Err(held) = self.lane.held() {
-            return PaidAnswer::NotSent(Text::new(&held.to_string()));
-        }
+    /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything. The
+    /// permit is held until the answer is there.
+    pub async fn paid_post(&self, route: Route, _permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
         let answer = self.transport.paid_post(route, &self.key, order).await;
-        self.lane.learn_from_paid(&answer, Timestamp::now());
+        if let PaidAnswer::Answered {
+            status: 429,
+            retry_after,
+            body,
+        } = &answer
+        {
+            let wait = wait_asked_for(retry_after.as_deref(), body, Timestamp::now());
+            self.traffic.signal(Signal::Limited { wait });
+        }
         answer
     }
-}
 
-/// One account that may be read; the turn ends when it is dropped.
-pub struct Reader {
-    account: Account,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Reader {
     /// Every VPS of the account, all pages (vps list page). An incomplete read is an error, so that
     /// absence is concluded from complete lists only.
     ///
@@ -287,7 +246,10 @@ impl Reader {
             |why: &str| ReadError::unreadable(Route::VpsList, &format!("the list of VPSs {why}"));
         let mut vms = Vec::new();
         let mut cursor: Option<String> = None;
-        for _ in 0..MOST_PAGES {
+        for page in 0..MOST_PAGES {
+            if page > 0 {
+                self.traffic.signal(Signal::Left);
+            }
             let mut query = vec![("limit", "100")];
             if let Some(cursor) = &cursor {
                 query.push(("cursor", cursor));
@@ -325,6 +287,7 @@ impl Reader {
             .ok_or_else(|| ReadError::unreadable(Route::Vps, "the answer is not about this VPS"))?;
         if power_unknown {
             let path = ["api", "v2", "vps", id.as_str(), "status"];
+            self.traffic.signal(Signal::Left);
             let status: wire::VpsStatus = self.get(Route::VpsStatus, &path, &[]).await?;
             vm.running = status.power_state.as_deref() == Some("running");
         }
@@ -448,10 +411,15 @@ impl Reader {
     pub async fn preview_config(&self, id: &VpsId, body: String) -> Result<Preview, ReadError> {
         let route = Route::ConfigPreview;
         let path = ["api", "v2", "vps", id.as_str(), "actions", "config"];
-        let Account { transport, lane, key } = &self.account;
         let sent = body.clone();
-        match transport
-            .preview(lane, key, Get::segments(route, &path, &[]), sent)
+        match self
+            .transport
+            .preview(
+                self.traffic.as_ref(),
+                &self.key,
+                Get::segments(route, &path, &[]),
+                sent,
+            )
             .await
         {
             Ok(answer) => wire::Preview::read(&answer, body)
@@ -477,9 +445,8 @@ impl Reader {
     /// [`ReadError`].
     pub async fn job(&self, path: &str) -> Result<JobState, ReadError> {
         match self
-            .account
             .transport
-            .get(&self.account.lane, &self.account.key, Get::path(Route::Job, path))
+            .get(self.traffic.as_ref(), &self.key, Get::path(Route::Job, path))
             .await
         {
             Ok(body) => {
@@ -496,9 +463,13 @@ impl Reader {
         segments: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, ReadError> {
-        let Account { transport, lane, key } = &self.account;
-        let body = transport
-            .get(lane, key, Get::segments(route, segments, query))
+        let body = self
+            .transport
+            .get(
+                self.traffic.as_ref(),
+                &self.key,
+                Get::segments(route, segments, query),
+            )
             .await?;
         serde_json::from_slice(&body).map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
     }

@@ -1,5 +1,5 @@
-//! How bytes reach HostUp. Reads: one pooled client, a few retries. The paid POST: a client of its own
-//! that can send its bytes only once.
+//! How bytes reach HostUp. Reads: one pooled client, without retries: who asks again decides that. The paid POST: a
+//! client of its own that can send its bytes only once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,12 +8,10 @@ use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
-use super::limit::Lane;
 use super::names::CompleteFirst;
-use super::{ReadError, Route, Way, cause};
+use super::{ReadError, Route, Signal, Traffic, Way, cause};
 use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::text::Text;
 
@@ -23,15 +21,14 @@ pub type Observer = Arc<dyn Fn(Route, &str, Duration) + Send + Sync>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read; HostUp's own are some kilobytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
-/// Waits before the second and the third try of a read.
-const READ_RETRIES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
-/// Leave to make one paid call.
-pub struct PaidPermit(#[allow(dead_code)] OwnedSemaphorePermit);
+/// Leave to make one paid call; what it holds is let go once the call has ended.
+pub struct PaidPermit(#[allow(dead_code)] Box<dyn Send>);
 
 impl PaidPermit {
-    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(permit)
+    /// With what is held until the call has ended.
+    pub fn holding(held: impl Send + 'static) -> Self {
+        Self(Box::new(held))
     }
 }
 
@@ -122,134 +119,77 @@ impl Transport {
         })
     }
 
-    /// Reads, with a few retries within one deadline.
+    /// Reads, once.
     pub(super) async fn get(
         &self,
-        lane: &Lane,
+        traffic: &dyn Traffic,
         key: &SecretString,
         get: Get<'_>,
     ) -> Result<Vec<u8>, ReadError> {
         let started = Instant::now();
-        let result = self.get_within_deadline(lane, key, &get, started).await;
-        let class = result.as_ref().map_or_else(ReadError::class, |_| "ok");
-        (self.observer)(get.route, class, started.elapsed());
+        let result = self.get_once(traffic, key, &get).await;
+        self.observe(get.route, result.as_ref().err(), started);
         result
     }
 
-    async fn get_within_deadline(
+    async fn get_once(
         &self,
-        lane: &Lane,
+        traffic: &dyn Traffic,
         key: &SecretString,
         get: &Get<'_>,
-        started: Instant,
     ) -> Result<Vec<u8>, ReadError> {
+        let (url, headers) = self.address(key, get)?;
+        let request = self.reads.get(url).headers(headers).timeout(self.timeout);
+        let answer = read(request.send().await, key).await;
+        let answer = answer.map_err(|error| ReadError::unreadable(get.route, &cause::of(&error)))?;
+        settle(traffic, get.route, answer)
+    }
+
+    /// Sends a dry run, once.
+    pub(super) async fn preview(
+        &self,
+        traffic: &dyn Traffic,
+        key: &SecretString,
+        get: Get<'_>,
+        body: String,
+    ) -> Result<Vec<u8>, ReadError> {
+        let started = Instant::now();
+        let result = self.preview_once(traffic, key, &get, body).await;
+        self.observe(get.route, result.as_ref().err(), started);
+        result
+    }
+
+    async fn preview_once(
+        &self,
+        traffic: &dyn Traffic,
+        key: &SecretString,
+        get: &Get<'_>,
+        body: String,
+    ) -> Result<Vec<u8>, ReadError> {
+        let (url, mut headers) = self.address(key, get)?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = self.reads.post(url).headers(headers).body(body);
+        let answer = read(request.timeout(self.timeout).send().await, key).await;
+        let answer = answer.map_err(|error| ReadError::unreadable(get.route, &cause::of(&error)))?;
+        match answer.status {
+            200..300 | 429 => settle(traffic, get.route, answer),
+            status => Err(ReadError::of_dry_run(get.route, status, &answer.body)),
+        }
+    }
+
+    fn address(&self, key: &SecretString, get: &Get<'_>) -> Result<(Url, HeaderMap), ReadError> {
         let url = self
             .url(get)
             .ok_or_else(|| ReadError::unreadable(get.route, "the path is not usable"))?;
         let headers = headers(key).ok_or_else(|| {
             ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
         })?;
-        let mut retries = READ_RETRIES.iter();
-        loop {
-            lane.pace().await?;
-            let left = self.timeout.saturating_sub(started.elapsed());
-            let sent = self
-                .reads
-                .get(url.clone())
-                .headers(headers.clone())
-                .timeout(left)
-                .send()
-                .await;
-            let passing = match read(sent, key).await {
-                Ok(answer) => match Self::settle(lane, get.route, answer) {
-                    Err(ReadError::Unavailable(why)) => ReadError::Unavailable(why),
-                    settled => return settled,
-                },
-                Err(error) => {
-                    let failed = ReadError::unreadable(get.route, &cause::of(&error));
-                    if error.is_timeout() {
-                        lane.hung(&failed, Timestamp::now());
-                        return Err(failed);
-                    }
-                    failed
-                }
-            };
-            match retries.next() {
-                Some(wait) if started.elapsed() + *wait < self.timeout => tokio::time::sleep(*wait).await,
-                Some(_) | None => return Err(passing),
-            }
-        }
+        Ok((url, headers))
     }
 
-    /// Sends a dry run, once.
-    pub(super) async fn preview(
-        &self,
-        lane: &Lane,
-        key: &SecretString,
-        get: Get<'_>,
-        body: String,
-    ) -> Result<Vec<u8>, ReadError> {
-        let started = Instant::now();
-        let result = self.preview_once(lane, key, &get, body).await;
-        let class = result.as_ref().map_or_else(ReadError::class, |_| "ok");
-        (self.observer)(get.route, class, started.elapsed());
-        result
-    }
-
-    async fn preview_once(
-        &self,
-        lane: &Lane,
-        key: &SecretString,
-        get: &Get<'_>,
-        body: String,
-    ) -> Result<Vec<u8>, ReadError> {
-        let unusable = |why: &str| ReadError::unreadable(get.route, why);
-        let url = self.url(get).ok_or_else(|| unusable("the path is not usable"))?;
-        let mut headers = headers(key).ok_or_else(|| {
-            ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
-        })?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        lane.pace().await?;
-        let request = self
-            .reads
-            .post(url)
-            .headers(headers)
-            .body(body)
-            .timeout(self.timeout);
-        let answer = match read(request.send().await, key).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let failed = unusable(&cause::of(&error));
-                if error.is_timeout() {
-                    lane.hung(&failed, Timestamp::now());
-                }
-                return Err(failed);
-            }
-        };
-        match answer.status {
-            200..300 | 429 => Self::settle(lane, get.route, answer),
-            status => Err(ReadError::of_dry_run(get.route, status, &answer.body)),
-        }
-    }
-
-    fn settle(lane: &Lane, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
-        let now = Timestamp::now();
-        match answer.status {
-            200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),
-            200..300 => {
-                lane.went_well(
-                    answer.number("x-ratelimit-remaining"),
-                    answer.time("x-ratelimit-reset"),
-                    now,
-                );
-                Ok(answer.body)
-            }
-            429 => {
-                let wait = wait_asked_for(answer.text(RETRY_AFTER.as_str()), &answer.body, now);
-                Err(lane.limited(wait, now))
-            }
-            status => Err(ReadError::of_status(route, status, &answer.body)),
-        }
+    fn observe(&self, route: Route, error: Option<&ReadError>, started: Instant) {
+        let class = error.map_or("ok", ReadError::class);
+        (self.observer)(route, class, started.elapsed());
     }
 
     /// Sends one paid POST and reads its whole answer within its deadline.
@@ -335,6 +275,30 @@ impl Transport {
             url.query_pairs_mut().extend_pairs(get.query);
         }
         Some(url)
+    }
+}
+
+/// What an answer is worth, and what it says of the pace.
+fn settle(traffic: &dyn Traffic, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
+    let now = Timestamp::now();
+    match answer.status {
+        200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),
+        200..300 => {
+            let wait = |reset: Timestamp| Duration::try_from(reset.duration_since(now)).unwrap_or_default();
+            let left = answer.number("x-ratelimit-remaining");
+            let budget = left.zip(answer.time("x-ratelimit-reset").map(wait));
+            traffic.signal(Signal::Well { budget });
+            Ok(answer.body)
+        }
+        429 => {
+            let wait = wait_asked_for(answer.text(RETRY_AFTER.as_str()), &answer.body, now);
+            traffic.signal(Signal::Limited { wait });
+            let until = now
+                .checked_add(wait.unwrap_or_default())
+                .unwrap_or(Timestamp::MAX);
+            Err(ReadError::RateLimited { until })
+        }
+        status => Err(ReadError::of_status(route, status, &answer.body)),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the operator's own brakes hold back, and what they do not.
 
+use control_plane::{Action, Gate};
 use futures::future::join_all;
 use hostup_sim::{Answer, Fault, LimitSet, RestoreBehaviour, Route};
 use serde_json::{Value, json};
 
+use crate::support::behind::{Behind, claim, held};
 use crate::support::{HOUR, Stage, at, condition, ready, reason};
 
 #[tokio::test]
@@ -127,12 +129,14 @@ async fn the_cap_is_exact_with_many_claims_at_once_and_several_keys() {
 
 #[tokio::test]
 async fn a_call_that_never_left_gives_its_place_back() {
-    let stage = Stage::new("place").await;
-    // A held reading lets the first object be suspended between its decision and its call.
-    let gate = stage.sim.hold(Route::ListVps, hostup_sim::Stage::BeforeAct);
+    let behind = Behind::new("place").await;
+    let stage = &behind.stage;
+    // A held claim lets the first object be suspended between its decision and its call.
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
     let _operator = stage.operator(&["--max-paid-calls=1"]);
     stage.create(stage.approved("first")).await;
-    assert!(gate.held(crate::support::PATIENCE).await);
+    held(&gate).await;
     stage
         .patch("first", json!({"spec": {"suspend": true}}))
         .await

@@ -16,7 +16,7 @@ use hostup_operator::domain::options::{OptionValue, Values};
 use hostup_operator::domain::order::Order;
 use hostup_operator::domain::price::BillingCycle;
 use hostup_operator::domain::record::{KeyInUse, Times};
-use hostup_operator::hostup::{HostUp, PaidOrder, Reader, Way};
+use hostup_operator::hostup::{self, HostUp, PaidOrder, PaidPermit, Signal, Traffic, Way};
 use hostup_sim::{ConfigOption, Route, Sim, Vps};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -88,7 +88,12 @@ fn vps(n: usize) -> VpsId {
 }
 
 /// Reads and decides until there is an order or a report, as the controller does.
-async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Approval>) -> Decision {
+async fn looked(
+    account: &hostup::Account,
+    n: usize,
+    wanted: &Values,
+    approval: Option<Approval>,
+) -> Decision {
     let intent = intent(n, wanted.clone(), approval);
     let mut view = View {
         chain: Chain {
@@ -144,18 +149,24 @@ async fn looked(account: &Reader, n: usize, wanted: &Values, approval: Option<Ap
     }
 }
 
+/// The pace is not what this is about.
+struct Unpaced;
+
+impl Traffic for Unpaced {
+    fn signal(&self, _signal: Signal) {}
+}
+
 /// Approves what is shown, and sends the order that follows. `None` where nothing differs.
 async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) -> Option<Order> {
-    let account = hostup.account(key, "shop", "hostup-api");
-    let reader = account.clone().reading().unwrap();
-    let Decision::Report(report) = looked(&reader, n, &wanted, None).await else {
+    let account = hostup.account(key.clone(), Arc::new(Unpaced));
+    let Decision::Report(report) = looked(&account, n, &wanted, None).await else {
         panic!("bought without an approval: {wanted:?}");
     };
     let Facts::Shown(shown) = report.facts else {
         panic!("{}", report.message);
     };
     let quote = shown.quote?;
-    let Decision::Buy(order) = looked(&reader, n, &wanted, Some(Approval::Quote(quote.id))).await else {
+    let Decision::Buy(order) = looked(&account, n, &wanted, Some(Approval::Quote(quote.id))).await else {
         panic!("approved and not bought: {wanted:?}");
     };
     let post = PaidOrder {
@@ -163,7 +174,8 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
         body: order.body.clone(),
         deadline: Duration::from_secs(30),
     };
-    account.commit_config(account.paid_permit().unwrap(), post).await;
+    let permit = PaidPermit::holding(());
+    account.paid_post(hostup::Route::ConfigCommit, permit, post).await;
     Some(*order)
 }
 
@@ -175,7 +187,6 @@ async fn told(wishes: Vec<Values>) -> usize {
         url,
         Way::default(),
         Duration::from_secs(30),
-        4,
         Arc::new(|_, _, _| {}),
     )
     .unwrap();

@@ -11,6 +11,7 @@
     clippy::pedantic
 )]
 
+mod accounts;
 mod answers;
 mod api_server;
 mod approval;

@@ -120,7 +120,8 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
     assert_eq!(stage.sim.requests().len(), calls);
     assert_eq!(looks(&operator, "vpsoperation"), 0.0);
     let restarted = share_of_memory(&operator);
-    let room = 4 * 1024 + (count * 1024 / 1000) as u64;
+    // Far less than the records themselves take; a process that has worked keeps some pages that one at rest lacks.
+    let room = 10 * 1024 + (count * 1024 / 1000) as u64;
     assert!(
         restarted <= idle + room,
         "{restarted} kB, {idle} kB without records"

@@ -594,8 +594,8 @@ async fn what_hostup_says_of_its_rate_limit_is_shown_by_secret() {
         )
     };
     let (left, waited) = (of_key("remaining"), of_key("wait_seconds_total"));
-    // So that each object reads once.
-    let operator = stage.operator(&["--resync-interval=1h", "--gate-interval=1h"]);
+    // So that each object reads once, and none is served by what another has read.
+    let operator = stage.operator(&["--resync-interval=1h", "--gate-interval=1ms"]);
     stage.create(stage.preview("unlimited")).await;
     stage.wait_for_reason("unlimited", "AwaitingApproval").await;
     let samples = operator.samples();

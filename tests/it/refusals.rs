@@ -81,10 +81,7 @@ async fn is_sent_once(idle: Idle) {
         // Longer than any wait between two attempts.
         let seconds = n * 1_000;
         clocks.ahead([seconds, seconds, seconds]);
-        let reads = stage.sim.count(Route::ListVps);
-        stage.poke(stage.restores(), "web", n).await;
-        let looked = move |world: &hostup_sim::World| world.count(Route::ListVps) > reads;
-        assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
+        stage.look_again(stage.restores(), "web", Route::ListVps).await;
     }
     stage.wait_for_reason("web", "Rejected").await;
     drop(operator);
@@ -149,10 +146,9 @@ async fn an_invoice_gate_that_is_read_for_the_first_time_is_no_change() {
     stage.config_comes_to("web", "Rejected").await;
     for n in 1..=3 {
         clocks.ahead([n * 1_000; 3]);
-        let reads = stage.sim.count(Route::ConfigPreview);
-        stage.poke(stage.configs(), "web", n).await;
-        let looked = move |world: &hostup_sim::World| world.count(Route::ConfigPreview) > reads;
-        assert!(stage.sim.until(PATIENCE, looked).await, "nobody looks");
+        stage
+            .look_again(stage.configs(), "web", Route::ConfigPreview)
+            .await;
     }
     assert_eq!(reason(&stage.config("web").await), "Rejected");
     assert_eq!((stage.posts(), stage.executed()), (1, 0));

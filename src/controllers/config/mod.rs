@@ -15,7 +15,7 @@ use super::Error;
 use super::context::Context;
 use super::observe::{self as common, Read};
 use super::operation::purchase;
-use super::refused;
+use super::{reading, refused};
 use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
@@ -44,7 +44,8 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
     if matters {
         for other in ctx.rivals.others(object) {
             let namespace = other.namespace().unwrap_or_default();
-            ctx.wake_object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
+            ctx.wakes
+                .object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
         }
     }
 }
@@ -72,18 +73,17 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
     };
     let mut view = observe::ledger(ctx, object, &intent).await?;
     let mut read_since = ctx.moment();
-    loop {
+    let mut held = false;
+    let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
-            Decision::AwaitRival(until) => {
-                return Ok(super::at(Some(until), ctx.now(), &ctx.settings.times));
-            }
+            Decision::AwaitRival(until) => break super::at(Some(until), ctx.now(), &ctx.settings.times),
             // One that was made meanwhile, or was looked at.
             Decision::Buy(_) if observe::rival(ctx, object, &view.chain) != view.rival => {
-                return Ok(Action::requeue(super::jittered(common::BUSY_WAIT)));
+                break Action::requeue(super::jittered(common::SOON));
             }
-            Decision::Leave => return Ok(Action::await_change()),
-            Decision::Report(report) => return report::publish(ctx, object, &intent.digest, &report).await,
+            Decision::Leave => break Action::await_change(),
+            Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,
             Decision::Buy(order) => {
                 // The admin's flag is the consent to an estimate, so that no approval of it can end.
                 let consent = match order.matter {
@@ -92,25 +92,29 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
                         intent.approval.clone()
                     }
                 };
-                return Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await;
+                break Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await?;
             }
-            Decision::ReadOptions => {
-                read_since = ctx.moment();
-                observe::options(ctx, object, &intent).await?
+            Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
+            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, read_since).await?,
+            Decision::Preview(body) => {
+                observe::preview(ctx, object, &intent, &view, read_since, body).await?
             }
-            Decision::ReadInvoices => observe::invoices(ctx, object, &view).await?,
-            Decision::Preview(body) => observe::preview(ctx, object, &view, body).await?,
-            Decision::TryKey => {
-                read_since = ctx.moment();
-                observe::key(ctx, object).await?
-            }
+            Decision::TryKey => observe::key(ctx, object, &intent).await?,
         };
         match read {
-            Read::Account(account) => {
-                ctx.desk.has_read(&intent.subject);
+            Read::Account(account, began) => {
+                read_since = began;
                 view.account = account;
             }
-            Read::Busy => return Ok(common::busy(ctx, &intent.subject)),
+            Read::Held(account) => {
+                held = true;
+                view.account = account;
+            }
+            Read::Waiting => return Ok(common::waiting()),
         }
+    };
+    if !held {
+        ctx.accounts.forget(&reading::who(&intent.subject));
     }
+    Ok(action)
 }

@@ -1,21 +1,20 @@
 //! What the config controller reads, from etcd and from HostUp.
 
-use std::future::Future;
-
-use kube::ResourceExt;
-
+use crate::accounts::{Answer, Question, Want};
 use crate::api;
 use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
 use crate::controllers::Error;
-use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
+use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
+use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::chain::Chain;
 use crate::domain::config::{Account, Intent, Reading, Rival, Seen, View, Wish};
 use crate::domain::ids::VpsId;
-use crate::domain::record::{KeyInUse, Record};
-use crate::hostup::{ReadError, Reader};
+use crate::domain::moment::Moment;
+use crate::domain::record::Record;
+use crate::hostup::ReadError;
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
 pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
@@ -74,120 +73,150 @@ pub async fn options(
     object: &VpsResourceConfig,
     intent: &Intent,
 ) -> Result<Read<Account>, Error> {
+    let now = ctx.moment();
     let Wish::Options(wish) = &intent.wish else {
-        return Ok(Read::Account(Account::Unread));
+        return Ok(Read::Account(Account::Unread, now));
     };
-    let namespace = object.namespace().unwrap_or_default();
-    let credentials = &object.spec.credentials_secret_ref;
-    let read = with_a_fresh_key(ctx, &namespace, credentials, || {
-        read_options(ctx, object, &wish.vps)
-    })
-    .await;
-    as_read(
-        read.map(|reading| Account::Read(Box::new(reading))),
-        Account::Trouble,
-    )
+    let read = read_options(ctx, object, intent, &wish.vps).await;
+    as_read(read, now, Account::Trouble)
 }
 
-async fn read_options(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Result<Reading, Blocked> {
-    let read_at = ctx.now();
-    let (reader, key) = reader(ctx, object).await?;
+async fn read_options(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    vps: &VpsId,
+) -> Result<(Account, Moment), Blocked> {
     let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
-    let own = reader.own_vps(vps).await.map_err(about)?;
-    let offers = if own.is_payg {
-        Vec::new()
-    } else {
-        reader.options(vps).await.map_err(about)?
+    let of_vps = Question::Vps(vps.clone());
+    let of_options = Question::Options(vps.clone());
+    let mut read = ask(ctx, object, intent, vec![reading::now(of_vps.clone())]).await?;
+    let own = |read: &reading::Read| {
+        read.readings.take(&of_vps, |answer| match answer {
+            Answer::Vps(own) => Some(own.clone()),
+            _ => None,
+        })
     };
-    Ok(Reading {
-        read_at,
-        key,
+    let mut offers = Vec::new();
+    if !own(&read).map_err(about)?.is_payg {
+        let wants = vec![reading::now(of_vps.clone()), reading::now(of_options.clone())];
+        read = ask(ctx, object, intent, wants).await?;
+        let answered = read.readings.take(&of_options, |answer| match answer {
+            Answer::Options(offers) => Some(offers.clone()),
+            _ => None,
+        });
+        offers = answered.map_err(about)?;
+    }
+    let own = own(&read).map_err(about)?;
+    let began = read.readings.began().unwrap_or(ctx.moment());
+    let reading = Reading {
+        read_at: began.wall,
+        key: read.key,
         is_payg: own.is_payg,
         cycle: own.cycle,
         offers,
         invoices: None,
         preview: None,
-    })
+    };
+    Ok((Account::Read(Box::new(reading)), began))
 }
 
-/// The invoices that stand in the way, on top of what was read.
+/// The invoices that stand in the way, on top of what was read from `began` on.
 pub async fn invoices(
     ctx: &Context,
     object: &VpsResourceConfig,
+    intent: &Intent,
     view: &View,
+    began: Moment,
 ) -> Result<Read<Account>, Error> {
-    let read = |reader: Reader, vps| async move { reader.blocking_invoices(&vps).await };
-    on_top(ctx, object, view, read, |reading, invoices| {
-        reading.invoices = Some(invoices);
+    let question = |vps: VpsId| Question::Invoices(vps);
+    on_top(ctx, object, intent, view, began, question, |reading, answer| {
+        if let Answer::Invoices(invoices) = answer {
+            reading.invoices = Some(invoices.clone());
+        }
     })
     .await
 }
 
-/// A dry run with this body, on top of what was read.
+/// A dry run with this body, on top of what was read from `began` on.
 pub async fn preview(
     ctx: &Context,
     object: &VpsResourceConfig,
+    intent: &Intent,
     view: &View,
+    began: Moment,
     body: String,
 ) -> Result<Read<Account>, Error> {
-    let read = |reader: Reader, vps| async move { reader.preview_config(&vps, body).await };
-    on_top(ctx, object, view, read, |reading, preview| {
-        reading.preview = Some(preview);
+    let question = |vps: VpsId| Question::DryRun(vps, body, intent.subject.uid.clone());
+    on_top(ctx, object, intent, view, began, question, |reading, answer| {
+        if let Answer::DryRun(preview) = answer {
+            reading.preview = Some(preview.clone());
+        }
     })
     .await
 }
 
 /// One more reading of the same VPS, put on top of what was read of it.
-async fn on_top<T, F>(
+async fn on_top(
     ctx: &Context,
     object: &VpsResourceConfig,
+    intent: &Intent,
     view: &View,
-    read: impl FnOnce(Reader, VpsId) -> F,
-    put: impl FnOnce(&mut Reading, T),
-) -> Result<Read<Account>, Error>
-where
-    F: Future<Output = Result<T, ReadError>>,
-{
+    began: Moment,
+    question: impl FnOnce(VpsId) -> Question,
+    put: impl FnOnce(&mut Reading, &Answer),
+) -> Result<Read<Account>, Error> {
     let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
-        return Ok(Read::Busy);
+        return Ok(Read::Waiting);
     };
     let mut reading = reading.clone();
     let vps = VpsId::new(vps);
-    let more = async {
-        let (reader, _) = reader(ctx, object).await?;
-        let credentials = &object.spec.credentials_secret_ref;
-        let read = read(reader, vps.clone()).await;
-        read.map_err(|error| about_vps(error, &vps, credentials))
-    };
-    let with = within_a_minute(more).await.map(|more| {
-        put(&mut reading, more);
-        Account::Read(reading)
+    let question = question(vps.clone());
+    let asked = ask(ctx, object, intent, vec![reading::now(question.clone())]).await;
+    let credentials = &object.spec.credentials_secret_ref;
+    let with = asked.and_then(|read| {
+        let answer = read.readings.take(&question, |answer| Some(answer.clone()));
+        put(
+            &mut reading,
+            &answer.map_err(|error| about_vps(error, &vps, credentials))?,
+        );
+        Ok((Account::Read(reading), began))
     });
-    as_read(with, Account::Trouble)
-}
-
-/// Leave to read with the object's key, and that key.
-async fn reader(ctx: &Context, object: &VpsResourceConfig) -> Result<(Reader, KeyInUse), Blocked> {
-    let namespace = object.namespace().unwrap_or_default();
-    let (account, key) = ctx
-        .account(&namespace, &object.spec.credentials_secret_ref)
-        .await?;
-    let reader = account.reading().map_err(blocked)?;
-    Ok((reader, key))
+    as_read(with, ctx.moment(), Account::Trouble)
 }
 
 /// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
-pub async fn key(ctx: &Context, object: &VpsResourceConfig) -> Result<Read<Account>, Error> {
-    let namespace = object.namespace().unwrap_or_default();
+pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<Read<Account>, Error> {
+    let now = ctx.moment();
+    let namespace = &intent.subject.namespace;
     let credentials = &object.spec.credentials_secret_ref;
-    let read = with_a_fresh_key(ctx, &namespace, credentials, || async {
-        let read_at = ctx.now();
-        let (reader, key) = reader(ctx, object).await?;
-        let vms = reader.list_vps().await;
-        let vms = vms.map_err(blocked)?;
-        ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
-        Ok(Account::Key { read_at, key })
-    })
-    .await;
-    as_read(read, Account::Trouble)
+    let read = ask(ctx, object, intent, vec![reading::now(Question::Vms)]).await;
+    let read = read.and_then(|read| {
+        let vms = read.readings.take(&Question::Vms, |answer| match answer {
+            Answer::Vms(vms) => Some(vms.clone()),
+            _ => None,
+        });
+        ctx.audit(
+            &format!("{namespace}/{}", credentials.name),
+            &vms.map_err(blocked)?,
+        );
+        let began = read.readings.began().unwrap_or(now);
+        let key = Account::Key {
+            read_at: began.wall,
+            key: read.key,
+        };
+        Ok((key, began))
+    });
+    as_read(read, now, Account::Trouble)
+}
+
+async fn ask(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    wants: Vec<Want>,
+) -> Result<reading::Read, Blocked> {
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let credentials = &object.spec.credentials_secret_ref;
+    reading::ask(ctx, asker, &intent.subject.namespace, credentials, wants).await
 }

@@ -18,6 +18,7 @@ use super::context::Context;
 use super::desk::Followed;
 use super::ledger::Watched;
 use super::{Error, at, refused};
+use crate::accounts::Who;
 use crate::api;
 use crate::api::operation::{OperationState, SubjectRef};
 use crate::domain::ids::{RecordName, SubjectKind};
@@ -61,7 +62,9 @@ pub fn note(ctx: &Context, event: Event<Watched>) -> Option<Event<Watched>> {
 fn let_go(ctx: &Context, object: &Watched, subject: &SubjectRef) {
     let name = object.name_any();
     ctx.failures.succeeded::<Watched>("", &name);
-    ctx.desk.forget(&RecordName::new(name));
+    let name = RecordName::new(name);
+    ctx.desk.forget(&name);
+    ctx.accounts.forget(&Who::Record(name));
     wake(ctx, subject);
 }
 
@@ -119,17 +122,27 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
         Need::Vm(vps) => observe::named(&ctx, &object, &record, &vps).await?,
     };
+    let asked = Who::Record(name.clone());
     let (input, retry) = match reading {
-        Reading::Input(input) => (input, None),
+        Reading::Input(input) => {
+            ctx.accounts.forget(&asked);
+            (input, None)
+        }
         Reading::Settled(until) => {
+            ctx.accounts.forget(&asked);
             // Who sends wakes the object with the answer; a call of a moment is not worth a write.
             if !followed.memo.in_flight {
                 ctx.wake(&record.subject);
             }
             return Ok(at(until, now, times));
         }
-        Reading::Later(until) => return Ok(at(Some(until), now, times)),
+        Reading::Waiting => return Ok(super::observe::waiting()),
+        Reading::Held(until, trouble) => {
+            let why = trouble.message.clone();
+            (Input::Unreadable(why), Some((until, trouble)))
+        }
         Reading::Unreadable(until, trouble) => {
+            ctx.accounts.forget(&asked);
             let why = trouble.message.clone();
             (Input::Unreadable(why), Some((until, trouble)))
         }
@@ -177,7 +190,7 @@ fn wake(ctx: &Context, subject: &SubjectRef) {
         .into_iter()
         .find(|kind| kind.as_str() == subject.kind);
     if let Some(kind) = kind {
-        ctx.wake_object(kind, &subject.namespace, &subject.name);
+        ctx.wakes.object(kind, &subject.namespace, &subject.name);
     }
 }
 

@@ -1,14 +1,16 @@
 //! What is read of HostUp to follow a call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::accounts::{Age, Answer, Asker, Class, Question, Want, Who};
 use crate::api::operation::VpsOperation;
 use crate::api::shared::CredentialsSecretRef;
-use crate::controllers::context::{Blocked, Context, blocked, within_a_minute};
+use crate::controllers::context::{Blocked, Context, blocked};
 use crate::controllers::desk::Followed;
-use crate::controllers::{Error, fail_point, jittered};
+use crate::controllers::{Error, fail_point, jittered, reading};
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
@@ -17,10 +19,7 @@ use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Record, State, later};
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
-use crate::hostup::{Account, ReadError, Reader, Route};
-
-/// The wait after a read for which too many others were under way.
-const BUSY_WAIT: Duration = Duration::from_secs(1);
+use crate::hostup::{ReadError, Route};
 
 /// What came of a look.
 pub enum Reading {
@@ -28,10 +27,12 @@ pub enum Reading {
     Input(Input),
     /// Nothing was needed; look again then, or on a change.
     Settled(Option<Timestamp>),
-    /// It could not be read; when to try again.
-    Later(Timestamp),
+    /// It has been asked for; the record is looked at again once it is there.
+    Waiting,
     /// It could not be read, and this is why; when to try again.
     Unreadable(Timestamp, Trouble),
+    /// The same, and the record is also looked at again once it is there.
+    Held(Timestamp, Trouble),
 }
 
 /// The job, and every VM once it has ended. Where an unknown outcome's job is not known to HostUp
@@ -44,36 +45,10 @@ pub async fn job(
     followed: &mut Followed,
 ) -> Result<Reading, Error> {
     fail_point::reach("before-job-read");
-    let seen_failed = record.known.evidence == Some(Evidence::Job);
-    let read = async {
-        let account = account(ctx, object).await?.reading().map_err(blocked)?;
-        let mut state = match account.job(&job.poll_path).await {
-            Ok(state) => state,
-            // A job that cannot be read neither hides the VM nor proves that there is none.
-            Err(ReadError::Unavailable(_)) if record.known.state == State::Unknown => {
-                return Ok(Input::JobUnreadable(list(ctx, object, &account).await?));
-            }
-            Err(error) => return Err(blocked(error)),
-        };
-        if let JobState::Completed { hints } = &mut state {
-            hints.retain(|vps| ctx.ledger.result_of(vps, &record.name).is_none());
-        }
-        if state == JobState::Lost && seen_failed {
-            // That no VM is listed proves something only to a key of the right account.
-            account.own_vps(&record.vps).await.map_err(blocked)?;
-        }
-        if state == JobState::Lost && record.known.state == State::Unknown {
-            return searched(ctx, object, &account, record).await;
-        }
-        let vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
-            list(ctx, object, &account).await?
-        } else {
-            Vec::new()
-        };
-        Ok(Input::Job(state, vms))
-    };
-    let read = within_a_minute(read).await;
-    fail_point::reach("after-job-read");
+    let read = read_job(ctx, object, record, job, followed.memo.ended_since.is_none()).await;
+    if read.is_ok() {
+        fail_point::reach("after-job-read");
+    }
     if let Ok(Input::Job(
         JobState::Running {
             progress: Some(per_cent),
@@ -84,58 +59,134 @@ pub async fn job(
         let step = per_cent / 25 * 25;
         followed.progress = followed.progress.max(Some(step).filter(|step| *step > 0));
     }
-    settle(ctx, object, record, read)
+    settle(ctx, record, read)
+}
+
+/// `is_news` where the job has not been seen ended before.
+async fn read_job(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    job: &Job,
+    is_news: bool,
+) -> Result<Input, Blocked> {
+    let seen_failed = record.known.evidence == Some(Evidence::Job);
+    let of_job = Question::Job(job.poll_path.clone());
+    let read = match ask(ctx, object, record, vec![reading::now(of_job.clone())]).await {
+        // A job that cannot be read neither hides the VM nor proves that there is none.
+        Err(Blocked::Held(trouble))
+            if trouble.reason == Reason::ProviderUnavailable && record.known.state == State::Unknown =>
+        {
+            let vms = list(ctx, object, record, reading::now(Question::Vms)).await?;
+            return Ok(Input::JobUnreadable(vms.to_vec()));
+        }
+        read => read?,
+    };
+    let state = read.readings.take(&of_job, |answer| match answer {
+        Answer::Job(state) => Some(state.clone()),
+        _ => None,
+    });
+    let mut state = state.map_err(blocked)?;
+    if let JobState::Completed { hints } = &mut state {
+        hints.retain(|vps| ctx.ledger.result_of(vps, &record.name).is_none());
+    }
+    if state == JobState::Lost && record.known.state == State::Unknown {
+        return searched(ctx, object, record).await;
+    }
+    if state == JobState::Lost && seen_failed {
+        // That no VM is listed proves something only to a key of the right account.
+        own_vps(ctx, object, record).await?.map_err(blocked)?;
+    }
+    let ended = read.readings.of(&of_job).map(|reading| reading.ended);
+    let vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
+        // One list, begun after the end, answers for every job that had ended before. A list that did not show the VM
+        // is not looked at again.
+        let is_first = is_news && !seen_failed && record.known.state == State::Accepted;
+        let age = match ended {
+            Some(ended) if state.has_ended() && is_first => Age::After(ended),
+            Some(_) | None => Age::Asked,
+        };
+        let want = Want {
+            question: Question::Vms,
+            age,
+        };
+        list(ctx, object, record, want).await?.to_vec()
+    } else {
+        Vec::new()
+    };
+    if let (true, Some(ended)) = (matches!(state, JobState::Completed { .. }), ended) {
+        let took = ended.wall.duration_since(record.claimed_by());
+        read.account
+            .job_took(Duration::try_from(took).unwrap_or_default());
+    }
+    Ok(Input::Job(state, vms))
 }
 
 /// Every VM, and whether the key reads the source too.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
-    let read = async {
-        let account = account(ctx, object).await?.reading().map_err(blocked)?;
-        searched(ctx, object, &account, record).await
-    };
-    let read = within_a_minute(read).await;
-    settle(ctx, object, record, read)
+    let read = searched(ctx, object, record).await;
+    settle(ctx, record, read)
 }
 
-async fn searched(
-    ctx: &Context,
-    object: &VpsOperation,
-    account: &Reader,
-    record: &Record,
-) -> Result<Input, Blocked> {
-    let vms = list(ctx, object, account).await?;
-    let reads_source = match account.own_vps(&record.vps).await {
-        Ok(_) => true,
+async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
+    let of_source = Question::Vps(record.vps.clone());
+    let wants = vec![reading::now(Question::Vms), reading::now(of_source.clone())];
+    let read = ask(ctx, object, record, wants).await?;
+    let vms = vms_of(ctx, object, &read)?;
+    let reads_source = match read.readings.take(&of_source, |_| Some(())) {
+        Ok(()) => true,
         Err(ReadError::NotFound { .. }) => false,
         Err(error) => return Err(blocked(error)),
     };
-    Ok(Input::Inventory(InventoryReading { vms, reads_source }))
+    Ok(Input::Inventory(InventoryReading {
+        vms: vms.to_vec(),
+        reads_source,
+    }))
 }
 
 /// The options of the VPS; whether the key reads it shows where it does not show them.
 pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     fail_point::reach("before-read-back");
-    let read = async {
-        let account = account(ctx, object).await?.reading().map_err(blocked)?;
-        match account.options(&record.vps).await {
-            Ok(offers) => Ok(Input::Options(OptionsReading {
-                offers,
-                reads_vps: true,
+    let read = read_options(ctx, object, record).await;
+    if read.is_ok() {
+        fail_point::reach("after-read-back");
+    }
+    settle(ctx, record, read)
+}
+
+async fn read_options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
+    let of_options = Question::Options(record.vps.clone());
+    let read = ask(ctx, object, record, vec![reading::now(of_options.clone())]).await?;
+    let offers = read.readings.take(&of_options, |answer| match answer {
+        Answer::Options(offers) => Some(offers.clone()),
+        _ => None,
+    });
+    match offers {
+        Ok(offers) => Ok(Input::Options(OptionsReading {
+            offers,
+            reads_vps: true,
+        })),
+        Err(error @ ReadError::NotFound { .. }) => match own_vps(ctx, object, record).await? {
+            // Only the VPS itself tells that the key does not read it.
+            Err(ReadError::NotFound { .. }) => Ok(Input::Options(OptionsReading {
+                offers: Vec::new(),
+                reads_vps: false,
             })),
-            Err(error @ ReadError::NotFound { .. }) => match account.own_vps(&record.vps).await {
-                // Only the VPS itself tells that the key does not read it.
-                Err(ReadError::NotFound { .. }) => Ok(Input::Options(OptionsReading {
-                    offers: Vec::new(),
-                    reads_vps: false,
-                })),
-                Ok(_) | Err(_) => Err(blocked(error)),
-            },
-            Err(error) => Err(blocked(error)),
-        }
-    };
-    let read = within_a_minute(read).await;
-    fail_point::reach("after-read-back");
-    settle(ctx, object, record, read)
+            Ok(()) | Err(_) => Err(blocked(error)),
+        },
+        Err(error) => Err(blocked(error)),
+    }
+}
+
+/// Whether the key reads the VPS that the record is about.
+async fn own_vps(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+) -> Result<Result<(), ReadError>, Blocked> {
+    let question = Question::Vps(record.vps.clone());
+    let read = ask(ctx, object, record, vec![reading::now(question.clone())]).await?;
+    Ok(read.readings.take(&question, |_| Some(())))
 }
 
 /// The VM that a person named.
@@ -145,42 +196,83 @@ pub async fn named(
     record: &Record,
     vps: &VpsId,
 ) -> Result<Reading, Error> {
-    let read = async {
-        let account = account(ctx, object).await?.reading().map_err(blocked)?;
-        match account.vps(vps).await {
-            Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
-                None => Ok(vm),
-                Some(other) => Err(Text::new(&format!(
-                    "{vps} is the result of VpsOperation {other} already; is it the right VM?"
-                ))),
-            })),
-            Err(ReadError::NotFound {
-                route: Route::Vps, ..
-            }) => Ok(Input::Named(Err(Text::new(&format!(
-                "the key does not read {vps}; is it the right VM?"
-            ))))),
-            Err(error) => Err(blocked(error)),
-        }
-    };
-    let read = within_a_minute(read).await;
-    settle(ctx, object, record, read)
+    let read = read_named(ctx, object, record, vps).await;
+    settle(ctx, record, read)
 }
 
-async fn account(ctx: &Context, object: &VpsOperation) -> Result<Account, Blocked> {
-    let used = &object.spec.credentials_ref;
-    let wanted = CredentialsSecretRef {
-        name: used.name.clone(),
-        key: used.key.clone(),
-    };
-    // The subject's own namespace: no record may make us read another one's Secret.
-    Ok(ctx.account(&object.spec.subject.namespace, &wanted).await?.0)
+async fn read_named(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    vps: &VpsId,
+) -> Result<Input, Blocked> {
+    let question = Question::Vm(vps.clone());
+    let read = ask(ctx, object, record, vec![reading::now(question.clone())]).await?;
+    let vm = read.readings.take(&question, |answer| match answer {
+        Answer::Vm(vm) => Some(vm.clone()),
+        _ => None,
+    });
+    match vm {
+        Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
+            None => Ok(vm),
+            Some(other) => Err(Text::new(&format!(
+                "{vps} is the result of VpsOperation {other} already; is it the right VM?"
+            ))),
+        })),
+        Err(ReadError::NotFound {
+            route: Route::Vps, ..
+        }) => Ok(Input::Named(Err(Text::new(&format!(
+            "the key does not read {vps}; is it the right VM?"
+        ))))),
+        Err(error) => Err(blocked(error)),
+    }
 }
 
-async fn list(ctx: &Context, object: &VpsOperation, account: &Reader) -> Result<Vec<Vm>, Blocked> {
-    let vms = account.list_vps().await.map_err(blocked)?;
+async fn list(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    want: Want,
+) -> Result<Arc<[Vm]>, Blocked> {
+    let read = ask(ctx, object, record, vec![want]).await?;
+    vms_of(ctx, object, &read)
+}
+
+fn vms_of(ctx: &Context, object: &VpsOperation, read: &reading::Read) -> Result<Arc<[Vm]>, Blocked> {
+    let vms = read.readings.take(&Question::Vms, |answer| match answer {
+        Answer::Vms(vms) => Some(vms.clone()),
+        _ => None,
+    });
+    let vms = vms.map_err(blocked)?;
     let used = &object.spec.credentials_ref;
     ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
     Ok(vms)
+}
+
+/// With the key of the subject's own namespace: no record may make us read another one's Secret.
+async fn ask(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    wants: Vec<Want>,
+) -> Result<reading::Read, Blocked> {
+    let asked_a_person = record.known.state == State::Unknown && record.known.evidence.is_some();
+    let asker = Asker {
+        who: Who::Record(record.name.clone()),
+        generation: object.metadata.generation.unwrap_or_default(),
+        class: if asked_a_person && record.answer.is_none() {
+            Class::Routine
+        } else {
+            Class::Sent
+        },
+        since: record.claimed_by(),
+    };
+    let used = &object.spec.credentials_ref;
+    let credentials = CredentialsSecretRef {
+        name: used.name.clone(),
+        key: used.key.clone(),
+    };
+    reading::ask(ctx, asker, &object.spec.subject.namespace, &credentials, wants).await
 }
 
 /// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.
@@ -188,39 +280,27 @@ pub fn is_shown(trouble: &Trouble) -> bool {
     matches!(trouble.reason, Reason::Unauthorized | Reason::CredentialsMissing)
 }
 
-fn settle(
-    ctx: &Context,
-    object: &VpsOperation,
-    record: &Record,
-    read: Result<Input, Blocked>,
-) -> Result<Reading, Error> {
+fn settle(ctx: &Context, record: &Record, read: Result<Input, Blocked>) -> Result<Reading, Error> {
     let now = ctx.now();
     match read {
         Ok(input) => Ok(Reading::Input(input)),
-        Err(Blocked::Busy) => Ok(Reading::Later(later(now, jittered(BUSY_WAIT)))),
+        Err(Blocked::Waiting) => Ok(Reading::Waiting),
         Err(Blocked::Error(error)) => Err(error),
-        Err(Blocked::Trouble(trouble)) => {
-            let used = &object.spec.credentials_ref;
-            if trouble.reason == Reason::Unauthorized {
-                let wanted = CredentialsSecretRef {
-                    name: used.name.clone(),
-                    key: used.key.clone(),
-                };
-                ctx.secrets.forget(&object.spec.subject.namespace, &wanted);
-            }
-            let shown = is_shown(&trouble);
-            let times = &ctx.settings.times;
-            let pause = if shown {
-                times.gate_interval
-            } else {
-                times.poll_interval * 2
-            };
-            // Trouble is not asked about more often than a job that goes well.
-            let again = next_look(record, times, now).min(later(now, times.gate_interval));
-            let until = trouble
-                .until
-                .unwrap_or_else(|| again.max(later(now, jittered(pause))));
-            Ok(Reading::Unreadable(until, trouble))
-        }
+        Err(Blocked::Trouble(trouble)) => Ok(Reading::Unreadable(until(ctx, record, &trouble, now), trouble)),
+        Err(Blocked::Held(trouble)) => Ok(Reading::Held(until(ctx, record, &trouble, now), trouble)),
     }
+}
+
+/// When to try again. Trouble is not asked about more often than a job that goes well.
+fn until(ctx: &Context, record: &Record, trouble: &Trouble, now: Timestamp) -> Timestamp {
+    let times = &ctx.settings.times;
+    let pause = if is_shown(trouble) {
+        times.gate_interval
+    } else {
+        times.poll_interval * 2
+    };
+    let again = next_look(record, times, now).min(later(now, times.gate_interval));
+    trouble
+        .until
+        .unwrap_or_else(|| again.max(later(now, jittered(pause))))
 }

@@ -14,7 +14,7 @@ use crate::api::operation::{OperationState, VpsOperation, VpsOperationSpec};
 use crate::api::shared::CredentialsSecretRef;
 use crate::controllers::api_call::ApiError;
 use crate::controllers::context::{Blocked, Context};
-use crate::controllers::observe::{BUSY_WAIT, busy};
+use crate::controllers::observe::SOON;
 use crate::controllers::subject::{Buyer, objects};
 use crate::controllers::{Error, api_call, fail_point, jittered};
 use crate::domain::approval::Approval;
@@ -24,6 +24,7 @@ use crate::domain::ledger::Caps;
 use crate::domain::moment::Moment;
 use crate::domain::operation::Input;
 use crate::domain::order::Order;
+use crate::domain::record::Matter;
 use crate::domain::text::Text;
 
 /// Second looks at a busy API server, and the wait between two.
@@ -45,18 +46,32 @@ pub async fn buy<K: Buyer>(
     // Both are had before the claim, so that nothing but the second look stands between it and the POST.
     let account = match ctx.account(&order.subject.namespace, &credentials).await {
         Ok((account, key)) if key.secret_version == order.secret_version => account,
-        Ok(_) | Err(Blocked::Busy | Blocked::Trouble(_)) => return Ok(Action::requeue(jittered(BUSY_WAIT))),
+        Ok(_) | Err(Blocked::Waiting | Blocked::Held(_) | Blocked::Trouble(_)) => {
+            return Ok(Action::requeue(jittered(SOON)));
+        }
         Err(Blocked::Error(error)) => return Err(error),
     };
-    let Ok(leave) = account.paid_permit() else {
-        return Ok(busy(ctx, &order.subject));
+    let Some(leave) = account.paid_permit() else {
+        return Ok(Action::requeue(jittered(SOON)));
     };
     fail_point::reach("before-claim");
     let task_ctx = ctx.clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
         let caps = ctx.settings.caps;
-        let Some(permit) = claimed(&ctx, &credentials, &order, caps, read).await? else {
+        let size = match &order.matter {
+            Matter::Restore(restored) => Some(restored.ordered),
+            Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
+        };
+        // Another object may have ordered what the limits had left when both were looked at.
+        if size.is_some_and(|size| !account.sell(size)) {
+            return Ok(false);
+        }
+        let claimed = claimed(&ctx, &credentials, &order, caps, read).await;
+        if let (Some(size), Ok(None) | Err(_)) = (size, &claimed) {
+            account.unsell(size);
+        }
+        let Some(permit) = claimed? else {
             return Ok(false);
         };
         fail_point::reach("after-claim");
@@ -69,11 +84,7 @@ pub async fn buy<K: Buyer>(
         send::start(&ctx, permit, account, leave);
         Ok(true)
     });
-    let wait = if begun.await? {
-        LOOK_AGAIN
-    } else {
-        jittered(BUSY_WAIT)
-    };
+    let wait = if begun.await? { LOOK_AGAIN } else { jittered(SOON) };
     Ok(Action::requeue(wait))
 }
 
@@ -102,7 +113,7 @@ pub async fn adopt<K: Buyer>(
         Ok(())
     });
     begun.await?;
-    Ok(Action::requeue(jittered(BUSY_WAIT)))
+    Ok(Action::requeue(jittered(SOON)))
 }
 
 /// One VM is the result of one record.

@@ -7,13 +7,14 @@ use futures::FutureExt;
 
 use super::claim::{Held, SendPermit};
 use super::record;
+use crate::accounts::Account;
 use crate::controllers::context::Context;
 use crate::controllers::fail_point;
 use crate::domain::answer::{Call, Verdict, classify};
 use crate::domain::operation::Input;
 use crate::domain::record::Matter;
 use crate::domain::text::Text;
-use crate::hostup::{Account, PaidOrder, PaidPermit};
+use crate::hostup::{PaidOrder, PaidPermit, Route};
 
 /// Hands the permit to a task that sends, reads the answer and records it.
 pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
@@ -56,14 +57,12 @@ async fn post(
         operation = %held.record.name, namespace = %held.record.subject.namespace,
         object = %held.record.subject.name, price = %held.record.price_summary(), "sending the paid call"
     );
-    let (call, answer) = match &held.record.matter {
-        Matter::Restore(_) => (
-            Call::RestoreToCloudVm,
-            account.restore_to_payg(leave, order).await,
-        ),
-        Matter::Config(_) => (Call::CommitResources, account.commit_config(leave, order).await),
-        Matter::LegacyEstimate(_) => (Call::LegacyEstimate, account.legacy_estimate(leave, order).await),
-        Matter::LegacyUpgrade(_) => (Call::LegacyUpgrade, account.legacy_upgrade(leave, order).await),
+    let (call, route) = match &held.record.matter {
+        Matter::Restore(_) => (Call::RestoreToCloudVm, Route::RestoreToPayg),
+        Matter::Config(_) => (Call::CommitResources, Route::ConfigCommit),
+        Matter::LegacyEstimate(_) => (Call::LegacyEstimate, Route::LegacyEstimate),
+        Matter::LegacyUpgrade(_) => (Call::LegacyUpgrade, Route::LegacyUpgrade),
     };
+    let answer = account.paid_post(route, leave, order).await;
     classify(call, &answer, ctx.now())
 }

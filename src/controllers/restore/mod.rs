@@ -12,7 +12,7 @@ use super::Error;
 use super::context::Context;
 use super::observe::{self as common, Read};
 use super::operation::purchase;
-use super::refused;
+use super::{reading, refused};
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
 use crate::domain::restore::{Decision, decide};
@@ -39,30 +39,36 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
     };
     let mut view = observe::ledger(ctx, object, &intent).await?;
     let mut read_since = ctx.moment();
-    loop {
+    let mut held = false;
+    let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
-            Decision::Leave => return Ok(Action::await_change()),
-            Decision::Report(report) => return report::publish(ctx, object, &report).await,
+            Decision::Leave => break Action::await_change(),
+            Decision::Report(report) => break report::publish(ctx, object, &report).await?,
             Decision::Buy(order) => {
                 let consent = intent.approval.clone();
-                return Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await;
+                break Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await?;
             }
             Decision::Adopt(order, sighting) => {
-                return purchase::adopt(ctx, object, *order, sighting).await;
+                break purchase::adopt(ctx, object, *order, sighting).await?;
             }
-            Decision::ReadPreflight => {
-                read_since = ctx.moment();
-                observe::preflight(ctx, object, &intent).await?
-            }
-            Decision::ReadVm(vps) => observe::vm(ctx, object, &vps).await?,
+            Decision::ReadPreflight => observe::preflight(ctx, object, &intent, &view).await?,
+            Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
         match read {
-            Read::Account(account) => {
-                ctx.desk.has_read(&intent.subject);
+            Read::Account(account, began) => {
+                read_since = began;
                 view.account = account;
             }
-            Read::Busy => return Ok(common::busy(ctx, &intent.subject)),
+            Read::Held(account) => {
+                held = true;
+                view.account = account;
+            }
+            Read::Waiting => return Ok(common::waiting()),
         }
+    };
+    if !held {
+        ctx.accounts.forget(&reading::who(&intent.subject));
     }
+    Ok(action)
 }

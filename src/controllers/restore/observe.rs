@@ -1,13 +1,17 @@
 //! What the restore controller reads, from etcd and from HostUp.
 
-use kube::ResourceExt;
+use std::time::Duration;
 
+use crate::accounts::{self, Age, Answer, Asker, Class, Question, Want};
 use crate::api::conditions;
 use crate::api::restore::VpsBackupRestore;
 use crate::controllers::Error;
-use crate::controllers::context::{Blocked, Context, about_vps, blocked, with_a_fresh_key, within_a_minute};
+use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
-use crate::domain::ids::{BackupId, VpsId};
+use crate::controllers::reading;
+use crate::domain::ids::{BackupId, Subject, VpsId};
+use crate::domain::inventory::Vm;
+use crate::domain::moment::Moment;
 use crate::domain::names::ChainKey;
 use crate::domain::preflight::Preflight;
 use crate::domain::record::{Bought, Matter};
@@ -46,74 +50,169 @@ pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -
     })
 }
 
-/// The source, its backups, the gates, prices, limits and the VM list, in this order.
+/// Readings of an account that others have asked for serve for so long, and the list of VMs, which shows what was
+/// bought, for less.
+const SHARED: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
+
+/// The source, its backups, the gates, prices, limits and the VM list. What others have read serves a first attempt. What
+/// a person decides who has seen a price, by a quote or by an edit, is decided from what is read after that; and where
+/// something was sent before, all is read anew, for the VM of a lost answer may have appeared.
 pub async fn preflight(
     ctx: &Context,
     object: &VpsBackupRestore,
     intent: &Intent,
+    view: &View,
 ) -> Result<Read<Account>, Error> {
+    let source = &intent.source;
+    let by_quote = intent
+        .approval
+        .as_ref()
+        .is_some_and(|approval| approval.quote_id().is_some());
+    let shown = object
+        .status
+        .as_ref()
+        .map_or(0, |status| status.observed_generation);
+    let edited = shown > 0 && shown != intent.subject.generation;
+    let shared = |longest: Duration| {
+        let interval = ctx.settings.times.gate_interval * 3 / 4;
+        if by_quote || edited || view.chain.tail.is_some() {
+            Age::Asked
+        } else {
+            Age::Before(longest.min(interval))
+        }
+    };
+    let want = |question| Want {
+        question,
+        age: shared(SHARED.0),
+    };
+    let wants = vec![
+        want(Question::Vps(source.clone())),
+        want(Question::Backups(source.clone())),
+        want(Question::Eligibility(source.clone())),
+        want(Question::Deployments),
+        want(Question::Limits),
+        Want {
+            question: Question::Vms,
+            age: shared(SHARED.1),
+        },
+    ];
     let namespace = &intent.subject.namespace;
     let credentials = &object.spec.credentials_secret_ref;
-    let read = with_a_fresh_key(ctx, namespace, credentials, || {
-        read_preflight(ctx, object, intent)
-    })
-    .await;
-    as_read(
-        read.map(|preflight| Account::Preflight(Box::new(preflight))),
-        Account::Trouble,
-    )
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let read = reading::ask(ctx, asker, namespace, credentials, wants).await;
+    let now = ctx.moment();
+    let read = read.and_then(|read| {
+        let began = read.readings.began().unwrap_or(now);
+        let preflight = as_preflight(ctx, object, intent, &read, began)?;
+        Ok((Account::Preflight(Box::new(preflight)), began))
+    });
+    as_read(read, now, Account::Trouble)
 }
 
-async fn read_preflight(
+fn as_preflight(
     ctx: &Context,
     object: &VpsBackupRestore,
     intent: &Intent,
+    read: &reading::Read,
+    began: Moment,
 ) -> Result<Preflight, Blocked> {
-    let read_at = ctx.now();
     let source = &intent.source;
     let credentials = &object.spec.credentials_secret_ref;
-    let (account, key) = ctx.account(&intent.subject.namespace, credentials).await?;
-    let account = account.reading().map_err(blocked)?;
     let about_source = |error: ReadError| about_vps(error, source, credentials);
-    let source_size = account.own_vps(source).await.map_err(about_source)?.size;
-    let (backups, can_restore) = account.backups(source).await.map_err(about_source)?;
-    let eligibility = account.eligibility(source).await.map_err(about_source)?;
-    let deployments = account.deployments().await.map_err(blocked)?;
-    let remaining = account.remaining().await.map_err(blocked)?;
-    let vms = account.list_vps().await.map_err(blocked)?;
+    let readings = &read.readings;
+    let own = readings.take(&Question::Vps(source.clone()), |answer| match answer {
+        Answer::Vps(own) => Some(own.clone()),
+        _ => None,
+    });
+    let source_size = own.map_err(about_source)?.size;
+    let backups = readings.take(&Question::Backups(source.clone()), |answer| match answer {
+        Answer::Backups(backups, gate) => Some((backups.clone(), gate.clone())),
+        _ => None,
+    });
+    let (backups, can_restore) = backups.map_err(about_source)?;
+    let eligibility = readings.take(&Question::Eligibility(source.clone()), |answer| match answer {
+        Answer::Eligibility(eligibility) => Some(eligibility.clone()),
+        _ => None,
+    });
+    let eligibility = eligibility.map_err(about_source)?;
+    let deployments = readings.take(&Question::Deployments, |answer| match answer {
+        Answer::Deployments(deployments) => Some(deployments.clone()),
+        _ => None,
+    });
+    let deployments = deployments.map_err(blocked)?;
+    let limits = readings.take(&Question::Limits, |answer| match answer {
+        Answer::Limits(remaining) => Some(*remaining),
+        _ => None,
+    });
+    let limits = limits.map_err(blocked)?;
+    let read_limits = readings
+        .of(&Question::Limits)
+        .map_or(began, |reading| reading.began);
+    let vms = readings.take(&Question::Vms, |answer| match answer {
+        Answer::Vms(vms) => Some(vms.clone()),
+        _ => None,
+    });
+    let vms = vms.map_err(blocked)?;
     ctx.audit(
         &format!("{}/{}", intent.subject.namespace, credentials.name),
         &vms,
     );
     Ok(Preflight {
-        read_at,
-        key,
+        read_at: began.wall,
+        key: read.key.clone(),
         source_size,
         backups,
         can_restore,
         eligibility,
         deployments,
-        remaining,
-        vms,
+        remaining: read.account.left(limits, &read_limits),
+        vms: vms.to_vec(),
     })
 }
 
-/// The VM that was bought.
-pub async fn vm(ctx: &Context, object: &VpsBackupRestore, vps: &VpsId) -> Result<Read<Account>, Error> {
-    let namespace = object.namespace().unwrap_or_default();
+/// The VM that was bought. Where the list that showed it says all there is to know, nothing more is asked.
+pub async fn vm(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    subject: &Subject,
+    vps: &VpsId,
+) -> Result<Read<Account>, Error> {
+    let asker = Asker {
+        class: Class::Sent,
+        ..common::asker(object, subject, true)
+    };
+    let now = ctx.moment();
+    let credentials = &object.spec.credentials_secret_ref;
     let read = async {
-        let (account, _) = ctx
-            .account(&namespace, &object.spec.credentials_secret_ref)
-            .await?;
-        let account = account.reading().map_err(blocked)?;
-        match account.vps(vps).await {
-            Ok(vm) => Ok(Account::Vm(Some(vm))),
+        let (account, _) = ctx.account(&subject.namespace, credentials).await?;
+        if let Some(vm) = listed(&account, vps, ctx.settings.times.poll_interval * 2) {
+            return Ok((Account::Vm(Some(vm)), now));
+        }
+        let question = Question::Vm(vps.clone());
+        let wants = vec![reading::now(question.clone())];
+        let read = reading::ask(ctx, asker, &subject.namespace, credentials, wants).await?;
+        let vm = read.readings.take(&question, |answer| match answer {
+            Answer::Vm(vm) => Some(vm.clone()),
+            _ => None,
+        });
+        match vm {
+            Ok(vm) => Ok((Account::Vm(Some(vm)), now)),
             // The list is sometimes ahead of the single read.
             Err(ReadError::NotFound {
                 route: Route::Vps, ..
-            }) => Ok(Account::Vm(None)),
+            }) => Ok((Account::Vm(None), now)),
             Err(error) => Err(blocked(error)),
         }
     };
-    as_read(within_a_minute(read).await, Account::Trouble)
+    as_read(read.await, now, Account::Trouble)
+}
+
+/// The VM as a list shows it that was read no longer `ago`, if it is up by that list.
+fn listed(account: &accounts::Account, vps: &VpsId, ago: Duration) -> Option<Vm> {
+    let reading = account.glance(&Question::Vms, ago)?;
+    let Ok(Answer::Vms(vms)) = &reading.answer else {
+        return None;
+    };
+    let found = vms.iter().find(|vm| vm.id == *vps);
+    found.filter(|vm| vm.is_up() && vm.size.is_some()).cloned()
 }

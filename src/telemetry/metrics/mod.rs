@@ -308,7 +308,7 @@ impl Metrics {
         let _one_at_a_time = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = self.context.get() {
             self.ledger.read(context);
-            self.provider.read(context.hostup.rate_limits(context.now()));
+            self.provider.read(&context.accounts.states());
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -10,8 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{IntGauge, seconds};
-use crate::hostup::{RateLimit, Route};
+use super::{FloatGauge, IntGauge, seconds};
+use crate::accounts::KeyState;
+use crate::hostup::Route;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabels {
@@ -30,12 +31,24 @@ struct KeyLabels {
     secret: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabels {
+    namespace: String,
+    secret: String,
+    class: &'static str,
+}
+
 /// Calls and limits.
 pub(super) struct Provider {
     calls: Family<CallLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     remaining: Family<KeyLabels, IntGauge>,
     waits: Family<KeyLabels, Counter<f64, AtomicU64>>,
+    waiting: Family<ClassLabels, IntGauge>,
+    oldest: Family<ClassLabels, FloatGauge>,
+    away: Family<KeyLabels, IntGauge>,
+    asked: Family<KeyLabels, Counter>,
+    served: Family<KeyLabels, Counter>,
 }
 
 impl Default for Provider {
@@ -45,6 +58,11 @@ impl Default for Provider {
             durations: Family::new_with_constructor(seconds),
             remaining: Family::default(),
             waits: Family::default(),
+            waiting: Family::default(),
+            oldest: Family::default(),
+            away: Family::default(),
+            asked: Family::default(),
+            served: Family::default(),
         }
     }
 }
@@ -71,6 +89,31 @@ impl Provider {
             "Seconds for which HostUp has asked for no call with a Secret's key, by a 429 or by a budget of 0",
             self.waits.clone(),
         );
+        ours.register(
+            "provider_waiting",
+            "Questions to HostUp that wait for a call with a Secret's key, by what waits for them",
+            self.waiting.clone(),
+        );
+        ours.register(
+            "provider_waiting_oldest_seconds",
+            "How long the oldest question to HostUp has waited, by what waits for it",
+            self.oldest.clone(),
+        );
+        ours.register(
+            "provider_away",
+            "Whether HostUp fails to answer a Secret's key, so that one call at a time tries",
+            self.away.clone(),
+        );
+        ours.register(
+            "provider_looks",
+            "Looks at objects and records that began to ask HostUp something with a Secret's key",
+            self.asked.clone(),
+        );
+        ours.register(
+            "provider_looks_served",
+            "Those of them that a reading answered which was there already",
+            self.served.clone(),
+        );
     }
 
     pub(super) fn called(&self, route: Route, class: &str, took: Duration) {
@@ -88,28 +131,49 @@ impl Provider {
     }
 
     /// Shows what is known of each key at hand.
-    pub(super) fn read(&self, limits: Vec<RateLimit>) {
+    pub(super) fn read(&self, keys: &[KeyState]) {
         let mut remaining: HashMap<KeyLabels, u32> = HashMap::new();
-        let mut waits: HashMap<KeyLabels, Duration> = HashMap::new();
-        for limit in limits {
+        self.remaining.clear();
+        self.waits.clear();
+        self.waiting.clear();
+        self.oldest.clear();
+        self.away.clear();
+        self.asked.clear();
+        self.served.clear();
+        for key in keys {
             let labels = KeyLabels {
-                namespace: limit.namespace,
-                secret: limit.secret,
+                namespace: key.namespace.clone(),
+                secret: key.secret.clone(),
             };
-            // A Secret whose key was changed has two lines for a while.
-            *waits.entry(labels.clone()).or_default() += limit.asked_to_wait;
-            if let Some(calls) = limit.remaining {
-                let least = remaining.entry(labels).or_insert(calls);
+            if let Some(calls) = key.remaining {
+                let least = remaining.entry(labels.clone()).or_insert(calls);
                 *least = calls.min(*least);
             }
+            // A Secret whose key was changed has two readers for a while.
+            self.waits
+                .get_or_create(&labels)
+                .inc_by(key.asked_to_wait.as_secs_f64());
+            let (asked, served) = key.served;
+            self.asked.get_or_create(&labels).inc_by(asked);
+            self.served.get_or_create(&labels).inc_by(served);
+            let away = self.away.get_or_create(&labels);
+            away.set(away.get().max(i64::from(key.away)));
+            drop(away);
+            for (class, count, oldest) in &key.waiting {
+                let labels = ClassLabels {
+                    namespace: key.namespace.clone(),
+                    secret: key.secret.clone(),
+                    class: class.as_str(),
+                };
+                self.waiting
+                    .get_or_create(&labels)
+                    .inc_by(i64::try_from(*count).unwrap_or(i64::MAX));
+                let gauge = self.oldest.get_or_create(&labels);
+                gauge.set(gauge.get().max(oldest.as_secs_f64()));
+            }
         }
-        self.remaining.clear();
         for (labels, calls) in remaining {
             self.remaining.get_or_create(&labels).set(i64::from(calls));
-        }
-        self.waits.clear();
-        for (labels, wait) in waits {
-            self.waits.get_or_create(&labels).inc_by(wait.as_secs_f64());
         }
     }
 }

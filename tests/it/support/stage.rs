@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control_plane::{ControlPlane, User};
 use futures::StreamExt;
 use hostup_sim::{
-    AccountId, RequestRecord, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, Vps, standard_legacy_options,
+    AccountId, RequestRecord, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, Vps, World, standard_legacy_options,
     standard_options,
 };
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
@@ -294,6 +294,23 @@ impl Stage {
     pub async fn poke(&self, api: Api<DynamicObject>, name: &str, n: u32) {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {"looked-at": n.to_string()}}}));
         api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Has an object looked at until HostUp is asked anew at `route`: a look that was begun before counts for one that
+    /// is wanted meanwhile.
+    pub async fn look_again(&self, api: Api<DynamicObject>, name: &str, route: Route) {
+        static LOOKS: AtomicU32 = AtomicU32::new(1_000);
+        let reads = self.sim.count(route);
+        let asked = move |world: &World| world.count(route) > reads;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.poke(api.clone(), name, LOOKS.fetch_add(1, Ordering::Relaxed))
+                .await;
+            if self.sim.until(Duration::from_secs(3), asked).await {
+                return;
+            }
+            assert!(Instant::now() < deadline, "nobody looks at {name}");
+        }
     }
 
     /// Answers an unknown outcome, as a person would.

@@ -1,0 +1,1022 @@
+//! Everything that is known of one key: what was read with it, who waits for what, and which call leaves next. Pure:
+//! it is given the time, and says what to do.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::pace::Pace;
+use super::question::{Answer, Question, Reading, Readings};
+use super::queue::{Class, Queue, after_failure};
+use crate::domain::ids::{RecordName, SubjectKind};
+use crate::domain::moment::Moment;
+use crate::domain::preflight::Remaining;
+use crate::domain::price::Size;
+use crate::hostup::{ReadError, Signal};
+
+/// Reads of one key that are under way together.
+const UNDER_WAY: usize = 4;
+/// Objects of one key that are woken and have not been looked at yet: what comes after is woken in its order, and
+/// no key takes all workers.
+const WOKEN: usize = 4;
+/// An object that is not looked at within this time after it was woken keeps no other waiting.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(2);
+/// An older reading answers nothing: purchases rest on readings no older than a minute, and need a moment too.
+const LASTS: Duration = Duration::from_secs(50);
+/// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it.
+const SHOWN_FROM: Duration = Duration::from_secs(2);
+/// How long the end of a job is kept.
+const END_KEPT: Duration = Duration::from_secs(600);
+/// Durations of jobs that are remembered.
+const JOBS_KEPT: usize = 8;
+
+/// Who asks, and is woken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Who {
+    /// An object that people write.
+    Subject(SubjectKind, String, String),
+    /// A record.
+    Record(RecordName),
+}
+
+/// What is known of somebody who asks.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Who it is.
+    pub who: Who,
+    /// Another one asks anew.
+    pub generation: i64,
+    /// How urgent it is.
+    pub class: Class,
+    /// The age of the object.
+    pub since: Timestamp,
+}
+
+/// How old a reading may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Age {
+    /// It began after who asks began to ask.
+    Asked,
+    /// It began at most so long before that.
+    Before(Duration),
+    /// It began after this moment.
+    After(Moment),
+}
+
+/// A question, and how old the reading may be that answers it.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// What is asked.
+    pub question: Question,
+    /// How old the answer may be.
+    pub age: Age,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub enum Asked {
+    /// Everything is there.
+    Ready(Readings),
+    /// Who asks is woken once everything is there.
+    Waiting,
+    /// The same, and it may take long, for this reason.
+    Held(ReadError),
+}
+
+/// What the key's reader does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Make the call for this question.
+    Call(Question),
+    /// Look again then, by the monotonic clock, or when something happens.
+    Wait(Option<Duration>),
+    /// Nothing waits.
+    Rest,
+}
+
+/// Since when somebody asks, and for what.
+struct Session {
+    asker: Asker,
+    began: Moment,
+    wants: Vec<Want>,
+    /// Refusals that answer its questions.
+    refused: HashMap<Question, Arc<Reading>>,
+    /// It has been told why it waits.
+    told: bool,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Asking,
+    Complete,
+    Woken(Duration),
+}
+
+type Order = (Class, Timestamp, Who);
+
+/// The desk of one key.
+pub struct Desk {
+    pace: Pace,
+    queue: Queue,
+    shelf: HashMap<Question, Arc<Reading>>,
+    sessions: HashMap<Who, Session>,
+    asking: HashMap<Question, HashSet<Who>>,
+    complete: BTreeSet<Order>,
+    woken: HashSet<Who>,
+    under_way: usize,
+    away: Option<Away>,
+    trouble: HashMap<Question, ReadError>,
+    sold: Vec<(Moment, Size)>,
+    jobs: Vec<Duration>,
+    asked: u64,
+    served: u64,
+    /// From 0 to 255: what keeps the tries of several keys apart.
+    spread: u32,
+}
+
+/// HostUp seems to be away: one call at a time tries.
+struct Away {
+    why: ReadError,
+    failures: u32,
+    next: Duration,
+}
+
+impl Desk {
+    /// Nothing known yet; `spread`, from 0 to 255, keeps the tries of several keys apart.
+    pub fn new(now: Moment, spread: u32) -> Self {
+        Self {
+            pace: Pace::new(now.monotonic),
+            queue: Queue::default(),
+            shelf: HashMap::new(),
+            sessions: HashMap::new(),
+            asking: HashMap::new(),
+            complete: BTreeSet::new(),
+            woken: HashSet::new(),
+            under_way: 0,
+            away: None,
+            trouble: HashMap::new(),
+            sold: Vec::new(),
+            jobs: Vec::new(),
+            asked: 0,
+            served: 0,
+            spread,
+        }
+    }
+
+    /// Answers from what is there, or leaves the questions to be asked.
+    pub fn ask(&mut self, asker: Asker, wants: Vec<Want>, now: Moment) -> Asked {
+        let who = asker.who.clone();
+        let known = self.sessions.get(&who);
+        if known.is_some_and(|session| session.asker.generation != asker.generation) {
+            self.forget(&who);
+        }
+        let session = self.sessions.remove(&who);
+        let is_new = session.is_none();
+        let mut session = session.unwrap_or(Session {
+            asker: asker.clone(),
+            began: now,
+            wants: Vec::new(),
+            refused: HashMap::new(),
+            told: false,
+            place: Place::Asking,
+        });
+        self.stop_asking(&session);
+        session.asker = asker;
+        session.wants = wants;
+        let readings = self.readings(&session, now);
+        self.asked += u64::from(is_new);
+        let asked = if let Some(readings) = readings {
+            // It overtakes none that is older and waits for its turn, nor more of those that have it than may have.
+            let is_next = matches!(session.place, Place::Woken(_))
+                || self.woken.len() < WOKEN
+                    && self.complete.first().is_none_or(|first| order(&session) < *first);
+            if is_next {
+                self.served += u64::from(is_new);
+                session.place = Place::Woken(now.monotonic);
+                self.woken.insert(who.clone());
+                Asked::Ready(readings)
+            } else {
+                session.place = Place::Complete;
+                self.complete.insert(order(&session));
+                Asked::Waiting
+            }
+        } else {
+            self.woken.remove(&who);
+            session.place = Place::Asking;
+            self.put(&session, now);
+            let held = self.held(&session, now);
+            session.told |= held.is_some();
+            held.map_or(Asked::Waiting, Asked::Held)
+        };
+        self.sessions.insert(who, session);
+        asked
+    }
+
+    /// Who asked has got what it needs, or needs it no more. Returns who is woken instead.
+    pub fn forget(&mut self, who: &Who) {
+        if let Some(session) = self.sessions.remove(who) {
+            self.stop_asking(&session);
+            for want in &session.wants {
+                if matches!(want.question, Question::DryRun(..)) {
+                    self.shelf.remove(&want.question);
+                }
+            }
+        }
+        self.woken.remove(who);
+        let asking = &self.asking;
+        self.queue.retain(|question| asking.contains_key(question));
+    }
+
+    /// Those whose turn it is to be looked at. They are woken once.
+    pub fn turns(&mut self, now: Moment) -> Vec<Who> {
+        let sessions = &self.sessions;
+        self.woken
+            .retain(|who| match sessions.get(who).map(|session| session.place) {
+                Some(Place::Woken(since)) => now.monotonic.saturating_sub(since) < LOOKED_AT_WITHIN,
+                Some(Place::Asking | Place::Complete) | None => false,
+            });
+        let mut turns = Vec::new();
+        while self.woken.len() < WOKEN {
+            let Some((_, _, who)) = self.complete.pop_first() else {
+                break;
+            };
+            if let Some(session) = self.sessions.get_mut(&who) {
+                session.place = Place::Woken(now.monotonic);
+                self.woken.insert(who.clone());
+                turns.push(who);
+            }
+        }
+        turns
+    }
+
+    /// What the key's reader does next.
+    pub fn next(&mut self, now: Moment) -> Next {
+        let at = now.monotonic;
+        let slot = (!self.complete.is_empty()).then(|| at + LOOKED_AT_WITHIN);
+        if self.queue.is_empty() {
+            return slot.map_or(Next::Rest, |slot| Next::Wait(Some(slot)));
+        }
+        let wait = |until: Option<Duration>| Next::Wait(until.into_iter().chain(slot).min());
+        if let Some(until) = self.pace.held(at) {
+            return wait(Some(until));
+        }
+        if self.under_way >= UNDER_WAY {
+            return wait(None);
+        }
+        if let Some(away) = &self.away {
+            if self.under_way > 0 {
+                return wait(None);
+            }
+            if at < away.next {
+                return wait(Some(away.next));
+            }
+            return self
+                .queue
+                .take_probe()
+                .map_or_else(|| wait(None), |(probe, _)| self.begin(probe, at));
+        }
+        let Some(class) = self.queue.most_urgent(at) else {
+            return wait(self.queue.next());
+        };
+        let due = self.pace.next(class == Class::Sent, at);
+        if due > at {
+            return wait(Some(due));
+        }
+        self.queue
+            .take(at)
+            .map_or_else(|| wait(None), |(question, _)| self.begin(question, at))
+    }
+
+    /// A call has ended. Returns those who must be told that they wait, and why; the others follow by
+    /// [`Desk::turns`].
+    pub fn arrived(&mut self, question: &Question, reading: Reading, now: Moment) -> Vec<Who> {
+        self.under_way = self.under_way.saturating_sub(1);
+        let at = now.monotonic;
+        match &reading.answer {
+            Err(ReadError::Unavailable(_)) => return self.failed(question, reading.answer, at),
+            Err(ReadError::RateLimited { .. }) => {
+                self.queue.again(question, false, at);
+                let lasts = self.pace.held(at).is_some_and(|until| until >= at + SHOWN_FROM);
+                return if lasts {
+                    self.tell(Some(question))
+                } else {
+                    Vec::new()
+                };
+            }
+            Ok(_) | Err(_) => {}
+        }
+        if self.away.take().is_some() || self.queue.get(question).is_some_and(|entry| entry.failures > 0) {
+            self.queue.forgive();
+        }
+        self.trouble.remove(question);
+        self.queue.remove(question);
+        let reading = Arc::new(reading);
+        let waiting: Vec<Who> = self.asking.get(question).into_iter().flatten().cloned().collect();
+        if reading.answer.is_ok() {
+            self.shelf.insert(question.clone(), reading.clone());
+            self.clear(now);
+        } else {
+            for who in &waiting {
+                if let Some(session) = self.sessions.get_mut(who) {
+                    session.refused.insert(question.clone(), reading.clone());
+                }
+            }
+        }
+        for who in waiting {
+            let Some(session) = self.sessions.remove(&who) else {
+                continue;
+            };
+            self.go_on(who, session, now);
+        }
+        Vec::new()
+    }
+
+    /// Tells the pace what an answer's headers say.
+    pub fn signal(&mut self, signal: Signal, now: Moment) {
+        match signal {
+            Signal::Left => self.pace.left(now.monotonic),
+            Signal::Well { budget } => self.pace.went_well(budget, now.monotonic),
+            Signal::Limited { wait } => {
+                self.pace.limited(wait, now.monotonic);
+            }
+        }
+    }
+
+    /// What was read no longer than `ago`.
+    pub fn glance(&self, question: &Question, ago: Duration, now: Moment) -> Option<Arc<Reading>> {
+        let reading = self.shelf.get(question)?;
+        (now.since(&reading.began) <= ago).then(|| reading.clone())
+    }
+
+    /// HostUp wants no call at all.
+    pub fn limited(&self, now: Moment) -> Option<ReadError> {
+        let until = self.pace.held(now.monotonic)?;
+        let until = now
+            .wall
+            .checked_add(until.saturating_sub(now.monotonic))
+            .unwrap_or(Timestamp::MAX);
+        Some(ReadError::RateLimited { until })
+    }
+
+    /// Why no call may be made now, a paid one neither.
+    pub fn barred(&self, now: Moment) -> Option<ReadError> {
+        self.limited(now)
+            .or_else(|| self.away.as_ref().map(|away| away.why.clone()))
+    }
+
+    /// This much is ordered with the key, if the limits as they were read last leave room for it.
+    pub fn sell(&mut self, size: Size, now: Moment) -> bool {
+        let limits = self.shelf.get(&Question::Limits);
+        let fits = limits.is_none_or(|reading| match &reading.answer {
+            Ok(Answer::Limits(limits)) => self.left(*limits, &reading.began).has(size),
+            Ok(_) | Err(_) => true,
+        });
+        if fits {
+            self.sold.retain(|(at, _)| now.since(at) <= LASTS * 2);
+            self.sold.push((now, size));
+        }
+        fits
+    }
+
+    /// It was not ordered after all.
+    pub fn unsell(&mut self, size: Size) {
+        if let Some(at) = self.sold.iter().rposition(|(_, sold)| *sold == size) {
+            self.sold.remove(at);
+        }
+    }
+
+    /// What is left of limits that were read from `began` on, without what was ordered since.
+    pub fn left(&self, limits: Remaining, began: &Moment) -> Remaining {
+        let since = self
+            .sold
+            .iter()
+            .filter(|(at, _)| at.with_sleep >= began.with_sleep);
+        since.fold(limits, |left, (_, size)| left.without(*size))
+    }
+
+    /// A job took so long.
+    pub fn job_took(&mut self, time: Duration) {
+        if self.jobs.len() >= JOBS_KEPT {
+            self.jobs.remove(0);
+        }
+        self.jobs.push(time);
+    }
+
+    /// How long the shortest of the last jobs took: there is nothing to see sooner.
+    pub fn shortest_job(&self) -> Option<Duration> {
+        self.jobs.iter().min().copied()
+    }
+
+    /// The pace, for metrics.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether HostUp seems to be away.
+    pub fn is_away(&self) -> bool {
+        self.away.is_some()
+    }
+
+    /// HostUp answers another key: it is tried soon. Whether it was waited for.
+    pub fn try_soon(&mut self, now: Moment) -> bool {
+        let soon = now.monotonic + Duration::from_millis(u64::from(self.spread));
+        let Some(away) = &mut self.away else { return false };
+        away.next = away.next.min(soon);
+        true
+    }
+
+    /// How many looks asked, and how many of them were served from what was there.
+    pub fn served(&self) -> (u64, u64) {
+        (self.asked, self.served)
+    }
+
+    /// Questions that wait, and how long the oldest has, by class.
+    pub fn depth(&self, class: Class, now: Moment) -> (usize, Duration) {
+        let waiting = self.queue.iter().filter(|(_, entry)| entry.class == class);
+        waiting.fold((0, Duration::ZERO), |(count, oldest), (_, entry)| {
+            (count + 1, oldest.max(now.monotonic.saturating_sub(entry.asked)))
+        })
+    }
+
+    /// Nobody asks, and nothing is kept that matters.
+    pub fn is_idle(&self, now: Moment) -> bool {
+        self.sessions.is_empty() && self.under_way == 0 && self.pace.held(now.monotonic).is_none()
+    }
+
+    fn begin(&mut self, question: Question, at: Duration) -> Next {
+        self.under_way += 1;
+        self.pace.left(at);
+        Next::Call(question)
+    }
+
+    /// Goes on with somebody whose question was answered.
+    fn go_on(&mut self, who: Who, mut session: Session, now: Moment) {
+        if session.place == Place::Asking {
+            if self.readings(&session, now).is_some() {
+                self.stop_asking(&session);
+                session.place = Place::Complete;
+                self.complete.insert(order(&session));
+            } else {
+                self.stop_asking(&session);
+                self.put(&session, now);
+            }
+        }
+        self.sessions.insert(who, session);
+    }
+
+    /// Leaves the questions that are not answered. The first one proves that the key reads the VPS: the others follow
+    /// once it is answered.
+    fn put(&mut self, session: &Session, now: Moment) {
+        let mut missing = session
+            .wants
+            .iter()
+            .filter(|want| self.answered(session, want, now).is_none());
+        let Some(first) = missing.next() else { return };
+        let rest: Vec<&Want> = missing.collect();
+        let is_gate = session
+            .wants
+            .first()
+            .is_some_and(|gate| gate.question == first.question);
+        let rest = if is_gate { Vec::new() } else { rest };
+        let questions: Vec<Question> = std::iter::once(first)
+            .chain(rest)
+            .map(|want| want.question.clone())
+            .collect();
+        for question in questions {
+            self.queue
+                .put(&question, session.asker.class, session.asker.since, now.monotonic);
+            self.asking
+                .entry(question)
+                .or_default()
+                .insert(session.asker.who.clone());
+        }
+    }
+
+    fn stop_asking(&mut self, session: &Session) {
+        for want in &session.wants {
+            if let Some(asking) = self.asking.get_mut(&want.question) {
+                asking.remove(&session.asker.who);
+                if asking.is_empty() {
+                    self.asking.remove(&want.question);
+                }
+            }
+        }
+        self.complete.remove(&order(session));
+    }
+
+    fn readings(&self, session: &Session, now: Moment) -> Option<Readings> {
+        let answered = session.wants.iter().map(|want| {
+            let reading = self.answered(session, want, now)?;
+            Some((want.question.clone(), reading))
+        });
+        let mut all = Vec::new();
+        for answered in answered {
+            let (question, reading) = answered?;
+            let is_refusal = reading.answer.is_err();
+            all.push((question, reading));
+            // Nothing more is asked after a refusal.
+            if is_refusal {
+                break;
+            }
+        }
+        Some(Readings::new(all))
+    }
+
+    fn answered(&self, session: &Session, want: &Want, now: Moment) -> Option<Arc<Reading>> {
+        if let Some(refused) = session.refused.get(&want.question) {
+            return Some(refused.clone());
+        }
+        let reading = self.shelf.get(&want.question)?;
+        let oldest = match want.age {
+            _ if reading.answer.as_ref().is_ok_and(Answer::is_final) => return Some(reading.clone()),
+            Age::Asked => session.began.with_sleep,
+            Age::Before(before) => session.began.with_sleep.saturating_sub(before),
+            Age::After(moment) => moment.with_sleep,
+        };
+        let serves = reading.began.with_sleep >= oldest && now.since(&reading.began) <= LASTS;
+        serves.then(|| reading.clone())
+    }
+
+    /// Why a session may wait for long.
+    fn held(&self, session: &Session, now: Moment) -> Option<ReadError> {
+        let failing = || {
+            let mut missing = session
+                .wants
+                .iter()
+                .filter(|want| self.answered(session, want, now).is_none());
+            missing.find_map(|want| self.trouble.get(&want.question).cloned())
+        };
+        self.barred(now).or_else(failing)
+    }
+
+    fn failed(&mut self, question: &Question, answer: Result<Answer, ReadError>, at: Duration) -> Vec<Who> {
+        let failures = self.queue.again(question, true, at);
+        let Err(why) = answer else { return Vec::new() };
+        let spread = |wait: Duration| wait.saturating_sub(wait * self.spread / 1024);
+        if let Some(away) = &mut self.away {
+            away.failures = away.failures.saturating_add(1);
+            away.next = at + spread(after_failure(away.failures));
+            return Vec::new();
+        }
+        if failures >= 2 {
+            self.trouble.insert(question.clone(), why.clone());
+        }
+        if self.queue.fails_everywhere() {
+            self.away = Some(Away {
+                why,
+                failures: 2,
+                next: at + after_failure(2),
+            });
+            return self.tell(None);
+        }
+        if failures == 2 {
+            return self.tell(Some(question));
+        }
+        Vec::new()
+    }
+
+    /// Those who ask `question` (or anything) and have not been told yet that they wait.
+    fn tell(&mut self, question: Option<&Question>) -> Vec<Who> {
+        let mut told = Vec::new();
+        for (who, session) in &mut self.sessions {
+            let asks =
+                question.is_none_or(|question| session.wants.iter().any(|want| want.question == *question));
+            if asks && session.place == Place::Asking && !session.told {
+                session.told = true;
+                told.push(who.clone());
+            }
+        }
+        told
+    }
+
+    /// Throws away what answers nothing any more.
+    fn clear(&mut self, now: Moment) {
+        if self.shelf.len() < 64 && self.trouble.len() < 64 {
+            return;
+        }
+        self.shelf.retain(|_, reading| {
+            let kept = if reading.answer.as_ref().is_ok_and(Answer::is_final) {
+                END_KEPT
+            } else {
+                LASTS
+            };
+            now.since(&reading.began) <= kept
+        });
+        let queue = &self.queue;
+        self.trouble.retain(|question, _| queue.get(question).is_some());
+    }
+}
+
+fn order(session: &Session) -> Order {
+    (
+        session.asker.class,
+        session.asker.since,
+        session.asker.who.clone(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::VpsId;
+    use crate::domain::job::JobState;
+    use crate::domain::text::Text;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(monotonic: Duration) -> Moment {
+        Moment {
+            wall: Timestamp::from_second(1_700_000_000).unwrap() + monotonic,
+            monotonic,
+            with_sleep: monotonic,
+        }
+    }
+
+    fn desk() -> Desk {
+        Desk::new(at(SECOND), 0)
+    }
+
+    fn who(n: i64) -> Who {
+        Who::Subject(
+            SubjectKind::VpsBackupRestore,
+            "shop".to_owned(),
+            format!("web-{n}"),
+        )
+    }
+
+    fn asker(n: i64) -> Asker {
+        Asker {
+            who: who(n),
+            generation: 1,
+            class: Class::Approved,
+            since: Timestamp::from_second(n).unwrap(),
+        }
+    }
+
+    fn limits(age: Age) -> Vec<Want> {
+        vec![Want {
+            question: Question::Limits,
+            age,
+        }]
+    }
+
+    /// The calls that leave at `now`.
+    fn calls(desk: &mut Desk, now: Duration) -> Vec<Question> {
+        let mut calls = Vec::new();
+        while let Next::Call(question) = desk.next(at(now)) {
+            calls.push(question);
+        }
+        calls
+    }
+
+    fn answered(began: Duration, ended: Duration) -> Reading {
+        reading(
+            began,
+            ended,
+            Ok(Answer::Limits(Remaining {
+                instances: 1,
+                ..Remaining::default()
+            })),
+        )
+    }
+
+    fn reading(began: Duration, ended: Duration, answer: Result<Answer, ReadError>) -> Reading {
+        Reading {
+            began: at(began),
+            ended: at(ended),
+            answer,
+        }
+    }
+
+    fn unavailable() -> ReadError {
+        ReadError::Unavailable(Text::new("HTTP status 503"))
+    }
+
+    #[test]
+    fn two_that_ask_at_once_cause_one_call_and_are_woken_the_older_one_first() {
+        let mut desk = desk();
+        for n in [2, 1] {
+            assert!(matches!(
+                desk.ask(asker(n), limits(Age::Asked), at(SECOND)),
+                Asked::Waiting
+            ));
+        }
+        assert_eq!(calls(&mut desk, SECOND), [Question::Limits]);
+        assert_eq!(
+            desk.arrived(&Question::Limits, answered(SECOND, SECOND * 2), at(SECOND * 2)),
+            []
+        );
+        assert_eq!(desk.turns(at(SECOND * 2)), [who(1), who(2)]);
+        for n in [1, 2] {
+            assert!(matches!(
+                desk.ask(asker(n), limits(Age::Asked), at(SECOND * 2)),
+                Asked::Ready(_)
+            ));
+            desk.forget(&who(n));
+        }
+        assert_eq!(desk.next(at(SECOND * 2)), Next::Rest);
+    }
+
+    #[test]
+    fn a_call_that_fails_is_tried_again_and_told_to_each_once() {
+        let mut desk = desk();
+        for n in [1, 2] {
+            desk.ask(asker(n), limits(Age::Asked), at(SECOND));
+        }
+        let fails = |desk: &mut Desk, now: Duration| {
+            assert_eq!(calls(desk, now), [Question::Limits], "{now:?}");
+            let mut told = desk.arrived(&Question::Limits, reading(now, now, Err(unavailable())), at(now));
+            told.sort();
+            told
+        };
+        assert_eq!(fails(&mut desk, SECOND), []);
+        let mut now = SECOND + after_failure(1);
+        assert_eq!(fails(&mut desk, now), [who(1), who(2)]);
+        assert!(
+            matches!(desk.ask(asker(1), limits(Age::Asked), at(now)), Asked::Held(why) if why == unavailable())
+        );
+        now += after_failure(2);
+        assert_eq!(fails(&mut desk, now), []);
+        now += after_failure(3);
+        assert_eq!(calls(&mut desk, now), [Question::Limits]);
+        desk.arrived(&Question::Limits, answered(now, now), at(now));
+        assert_eq!(desk.turns(at(now)), [who(1), who(2)]);
+    }
+
+    #[test]
+    fn a_reading_serves_for_as_long_as_who_asks_allows_and_never_longer_than_it_lasts() {
+        let mut desk = desk();
+        desk.ask(asker(1), limits(Age::Asked), at(SECOND * 10));
+        assert_eq!(calls(&mut desk, SECOND * 10), [Question::Limits]);
+        desk.arrived(
+            &Question::Limits,
+            answered(SECOND * 10, SECOND * 11),
+            at(SECOND * 11),
+        );
+        let now = SECOND * 20;
+        let hour = SECOND * 3600;
+        for (n, age, asked_at, serves) in [
+            (2, Age::Asked, now, false),
+            (3, Age::Before(SECOND * 9), now, false),
+            (4, Age::Before(SECOND * 10), now, true),
+            (5, Age::After(at(SECOND * 11)), now, false),
+            (6, Age::After(at(SECOND * 10)), now, true),
+            (7, Age::Before(hour), SECOND * 10 + LASTS, true),
+            (8, Age::Before(hour), SECOND * 11 + LASTS, false),
+        ] {
+            desk.turns(at(asked_at));
+            let asked = desk.ask(asker(n), limits(age), at(asked_at));
+            assert_eq!(
+                matches!(asked, Asked::Ready(_)),
+                serves,
+                "{age:?} at {asked_at:?}"
+            );
+            desk.forget(&who(n));
+        }
+    }
+
+    #[test]
+    fn a_call_that_began_before_somebody_asked_does_not_answer_who_wants_it_anew() {
+        let mut desk = desk();
+        desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+        assert_eq!(calls(&mut desk, SECOND), [Question::Limits]);
+        desk.ask(asker(2), limits(Age::Asked), at(SECOND * 2));
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND * 3), at(SECOND * 3));
+        assert_eq!(desk.turns(at(SECOND * 3)), [who(1)]);
+        assert_eq!(calls(&mut desk, SECOND * 3), [Question::Limits]);
+    }
+
+    #[test]
+    fn what_proves_that_the_key_reads_the_vps_is_asked_first_and_a_refusal_ends_the_look() {
+        let vps = VpsId::new("vps_1");
+        let wants = || {
+            [
+                Question::Vps(vps.clone()),
+                Question::Backups(vps.clone()),
+                Question::Limits,
+            ]
+            .map(|question| Want {
+                question,
+                age: Age::Asked,
+            })
+            .to_vec()
+        };
+        let mut desk = desk();
+        desk.ask(asker(1), wants(), at(SECOND));
+        let gate = Question::Vps(vps.clone());
+        assert_eq!(calls(&mut desk, SECOND), std::slice::from_ref(&gate));
+        let refused = ReadError::NotFound {
+            route: gate.route(),
+            said: Text::new("no"),
+        };
+        desk.arrived(&gate, reading(SECOND, SECOND, Err(refused.clone())), at(SECOND));
+        assert_eq!(desk.turns(at(SECOND)), [who(1)]);
+        let Asked::Ready(readings) = desk.ask(asker(1), wants(), at(SECOND)) else {
+            panic!("it waits")
+        };
+        assert_eq!(readings.take(&gate, |_| Some(())), Err(refused));
+        desk.forget(&who(1));
+        assert_eq!(desk.next(at(SECOND)), Next::Rest);
+        // A refusal answers those that had asked, and nobody later.
+        assert!(matches!(desk.ask(asker(2), wants(), at(SECOND)), Asked::Waiting));
+    }
+
+    #[test]
+    fn another_generation_asks_anew() {
+        let mut desk = desk();
+        desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+        calls(&mut desk, SECOND);
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+        let edited = Asker {
+            generation: 2,
+            ..asker(1)
+        };
+        assert!(matches!(
+            desk.ask(edited.clone(), limits(Age::Asked), at(SECOND * 2)),
+            Asked::Waiting
+        ));
+        assert_eq!(calls(&mut desk, SECOND * 2), [Question::Limits]);
+        desk.arrived(
+            &Question::Limits,
+            answered(SECOND * 2, SECOND * 2),
+            at(SECOND * 2),
+        );
+        assert!(matches!(
+            desk.ask(edited, limits(Age::Asked), at(SECOND * 2)),
+            Asked::Ready(_)
+        ));
+    }
+
+    #[test]
+    fn no_more_than_a_few_are_woken_at_a_time_and_whoever_never_looks_keeps_no_other_waiting() {
+        let mut desk = desk();
+        let all = i64::try_from(WOKEN).unwrap() + 3;
+        for n in (1..=all).rev() {
+            desk.ask(asker(n), limits(Age::Asked), at(SECOND));
+        }
+        calls(&mut desk, SECOND);
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+        let first: Vec<Who> = (1..=all - 3).map(who).collect();
+        assert_eq!(desk.turns(at(SECOND)), first);
+        assert_eq!(desk.turns(at(SECOND)), []);
+        // One that is looked at makes room; one that came meanwhile does not overtake.
+        desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+        desk.forget(&who(1));
+        assert!(matches!(
+            desk.ask(asker(all + 1), limits(Age::Before(SECOND)), at(SECOND)),
+            Asked::Waiting
+        ));
+        assert_eq!(desk.turns(at(SECOND)), [who(all - 2)]);
+        assert!(matches!(desk.next(at(SECOND)), Next::Wait(Some(_))));
+        let later = SECOND + LOOKED_AT_WITHIN;
+        assert_eq!(desk.turns(at(later)), [who(all - 1), who(all), who(all + 1)]);
+    }
+
+    #[test]
+    fn while_hostup_is_away_one_call_at_a_time_tries_ever_more_rarely_and_the_first_answer_opens() {
+        let mut desk = desk();
+        for n in 0..50 {
+            let question = Question::Vps(VpsId::new(format!("vps_{n}")));
+            desk.ask(
+                asker(n),
+                vec![Want {
+                    question,
+                    age: Age::Asked,
+                }],
+                at(SECOND),
+            );
+        }
+        let (mut now, mut made) = (SECOND, 0);
+        while now < SECOND * 61 {
+            for question in calls(&mut desk, now) {
+                made += 1;
+                desk.arrived(&question, reading(now, now, Err(unavailable())), at(now));
+            }
+            now += Duration::from_millis(50);
+        }
+        assert!(desk.is_away());
+        assert!((5..=12).contains(&made), "{made} calls in a minute");
+        assert!(desk.try_soon(at(now)));
+        let probe = calls(&mut desk, now);
+        assert_eq!(probe.len(), 1, "{probe:?}");
+        desk.arrived(&probe[0], answered(now, now), at(now));
+        assert!(!desk.is_away());
+        assert_eq!(calls(&mut desk, now).len(), UNDER_WAY);
+    }
+
+    #[test]
+    fn one_vps_that_hostup_cannot_show_keeps_no_other_from_being_read() {
+        let mut desk = desk();
+        let bad = Question::Vps(VpsId::new("vps_bad"));
+        desk.ask(
+            asker(1),
+            vec![Want {
+                question: bad.clone(),
+                age: Age::Asked,
+            }],
+            at(SECOND),
+        );
+        let mut now = SECOND;
+        for failures in 1..=6 {
+            assert_eq!(calls(&mut desk, now), std::slice::from_ref(&bad));
+            desk.arrived(&bad, reading(now, now, Err(unavailable())), at(now));
+            assert!(!desk.is_away());
+            now += after_failure(failures);
+        }
+        let sooner = now.saturating_sub(SECOND);
+        desk.ask(asker(2), limits(Age::Asked), at(sooner));
+        assert_eq!(calls(&mut desk, sooner), [Question::Limits]);
+    }
+
+    #[test]
+    fn what_was_ordered_since_the_limits_were_read_is_not_left() {
+        let mut desk = desk();
+        let size = Size {
+            cpu_cores: 2,
+            memory_gb: 4,
+            storage_gb: 80,
+        };
+        let read = Remaining {
+            cpu_cores: 3,
+            memory_gb: 4,
+            storage_gb: 100,
+            instances: 1,
+        };
+        assert!(desk.sell(size, at(SECOND * 10)));
+        assert_eq!(desk.left(read, &at(SECOND * 11)), read);
+        let left = Remaining {
+            cpu_cores: 1,
+            memory_gb: 0,
+            storage_gb: 20,
+            instances: 0,
+        };
+        assert_eq!(desk.left(read, &at(SECOND * 9)), left);
+        assert_eq!(desk.left(read, &at(SECOND * 10)), left);
+        let now = SECOND * 9;
+        let read = reading(now, now, Ok(Answer::Limits(read)));
+        desk.shelf.insert(Question::Limits, Arc::new(read));
+        assert!(!desk.sell(size, at(SECOND * 12)), "the last one is sold");
+        desk.unsell(size);
+        assert!(desk.sell(size, at(SECOND * 12)));
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_read_once_and_its_list_begins_after_it() {
+        let mut desk = desk();
+        let job = Question::Job("/api/jobs/1".to_owned());
+        let wants = || {
+            vec![Want {
+                question: job.clone(),
+                age: Age::Asked,
+            }]
+        };
+        desk.ask(asker(1), wants(), at(SECOND));
+        calls(&mut desk, SECOND);
+        let ended = Ok(Answer::Job(JobState::Completed { hints: Vec::new() }));
+        desk.arrived(&job, reading(SECOND, SECOND * 2, ended), at(SECOND * 2));
+        for _ in 0..2 {
+            assert!(matches!(
+                desk.ask(asker(1), wants(), at(SECOND * 30)),
+                Asked::Ready(_)
+            ));
+            desk.forget(&who(1));
+        }
+        assert_eq!(calls(&mut desk, SECOND * 30), []);
+    }
+
+    #[test]
+    fn inside_a_wait_that_hostup_asked_for_nothing_leaves() {
+        let mut desk = desk();
+        desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+        assert_eq!(calls(&mut desk, SECOND), [Question::Limits]);
+        desk.signal(
+            Signal::Limited {
+                wait: Some(SECOND * 30),
+            },
+            at(SECOND),
+        );
+        let limited = ReadError::RateLimited {
+            until: at(SECOND * 31).wall,
+        };
+        let told = desk.arrived(
+            &Question::Limits,
+            reading(SECOND, SECOND, Err(limited.clone())),
+            at(SECOND),
+        );
+        assert_eq!(told, [who(1)]);
+        assert!(
+            matches!(desk.ask(asker(1), limits(Age::Asked), at(SECOND)), Asked::Held(why) if why == limited)
+        );
+        assert_eq!(desk.next(at(SECOND * 30)), Next::Wait(Some(SECOND * 31)));
+        // A wall clock that jumps shortens nothing.
+        let jumped = Moment {
+            wall: at(SECOND * 7200).wall,
+            ..at(SECOND * 5)
+        };
+        assert_eq!(desk.next(jumped), Next::Wait(Some(SECOND * 31)));
+        assert_eq!(calls(&mut desk, SECOND * 31), [Question::Limits]);
+    }
+}

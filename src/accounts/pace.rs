@@ -1,0 +1,257 @@
+//! How fast the calls of one key follow each other, and until when HostUp wants none. Times are those of the
+//! monotonic clock: a wall clock that is put forward shortens no wait.
+
+use std::time::Duration;
+
+use crate::domain::answer::RETRY_AFTER_DEFAULT;
+
+/// Calls a second where HostUp says nothing (assumed: no page gives a number), and how fast it may become.
+const PER_SECOND: (u32, u32) = (20, 50);
+/// Calls that may leave at once after a rest.
+const BURST: u32 = 10;
+/// The rate grows by one call a second after so long without a refusal.
+const GROWS_AFTER: Duration = Duration::from_secs(10);
+/// Calls of HostUp's budget that are kept for what a sent call waits for.
+const RESERVE: u32 = 5;
+/// The longest wait that HostUp's word causes.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// However much HostUp allows, the calls of one key follow each other no faster.
+const SHORTEST_GAP: Duration = Duration::from_millis(10);
+
+/// HostUp's own count: calls left, and when it counts anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Budget {
+    left: u32,
+    until: Duration,
+}
+
+/// The pace of one key.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    per_second: u32,
+    changed: Duration,
+    /// When the next call is due if none may leave early.
+    due: Duration,
+    budget: Option<Budget>,
+    held_until: Option<Duration>,
+    limits_in_a_row: u32,
+    asked_to_wait: Duration,
+}
+
+impl Pace {
+    /// As fast as is assumed to be fine.
+    pub fn new(now: Duration) -> Self {
+        Self {
+            per_second: PER_SECOND.0,
+            changed: now,
+            due: now,
+            budget: None,
+            held_until: None,
+            limits_in_a_row: 0,
+            asked_to_wait: Duration::ZERO,
+        }
+    }
+
+    /// Until when HostUp wants no call at all.
+    pub fn held(&self, now: Duration) -> Option<Duration> {
+        self.held_until.filter(|until| now < *until)
+    }
+
+    /// When the next read may leave; `urgent` ones may use what is kept for them.
+    pub fn next(&self, urgent: bool, now: Duration) -> Duration {
+        if let Some(until) = self.held(now) {
+            return until;
+        }
+        let gap = match self.budget(now) {
+            Some(budget) => {
+                let reserve = if urgent { 0 } else { RESERVE };
+                match budget.left.saturating_sub(reserve) {
+                    0 => return budget.until,
+                    left => (budget.until.saturating_sub(now) / left).max(SHORTEST_GAP),
+                }
+            }
+            None => self.gap(),
+        };
+        // Neither is a call early by more than a burst, nor late by more: what paid calls took, or a slower pace that is
+        // over, is soon forgiven.
+        let due = self.due.min(now + gap * BURST);
+        due.saturating_sub(gap * (BURST - 1)).max(now)
+    }
+
+    /// A call leaves; also a paid one, which waits for nobody.
+    pub fn left(&mut self, now: Duration) {
+        let gap = match self.budget(now) {
+            Some(budget) if budget.left > 0 => {
+                (budget.until.saturating_sub(now) / budget.left).max(SHORTEST_GAP)
+            }
+            Some(_) | None => self.gap(),
+        };
+        self.due = self.due.max(now) + gap;
+        if let Some(budget) = &mut self.budget {
+            budget.left = budget.left.saturating_sub(1);
+        }
+    }
+
+    /// An answer that is no 429 came; `budget` is what HostUp says of its own count: calls left, and the time until it
+    /// counts anew.
+    pub fn went_well(&mut self, budget: Option<(u32, Duration)>, now: Duration) {
+        self.limits_in_a_row = 0;
+        if now.saturating_sub(self.changed) >= GROWS_AFTER && self.per_second < PER_SECOND.1 {
+            self.per_second += 1;
+            self.changed = now;
+        }
+        if let Some((left, wait)) = budget {
+            let wait = wait.min(LONGEST_WAIT);
+            self.budget = Some(Budget {
+                left,
+                until: now + wait,
+            });
+            if left == 0 {
+                self.hold(wait, now);
+            }
+        }
+    }
+
+    /// A 429 came; without a usable wait it is 30 s, doubling. Returns the wait.
+    pub fn limited(&mut self, wait: Option<Duration>, now: Duration) -> Duration {
+        let doubled = RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(self.limits_in_a_row.min(10)));
+        self.limits_in_a_row = self.limits_in_a_row.saturating_add(1);
+        let wait = wait.unwrap_or(doubled).min(LONGEST_WAIT);
+        // Several calls that were under way at once are one refusal.
+        if self.held(now).is_none() {
+            self.per_second = (self.per_second / 2).max(1);
+            self.changed = now;
+        }
+        self.budget = None;
+        self.hold(wait, now);
+        wait
+    }
+
+    /// Calls that HostUp says are left, while that holds.
+    pub fn remaining(&self, now: Duration) -> Option<u32> {
+        match self.held(now) {
+            Some(_) => Some(0),
+            None => self.budget(now).map(|budget| budget.left),
+        }
+    }
+
+    /// How long HostUp has asked to send nothing, in all. What passes twice is counted once.
+    pub fn asked_to_wait(&self) -> Duration {
+        self.asked_to_wait
+    }
+
+    fn hold(&mut self, wait: Duration, now: Duration) {
+        let until = now + wait;
+        let already = self.held(now).unwrap_or(now);
+        self.asked_to_wait += until.saturating_sub(already);
+        self.held_until = Some(until.max(already));
+    }
+
+    fn budget(&self, now: Duration) -> Option<Budget> {
+        self.budget.filter(|budget| now < budget.until)
+    }
+
+    fn gap(&self) -> Duration {
+        Duration::from_secs(1) / self.per_second
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Calls that leave within `span` when there is always one that waits.
+    fn calls(pace: &mut Pace, urgent: bool, from: Duration, span: Duration) -> usize {
+        let (mut now, mut left) = (from, 0);
+        loop {
+            now = pace.next(urgent, now).max(now);
+            if now >= from + span {
+                return left;
+            }
+            pace.left(now);
+            left += 1;
+        }
+    }
+
+    #[test]
+    fn calls_follow_at_twenty_a_second_after_a_burst() {
+        let mut pace = Pace::new(SECOND);
+        let first = calls(&mut pace, false, SECOND, SECOND);
+        assert!((20..=30).contains(&first), "{first}");
+        assert_eq!(calls(&mut pace, false, SECOND * 2, SECOND * 10), 200);
+    }
+
+    #[test]
+    fn a_refusal_halves_the_pace_once_and_it_comes_back_slowly() {
+        let mut pace = Pace::new(SECOND);
+        let mut now = SECOND;
+        for _ in 0..3 {
+            pace.limited(Some(SECOND), now);
+        }
+        now += SECOND;
+        assert_eq!(calls(&mut pace, false, now, SECOND * 10) / 10, 10);
+        for _ in 0..5 {
+            now += GROWS_AFTER;
+            pace.went_well(None, now);
+        }
+        assert_eq!(calls(&mut pace, false, now, SECOND * 10) / 10, 16);
+    }
+
+    #[test]
+    fn what_hostup_counts_is_spread_to_its_reset_and_a_reserve_is_kept() {
+        let mut pace = Pace::new(SECOND);
+        pace.went_well(Some((65, SECOND * 60)), SECOND);
+        let reads = calls(&mut pace, false, SECOND, SECOND * 60);
+        assert!((55..=60).contains(&reads), "{reads}");
+        let mut pace = Pace::new(SECOND);
+        pace.went_well(Some((RESERVE, SECOND * 60)), SECOND);
+        assert_eq!(pace.next(false, SECOND), SECOND * 61);
+        assert_eq!(pace.next(true, SECOND), SECOND);
+        pace.went_well(Some((0, SECOND * 60)), SECOND);
+        assert_eq!(pace.next(true, SECOND), SECOND * 61);
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_twice_at_a_time_is_counted_once() {
+        let mut pace = Pace::new(SECOND);
+        for wait in [60, 30, 60] {
+            pace.limited(Some(Duration::from_secs(wait)), SECOND);
+        }
+        assert_eq!(pace.asked_to_wait(), SECOND * 60);
+        assert_eq!(pace.remaining(SECOND), Some(0));
+        assert_eq!(pace.remaining(SECOND * 62), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_leaves_inside_a_wait_and_every_wait_ends(
+            events in proptest::collection::vec((0_u64..5_000, 0_u8..5, 0_u32..40, 0_u64..100), 1..60)
+        ) {
+            let mut pace = Pace::new(SECOND);
+            let mut now = SECOND;
+            let mut holds: Vec<Duration> = Vec::new();
+            for (wait, kind, count, seconds) in events {
+                now += Duration::from_millis(wait);
+                match kind {
+                    0 => holds.push(now + pace.limited(Some(Duration::from_secs(seconds)), now)),
+                    1 => holds.push(now + pace.limited(None, now)),
+                    2 => pace.went_well(Some((count, Duration::from_secs(seconds))), now),
+                    3 => pace.went_well(None, now),
+                    _ => {
+                        let next = pace.next(count % 2 == 0, now);
+                        prop_assert!(next >= now && next <= now + LONGEST_WAIT);
+                        for held in &holds {
+                            prop_assert!(next >= (*held).min(now + LONGEST_WAIT) || *held <= now);
+                        }
+                        if next == now {
+                            pace.left(now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

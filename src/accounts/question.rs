@@ -1,0 +1,175 @@
+//! What can be asked of HostUp with one key, and what it answered.
+
+use std::sync::Arc;
+
+use crate::domain::config::Preview;
+use crate::domain::ids::{Uid, VpsId};
+use crate::domain::inventory::Vm;
+use crate::domain::job::JobState;
+use crate::domain::moment::Moment;
+use crate::domain::options::Offer;
+use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::record::Invoice;
+use crate::hostup::{OwnVps, ReadError, Route};
+
+/// One question. Two that are equal are answered by one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// What may be deployed, where, and at what rates.
+    Deployments,
+    /// What the limits of the account leave.
+    Limits,
+    /// Every VPS of the account.
+    Vms,
+    /// A VPS, to prove that the key reads it and to learn its size and billing.
+    Vps(VpsId),
+    /// Its backups, and the gate of a restore.
+    Backups(VpsId),
+    /// Whether the account may use Cloud VMs.
+    Eligibility(VpsId),
+    /// Its options.
+    Options(VpsId),
+    /// The invoices that block a change of it.
+    Invoices(VpsId),
+    /// A VM that was bought, with its power state.
+    Vm(VpsId),
+    /// A job, by the path that HostUp named.
+    Job(String),
+    /// A dry run of options of a VPS with this body, for one object: it is never shared.
+    DryRun(VpsId, String, Uid),
+}
+
+/// What questions have in common that fail together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The account.
+    Account,
+    /// One VPS.
+    Vps(VpsId),
+    /// One job.
+    Job(String),
+}
+
+impl Question {
+    /// What it is about.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Deployments | Self::Limits | Self::Vms => Scope::Account,
+            Self::Vps(vps)
+            | Self::Backups(vps)
+            | Self::Eligibility(vps)
+            | Self::Options(vps)
+            | Self::Invoices(vps)
+            | Self::Vm(vps)
+            | Self::DryRun(vps, _, _) => Scope::Vps(vps.clone()),
+            Self::Job(path) => Scope::Job(path.clone()),
+        }
+    }
+
+    /// The route that answers it.
+    pub fn route(&self) -> Route {
+        match self {
+            Self::Deployments => Route::Deployments,
+            Self::Limits => Route::Limits,
+            Self::Vms => Route::VpsList,
+            Self::Vps(_) | Self::Vm(_) => Route::Vps,
+            Self::Backups(_) => Route::Backups,
+            Self::Eligibility(_) => Route::ConvertToCloud,
+            Self::Options(_) => Route::UpgradeOptions,
+            Self::Invoices(_) => Route::BillingCycle,
+            Self::Job(_) => Route::Job,
+            Self::DryRun(_, _, _) => Route::ConfigPreview,
+        }
+    }
+}
+
+/// What HostUp answered.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To [`Question::Deployments`].
+    Deployments(Deployments),
+    /// To [`Question::Limits`].
+    Limits(Remaining),
+    /// To [`Question::Vms`].
+    Vms(Arc<[Vm]>),
+    /// To [`Question::Vps`].
+    Vps(OwnVps),
+    /// To [`Question::Backups`].
+    Backups(Vec<ListedBackup>, ProviderGate),
+    /// To [`Question::Eligibility`].
+    Eligibility(Eligibility),
+    /// To [`Question::Options`].
+    Options(Vec<Offer>),
+    /// To [`Question::Invoices`].
+    Invoices(Vec<Invoice>),
+    /// To [`Question::Vm`].
+    Vm(Vm),
+    /// To [`Question::Job`].
+    Job(JobState),
+    /// To [`Question::DryRun`].
+    DryRun(Preview),
+}
+
+impl Answer {
+    /// A job that has ended does not change any more.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Job(JobState::Completed { .. } | JobState::Failed { .. })
+        )
+    }
+}
+
+/// An answer, and when its call began and ended.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// HostUp may have looked at any moment from then on.
+    pub began: Moment,
+    /// Whatever is seen in it had happened by then.
+    pub ended: Moment,
+    /// What it says.
+    pub answer: Result<Answer, ReadError>,
+}
+
+/// The readings that answer all questions of one look.
+#[derive(Debug, Clone, Default)]
+pub struct Readings(Vec<(Question, Arc<Reading>)>);
+
+impl Readings {
+    /// Of these questions.
+    pub fn new(answered: Vec<(Question, Arc<Reading>)>) -> Self {
+        Self(answered)
+    }
+
+    /// When the first of their calls began; `None` where there is none.
+    pub fn began(&self) -> Option<Moment> {
+        let all = self.0.iter().map(|(_, reading)| reading.began);
+        all.min_by_key(|began| began.with_sleep)
+    }
+
+    /// The reading that answers `question`.
+    pub fn of(&self, question: &Question) -> Option<&Reading> {
+        let found = self.0.iter().find(|(asked, _)| asked == question);
+        found.map(|(_, reading)| reading.as_ref())
+    }
+
+    /// Whether HostUp did not know the key.
+    pub fn key_is_refused(&self) -> bool {
+        let refused = |reading: &Reading| matches!(reading.answer, Err(ReadError::Unauthorized(_)));
+        self.0.iter().any(|(_, reading)| refused(reading))
+    }
+
+    /// What `pick` takes of the answer to `question`.
+    ///
+    /// # Errors
+    /// The [`ReadError`] that came instead.
+    pub fn take<T>(
+        &self,
+        question: &Question,
+        pick: impl FnOnce(&Answer) -> Option<T>,
+    ) -> Result<T, ReadError> {
+        let missing = || ReadError::unreadable(question.route(), "the question was not asked");
+        let reading = self.of(question).ok_or_else(missing)?;
+        pick(reading.answer.as_ref().map_err(Clone::clone)?).ok_or_else(missing)
+    }
+}

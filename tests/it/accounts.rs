@@ -1,0 +1,202 @@
+//! One reader for each account: what many objects ask is asked once, and none waits behind another key's.
+
+use std::time::Duration;
+
+use hostup_sim::{ActionGate, Answer, Fault, LimitSet, RateLimitStyle, Route, World};
+use serde_json::Value;
+
+use crate::support::{HOUR, PATIENCE, Stage, gates, reason};
+
+/// The intervals of an installation: with the short ones of other tests nothing would be shared.
+const AS_SHIPPED: [&str; 4] = [
+    "--gate-interval=1m",
+    "--resync-interval=1h",
+    "--poll-interval=500ms",
+    "--workers=8",
+];
+
+fn room_for_all(stage: &Stage) {
+    stage
+        .sim
+        .world(|world| world.account_mut(stage.account).limits_max = LimitSet::new(500, 2_000, 40_000, 250));
+}
+
+async fn all_are_restored(stage: &Stage, names: &[String]) {
+    for name in names {
+        stage.wait_for_reason(name, "Restored").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_restores_of_one_key_cost_few_calls_each() {
+    const OBJECTS: usize = 40;
+    let stage = Stage::new("shared").await;
+    room_for_all(&stage);
+    let names: Vec<String> = (0..OBJECTS).map(|n| format!("web-{n:02}")).collect();
+    let _operator = stage.operator(&AS_SHIPPED);
+    for name in &names {
+        stage.create(stage.approved(name)).await;
+    }
+    all_are_restored(&stage, &names).await;
+    assert_eq!((stage.posts(), stage.executed()), (OBJECTS, OBJECTS));
+    let calls = stage.sim.requests().len();
+    assert!(calls <= OBJECTS * 4, "{calls} calls for {OBJECTS} restores");
+    for route in [Route::PaygDeployments, Route::ConvertToCloud, Route::ListBackups] {
+        let reads = stage.sim.count(route);
+        assert!(reads <= 3, "{reads} reads of {route:?}");
+    }
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn objects_of_other_keys_that_wait_or_hang_delay_no_restore() {
+    const OTHERS: usize = 60;
+    let stage = Stage::new("fair").await;
+    let closed = stage.tenant("closed").await;
+    let hangs = stage.tenant("hangs").await;
+    let free = stage.tenant("free").await;
+    stage.sim.world(|world| {
+        world.account_mut(closed.account).vps[0].can_restore =
+            ActionGate::closed("later", Some("maintenance"));
+    });
+    let silence = Fault::on(Route::Any).key(&hangs.key).acted(false).always();
+    stage.sim.inject(silence.answer(Answer::silence()));
+    for n in 0..OTHERS {
+        for tenant in [&closed, &hangs] {
+            let mut object = tenant.restore(&stage);
+            object["metadata"]["name"] = format!("{}-{n}", tenant.name).into();
+            stage.create(object).await;
+        }
+    }
+    let _operator = stage.operator(&[
+        "--workers=4",
+        "--gate-interval=1s",
+        "--request-timeout=30s",
+        "--paid-timeout=40s",
+    ]);
+    let vps = hangs.vps.clone();
+    let hung = move |world: &World| {
+        world
+            .requests()
+            .iter()
+            .filter(|request| request.path.contains(&vps))
+            .count()
+    };
+    let counted = hung.clone();
+    let arrived = move |world: &World| counted(world) > 0;
+    assert!(stage.sim.until(PATIENCE, arrived).await);
+    stage.create(free.restore(&stage)).await;
+    let account = free.account;
+    let bought = move |world: &World| !world.purchases_of(account).is_empty();
+    // Far less than the first of the hanging calls lasts.
+    assert!(
+        stage.sim.until(Duration::from_secs(20), bought).await,
+        "it waits behind others"
+    );
+    stage.wait_for_reason("free", "Restored").await;
+    assert_eq!(stage.executed(), 1);
+    let hung_calls = stage.sim.world(|world| hung(world));
+    assert!(hung_calls <= 12, "{hung_calls} calls into an account that hangs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_last_vm_that_the_limits_leave_is_sold_once() {
+    let stage = Stage::new("last").await;
+    // The source is of a fixed plan and counts for nothing.
+    stage
+        .sim
+        .world(|world| world.account_mut(stage.account).limits_max = LimitSet::new(64, 256, 4_000, 1));
+    for name in ["a", "b"] {
+        stage.create(stage.approved(name)).await;
+    }
+    let _operator = stage.operator(&AS_SHIPPED);
+    let bought = |world: &World| world.purchases().len() == 1;
+    assert!(stage.sim.until(PATIENCE, bought).await);
+    let mut ends = Vec::new();
+    for name in ["a", "b"] {
+        let at_rest = |object: &Value| ["Restored", "GatesClosed"].contains(&reason(object));
+        let object = stage.wait(name, "an end", at_rest).await;
+        if reason(&object) == "GatesClosed" {
+            assert_eq!(gates(&object, "limits")[0]["allowed"], false);
+        }
+        ends.push(reason(&object).to_owned());
+    }
+    ends.sort();
+    assert_eq!(ends, ["GatesClosed", "Restored"]);
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn inside_a_retry_after_no_call_leaves_however_many_wait() {
+    const OBJECTS: usize = 20;
+    const WAIT: Duration = Duration::from_secs(4);
+    let stage = Stage::new("burst").await;
+    room_for_all(&stage);
+    let too_many = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("4");
+    stage
+        .sim
+        .inject(Fault::on(Route::ListVps).acted(false).answer(too_many));
+    let names: Vec<String> = (0..OBJECTS).map(|n| format!("web-{n}")).collect();
+    for name in &names {
+        stage.create(stage.approved(name)).await;
+    }
+    let _operator = stage.operator(&AS_SHIPPED);
+    all_are_restored(&stage, &names).await;
+    let requests = stage.sim.requests();
+    let refused = requests
+        .iter()
+        .position(|request| request.fault.is_some())
+        .unwrap();
+    let told = requests[refused].received_at;
+    for later in &requests[refused + 1..] {
+        let after = later.received_at.duration_since(told);
+        // What had left before the refusal was read arrives with it.
+        assert!(
+            after < Duration::from_millis(250) || after >= WAIT,
+            "{:?} came {after:?} after a call to wait {WAIT:?}",
+            later.route
+        );
+    }
+    assert_eq!(stage.executed(), OBJECTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_hostup_is_away_few_calls_try_and_everything_goes_on_soon_after() {
+    const OBJECTS: usize = 20;
+    let stage = Stage::new("away").await;
+    room_for_all(&stage);
+    stage.sim.inject(
+        Fault::on(Route::Any)
+            .acted(false)
+            .always()
+            .answer(Answer::html(503)),
+    );
+    let names: Vec<String> = (0..OBJECTS).map(|n| format!("web-{n}")).collect();
+    for name in &names {
+        let mut object = stage.approved(name);
+        // Each asks about a VPS of its own.
+        let vps = format!("vps_away_{name}");
+        stage.add_vps(&vps);
+        object["spec"]["source"] = serde_json::json!({"vpsId": vps, "backup": "Latest"});
+        stage.create(object).await;
+    }
+    let operator = stage.operator(&AS_SHIPPED);
+    for name in &names {
+        stage.wait_for_reason(name, "ProviderUnavailable").await;
+    }
+    let seen = stage.sim.requests().len();
+    assert!(seen <= 12, "{seen} calls before anything was known");
+    let away = format!(
+        "hostup_operator_provider_away{{namespace=\"{}\",secret=\"hostup-api\"}}",
+        stage.namespace
+    );
+    operator.samples_with(&away, |value| value == Some(1.0));
+    // A few more tries, and HostUp is back.
+    let tried = move |world: &World| world.requests().len() >= seen + 2;
+    assert!(stage.sim.until(PATIENCE, tried).await);
+    stage.sim.clear_faults();
+    stage.sim.world(|world| world.advance(HOUR));
+    let answered = |world: &World| world.requests().iter().any(|request| request.fault.is_none());
+    assert!(stage.sim.until(PATIENCE, answered).await);
+    operator.samples_with(&away, |value| value == Some(0.0));
+}
