@@ -37,9 +37,10 @@ chart: checkers ## Unit tests of the chart; `integration` has those that need an
 	"$$(bash tests/checkers/build.sh)/bin/helm-unittest" charts/hostup-operator
 
 .PHONY: unit
-unit: ## Unit and property tests, and the simulator's own
+unit: ## Unit and property tests, and those of the simulator and the benchmark
 	$(CARGO) test --locked --lib
 	$(CARGO) test --locked -p hostup-sim
+	$(CARGO) test --locked -p hostup-bench
 
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool
@@ -115,6 +116,13 @@ release-files: ## What a release consists of, in target/release-files (needs car
 demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
 	bash tests/demo/run.sh
+
+.PHONY: bench
+bench: control-plane ## Measure the release binary beside a bare loop (an hour); QUICK=1 takes six minutes
+	$(CARGO) build --locked --release -p hostup-operator
+	$(CARGO) build --locked --release -p hostup-bench
+	"$${CARGO_TARGET_DIR:-target}/release/hostup-bench" $(if $(QUICK),--quick) \
+		--operator "$${CARGO_TARGET_DIR:-target}/release/hostup-operator" --out "$${CARGO_TARGET_DIR:-target}/bench.md"
 
 .PHONY: deny
 deny: ## Licences, bans and sources of dependencies
