@@ -231,7 +231,9 @@ for kind in vpsbackuprestores vpsresourceconfigs; do
 done
 
 say "" "Starting it as that ServiceAccount. The durations are short for the demo; the defaults are minutes."
+# The whole walk is in one namespace, and buys more there than one may take by default.
 flags="--hostup-url $sim --listen 127.0.0.1:0 --log-format text --settle-time 5s --poll-interval 500ms"
+flags+=" --max-paid-calls-per-namespace 20"
 flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s --resync-interval 3s --enable-legacy-upgrade"
 show "KUBECONFIG=$as_operator hostup-operator $flags"
 read -ra flags <<<"$flags"
