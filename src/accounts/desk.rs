@@ -295,6 +295,12 @@ impl Desk {
     pub fn arrived(&mut self, question: &Question, reading: Reading, now: Moment) -> Vec<Who> {
         self.under_way = self.under_way.saturating_sub(1);
         let at = now.monotonic;
+        // A question that nobody asks any more is not asked again.
+        if reading.answer.is_err() && !self.asking.contains_key(question) {
+            self.queue.remove(question);
+            self.trouble.remove(question);
+            return Vec::new();
+        }
         match &reading.answer {
             Err(ReadError::Unavailable(_)) => return self.failed(question, reading.answer, at),
             Err(ReadError::RateLimited { .. }) => {
@@ -929,6 +935,21 @@ mod tests {
         let sooner = now.saturating_sub(SECOND);
         desk.ask(asker(2), limits(Age::Asked), at(sooner));
         assert_eq!(calls(&mut desk, sooner), [Question::Limits]);
+    }
+
+    #[test]
+    fn a_question_that_nobody_asks_any_more_is_not_asked_again() {
+        let mut desk = desk();
+        let limited = ReadError::RateLimited {
+            until: at(SECOND).wall,
+        };
+        for error in [unavailable(), limited] {
+            desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+            assert_eq!(calls(&mut desk, SECOND), [Question::Limits]);
+            desk.forget(&who(1));
+            desk.arrived(&Question::Limits, reading(SECOND, SECOND, Err(error)), at(SECOND));
+            assert_eq!(desk.next(at(SECOND * 60)), Next::Rest);
+        }
     }
 
     #[test]
