@@ -128,7 +128,7 @@ pub struct Desk {
     woken: HashSet<Who>,
     under_way: usize,
     away: Option<Away>,
-    trouble: HashMap<Question, ReadError>,
+    trouble: HashMap<Question, (ReadError, Moment)>,
     sold: Vec<(Moment, Size)>,
     jobs: Vec<Duration>,
     asked: u64,
@@ -252,6 +252,11 @@ impl Desk {
         turns
     }
 
+    /// Whether nothing waits.
+    pub fn rests(&self) -> bool {
+        self.queue.is_empty() && self.complete.is_empty()
+    }
+
     /// What the key's reader does next.
     pub fn next(&mut self, now: Moment) -> Next {
         let at = now.monotonic;
@@ -295,6 +300,12 @@ impl Desk {
     pub fn arrived(&mut self, question: &Question, reading: Reading, now: Moment) -> Vec<Who> {
         self.under_way = self.under_way.saturating_sub(1);
         let at = now.monotonic;
+        let mut reading = reading;
+        let is_final = reading.answer.as_ref().is_ok_and(Answer::is_final);
+        if reading.answer.is_ok() && !is_final && now.since(&reading.began) > LASTS {
+            let slow = "the answer took so long that it is too old to decide upon";
+            reading.answer = Err(ReadError::unreadable(question.route(), slow));
+        }
         // A question that nobody asks any more is not asked again.
         if reading.answer.is_err() && !self.asking.contains_key(question) {
             self.queue.remove(question);
@@ -302,7 +313,7 @@ impl Desk {
             return Vec::new();
         }
         match &reading.answer {
-            Err(ReadError::Unavailable(_)) => return self.failed(question, reading.answer, at),
+            Err(ReadError::Unavailable(_)) => return self.failed(question, reading.answer, now),
             Err(ReadError::RateLimited { .. }) => {
                 self.queue.again(question, false, at);
                 let lasts = self.pace.held(at).is_some_and(|until| until >= at + SHOWN_FROM);
@@ -319,6 +330,7 @@ impl Desk {
         }
         self.trouble.remove(question);
         self.queue.remove(question);
+        self.queue.has_answered();
         let reading = Arc::new(reading);
         let waiting: Vec<Who> = self.asking.get(question).into_iter().flatten().cloned().collect();
         if reading.answer.is_ok() {
@@ -365,12 +377,6 @@ impl Desk {
             .checked_add(until.saturating_sub(now.monotonic))
             .unwrap_or(Timestamp::MAX);
         Some(ReadError::RateLimited { until })
-    }
-
-    /// Why no call may be made now, a paid one neither.
-    pub fn barred(&self, now: Moment) -> Option<ReadError> {
-        self.limited(now)
-            .or_else(|| self.away.as_ref().map(|away| away.why.clone()))
     }
 
     /// This much is ordered with the key, if the limits as they were read last leave room for it.
@@ -532,12 +538,17 @@ impl Desk {
     }
 
     fn answered(&self, session: &Session, want: &Want, now: Moment) -> Option<Arc<Reading>> {
-        if let Some(refused) = session.refused.get(&want.question) {
+        let refused = session.refused.get(&want.question);
+        if let Some(refused) = refused.filter(|refused| now.since(&refused.ended) <= LASTS) {
             return Some(refused.clone());
         }
         let reading = self.shelf.get(&want.question)?;
         let oldest = match want.age {
-            _ if reading.answer.as_ref().is_ok_and(Answer::is_final) => return Some(reading.clone()),
+            _ if reading.answer.as_ref().is_ok_and(Answer::is_final)
+                && now.since(&reading.began) <= END_KEPT =>
+            {
+                return Some(reading.clone());
+            }
             Age::Asked => session.began.with_sleep,
             Age::Before(before) => session.began.with_sleep.saturating_sub(before),
             Age::After(moment) => moment.with_sleep,
@@ -546,19 +557,26 @@ impl Desk {
         serves.then(|| reading.clone())
     }
 
-    /// Why a session may wait for long.
+    /// Why a session may wait for long. A record concludes from it that HostUp tells nothing of what it asks: that
+    /// takes a failure of its own questions since it asked.
     fn held(&self, session: &Session, now: Moment) -> Option<ReadError> {
-        let failing = || {
-            let mut missing = session
-                .wants
-                .iter()
-                .filter(|want| self.answered(session, want, now).is_none());
-            missing.find_map(|want| self.trouble.get(&want.question).cloned())
+        let mut missing = session
+            .wants
+            .iter()
+            .filter(|want| self.answered(session, want, now).is_none());
+        let own = missing.find_map(|want| {
+            let (why, failed) = self.trouble.get(&want.question)?;
+            (failed.with_sleep >= session.began.with_sleep).then(|| why.clone())
+        });
+        let away = match session.asker.who {
+            Who::Subject(..) => self.away.as_ref().map(|away| away.why.clone()),
+            Who::Record(_) => None,
         };
-        self.barred(now).or_else(failing)
+        self.limited(now).or(own).or(away)
     }
 
-    fn failed(&mut self, question: &Question, answer: Result<Answer, ReadError>, at: Duration) -> Vec<Who> {
+    fn failed(&mut self, question: &Question, answer: Result<Answer, ReadError>, now: Moment) -> Vec<Who> {
+        let at = now.monotonic;
         let failures = self.queue.again(question, true, at);
         let Err(why) = answer else { return Vec::new() };
         let spread = |wait: Duration| wait.saturating_sub(wait * self.spread / 1024);
@@ -568,7 +586,7 @@ impl Desk {
             return Vec::new();
         }
         if failures >= 2 {
-            self.trouble.insert(question.clone(), why.clone());
+            self.trouble.insert(question.clone(), (why.clone(), now));
         }
         if self.queue.fails_everywhere() {
             self.away = Some(Away {

@@ -165,15 +165,10 @@ impl Account {
         lock(&self.reader.desk).glance(question, ago, clock::now())
     }
 
-    /// Why no call may be made at the moment, if so.
-    pub fn barred(&self) -> Option<ReadError> {
-        lock(&self.reader.desk).barred(clock::now())
-    }
-
     /// Leave to make one paid call now, taken before the claim so that the call can follow at once; `None` where none
     /// may be made now. It waits for no read.
     pub fn paid_permit(&self) -> Option<PaidPermit> {
-        if self.barred().is_some() {
+        if lock(&self.reader.desk).limited(clock::now()).is_some() {
             return None;
         }
         let held: OwnedSemaphorePermit = self.reader.paid.clone().try_acquire_owned().ok()?;
@@ -259,7 +254,7 @@ impl Reader {
                 Next::Rest => {
                     let mut reading = lock(&self.reading);
                     // Somebody may have asked meanwhile.
-                    if lock(&self.desk).next(clock::now()) == Next::Rest {
+                    if lock(&self.desk).rests() {
                         *reading = false;
                         return;
                     }
@@ -343,6 +338,19 @@ impl Reader {
 struct Told(Weak<Reader>);
 
 impl Traffic for Told {
+    fn may_leave(&self) -> Result<(), ReadError> {
+        let Some(reader) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let now = clock::now();
+        let mut desk = lock(&reader.desk);
+        if let Some(held) = desk.limited(now) {
+            return Err(held);
+        }
+        desk.signal(Signal::Left, now);
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(reader) = self.0.upgrade() {
             lock(&reader.desk).signal(signal, clock::now());

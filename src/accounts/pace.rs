@@ -115,10 +115,10 @@ impl Pace {
     /// A 429 came; without a usable wait it is 30 s, doubling. Returns the wait.
     pub fn limited(&mut self, wait: Option<Duration>, now: Duration) -> Duration {
         let doubled = RETRY_AFTER_DEFAULT.saturating_mul(2_u32.saturating_pow(self.limits_in_a_row.min(10)));
-        self.limits_in_a_row = self.limits_in_a_row.saturating_add(1);
         let wait = wait.unwrap_or(doubled).min(LONGEST_WAIT);
         // Several calls that were under way at once are one refusal.
         if self.held(now).is_none() {
+            self.limits_in_a_row = self.limits_in_a_row.saturating_add(1);
             self.per_second = (self.per_second / 2).max(1);
             self.changed = now;
         }

@@ -72,6 +72,8 @@ pub struct Entry {
     pub not_before: Duration,
     /// Its call is under way.
     pub under_way: bool,
+    /// It fails while HostUp answers others.
+    pub alone: bool,
 }
 
 /// The questions of one key.
@@ -92,6 +94,7 @@ impl Queue {
             failures: 0,
             not_before: Duration::ZERO,
             under_way: false,
+            alone: false,
         });
         entry.class = entry.class.min(class);
         entry.since = entry.since.min(since);
@@ -184,10 +187,20 @@ impl Queue {
 
     /// Whether questions about different things have failed, and none has been answered since.
     pub fn fails_everywhere(&self) -> bool {
-        let failing = self.entries.iter().filter(|(_, entry)| entry.failures > 0);
+        let failing = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.failures > 0 && !entry.alone);
         let mut scopes = failing.map(|(question, _)| question.scope());
         let first: Option<Scope> = scopes.next();
         scopes.any(|scope| Some(scope) != first)
+    }
+
+    /// HostUp has answered something: what fails all the same fails alone.
+    pub fn has_answered(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.alone |= entry.failures > 0;
+        }
     }
 
     /// HostUp answers again: nothing waits for a failure of before.

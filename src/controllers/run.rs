@@ -26,6 +26,7 @@ use super::rhythm::Rhythm;
 use super::settings::{Settings, Watched};
 use super::watch::{Life, watch};
 use super::{Error, api_call, config, jittered, operation, restore};
+use crate::accounts::Who;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api::stored::Stored;
@@ -259,6 +260,15 @@ impl Buyer {
     ) where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
+        let (asking, of_kind) = (ctx.clone(), self.kind);
+        let stream = stream.inspect_ok(move |event| {
+            if let watcher::Event::Delete(object) = event {
+                let namespace = object.namespace().unwrap_or_default();
+                asking
+                    .accounts
+                    .forget(&Who::Subject(of_kind, namespace, object.name_any()));
+            }
+        });
         // A status write of our own wakes nobody; a change of the spec or of an annotation does.
         let stream = once_stored(stream, objects.clone()).predicate_filter(
             predicates::generation.combine(predicates::annotations),

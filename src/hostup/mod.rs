@@ -44,7 +44,7 @@ pub struct HostUp {
 /// What is learnt of the pace of one key, call by call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// A call leaves that was not asked for by itself: a further page, say.
+    /// A call leaves that no question asked for.
     Left,
     /// A usable answer came; `budget` is what HostUp says of its count: calls left, and the time until it counts anew.
     Well {
@@ -60,6 +60,11 @@ pub enum Signal {
 
 /// Who is told of the pace.
 pub trait Traffic: Send + Sync {
+    /// A call follows that was not asked for by itself: a further page, say. It counts.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`] where HostUp wants none.
+    fn may_leave(&self) -> Result<(), ReadError>;
     /// Something was learnt.
     fn signal(&self, signal: Signal);
 }
@@ -248,7 +253,7 @@ impl Account {
         let mut cursor: Option<String> = None;
         for page in 0..MOST_PAGES {
             if page > 0 {
-                self.traffic.signal(Signal::Left);
+                self.traffic.may_leave()?;
             }
             let mut query = vec![("limit", "100")];
             if let Some(cursor) = &cursor {
@@ -287,7 +292,7 @@ impl Account {
             .ok_or_else(|| ReadError::unreadable(Route::Vps, "the answer is not about this VPS"))?;
         if power_unknown {
             let path = ["api", "v2", "vps", id.as_str(), "status"];
-            self.traffic.signal(Signal::Left);
+            self.traffic.may_leave()?;
             let status: wire::VpsStatus = self.get(Route::VpsStatus, &path, &[]).await?;
             vm.running = status.power_state.as_deref() == Some("running");
         }

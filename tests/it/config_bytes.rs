@@ -153,6 +153,10 @@ async fn looked(
 struct Unpaced;
 
 impl Traffic for Unpaced {
+    fn may_leave(&self) -> Result<(), hostup::ReadError> {
+        Ok(())
+    }
+
     fn signal(&self, _signal: Signal) {}
 }
 
