@@ -100,8 +100,8 @@ fn tell(seen: &Result<Vec<Guard>, String>) {
             let missing: Vec<&str> = missing.iter().map(|guard| guard.as_str()).collect();
             tracing::warn!(
                 missing = missing.join(", "),
-                "admission policies are not in force: whoever may change an \
-                object may approve its price, declare the outcome of its call, or delete its record. Install them with the chart \
+                "admission policies are not in force: anyone who can edit an \
+                object can also approve its price, say how its call ended, and delete its record. Install them with the chart \
                 (admissionPolicies.enabled)"
             );
         }

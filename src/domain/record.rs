@@ -390,7 +390,7 @@ pub struct Record {
     pub created_at: Option<Timestamp>,
     /// What a refusal may have been caused by.
     pub cause: Cause,
-    /// Attempts of this subject in a row that came to nothing, counting this one.
+    /// 1 for a first attempt, 2 if the attempt before it came to nothing, and so on.
     pub tries: u32,
     /// A person's answer, if one stands.
     pub answer: Option<Answer>,
