@@ -29,8 +29,6 @@ const LASTS: Duration = Duration::from_secs(50);
 const SHOWN_FROM: Duration = Duration::from_secs(2);
 /// How long the end of a job is kept.
 const END_KEPT: Duration = Duration::from_secs(600);
-/// Durations of jobs that are remembered.
-const JOBS_KEPT: usize = 8;
 
 /// Who asks, and is woken.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,7 +128,6 @@ pub struct Desk {
     away: Option<Away>,
     trouble: HashMap<Question, (ReadError, Moment)>,
     sold: Vec<(Moment, Size)>,
-    jobs: Vec<Duration>,
     asked: u64,
     served: u64,
     /// From 0 to 255: what keeps the tries of several keys apart.
@@ -159,7 +156,6 @@ impl Desk {
             away: None,
             trouble: HashMap::new(),
             sold: Vec::new(),
-            jobs: Vec::new(),
             asked: 0,
             served: 0,
             spread,
@@ -215,7 +211,7 @@ impl Desk {
         asked
     }
 
-    /// Who asked has got what it needs, or needs it no more. Returns who is woken instead.
+    /// Who asked has got what it needs, or needs it no more.
     pub fn forget(&mut self, who: &Who) {
         if let Some(session) = self.sessions.remove(who) {
             self.stop_asking(&session);
@@ -297,10 +293,9 @@ impl Desk {
 
     /// A call has ended. Returns those who must be told that they wait, and why; the others follow by
     /// [`Desk::turns`].
-    pub fn arrived(&mut self, question: &Question, reading: Reading, now: Moment) -> Vec<Who> {
+    pub fn arrived(&mut self, question: &Question, mut reading: Reading, now: Moment) -> Vec<Who> {
         self.under_way = self.under_way.saturating_sub(1);
         let at = now.monotonic;
-        let mut reading = reading;
         let is_final = reading.answer.as_ref().is_ok_and(Answer::is_final);
         if reading.answer.is_ok() && !is_final && now.since(&reading.began) > LASTS {
             let slow = "the answer took so long that it is too old to decide upon";
@@ -352,10 +347,21 @@ impl Desk {
         Vec::new()
     }
 
+    /// A call leaves that no question asked for: a paid one, or a further page of a list. It counts.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`] where HostUp wants none.
+    pub fn may_leave(&mut self, now: Moment) -> Result<(), ReadError> {
+        if let Some(held) = self.limited(now) {
+            return Err(held);
+        }
+        self.pace.left(now.monotonic);
+        Ok(())
+    }
+
     /// Tells the pace what an answer's headers say.
     pub fn signal(&mut self, signal: Signal, now: Moment) {
         match signal {
-            Signal::Left => self.pace.left(now.monotonic),
             Signal::Well { budget } => self.pace.went_well(budget, now.monotonic),
             Signal::Limited { wait } => {
                 self.pace.limited(wait, now.monotonic);
@@ -409,19 +415,6 @@ impl Desk {
         since.fold(limits, |left, (_, size)| left.without(*size))
     }
 
-    /// A job took so long.
-    pub fn job_took(&mut self, time: Duration) {
-        if self.jobs.len() >= JOBS_KEPT {
-            self.jobs.remove(0);
-        }
-        self.jobs.push(time);
-    }
-
-    /// How long the shortest of the last jobs took: there is nothing to see sooner.
-    pub fn shortest_job(&self) -> Option<Duration> {
-        self.jobs.iter().min().copied()
-    }
-
     /// The pace, for metrics.
     pub fn pace(&self) -> &Pace {
         &self.pace
@@ -467,12 +460,11 @@ impl Desk {
     /// Goes on with somebody whose question was answered.
     fn go_on(&mut self, who: Who, mut session: Session, now: Moment) {
         if session.place == Place::Asking {
+            self.stop_asking(&session);
             if self.readings(&session, now).is_some() {
-                self.stop_asking(&session);
                 session.place = Place::Complete;
                 self.complete.insert(order(&session));
             } else {
-                self.stop_asking(&session);
                 self.put(&session, now);
             }
         }
@@ -482,22 +474,18 @@ impl Desk {
     /// Leaves the questions that are not answered. The first one proves that the key reads the VPS: the others follow
     /// once it is answered.
     fn put(&mut self, session: &Session, now: Moment) {
-        let mut missing = session
-            .wants
+        let is_missing = |want: &&Want| self.answered(session, want, now).is_none();
+        let gate = session.wants.first().filter(is_missing);
+        let wants = match gate {
+            Some(_) => session.wants.get(..1).unwrap_or_default(),
+            None => &session.wants,
+        };
+        let missing: Vec<Question> = wants
             .iter()
-            .filter(|want| self.answered(session, want, now).is_none());
-        let Some(first) = missing.next() else { return };
-        let rest: Vec<&Want> = missing.collect();
-        let is_gate = session
-            .wants
-            .first()
-            .is_some_and(|gate| gate.question == first.question);
-        let rest = if is_gate { Vec::new() } else { rest };
-        let questions: Vec<Question> = std::iter::once(first)
-            .chain(rest)
+            .filter(is_missing)
             .map(|want| want.question.clone())
             .collect();
-        for question in questions {
+        for question in missing {
             self.queue
                 .put(&question, session.asker.class, session.asker.since, now.monotonic);
             self.asking
@@ -520,15 +508,11 @@ impl Desk {
     }
 
     fn readings(&self, session: &Session, now: Moment) -> Option<Readings> {
-        let answered = session.wants.iter().map(|want| {
-            let reading = self.answered(session, want, now)?;
-            Some((want.question.clone(), reading))
-        });
         let mut all = Vec::new();
-        for answered in answered {
-            let (question, reading) = answered?;
+        for want in &session.wants {
+            let reading = self.answered(session, want, now)?;
             let is_refusal = reading.answer.is_err();
-            all.push((question, reading));
+            all.push((want.question.clone(), reading));
             // Nothing more is asked after a refusal.
             if is_refusal {
                 break;
@@ -886,7 +870,7 @@ mod tests {
         let first: Vec<Who> = (1..=all - 3).map(who).collect();
         assert_eq!(desk.turns(at(SECOND)), first);
         assert_eq!(desk.turns(at(SECOND)), []);
-        // One that is looked at makes room; one that came meanwhile does not overtake.
+        // One that was looked at frees its place. The oldest that waits takes it, not one that has just come.
         desk.ask(asker(1), limits(Age::Asked), at(SECOND));
         desk.forget(&who(1));
         assert!(matches!(

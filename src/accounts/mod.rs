@@ -177,12 +177,10 @@ impl Account {
 
     /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything.
     pub async fn paid_post(&self, route: Route, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        let held = lock(&self.reader.desk).limited(clock::now());
         // Another call with this key may have been told to wait since the permit was taken.
-        if let Some(held) = held {
+        if let Err(held) = lock(&self.reader.desk).may_leave(clock::now()) {
             return PaidAnswer::NotSent(Text::new(&held.to_string()));
         }
-        self.reader.client.traffic().signal(Signal::Left);
         self.reader.client.paid_post(route, permit, order).await
     }
 
@@ -199,16 +197,6 @@ impl Account {
     /// What is left of limits that were read from `began` on.
     pub fn left(&self, limits: Remaining, began: &Moment) -> Remaining {
         lock(&self.reader.desk).left(limits, began)
-    }
-
-    /// A job took so long.
-    pub fn job_took(&self, time: Duration) {
-        lock(&self.reader.desk).job_took(time);
-    }
-
-    /// How long the shortest of the last jobs took.
-    pub fn shortest_job(&self) -> Option<Duration> {
-        lock(&self.reader.desk).shortest_job()
     }
 }
 
@@ -339,16 +327,8 @@ struct Told(Weak<Reader>);
 
 impl Traffic for Told {
     fn may_leave(&self) -> Result<(), ReadError> {
-        let Some(reader) = self.0.upgrade() else {
-            return Ok(());
-        };
-        let now = clock::now();
-        let mut desk = lock(&reader.desk);
-        if let Some(held) = desk.limited(now) {
-            return Err(held);
-        }
-        desk.signal(Signal::Left, now);
-        Ok(())
+        let reader = self.0.upgrade();
+        reader.map_or(Ok(()), |reader| lock(&reader.desk).may_leave(clock::now()))
     }
 
     fn signal(&self, signal: Signal) {

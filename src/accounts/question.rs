@@ -159,6 +159,41 @@ impl Readings {
         self.0.iter().any(|(_, reading)| refused(reading))
     }
 
+    /// Every VPS of the account.
+    ///
+    /// # Errors
+    /// The [`ReadError`] that came instead, as of all that follow.
+    pub fn vms(&self) -> Result<Arc<[Vm]>, ReadError> {
+        self.take(&Question::Vms, |answer| match answer {
+            Answer::Vms(vms) => Some(vms.clone()),
+            _ => None,
+        })
+    }
+
+    /// A VPS that the key reads.
+    pub fn own_vps(&self, vps: &VpsId) -> Result<OwnVps, ReadError> {
+        self.take(&Question::Vps(vps.clone()), |answer| match answer {
+            Answer::Vps(own) => Some(own.clone()),
+            _ => None,
+        })
+    }
+
+    /// The options of a VPS.
+    pub fn options(&self, vps: &VpsId) -> Result<Vec<Offer>, ReadError> {
+        self.take(&Question::Options(vps.clone()), |answer| match answer {
+            Answer::Options(offers) => Some(offers.clone()),
+            _ => None,
+        })
+    }
+
+    /// A VM that was bought.
+    pub fn vm(&self, vps: &VpsId) -> Result<Vm, ReadError> {
+        self.take(&Question::Vm(vps.clone()), |answer| match answer {
+            Answer::Vm(vm) => Some(vm.clone()),
+            _ => None,
+        })
+    }
+
     /// What `pick` takes of the answer to `question`.
     ///
     /// # Errors

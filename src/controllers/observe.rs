@@ -47,6 +47,46 @@ pub enum Read<A> {
     Waiting,
 }
 
+/// One look of an object: since when it has read, and whether it waits for more.
+pub struct Look {
+    /// When the first call began of those that count.
+    pub since: Moment,
+    held: bool,
+}
+
+impl Look {
+    /// It begins.
+    pub fn begin(now: Moment) -> Self {
+        Self {
+            since: now,
+            held: false,
+        }
+    }
+
+    /// Puts what was read into `account`. `false` where nothing was: the look ends, and the object is woken.
+    pub fn take<A>(&mut self, read: Read<A>, account: &mut A) -> bool {
+        match read {
+            Read::Account(read, began) => {
+                self.since = began;
+                *account = read;
+            }
+            Read::Held(trouble) => {
+                self.held = true;
+                *account = trouble;
+            }
+            Read::Waiting => return false,
+        }
+        true
+    }
+
+    /// It has come to a decision. What it asked stays asked only where trouble keeps the answer away.
+    pub fn end(self, ctx: &Context, subject: &Subject) {
+        if !self.held {
+            ctx.accounts.forget(&reading::who(subject));
+        }
+    }
+}
+
 /// What came of a read, with `troubled` for what could not be read.
 pub fn as_read<A>(
     read: Result<(A, Moment), Blocked>,

@@ -44,8 +44,6 @@ pub struct HostUp {
 /// What is learnt of the pace of one key, call by call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// A call leaves that no question asked for.
-    Left,
     /// A usable answer came; `budget` is what HostUp says of its count: calls left, and the time until it counts anew.
     Well {
         /// Only where both headers were there.
@@ -220,11 +218,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// Who is told of its calls.
-    pub fn traffic(&self) -> &dyn Traffic {
-        self.traffic.as_ref()
-    }
-
     /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything. The
     /// permit is held until the answer is there.
     pub async fn paid_post(&self, route: Route, _permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {

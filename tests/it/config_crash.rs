@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Route, Stage as Moment, World};
 use serde_json::{Value, json};
 
-use crate::support::death::{Dice, QUICK, died_at, died_before};
+use crate::support::death::{Dice, QUICK, died_at, died_before_more};
 use crate::support::{Operator, PATIENCE, Stage, at, each_row, reason};
 
 /// Every point of a life of options, in its order.
@@ -257,15 +257,7 @@ async fn dies_twice(first: &'static str, second: &'static str) {
     let stage = Stage::new("options-crash-twice").await;
     stage.create(approved(&stage, "web")).await;
     let process = stage.armed(&QUICK, first);
-    match first {
-        "after-answer-recorded" => {
-            died_before(&stage, Route::ConfigCommit, Route::UpgradeOptions, process, first).await;
-        }
-        "after-outcome-recorded" => {
-            died_before(&stage, Route::ConfigCommit, Route::GetVps, process, first).await;
-        }
-        _ => died_at(process, first).await,
-    }
+    died_before_more(&stage, Route::ConfigCommit, Route::UpgradeOptions, process, first).await;
     died_at(stage.armed(&QUICK, second), second).await;
     let _third = stage.operator(&QUICK);
     stage.config_comes_to("web", "InSync").await;

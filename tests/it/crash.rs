@@ -8,7 +8,7 @@ use hostup_operator::domain::names::VmToken;
 use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};
 use serde_json::{Value, json};
 
-use crate::support::death::{Dice, QUICK, died_at, died_before};
+use crate::support::death::{Dice, QUICK, died_at, died_before_more};
 use crate::support::{HOUR, PATIENCE, Stage, at, each_row, reason};
 
 /// Reasons at which an object of this file rests.
@@ -209,15 +209,7 @@ async fn dies_twice(first: &'static str, second: &'static str) {
     let stage = Stage::new("crash-twice").await;
     stage.create(stage.approved("web")).await;
     let process = stage.armed(&QUICK, first);
-    match first {
-        "after-answer-recorded" => {
-            died_before(&stage, Route::RestoreToPayg, Route::Job, process, first).await;
-        }
-        "after-outcome-recorded" => {
-            died_before(&stage, Route::RestoreToPayg, Route::GetVps, process, first).await;
-        }
-        _ => died_at(process, first).await,
-    }
+    died_before_more(&stage, Route::RestoreToPayg, Route::Job, process, first).await;
     died_at(stage.armed(&QUICK, second), second).await;
     let _third = stage.operator(&QUICK);
     let object = at_rest(&stage, "web").await;

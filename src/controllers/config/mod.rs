@@ -13,9 +13,9 @@ use kube::runtime::watcher;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Read};
+use super::observe::{self as common, Look};
 use super::operation::purchase;
-use super::{reading, refused};
+use super::refused;
 use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
@@ -72,8 +72,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
         Err(invalid) => return report::invalid(ctx, object, &invalid).await,
     };
     let mut view = observe::ledger(ctx, object, &intent).await?;
-    let mut read_since = ctx.moment();
-    let mut held = false;
+    let mut look = Look::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
@@ -92,29 +91,19 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
                         intent.approval.clone()
                     }
                 };
-                break Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await?;
+                break Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
             }
             Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
-            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, read_since).await?,
+            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, look.since).await?,
             Decision::Preview(body) => {
-                observe::preview(ctx, object, &intent, &view, read_since, body).await?
+                observe::preview(ctx, object, &intent, &view, look.since, body).await?
             }
             Decision::TryKey => observe::key(ctx, object, &intent).await?,
         };
-        match read {
-            Read::Account(account, began) => {
-                read_since = began;
-                view.account = account;
-            }
-            Read::Held(account) => {
-                held = true;
-                view.account = account;
-            }
-            Read::Waiting => return Ok(common::waiting()),
+        if !look.take(read, &mut view.account) {
+            return Ok(common::waiting());
         }
     };
-    if !held {
-        ctx.accounts.forget(&reading::who(&intent.subject));
-    }
+    look.end(ctx, &intent.subject);
     Ok(action)
 }

@@ -88,26 +88,16 @@ async fn read_options(
     vps: &VpsId,
 ) -> Result<(Account, Moment), Blocked> {
     let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
-    let of_vps = Question::Vps(vps.clone());
-    let of_options = Question::Options(vps.clone());
-    let mut read = ask(ctx, object, intent, vec![reading::now(of_vps.clone())]).await?;
-    let own = |read: &reading::Read| {
-        read.readings.take(&of_vps, |answer| match answer {
-            Answer::Vps(own) => Some(own.clone()),
-            _ => None,
-        })
-    };
+    let of_vps = || reading::now(Question::Vps(vps.clone()));
+    let mut read = ask(ctx, object, intent, vec![of_vps()]).await?;
+    let mut own = read.readings.own_vps(vps).map_err(about)?;
     let mut offers = Vec::new();
-    if !own(&read).map_err(about)?.is_payg {
-        let wants = vec![reading::now(of_vps.clone()), reading::now(of_options.clone())];
+    if !own.is_payg {
+        let wants = vec![of_vps(), reading::now(Question::Options(vps.clone()))];
         read = ask(ctx, object, intent, wants).await?;
-        let answered = read.readings.take(&of_options, |answer| match answer {
-            Answer::Options(offers) => Some(offers.clone()),
-            _ => None,
-        });
-        offers = answered.map_err(about)?;
+        offers = read.readings.options(vps).map_err(about)?;
+        own = read.readings.own_vps(vps).map_err(about)?;
     }
-    let own = own(&read).map_err(about)?;
     let began = read.readings.began().unwrap_or(ctx.moment());
     let reading = Reading {
         read_at: began.wall,
@@ -192,14 +182,8 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> 
     let credentials = &object.spec.credentials_secret_ref;
     let read = ask(ctx, object, intent, vec![reading::now(Question::Vms)]).await;
     let read = read.and_then(|read| {
-        let vms = read.readings.take(&Question::Vms, |answer| match answer {
-            Answer::Vms(vms) => Some(vms.clone()),
-            _ => None,
-        });
-        ctx.audit(
-            &format!("{namespace}/{}", credentials.name),
-            &vms.map_err(blocked)?,
-        );
+        let vms = read.readings.vms().map_err(blocked)?;
+        ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
         let began = read.readings.began().unwrap_or(now);
         let key = Account::Key {
             read_at: began.wall,

@@ -1,7 +1,6 @@
 //! What is read of HostUp to follow a call.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -114,11 +113,6 @@ async fn read_job(
     } else {
         Vec::new()
     };
-    if let (true, Some(ended)) = (matches!(state, JobState::Completed { .. }), ended) {
-        let took = ended.wall.duration_since(record.claimed_by());
-        read.account
-            .job_took(Duration::try_from(took).unwrap_or_default());
-    }
     Ok(Input::Job(state, vms))
 }
 
@@ -130,11 +124,11 @@ pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) ->
 
 async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
     let of_source = Question::Vps(record.vps.clone());
-    let wants = vec![reading::now(Question::Vms), reading::now(of_source.clone())];
+    let wants = vec![reading::now(Question::Vms), reading::now(of_source)];
     let read = ask(ctx, object, record, wants).await?;
     let vms = vms_of(ctx, object, &read)?;
-    let reads_source = match read.readings.take(&of_source, |_| Some(())) {
-        Ok(()) => true,
+    let reads_source = match read.readings.own_vps(&record.vps) {
+        Ok(_) => true,
         Err(ReadError::NotFound { .. }) => false,
         Err(error) => return Err(blocked(error)),
     };
@@ -156,12 +150,8 @@ pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> R
 
 async fn read_options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
     let of_options = Question::Options(record.vps.clone());
-    let read = ask(ctx, object, record, vec![reading::now(of_options.clone())]).await?;
-    let offers = read.readings.take(&of_options, |answer| match answer {
-        Answer::Options(offers) => Some(offers.clone()),
-        _ => None,
-    });
-    match offers {
+    let read = ask(ctx, object, record, vec![reading::now(of_options)]).await?;
+    match read.readings.options(&record.vps) {
         Ok(offers) => Ok(Input::Options(OptionsReading {
             offers,
             reads_vps: true,
@@ -185,8 +175,8 @@ async fn own_vps(
     record: &Record,
 ) -> Result<Result<(), ReadError>, Blocked> {
     let question = Question::Vps(record.vps.clone());
-    let read = ask(ctx, object, record, vec![reading::now(question.clone())]).await?;
-    Ok(read.readings.take(&question, |_| Some(())))
+    let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
+    Ok(read.readings.own_vps(&record.vps).map(drop))
 }
 
 /// The VM that a person named.
@@ -207,12 +197,8 @@ async fn read_named(
     vps: &VpsId,
 ) -> Result<Input, Blocked> {
     let question = Question::Vm(vps.clone());
-    let read = ask(ctx, object, record, vec![reading::now(question.clone())]).await?;
-    let vm = read.readings.take(&question, |answer| match answer {
-        Answer::Vm(vm) => Some(vm.clone()),
-        _ => None,
-    });
-    match vm {
+    let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
+    match read.readings.vm(vps) {
         Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
             None => Ok(vm),
             Some(other) => Err(Text::new(&format!(
@@ -239,11 +225,7 @@ async fn list(
 }
 
 fn vms_of(ctx: &Context, object: &VpsOperation, read: &reading::Read) -> Result<Arc<[Vm]>, Blocked> {
-    let vms = read.readings.take(&Question::Vms, |answer| match answer {
-        Answer::Vms(vms) => Some(vms.clone()),
-        _ => None,
-    });
-    let vms = vms.map_err(blocked)?;
+    let vms = read.readings.vms().map_err(blocked)?;
     let used = &object.spec.credentials_ref;
     ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
     Ok(vms)

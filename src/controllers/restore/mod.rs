@@ -10,9 +10,9 @@ use kube::runtime::controller::Action;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Read};
+use super::observe::{self as common, Look};
 use super::operation::purchase;
-use super::{reading, refused};
+use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
 use crate::domain::restore::{Decision, decide};
@@ -38,8 +38,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
         Err(invalid) => return report::invalid(ctx, object, &invalid).await,
     };
     let mut view = observe::ledger(ctx, object, &intent).await?;
-    let mut read_since = ctx.moment();
-    let mut held = false;
+    let mut look = Look::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
@@ -47,7 +46,7 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
             Decision::Report(report) => break report::publish(ctx, object, &report).await?,
             Decision::Buy(order) => {
                 let consent = intent.approval.clone();
-                break Box::pin(purchase::buy(ctx, object, consent, *order, read_since)).await?;
+                break Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
             }
             Decision::Adopt(order, sighting) => {
                 break purchase::adopt(ctx, object, *order, sighting).await?;
@@ -55,20 +54,10 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
             Decision::ReadPreflight => observe::preflight(ctx, object, &intent, &view).await?,
             Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
-        match read {
-            Read::Account(account, began) => {
-                read_since = began;
-                view.account = account;
-            }
-            Read::Held(account) => {
-                held = true;
-                view.account = account;
-            }
-            Read::Waiting => return Ok(common::waiting()),
+        if !look.take(read, &mut view.account) {
+            return Ok(common::waiting());
         }
     };
-    if !held {
-        ctx.accounts.forget(&reading::who(&intent.subject));
-    }
+    look.end(ctx, &intent.subject);
     Ok(action)
 }

@@ -120,11 +120,7 @@ fn as_preflight(
     let credentials = &object.spec.credentials_secret_ref;
     let about_source = |error: ReadError| about_vps(error, source, credentials);
     let readings = &read.readings;
-    let own = readings.take(&Question::Vps(source.clone()), |answer| match answer {
-        Answer::Vps(own) => Some(own.clone()),
-        _ => None,
-    });
-    let source_size = own.map_err(about_source)?.size;
+    let source_size = readings.own_vps(source).map_err(about_source)?.size;
     let backups = readings.take(&Question::Backups(source.clone()), |answer| match answer {
         Answer::Backups(backups, gate) => Some((backups.clone(), gate.clone())),
         _ => None,
@@ -148,11 +144,7 @@ fn as_preflight(
     let read_limits = readings
         .of(&Question::Limits)
         .map_or(began, |reading| reading.began);
-    let vms = readings.take(&Question::Vms, |answer| match answer {
-        Answer::Vms(vms) => Some(vms.clone()),
-        _ => None,
-    });
-    let vms = vms.map_err(blocked)?;
+    let vms = readings.vms().map_err(blocked)?;
     ctx.audit(
         &format!("{}/{}", intent.subject.namespace, credentials.name),
         &vms,
@@ -188,14 +180,9 @@ pub async fn vm(
         if let Some(vm) = listed(&account, vps, ctx.settings.times.poll_interval * 2) {
             return Ok((Account::Vm(Some(vm)), now));
         }
-        let question = Question::Vm(vps.clone());
-        let wants = vec![reading::now(question.clone())];
+        let wants = vec![reading::now(Question::Vm(vps.clone()))];
         let read = reading::ask(ctx, asker, &subject.namespace, credentials, wants).await?;
-        let vm = read.readings.take(&question, |answer| match answer {
-            Answer::Vm(vm) => Some(vm.clone()),
-            _ => None,
-        });
-        match vm {
+        match read.readings.vm(vps) {
             Ok(vm) => Ok((Account::Vm(Some(vm)), now)),
             // The list is sometimes ahead of the single read.
             Err(ReadError::NotFound {

@@ -51,18 +51,9 @@ impl Stage {
         let (plane, kubeconfig) = blocking(move || {
             let what = || "start the control plane".to_owned();
             let plane = ControlPlane::start(Options::default()).tried(what)?;
-            for (_, crd) in crds::all() {
-                plane.apply(&crds::to_yaml(&crd).tried(what)?).tried(what)?;
-            }
-            plane
-                .kubectl_ok(&[
-                    "wait",
-                    "--for=condition=Established",
-                    "--timeout=30s",
-                    "crd",
-                    "--all",
-                ])
-                .tried(what)?;
+            let crds = crds::all();
+            let crds = crds.iter().map(|(_, crd)| crds::to_yaml(crd).tried(what));
+            plane.apply_crds(&crds.collect::<Result<Vec<_>>>()?).tried(what)?;
             plane.apply(RIGHTS).tried(what)?;
             let kubeconfig = plane
                 .service_account_kubeconfig("hostup-system", "hostup-operator")

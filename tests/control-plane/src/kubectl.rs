@@ -33,6 +33,19 @@ impl ControlPlane {
         succeed(&args, output)
     }
 
+    /// Applies CRDs as the admin, and waits until the API server serves them.
+    ///
+    /// # Errors
+    /// As for [`kubectl_ok`](Self::kubectl_ok).
+    pub fn apply_crds(&self, manifests: &[String]) -> Result<()> {
+        for manifest in manifests {
+            self.apply(manifest)?;
+        }
+        let established = "--for=condition=Established";
+        self.kubectl_ok(&["wait", established, "--timeout=30s", "crd", "--all"])
+            .map(drop)
+    }
+
     /// Runs kubectl with a kubeconfig, and with `stdin` if there is any.
     ///
     /// # Errors

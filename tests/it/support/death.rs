@@ -34,10 +34,15 @@ pub async fn died_at(operator: Operator, point: &str) {
     );
 }
 
-/// Waits until the process that makes the paid call `paid` has died at `point`. From that call on HostUp does not let
-/// it get past `next`, the read that what follows the point begins with: a process is slow to die, and must leave that
-/// to the next one.
-pub async fn died_before(stage: &Stage, paid: Route, next: Route, operator: Operator, point: &str) {
+/// As [`died_at`], of the process that makes the paid call `paid`, which is followed by reads of `followed`. A process
+/// is slow to die, and must leave what comes after the point to the next one: from the paid call on HostUp holds the
+/// read that this begins with.
+pub async fn died_before_more(stage: &Stage, paid: Route, followed: Route, operator: Operator, point: &str) {
+    let next = match point {
+        "after-answer-recorded" => followed,
+        "after-outcome-recorded" => Route::GetVps,
+        _ => return died_at(operator, point).await,
+    };
     let call = stage.sim.hold(paid, Moment::AfterAct);
     assert!(call.held(PATIENCE).await);
     let _closed = stage.sim.hold(next, Moment::BeforeAct);

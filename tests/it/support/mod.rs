@@ -60,19 +60,11 @@ pub fn own_control_plane() -> ControlPlane {
 /// The same, started in a way of its own.
 pub fn own_control_plane_with(options: Options) -> ControlPlane {
     let plane = bare_control_plane_with(options);
-    for (_, crd) in crds::all() {
-        plane
-            .apply(&crds::to_yaml(&crd).unwrap())
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
+    let manifests = crds::all()
+        .into_iter()
+        .map(|(_, crd)| crds::to_yaml(&crd).unwrap());
     plane
-        .kubectl_ok(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd",
-            "--all",
-        ])
+        .apply_crds(&manifests.collect::<Vec<_>>())
         .unwrap_or_else(|error| panic!("{error}"));
     rights::install(&plane);
     plane
