@@ -18,6 +18,7 @@ use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::clock;
 use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::domain::inventory::Vm;
 use crate::domain::ledger::{Caps, Figures, Index, PaidCalls};
 use crate::domain::names::{ChainKey, VmToken};
 
@@ -113,9 +114,26 @@ impl Ledger {
         self.index().came_to_nothing(key, subject, now)
     }
 
-    /// The other record of this installation whose result this VM is, if there is one.
-    pub fn result_of(&self, vps: &VpsId, but: &RecordName) -> Option<RecordName> {
-        self.index().result_of(vps, but)
+    /// The VMs, each with the record whose result it is already, if that is another one than `asking`.
+    pub fn with_results(&self, vms: &[Vm], asking: Option<&RecordName>) -> Vec<Vm> {
+        let index = self.index();
+        let with_result = |vm: &Vm| Vm {
+            result_of: index.result_of(&vm.id, asking),
+            ..vm.clone()
+        };
+        vms.iter().map(with_result).collect()
+    }
+
+    /// The record of this installation whose result this VM is, if there is one beside `asking`.
+    pub fn result_of(&self, vps: &VpsId, asking: Option<&RecordName>) -> Option<RecordName> {
+        self.index().result_of(vps, asking)
+    }
+
+    /// Whether the VM bears the token of a purchase that may have made it, beside the one of `own`.
+    pub fn bears_anothers_token(&self, vm: &Vm, own: Option<&VmToken>) -> bool {
+        let index = self.index();
+        let anothers = |token: &VmToken| Some(token) != own && index.accounted(token) == Some(true);
+        VmToken::perhaps_borne_by(&vm.name).iter().any(anothers)
     }
 
     /// A record that this process has made: it is followed whether the watch shows it or not.

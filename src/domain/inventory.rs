@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ids::VpsId;
+use super::ids::{RecordName, VpsId};
 use super::names::VmToken;
 use super::price::Size;
 use super::text::Text;
@@ -22,6 +22,8 @@ pub struct Vm {
     pub primary_ip: Option<Text>,
     /// Whether `powerState` is `running`.
     pub running: bool,
+    /// The record whose result it is, where that is not the one that asks. One VM is the result of one record.
+    pub result_of: Option<RecordName>,
 }
 
 impl Vm {
@@ -55,19 +57,23 @@ pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> S
         .collect();
     match bearers.as_slice() {
         [] => Sighting::None,
-        [only] if !only.is_payg => unclear(only, "is not shown as a pay-as-you-go VM"),
-        [only] => match only.size {
-            Some(size) if size == ordered => Sighting::One((*only).clone()),
-            Some(_) => Sighting::OtherSize((*only).clone()),
-            None => unclear(only, "its size is not shown"),
-        },
+        [only] => of_bearer(only, ordered),
         several => Sighting::Several(several.iter().map(|vm| vm.id.clone()).collect()),
     }
 }
 
-fn unclear(vm: &Vm, why: &str) -> Sighting {
-    let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
-    Sighting::Unclear(vm.clone(), why)
+fn of_bearer(vm: &Vm, ordered: Size) -> Sighting {
+    let unclear = |why: &str| {
+        let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
+        Sighting::Unclear(vm.clone(), why)
+    };
+    match (&vm.result_of, vm.size) {
+        (Some(other), _) => unclear(&format!("it is the result of VpsOperation {other} already")),
+        (None, _) if !vm.is_payg => unclear("is not shown as a pay-as-you-go VM"),
+        (None, None) => unclear("its size is not shown"),
+        (None, Some(size)) if size == ordered => Sighting::One(vm.clone()),
+        (None, Some(_)) => Sighting::OtherSize(vm.clone()),
+    }
 }
 
 /// A VM that no record accounts for, or one too many.
@@ -138,6 +144,7 @@ pub(crate) mod tests {
             size: Some(SIZE),
             primary_ip: Some(Text::new("192.0.2.10")),
             running: true,
+            result_of: None,
         }
     }
 
@@ -173,7 +180,11 @@ pub(crate) mod tests {
             size: None,
             ..ours("vps_1")
         };
-        for vm in [fixed, sizeless] {
+        let anothers = Vm {
+            result_of: Some(RecordName::new("shop.other-1".to_owned())),
+            ..ours("vps_1")
+        };
+        for vm in [fixed, sizeless, anothers] {
             assert!(matches!(seen(&[vm]), Sighting::Unclear(..)));
         }
     }

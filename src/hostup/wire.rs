@@ -134,6 +134,7 @@ impl Vps {
                 .map(|ip| Text::bounded(&ip, 60))
                 .filter(|ip| !ip.as_str().is_empty()),
             running: self.power_state.as_deref() == Some("running"),
+            result_of: None,
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hostup_operator::domain::ids::InstanceId;
+use hostup_operator::domain::names::VmToken;
 use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -55,6 +57,67 @@ async fn a_vm_that_is_another_records_result_is_not_adopted() {
     stage.wait_for_record(&record, "a refusal", refused).await;
     assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
     end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn a_vm_that_bears_the_token_of_another_record_is_not_adopted() {
+    let stage = Stage::new("others").await;
+    // HostUp's list never shows it, so that two records are asked about at once.
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            list_lag: u32::MAX,
+            ..RestoreBehaviour::default()
+        });
+    });
+    let _operator = stage.operator(&[]);
+    lose(&stage, true);
+    stage.create(stage.approved("first")).await;
+    let first = stage.wait_for_reason("first", "OutcomeUnknown").await;
+    let (_, record) = asked(&stage).await;
+    let vm = stage.sim.purchases()[0].vps_id.clone().unwrap();
+    refused(&stage, &record, &vm, "bears the token of another purchase").await;
+    let command = printed(&first, "This VM is the one:");
+    stage.run_printed(&command.replace("vps_...", &vm)).await;
+    let first = stage.wait_for_reason("first", "Restored").await;
+    assert_eq!(at(&first, "status.vm.vpsId"), vm.as_str());
+    assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
+    end(&stage, 1, 2).await;
+}
+
+#[tokio::test]
+async fn a_vm_that_a_person_gave_to_another_record_is_never_the_result_of_a_second_one() {
+    let stage = Stage::new("given").await;
+    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+    let bearer = Vps::payg("vps_given", &format!("web-01-{}", token.as_str()), 2, 4, 80);
+    stage
+        .sim
+        .world(|world| world.add_vps(stage.account, bearer.clone()));
+    let _operator = stage.operator(&["--resync-interval=1s"]);
+    lose(&stage, false);
+    stage.create(stage.approved("first")).await;
+    let first = stage.wait_for_reason("first", "OutcomeUnknown").await;
+    let command = printed(&first, "This VM is the one:");
+    stage.run_printed(&command.replace("vps_...", "vps_given")).await;
+    stage.wait_for_reason("first", "Restored").await;
+
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let taken = "vps_given bears the token, but it is the result of VpsOperation";
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains(taken), "{message}");
+    // It is looked for again each second, and a person's answer changes nothing.
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    stage
+        .resolve(&record, json!({"answer": "NotExecuted"}))
+        .await
+        .unwrap();
+    let refused = |record: &Value| {
+        let why = at(record, "status.resolutionRefused").as_str();
+        why.is_some_and(|why| why.contains(taken))
+    };
+    let record = stage.wait_for_record(&record, "a refusal", refused).await;
+    assert_eq!(at(&record, "status.state"), "Unknown");
+    end(&stage, 0, 1).await;
 }
 
 #[tokio::test]

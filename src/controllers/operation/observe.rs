@@ -1,7 +1,5 @@
 //! What is read of HostUp to follow a call.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::accounts::{Age, Answer, Asker, Class, Question, Want, Who};
@@ -15,7 +13,7 @@ use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
 use crate::domain::operation::{Input, InventoryReading, OptionsReading, next_look};
 use crate::domain::reason::Reason;
-use crate::domain::record::{Evidence, Job, Record, State, later};
+use crate::domain::record::{Evidence, Job, Matter, Record, State, later};
 use crate::domain::report::Trouble;
 use crate::domain::text::Text;
 use crate::hostup::{ReadError, Route};
@@ -77,7 +75,7 @@ async fn read_job(
             if trouble.reason == Reason::ProviderUnavailable && record.known.state == State::Unknown =>
         {
             let vms = list(ctx, object, record, reading::now(Question::Vms)).await?;
-            return Ok(Input::JobUnreadable(vms.to_vec()));
+            return Ok(Input::JobUnreadable(vms));
         }
         read => read?,
     };
@@ -85,10 +83,7 @@ async fn read_job(
         Answer::Job(state) => Some(state.clone()),
         _ => None,
     });
-    let mut state = state.map_err(blocked)?;
-    if let JobState::Completed { hints } = &mut state {
-        hints.retain(|vps| ctx.ledger.result_of(vps, &record.name).is_none());
-    }
+    let state = state.map_err(blocked)?;
     if state == JobState::Lost && record.known.state == State::Unknown {
         return searched(ctx, object, record).await;
     }
@@ -109,7 +104,7 @@ async fn read_job(
             question: Question::Vms,
             age,
         };
-        list(ctx, object, record, want).await?.to_vec()
+        list(ctx, object, record, want).await?
     } else {
         Vec::new()
     };
@@ -126,16 +121,13 @@ async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Resu
     let of_source = Question::Vps(record.vps.clone());
     let wants = vec![reading::now(Question::Vms), reading::now(of_source)];
     let read = ask(ctx, object, record, wants).await?;
-    let vms = vms_of(ctx, object, &read)?;
+    let vms = vms_of(ctx, object, record, &read)?;
     let reads_source = match read.readings.own_vps(&record.vps) {
         Ok(_) => true,
         Err(ReadError::NotFound { .. }) => false,
         Err(error) => return Err(blocked(error)),
     };
-    Ok(Input::Inventory(InventoryReading {
-        vms: vms.to_vec(),
-        reads_source,
-    }))
+    Ok(Input::Inventory(InventoryReading { vms, reads_source }))
 }
 
 /// The options of the VPS; whether the key reads it shows where it does not show them.
@@ -198,13 +190,22 @@ async fn read_named(
 ) -> Result<Input, Blocked> {
     let question = Question::Vm(vps.clone());
     let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
+    let token = match &record.matter {
+        Matter::Restore(restored) => restored.token(),
+        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
+    };
     match read.readings.vm(vps) {
-        Ok(vm) => Ok(Input::Named(match ctx.ledger.result_of(&vm.id, &record.name) {
-            None => Ok(vm),
-            Some(other) => Err(Text::new(&format!(
-                "{vps} is the result of VpsOperation {other} already; is it the right VM?"
-            ))),
-        })),
+        Ok(mut vm) => {
+            vm.result_of = ctx.ledger.result_of(&vm.id, Some(&record.name));
+            let mistaken = vm.result_of.is_none() && ctx.ledger.bears_anothers_token(&vm, token.as_ref());
+            Ok(Input::Named(if mistaken {
+                Err(Text::new(&format!(
+                    "{vps} bears the token of another purchase; is it the right VM?"
+                )))
+            } else {
+                Ok(vm)
+            }))
+        }
         Err(ReadError::NotFound {
             route: Route::Vps, ..
         }) => Ok(Input::Named(Err(Text::new(&format!(
@@ -214,21 +215,21 @@ async fn read_named(
     }
 }
 
-async fn list(
+async fn list(ctx: &Context, object: &VpsOperation, record: &Record, want: Want) -> Result<Vec<Vm>, Blocked> {
+    let read = ask(ctx, object, record, vec![want]).await?;
+    vms_of(ctx, object, record, &read)
+}
+
+fn vms_of(
     ctx: &Context,
     object: &VpsOperation,
     record: &Record,
-    want: Want,
-) -> Result<Arc<[Vm]>, Blocked> {
-    let read = ask(ctx, object, record, vec![want]).await?;
-    vms_of(ctx, object, &read)
-}
-
-fn vms_of(ctx: &Context, object: &VpsOperation, read: &reading::Read) -> Result<Arc<[Vm]>, Blocked> {
+    read: &reading::Read,
+) -> Result<Vec<Vm>, Blocked> {
     let vms = read.readings.vms().map_err(blocked)?;
     let used = &object.spec.credentials_ref;
     ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
-    Ok(vms)
+    Ok(ctx.ledger.with_results(&vms, Some(&record.name)))
 }
 
 /// With the key of the subject's own namespace: no record may make us read another one's Secret.

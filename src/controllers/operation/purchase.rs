@@ -96,7 +96,7 @@ pub async fn adopt<K: Buyer>(
     found: Sighting,
 ) -> Result<Action, Error> {
     let task_ctx = ctx.clone();
-    let found = Input::FoundBeforeClaim(unless_taken(ctx, &order, found));
+    let found = Input::FoundBeforeClaim(found);
     let credentials = object.credentials().clone();
     let begun = seen_through(ctx, async move {
         let ctx = task_ctx;
@@ -114,22 +114,6 @@ pub async fn adopt<K: Buyer>(
     });
     begun.await?;
     Ok(Action::requeue(jittered(SOON)))
-}
-
-/// One VM is the result of one record.
-fn unless_taken(ctx: &Context, order: &Order, found: Sighting) -> Sighting {
-    let (Sighting::One(vm) | Sighting::OtherSize(vm)) = &found else {
-        return found;
-    };
-    let name = order.chain.record(order.attempt.number);
-    let Some(other) = ctx.ledger.result_of(&vm.id, &name) else {
-        return found;
-    };
-    let why = format!(
-        "{} bears the token, but it is the result of VpsOperation {other} already",
-        vm.id
-    );
-    Sighting::Unclear(vm.clone(), Text::new(&why))
 }
 
 /// Runs what must not be cut short: a claim that was begun is seen through, whatever becomes of the

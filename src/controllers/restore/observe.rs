@@ -158,7 +158,7 @@ fn as_preflight(
         eligibility,
         deployments,
         remaining: read.account.left(limits, &read_limits),
-        vms: vms.to_vec(),
+        vms: ctx.ledger.with_results(&vms, None),
     })
 }
 

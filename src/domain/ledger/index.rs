@@ -330,12 +330,14 @@ impl Index {
         attempts.collect()
     }
 
-    /// The other record of this installation whose result this VM is, if there is one.
-    pub fn result_of(&self, vps: &VpsId, but: &RecordName) -> Option<RecordName> {
-        let (wanted, but) = (result_mark(vps), Name::of(but));
+    /// The record of this installation whose result this VM is, if there is one beside `but`.
+    pub fn result_of(&self, vps: &VpsId, but: Option<&RecordName>) -> Option<RecordName> {
+        let (wanted, but) = (result_mark(vps), but.map(Name::of));
         let first = (wanted, Name::Attempt(Chain::FIRST, 0));
         let records = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
-        let mut others = records.map(|(_, name)| name).filter(|name| **name != but);
+        let mut others = records
+            .map(|(_, name)| name)
+            .filter(|name| Some(*name) != but.as_ref());
         others.next().map(Name::record)
     }
 

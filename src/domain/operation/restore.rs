@@ -251,6 +251,7 @@ impl Look<'_> {
         let fits = |vm: &&Vm| {
             hints.contains(&vm.id)
                 && vm.is_payg
+                && vm.result_of.is_none()
                 && vm.id != self.record.vps
                 && vm.size == Some(self.restored.ordered)
         };
@@ -263,10 +264,15 @@ impl Look<'_> {
         let (known, now) = (&self.record.known, self.now);
         let mut message = message.to_owned();
         let left = match self.sighting(vms) {
+            Sighting::Unclear(vm, why) if vm.result_of.is_some() => {
+                message = format!("{message}; {why}");
+                None
+            }
             Sighting::One(vm) | Sighting::OtherSize(vm) | Sighting::Unclear(vm, _) => Some(bought(&vm)),
             Sighting::Several(ids) => {
                 message = format!("{message}; {}", bearers(&ids));
-                vms.iter().find(|vm| Some(&vm.id) == ids.first()).map(bought)
+                let left = |vm: &&Vm| ids.contains(&vm.id) && vm.result_of.is_none();
+                vms.iter().find(left).map(bought)
             }
             Sighting::None => {
                 memo.absent_reads = memo.absent_reads.saturating_add(1);
@@ -369,6 +375,13 @@ fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Known {
         Ok(vm) if vm.id == record.vps => {
             refused(&format!("{} is the source of the backup, not the new VM", vm.id))
         }
+        Ok(Vm {
+            id,
+            result_of: Some(other),
+            ..
+        }) => refused(&format!(
+            "{id} is the result of VpsOperation {other} already; is it the right VM?"
+        )),
         Ok(vm) if !vm.is_payg => refused(&format!("{} is not a pay-as-you-go VM", vm.id)),
         Ok(vm) => succeeded(&record.known, &vm, Evidence::Person),
     }

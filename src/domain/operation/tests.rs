@@ -17,6 +17,7 @@ fn vm(id: &str, name: String) -> Vm {
         size: Some(SIZE),
         primary_ip: Some(Text::new("192.0.2.1")),
         running: true,
+        result_of: None,
     }
 }
 
@@ -268,6 +269,53 @@ fn a_person_may_adopt_only_a_pay_as_you_go_vm_that_is_not_the_source() {
         let known = named(wrong);
         assert_eq!(known.state, State::Unknown);
         assert!(known.answer_refused.is_some());
+    }
+}
+
+/// What HostUp's list shows, where the one VM that bears the token is another record's result.
+fn given_away() -> Vec<Vm> {
+    vec![Vm {
+        result_of: Some(crate::domain::ids::RecordName::new("other-1")),
+        ..ours("vps_new")
+    }]
+}
+
+#[test]
+fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
+    let completed = JobState::Completed {
+        hints: vec![VpsId::new("vps_new")],
+    };
+    let failed = JobState::Failed {
+        error: Text::new("disk"),
+    };
+    let inputs = [
+        Input::Job(completed, given_away()),
+        Input::Job(failed, given_away()),
+        Input::Job(JobState::Lost, given_away()),
+        inventory(given_away()),
+        Input::JobUnreadable(given_away()),
+        Input::Named(Ok(given_away().remove(0))),
+    ];
+    for known in [accepted().known, unknown_with(None).known] {
+        for answer in [
+            None,
+            Some(Answer::NotExecuted),
+            Some(Answer::Adopt(VpsId::new("vps_new"))),
+        ] {
+            for input in &inputs {
+                let mut record = Record {
+                    answer: answer.clone(),
+                    known: known.clone(),
+                    ..accepted()
+                };
+                let mut memo = Memo::default();
+                for minutes in 0..120 {
+                    record.known = step(&record, input.clone(), &mut memo, &times(), after(minutes * 60));
+                    assert_eq!(record.known.result, None, "{input:?}");
+                    assert_ne!(record.known.state, State::NotExecuted, "{input:?}");
+                }
+            }
+        }
     }
 }
 
