@@ -5,7 +5,7 @@
 #   node.sh [helm|kustomize|flux ...]   all of them unless some are named
 #
 # Needs root, writable cgroups, and from Debian: containerd runc containernetworking-plugins iptables iproute2
-# buildah musl-tools openssl curl. Where a container cannot be run at all it says so and counts what it skips;
+# buildah musl-tools openssl curl python3 git. Where a container cannot be run at all it says so and counts what it skips;
 # REQUIRE_NODE=1 makes that a failure.
 # shellcheck disable=SC2016 # what stands in single quotes is expanded on the node
 set -euo pipefail
@@ -106,6 +106,8 @@ new_node() { # name
   pid=$(pgrep -P "$unshare")
   start registry "$crane/crane" registry serve --address 127.0.0.1:5000
   start simulator "$built/release/hostup-sim" --listen 10.99.0.1:8787
+  # Pods have the search domains of a cluster, and these answer as badly as any.
+  start names python3 "$here/node/name_server.py" 10.99.0.1 cloud.hostup.test 10.99.0.1
   on_node 'kubectl apply -f "$0"' "$here/node/simulator.yaml" >/dev/null
   on_node 'until curl -fsS 127.0.0.1:5000/v2/ && curl -fsS 10.99.0.1:8787/_sim/; do sleep 0.1; done' >/dev/null 2>&1
 }

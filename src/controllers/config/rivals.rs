@@ -180,3 +180,73 @@ pub fn prune(object: &mut Watched) {
         status.invoice = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(uid: &str, second: u32, status: &Value) -> VpsResourceConfig {
+        let object = json!({
+            "apiVersion": "vps.hostup.se/v1alpha1",
+            "kind": "VpsResourceConfig",
+            "metadata": {
+                "name": uid, "namespace": "shop", "uid": uid,
+                "creationTimestamp": format!("2026-11-20T10:00:{second:02}Z"),
+            },
+            "spec": {
+                "vpsId": "vps_1", "resources": {"bandwidthGb": 4096}, "credentialsSecretRef": {"name": "hostup-api"},
+            },
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ready(reason: &str) -> Value {
+        let condition = json!({
+            "type": "Ready", "status": "False", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-20T10:00:00Z", "observedGeneration": 1,
+        });
+        json!({"observedGeneration": 1, "conditions": [condition]})
+    }
+
+    #[test]
+    fn an_older_object_comes_first_where_its_key_read_the_vps_and_is_waited_for_where_nobody_knows() {
+        let mut shown = ready("AwaitingApproval");
+        shown["current"] = json!({"bandwidthGb": "2048"});
+        let until = "2026-11-20T10:01:05Z".parse().unwrap();
+        let (none, unseen, responsible) = (Rival::None, Rival::Unseen { until }, Rival::Responsible);
+        let rows = [
+            ("nobody has looked", Value::Null, unseen, responsible),
+            (
+                "HostUp did not answer",
+                ready("ProviderUnavailable"),
+                unseen,
+                responsible,
+            ),
+            ("it is looked at", ready("Reconciling"), unseen, responsible),
+            ("its key is refused", ready("Unauthorized"), none, responsible),
+            ("its key read it", shown, responsible, responsible),
+        ];
+        for (what, status, alone, with_an_order) in rows {
+            for (other, is_older) in [(object("a", 1, &status), true), (object("a", 9, &status), false)] {
+                let (reader, mut writer) = store();
+                writer.apply_watcher_event(&Event::Apply(Stored(Ok(other))));
+                let rivals = Rivals::default();
+                rivals.add(reader);
+                let this = object("b", 5, &Value::Null);
+                let standing = |ordered: Option<&str>| rivals.standing(&this, ordered.map(Uid::new).as_ref());
+                let expected = if is_older {
+                    [alone, alone, with_an_order]
+                } else {
+                    [none; 3]
+                };
+                let seen = [None, Some("b"), Some("a")].map(standing);
+                assert_eq!(seen, expected, "{what}, older: {is_older}");
+            }
+        }
+    }
+}

@@ -25,7 +25,7 @@ sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1
 
 echo 'admin-token,admin,admin,system:masters' >tokens.csv
 openssl genrsa -out certs/sa.key 2048 2>/dev/null
-echo 'nameserver 127.0.0.1' >resolv.conf
+echo 'nameserver 10.99.0.1' >resolv.conf
 cat >kubeconfig <<EOF
 apiVersion: v1
 kind: Config
@@ -68,6 +68,8 @@ authorization: {mode: AlwaysAllow}
 address: 10.99.0.1
 healthzPort: 0
 resolvConf: $dir/resolv.conf
+clusterDomain: cluster.local
+clusterDNS: [10.99.0.1]
 podLogsDir: $dir/pod-logs
 volumePluginDir: $dir/volume-plugins
 staticPodPath: $dir/manifests
