@@ -349,8 +349,8 @@ claim "the example of the operator is taken" bash -euo pipefail -c '
   sed "s#registry.example.com#$1#; s#https://kubernetes.default.svc#$2#; s#NAME OF THIS CLUSTER#here#; s#  enableOCI.*#&\n  insecureOCIForceHttp: \"true\"#" \
     examples/argocd/operator.yaml | kubectl apply -f -' apply "$registry" "$server"
 app_comes_to "Argo CD installs the operator's chart from the registry" hostup-operator '{.status.operationState.phase}' Succeeded
-# The phase is written before the resources have been compared again.
-app_comes_to "with its kinds" hostup-operator '{.status.resources[?(@.kind=="CustomResourceDefinition")].status}' \
+app_comes_to "and is Synced once it has compared again" hostup-operator '{.status.sync.status}' Synced
+expect "with its kinds" "$(of_app hostup-operator '{.status.resources[?(@.kind=="CustomResourceDefinition")].status}')" \
   "Synced Synced Synced"
 
 # No difference, however it is looked for. A sync of its own would show as another start of the operation.
