@@ -32,10 +32,8 @@ fn operate(run: Run) -> ExitCode {
     if let Err(wrong) = logs::start(run.log_format) {
         return refuse(&wrong);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    // It waits most of its time; a second thread costs more, in memory and in waking each other, than it brings.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(app::run(run)),
         Err(error) => Err(Failure::Setup(format!("no threads can be started: {error}"))),
