@@ -1,7 +1,7 @@
 //! Everything that is known of one key: what was read with it, who waits for what, and which call leaves next. Pure:
 //! it is given the time, and says what to do.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,14 @@ use super::pace::Pace;
 use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Queue, after_failure};
 use crate::domain::ids::{RecordName, SubjectKind};
+use crate::domain::job::JobState;
 use crate::domain::moment::Moment;
 use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
 use crate::hostup::{ReadError, Signal};
 
+/// Paid calls under way with one key.
+const PAID_UNDER_WAY: usize = 4;
 /// Reads of one key that are under way together.
 const UNDER_WAY: usize = 4;
 /// Objects of one key that are woken and have not been looked at yet: what comes after is woken in its order, and
@@ -27,6 +30,10 @@ const LOOKED_AT_WITHIN: Duration = Duration::from_secs(2);
 const LASTS: Duration = Duration::from_secs(50);
 /// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
+/// What is read after a job has ended waits a moment, for others that end with it.
+const GATHERS: Duration = Duration::from_millis(200);
+/// Jobs whose times are remembered.
+const JOBS_KEPT: usize = 16;
 /// How long the end of a job is kept.
 const END_KEPT: Duration = Duration::from_secs(600);
 
@@ -124,10 +131,15 @@ pub struct Desk {
     asking: HashMap<Question, HashSet<Who>>,
     complete: BTreeSet<Order>,
     woken: HashSet<Who>,
+    /// Those of them whose paid call is counted already.
+    leaves: HashSet<Who>,
+    /// Paid calls that may leave or are under way.
+    paid: usize,
     under_way: usize,
     away: Option<Away>,
     trouble: HashMap<Question, (ReadError, Moment)>,
     sold: Vec<(Moment, Size)>,
+    jobs_took: VecDeque<Duration>,
     asked: u64,
     served: u64,
     /// From 0 to 255: what keeps the tries of several keys apart.
@@ -152,10 +164,13 @@ impl Desk {
             asking: HashMap::new(),
             complete: BTreeSet::new(),
             woken: HashSet::new(),
+            leaves: HashSet::new(),
+            paid: 0,
             under_way: 0,
             away: None,
             trouble: HashMap::new(),
             sold: Vec::new(),
+            jobs_took: VecDeque::new(),
             asked: 0,
             served: 0,
             spread,
@@ -181,18 +196,19 @@ impl Desk {
         });
         self.stop_asking(&session);
         session.asker = asker;
-        session.wants = wants;
+        let before = std::mem::replace(&mut session.wants, wants);
         let readings = self.readings(&session, now);
         self.asked += u64::from(is_new);
         let asked = if let Some(readings) = readings {
             // It overtakes none that is older and waits for its turn, nor more of those that have it than may have.
             let is_next = matches!(session.place, Place::Woken(_))
-                || self.woken.len() < WOKEN
+                || self.may_be_woken(session.asker.class, now)
                     && self.complete.first().is_none_or(|first| order(&session) < *first);
             if is_next {
                 self.served += u64::from(is_new);
-                session.place = Place::Woken(now.monotonic);
-                self.woken.insert(who.clone());
+                if !matches!(session.place, Place::Woken(_)) {
+                    session.place = self.give_turn(&who, session.asker.class, now);
+                }
                 Asked::Ready(readings)
             } else {
                 session.place = Place::Complete;
@@ -201,12 +217,14 @@ impl Desk {
             }
         } else {
             self.woken.remove(&who);
+            self.leaves.remove(&who);
             session.place = Place::Asking;
             self.put(&session, now);
             let held = self.held(&session, now);
             session.told |= held.is_some();
             held.map_or(Asked::Waiting, Asked::Held)
         };
+        self.drop_unasked(&before);
         self.sessions.insert(who, session);
         asked
     }
@@ -215,6 +233,7 @@ impl Desk {
     pub fn forget(&mut self, who: &Who) {
         if let Some(session) = self.sessions.remove(who) {
             self.stop_asking(&session);
+            self.drop_unasked(&session.wants);
             for want in &session.wants {
                 if matches!(want.question, Question::DryRun(..)) {
                     self.shelf.remove(&want.question);
@@ -222,8 +241,7 @@ impl Desk {
             }
         }
         self.woken.remove(who);
-        let asking = &self.asking;
-        self.queue.retain(|question| asking.contains_key(question));
+        self.leaves.remove(who);
     }
 
     /// Those whose turn it is to be looked at. They are woken once.
@@ -234,18 +252,80 @@ impl Desk {
                 Some(Place::Woken(since)) => now.monotonic.saturating_sub(since) < LOOKED_AT_WITHIN,
                 Some(Place::Asking | Place::Complete) | None => false,
             });
+        let woken = &self.woken;
+        self.leaves.retain(|who| woken.contains(who));
         let mut turns = Vec::new();
-        while self.woken.len() < WOKEN {
-            let Some((_, _, who)) = self.complete.pop_first() else {
+        while let Some((class, _, _)) = self.complete.first()
+            && self.may_be_woken(*class, now)
+        {
+            let Some((class, _, who)) = self.complete.pop_first() else {
                 break;
             };
-            if let Some(session) = self.sessions.get_mut(&who) {
-                session.place = Place::Woken(now.monotonic);
-                self.woken.insert(who.clone());
+            if self.sessions.contains_key(&who) {
+                let place = self.give_turn(&who, class, now);
+                if let Some(session) = self.sessions.get_mut(&who) {
+                    session.place = place;
+                }
                 turns.push(who);
             }
         }
         turns
+    }
+
+    /// Whether one more may be woken. A purchase is, only where its paid call may leave; inside a wait that HostUp asked
+    /// for it is woken to show that.
+    fn may_be_woken(&self, class: Class, now: Moment) -> bool {
+        self.woken.len() < WOKEN
+            && (class != Class::Approved || self.pace.held(now.monotonic).is_some() || self.may_pay(now))
+    }
+
+    fn may_pay(&self, now: Moment) -> bool {
+        self.paid + self.leaves.len() < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic
+    }
+
+    /// Wakes somebody. The paid call that a purchase is woken for is counted from now on.
+    fn give_turn(&mut self, who: &Who, class: Class, now: Moment) -> Place {
+        self.woken.insert(who.clone());
+        if class == Class::Approved && self.may_pay(now) {
+            self.pace.left(now.monotonic);
+            self.leaves.insert(who.clone());
+        }
+        Place::Woken(now.monotonic)
+    }
+
+    /// Leave for one paid call of `who`; it lasts until [`Desk::paid`].
+    pub fn take_paid_call(&mut self, who: &Who, now: Moment) -> bool {
+        if self.pace.held(now.monotonic).is_some() {
+            return false;
+        }
+        let has_leave = self.leaves.remove(who);
+        if !has_leave {
+            if !self.may_pay(now) {
+                return false;
+            }
+            self.pace.left(now.monotonic);
+        }
+        self.paid += 1;
+        true
+    }
+
+    /// A paid call has ended, or will not be made.
+    pub fn paid(&mut self) {
+        self.paid = self.paid.saturating_sub(1);
+    }
+
+    /// Somebody whose turn it was has no leave for its paid call: it is woken once it may have.
+    pub fn wait_again(&mut self, who: &Who) {
+        if let Some(session) = self.sessions.get_mut(who)
+            && matches!(session.place, Place::Woken(_))
+        {
+            session.place = Place::Complete;
+            // Whatever it asked for before, a purchase waits now.
+            session.asker.class = session.asker.class.min(Class::Approved);
+            self.complete.insert(order(session));
+            self.woken.remove(who);
+            self.leaves.remove(who);
+        }
     }
 
     /// Whether nothing waits.
@@ -256,7 +336,10 @@ impl Desk {
     /// What the key's reader does next.
     pub fn next(&mut self, now: Moment) -> Next {
         let at = now.monotonic;
-        let slot = (!self.complete.is_empty()).then(|| at + LOOKED_AT_WITHIN);
+        let slot = (!self.complete.is_empty()).then(|| {
+            let paid = self.pace.next(true, at);
+            if paid > at { paid } else { at + LOOKED_AT_WITHIN }
+        });
         if self.queue.is_empty() {
             return slot.map_or(Next::Rest, |slot| Next::Wait(Some(slot)));
         }
@@ -328,6 +411,10 @@ impl Desk {
         self.queue.has_answered();
         let reading = Arc::new(reading);
         let waiting: Vec<Who> = self.asking.get(question).into_iter().flatten().cloned().collect();
+        if let Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) = &reading.answer {
+            self.jobs_took.truncate(JOBS_KEPT - 1);
+            self.jobs_took.push_front(*took);
+        }
         if reading.answer.is_ok() {
             self.shelf.insert(question.clone(), reading.clone());
             self.clear(now);
@@ -415,6 +502,11 @@ impl Desk {
         since.fold(limits, |left, (_, size)| left.without(*size))
     }
 
+    /// The least time that any of the last jobs took, by HostUp's own word.
+    pub fn jobs_take(&self) -> Option<Duration> {
+        self.jobs_took.iter().min().copied()
+    }
+
     /// The pace, for metrics.
     pub fn pace(&self) -> &Pace {
         &self.pace
@@ -480,14 +572,14 @@ impl Desk {
             Some(_) => session.wants.get(..1).unwrap_or_default(),
             None => &session.wants,
         };
-        let missing: Vec<Question> = wants
-            .iter()
-            .filter(is_missing)
-            .map(|want| want.question.clone())
-            .collect();
-        for question in missing {
-            self.queue
-                .put(&question, session.asker.class, session.asker.since, now.monotonic);
+        let missing: Vec<Want> = wants.iter().filter(is_missing).cloned().collect();
+        for Want { question, age } in missing {
+            let from = match age {
+                Age::After(_) => now.monotonic + GATHERS,
+                Age::Asked | Age::Before(_) => Duration::ZERO,
+            };
+            let Asker { class, since, .. } = session.asker;
+            self.queue.put_for(from, &question, class, since, now.monotonic);
             self.asking
                 .entry(question)
                 .or_default()
@@ -505,6 +597,15 @@ impl Desk {
             }
         }
         self.complete.remove(&order(session));
+    }
+
+    /// Takes those of the questions out of the queue that nobody asks any more.
+    fn drop_unasked(&mut self, wants: &[Want]) {
+        for want in wants {
+            if !self.asking.contains_key(&want.question) {
+                self.queue.drop_waiting(&want.question);
+            }
+        }
     }
 
     fn readings(&self, session: &Session, now: Moment) -> Option<Readings> {
@@ -884,6 +985,102 @@ mod tests {
     }
 
     #[test]
+    fn a_purchase_is_woken_only_where_its_paid_call_may_leave() {
+        let mut desk = desk();
+        for n in 1..=2 {
+            desk.ask(asker(n), limits(Age::Asked), at(SECOND));
+        }
+        calls(&mut desk, SECOND);
+        while desk.take_paid_call(&who(9), at(SECOND)) {
+            desk.paid();
+        }
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+        assert_eq!(desk.turns(at(SECOND)), []);
+        assert!(matches!(
+            desk.ask(asker(1), limits(Age::Asked), at(SECOND)),
+            Asked::Waiting
+        ));
+        let Next::Wait(Some(until)) = desk.next(at(SECOND)) else {
+            panic!("nothing is waited for");
+        };
+        assert!(until > SECOND && until < SECOND * 2, "{until:?}");
+        assert_eq!(desk.turns(at(until)), [who(1)]);
+        assert!(
+            !desk.take_paid_call(&who(2), at(until)),
+            "the call is counted for another"
+        );
+        assert!(desk.take_paid_call(&who(1), at(until)));
+    }
+
+    #[test]
+    fn while_as_many_paid_calls_as_may_are_under_way_no_purchase_is_woken() {
+        let mut desk = desk();
+        let all = i64::try_from(PAID_UNDER_WAY).unwrap() + 2;
+        for n in 1..=all {
+            desk.ask(asker(n), limits(Age::Asked), at(SECOND));
+        }
+        calls(&mut desk, SECOND);
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+        let first: Vec<Who> = (1..=all - 2).map(who).collect();
+        assert_eq!(desk.turns(at(SECOND)), first);
+        for who in &first {
+            assert!(desk.take_paid_call(who, at(SECOND)));
+            desk.forget(who);
+        }
+        let now = at(SECOND * 20);
+        assert_eq!(desk.turns(now), []);
+        desk.paid();
+        assert_eq!(desk.turns(now), [who(all - 1)]);
+        // It was woken in vain, and waits again in its place.
+        desk.wait_again(&who(all - 1));
+        assert_eq!(desk.turns(now), [who(all - 1)]);
+        assert!(desk.take_paid_call(&who(all - 1), now));
+        // So does one that was looked at for something else, and turns out to be a purchase.
+        let other = Asker {
+            class: Class::Routine,
+            ..asker(0)
+        };
+        assert!(matches!(
+            desk.ask(other, limits(Age::Before(SECOND * 40)), now),
+            Asked::Waiting
+        ));
+        assert_eq!(desk.turns(now), []);
+        desk.forget(&who(all));
+        assert_eq!(desk.turns(now), [who(0)]);
+        assert!(!desk.take_paid_call(&who(0), now));
+        desk.wait_again(&who(0));
+        assert_eq!(desk.turns(now), []);
+        desk.paid();
+        assert_eq!(desk.turns(now), [who(0)]);
+    }
+
+    #[test]
+    fn what_the_fastest_of_the_last_jobs_took_is_remembered() {
+        let mut desk = desk();
+        let mut end = |n: u64, took: Option<u64>| {
+            let job = Question::Job(format!("/api/jobs/{n}"));
+            let wants = vec![Want {
+                question: job.clone(),
+                age: Age::Asked,
+            }];
+            let now = at(SECOND * u32::try_from(n).unwrap());
+            desk.ask(asker(1), wants, now);
+            let ended = Ok(Answer::Job(JobState::Completed {
+                hints: Vec::new(),
+                took: took.map(Duration::from_secs),
+            }));
+            desk.arrived(&job, reading(now.monotonic, now.monotonic, ended), now);
+            desk.forget(&who(1));
+            desk.jobs_take()
+        };
+        assert_eq!(end(1, None), None);
+        assert_eq!(end(2, Some(60)), Some(SECOND * 60));
+        assert_eq!(end(3, Some(90)), Some(SECOND * 60));
+        let last = (4..4 + JOBS_KEPT as u64).map(|n| end(n, Some(300))).last();
+        assert_eq!(last, Some(Some(SECOND * 300)));
+    }
+
+    #[test]
     fn while_hostup_is_away_one_call_at_a_time_tries_ever_more_rarely_and_the_first_answer_opens() {
         let mut desk = desk();
         for n in 0..50 {
@@ -998,7 +1195,10 @@ mod tests {
         };
         desk.ask(asker(1), wants(), at(SECOND));
         calls(&mut desk, SECOND);
-        let ended = Ok(Answer::Job(JobState::Completed { hints: Vec::new() }));
+        let ended = Ok(Answer::Job(JobState::Completed {
+            hints: Vec::new(),
+            took: None,
+        }));
         desk.arrived(&job, reading(SECOND, SECOND * 2, ended), at(SECOND * 2));
         for _ in 0..2 {
             assert!(matches!(
@@ -1008,6 +1208,29 @@ mod tests {
             desk.forget(&who(1));
         }
         assert_eq!(calls(&mut desk, SECOND * 30), []);
+    }
+
+    #[test]
+    fn a_list_after_the_end_of_a_job_waits_a_moment_for_others_that_end_with_it() {
+        let mut desk = desk();
+        let after = |n: i64| {
+            let end = SECOND + Duration::from_millis(u64::try_from(n).unwrap());
+            let want = Want {
+                question: Question::Vms,
+                age: Age::After(at(end)),
+            };
+            (asker(n), vec![want], at(end))
+        };
+        for n in [0, 50, 150] {
+            let (asker, wants, now) = after(n);
+            assert!(matches!(desk.ask(asker, wants, now), Asked::Waiting));
+            assert_eq!(calls(&mut desk, now.monotonic), []);
+        }
+        let begun = SECOND + GATHERS;
+        assert_eq!(calls(&mut desk, begun), [Question::Vms]);
+        let vms = Ok(Answer::Vms(Vec::new().into()));
+        desk.arrived(&Question::Vms, reading(begun, begun, vms), at(begun));
+        assert_eq!(desk.turns(at(begun)), [who(0), who(50), who(150)]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 pub use desk::{Age, Asked, Asker, Want, Who};
 pub use question::{Answer, Question, Reading, Readings};
@@ -29,8 +29,6 @@ use crate::domain::text::Text;
 use crate::hostup::{self, HostUp, PaidOrder, PaidPermit, ReadError, Route, Signal, Traffic};
 use desk::{Desk, Next};
 
-/// Paid calls under way with one key.
-const PAID_UNDER_WAY: usize = 4;
 /// Keys kept; the idle ones beyond go.
 const KEYS_KEPT: usize = 1000;
 
@@ -75,7 +73,6 @@ impl Accounts {
                 desk: Mutex::new(Desk::new(clock::now(), u32::from(hash[0]))),
                 changed: Notify::new(),
                 reading: Mutex::new(false),
-                paid: Arc::new(Semaphore::new(PAID_UNDER_WAY)),
             })
         });
         Account {
@@ -165,20 +162,32 @@ impl Account {
         lock(&self.reader.desk).glance(question, ago, clock::now())
     }
 
-    /// Leave to make one paid call now, taken before the claim so that the call can follow at once; `None` where none
-    /// may be made now. It waits for no read.
-    pub fn paid_permit(&self) -> Option<PaidPermit> {
-        if lock(&self.reader.desk).limited(clock::now()).is_some() {
-            return None;
+    /// Leave for `who` to make one paid call now, taken before the claim so that the call can follow at once. It waits
+    /// for no read.
+    pub fn paid_permit(&self, who: &Who) -> Leave {
+        let now = clock::now();
+        let mut desk = lock(&self.reader.desk);
+        if desk.take_paid_call(who, now) {
+            return Leave::Given(PaidPermit::holding(Paid(self.reader.clone())));
         }
-        let held: OwnedSemaphorePermit = self.reader.paid.clone().try_acquire_owned().ok()?;
-        Some(PaidPermit::holding(held))
+        if desk.limited(now).is_some() {
+            return Leave::Limited;
+        }
+        desk.wait_again(who);
+        drop(desk);
+        self.reader.read_on();
+        Leave::Later
+    }
+
+    /// The least time that jobs of the account take, as far as this process has seen.
+    pub fn jobs_take(&self) -> Option<Duration> {
+        lock(&self.reader.desk).jobs_take()
     }
 
     /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything.
     pub async fn paid_post(&self, route: Route, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
         // Another call with this key may have been told to wait since the permit was taken.
-        if let Err(held) = lock(&self.reader.desk).may_leave(clock::now()) {
+        if let Some(held) = lock(&self.reader.desk).limited(clock::now()) {
             return PaidAnswer::NotSent(Text::new(&held.to_string()));
         }
         self.reader.client.paid_post(route, permit, order).await
@@ -200,6 +209,26 @@ impl Account {
     }
 }
 
+/// Whether a paid call may leave.
+pub enum Leave {
+    /// It may.
+    Given(PaidPermit),
+    /// Not inside a wait that HostUp has asked for.
+    Limited,
+    /// Others come first; who asked is woken when it may.
+    Later,
+}
+
+/// A paid call that may leave or is under way.
+struct Paid(Arc<Reader>);
+
+impl Drop for Paid {
+    fn drop(&mut self) {
+        lock(&self.0.desk).paid();
+        self.0.wake_next();
+    }
+}
+
 /// The reader of one key.
 struct Reader {
     namespace: String,
@@ -210,7 +239,6 @@ struct Reader {
     desk: Mutex<Desk>,
     changed: Notify,
     reading: Mutex<bool>,
-    paid: Arc<Semaphore>,
 }
 
 impl Reader {

@@ -1,6 +1,7 @@
 //! How fast the calls of one key follow each other, and until when HostUp wants none. Times are those of the
 //! monotonic clock: a wall clock that is put forward shortens no wait.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::domain::answer::RETRY_AFTER_DEFAULT;
@@ -9,6 +10,9 @@ use crate::domain::answer::RETRY_AFTER_DEFAULT;
 const PER_SECOND: (u32, u32) = (20, 50);
 /// Calls that may leave at once after a rest.
 const BURST: u32 = 10;
+/// No more calls than those of a second leave within this time, a burst included: what leaves a second after another
+/// call may still reach HostUp within one.
+const WINDOW: Duration = Duration::from_millis(1_050);
 /// The rate grows by one call a second after so long without a refusal.
 const GROWS_AFTER: Duration = Duration::from_secs(10);
 /// Calls of HostUp's budget that are kept for what a sent call waits for.
@@ -32,6 +36,8 @@ pub struct Pace {
     changed: Duration,
     /// When the next call is due if none may leave early.
     due: Duration,
+    /// When the last ones left, as many as may within a window.
+    left: VecDeque<Duration>,
     budget: Option<Budget>,
     held_until: Option<Duration>,
     limits_in_a_row: u32,
@@ -45,6 +51,7 @@ impl Pace {
             per_second: PER_SECOND.0,
             changed: now,
             due: now,
+            left: VecDeque::new(),
             budget: None,
             held_until: None,
             limits_in_a_row: 0,
@@ -75,7 +82,17 @@ impl Pace {
         // Neither is a call early by more than a burst, nor late by more: what paid calls took, or a slower pace that is
         // over, is soon forgiven.
         let due = self.due.min(now + gap * BURST);
-        due.saturating_sub(gap * (BURST - 1)).max(now)
+        let of_window = self.window_opens(urgent).unwrap_or(now);
+        due.saturating_sub(gap * (BURST - 1)).max(of_window).max(now)
+    }
+
+    /// When a call may leave so that no window has more than it may; `None` where it never had. Of a count that nobody
+    /// told a part is kept for urgent calls too.
+    fn window_opens(&self, urgent: bool) -> Option<Duration> {
+        let all = self.per_second as usize;
+        let most = if urgent { all } else { (all * 3 / 4).max(1) };
+        let first = self.left.len().checked_sub(most)?;
+        self.left.get(first).map(|left| *left + WINDOW)
     }
 
     /// A call leaves; also a paid one, which waits for nobody.
@@ -87,6 +104,10 @@ impl Pace {
             Some(_) | None => self.gap(),
         };
         self.due = self.due.max(now) + gap;
+        if self.left.len() >= PER_SECOND.1 as usize {
+            self.left.pop_front();
+        }
+        self.left.push_back(now);
         if let Some(budget) = &mut self.budget {
             budget.left = budget.left.saturating_sub(1);
         }
@@ -177,11 +198,34 @@ mod tests {
     }
 
     #[test]
-    fn calls_follow_at_twenty_a_second_after_a_burst() {
+    fn calls_follow_at_twenty_a_second_after_a_burst_and_no_second_has_more() {
         let mut pace = Pace::new(SECOND);
-        let first = calls(&mut pace, false, SECOND, SECOND);
-        assert!((20..=30).contains(&first), "{first}");
-        assert_eq!(calls(&mut pace, false, SECOND * 2, SECOND * 10), 200);
+        assert_eq!(
+            calls(&mut pace, true, SECOND, Duration::from_millis(1)),
+            BURST as usize
+        );
+        let mut left: Vec<Duration> = Vec::new();
+        let mut now = SECOND;
+        while now < SECOND * 12 {
+            now = pace.next(true, now);
+            pace.left(now);
+            left.push(now);
+        }
+        for (n, first) in left.iter().enumerate() {
+            let of_second = left.iter().skip(n).filter(|at| **at < *first + SECOND).count();
+            assert!(of_second <= 20, "{of_second} from {first:?} on");
+        }
+        assert!(left.len() >= 200, "{}", left.len());
+    }
+
+    #[test]
+    fn a_part_of_an_assumed_count_is_kept_for_urgent_calls() {
+        let mut pace = Pace::new(SECOND);
+        let reads = calls(&mut pace, false, SECOND, SECOND);
+        assert_eq!(reads, 15);
+        let now = SECOND + Duration::from_millis(999);
+        assert!(pace.next(false, now) > now);
+        assert_eq!(calls(&mut pace, true, now, Duration::from_millis(1)), 5);
     }
 
     #[test]
@@ -192,12 +236,14 @@ mod tests {
             pace.limited(Some(SECOND), now);
         }
         now += SECOND;
-        assert_eq!(calls(&mut pace, false, now, SECOND * 10) / 10, 10);
+        let each_second = calls(&mut pace, true, now, SECOND * 10) / 10;
+        assert!((9..=10).contains(&each_second), "{each_second}");
         for _ in 0..5 {
             now += GROWS_AFTER;
             pace.went_well(None, now);
         }
-        assert_eq!(calls(&mut pace, false, now, SECOND * 10) / 10, 16);
+        let each_second = calls(&mut pace, true, now, SECOND * 10) / 10;
+        assert!((14..=16).contains(&each_second), "{each_second}");
     }
 
     #[test]

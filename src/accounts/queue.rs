@@ -100,6 +100,22 @@ impl Queue {
         entry.since = entry.since.min(since);
     }
 
+    /// As [`Queue::put`]; one that is new is asked not before `from`.
+    pub fn put_for(
+        &mut self,
+        from: Duration,
+        question: &Question,
+        class: Class,
+        since: Timestamp,
+        now: Duration,
+    ) {
+        let is_new = !self.entries.contains_key(question);
+        self.put(question, class, since, now);
+        if let Some(entry) = self.entries.get_mut(question).filter(|_| is_new) {
+            entry.not_before = from;
+        }
+    }
+
     /// How a question waits.
     pub fn get(&self, question: &Question) -> Option<&Entry> {
         self.entries.get(question)
@@ -210,10 +226,11 @@ impl Queue {
         }
     }
 
-    /// Keeps the questions that somebody asks.
-    pub fn retain(&mut self, asked: impl Fn(&Question) -> bool) {
-        self.entries
-            .retain(|question, entry| entry.under_way || asked(question));
+    /// Nobody asks it any more. A call that is under way is seen through.
+    pub fn drop_waiting(&mut self, question: &Question) {
+        if self.entries.get(question).is_some_and(|entry| !entry.under_way) {
+            self.entries.remove(question);
+        }
     }
 
     fn begin(&mut self, question: &Question) {

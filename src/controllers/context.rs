@@ -13,10 +13,13 @@ use super::desk::Desk;
 use super::failures::Failures;
 use super::ledger::Ledger;
 use super::observer::Observer;
+use super::recent::Recent;
 use super::secrets::{NoCredentials, Secrets};
 use super::settings::Settings;
 use super::wakes::Wakes;
 use crate::accounts::{Account, Accounts};
+use crate::api::config::VpsResourceConfig;
+use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
 use crate::clock;
 use crate::domain::ids::{Subject, VpsId};
@@ -42,6 +45,10 @@ pub struct Context {
     pub ledger: Ledger,
     /// Which objects want the options of the same VPS.
     pub rivals: Rivals,
+    /// Restores as they are known.
+    pub restores: Recent<VpsBackupRestore>,
+    /// Changes of options as they are known.
+    pub configs: Recent<VpsResourceConfig>,
     /// What this process remembers.
     pub desk: Arc<Desk>,
     /// Which objects were looked at in vain.
@@ -73,6 +80,8 @@ impl Context {
             accounts: Accounts::new(hostup, Arc::new(move |who| woken.asker(who))),
             secrets: Secrets::new(client.clone()),
             rivals: Rivals::default(),
+            restores: Recent::default(),
+            configs: Recent::default(),
             desk: Arc::default(),
             failures: Failures::default(),
             paid_calls: TaskTracker::new(),

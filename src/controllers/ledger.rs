@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::api_call::{self, ApiError};
 use super::heartbeat::Heartbeat;
+use super::recent::{Recent, Source};
 use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
@@ -33,6 +34,7 @@ pub struct Ledger {
     client: Client,
     instance: InstanceId,
     index: Mutex<Index>,
+    recent: Recent<VpsOperation>,
     complete: AtomicBool,
     made: UnboundedSender<VpsOperation>,
     heartbeat: Heartbeat,
@@ -51,6 +53,7 @@ impl Ledger {
             client,
             index: Mutex::new(Index::new(instance.clone(), clock::now().wall)),
             instance,
+            recent: Recent::default(),
             complete: AtomicBool::default(),
             made,
             heartbeat,
@@ -69,7 +72,10 @@ impl Ledger {
     pub async fn get(&self, name: &RecordName) -> Result<Option<VpsOperation>, ApiError> {
         let stored: Api<Stored<VpsOperation>> = Api::all(self.client.clone());
         match api_call::found(stored.get(name.as_str())).await? {
-            Some(Stored(Ok(record))) => Ok(Some(record)),
+            Some(Stored(Ok(record))) => {
+                self.recent.put(&record);
+                Ok(Some(record))
+            }
             Some(Stored(Err(unreadable))) => Err(ApiError::Unreadable(format!(
                 "VpsOperation {name} ({})",
                 unreadable.why
@@ -78,12 +84,60 @@ impl Ledger {
         }
     }
 
-    /// The last record of a chain, read from etcd. `named` is the attempt that the object's status names. The
-    /// search begins at the highest one that is known of, for those below it may have been deleted.
+    /// One record as this process knows it, while the watch shows nothing newer; else read from etcd.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn tail(&self, key: &ChainKey, named: Option<u32>) -> Result<Tail, ApiError> {
+    pub async fn known(&self, name: &RecordName) -> Result<Option<VpsOperation>, ApiError> {
+        match self.recent.get("", name.as_str(), None) {
+            Some(record) if !self.heartbeat.is_silent() => Ok(Some(record)),
+            Some(_) | None => self.get(name).await,
+        }
+    }
+
+    /// etcd has taken a record, or a status of one.
+    pub fn written(&self, record: &VpsOperation) {
+        self.recent.put(record);
+    }
+
+    /// What is known of the record may be old, or is not needed any more.
+    pub fn forget(&self, name: &RecordName) {
+        self.recent.forget("", name.as_str());
+    }
+
+    /// The last record of a chain. `named` is the attempt that the object's status names.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn tail(&self, key: &ChainKey, named: Option<u32>, source: Source) -> Result<Tail, ApiError> {
+        let known = match source {
+            Source::Known => self.known_tail(key, named).await?,
+            Source::Etcd => None,
+        };
+        match known {
+            Some(tail) => Ok(tail),
+            None => self.tail_in_etcd(key, named).await,
+        }
+    }
+
+    /// The last record of a chain as the watch shows it; `None` where the watch does not tell.
+    async fn known_tail(&self, key: &ChainKey, named: Option<u32>) -> Result<Option<Tail>, ApiError> {
+        let seen = self.index().last_attempt(key);
+        if named > seen || self.heartbeat.is_silent() {
+            return Ok(None);
+        }
+        let last = match seen {
+            None => None,
+            Some(n) => match self.known(&key.record(n)).await? {
+                None => return Ok(None),
+                last => last,
+            },
+        };
+        Ok(Some(Tail { last, missing: None }))
+    }
+
+    /// The search begins at the highest record that is known of, for those below it may have been deleted.
+    async fn tail_in_etcd(&self, key: &ChainKey, named: Option<u32>) -> Result<Tail, ApiError> {
         let seen = self.index().last_attempt(key);
         let known = seen.max(named).unwrap_or(0);
         let mut last = match known {
@@ -136,14 +190,22 @@ impl Ledger {
         VmToken::perhaps_borne_by(&vm.name).iter().any(anothers)
     }
 
-    /// A record that this process has made: it is followed whether the watch shows it or not.
+    /// A record that this process has made: it is known and followed whether the watch shows it or not.
     pub fn made(&self, record: VpsOperation) {
+        self.written(&record);
+        let record_made = Stored(Ok(record.clone()));
+        self.index().show(api::entry(&record_made));
         // A closed channel means that the controller has stopped, and with it the need.
         let _stopped = self.made.unbounded_send(record);
     }
 
     /// Takes an event of the watch in. Whether what it shows is news.
     pub fn note(&self, event: &Event<Watched>) -> bool {
+        match event {
+            Event::InitApply(object) | Event::Apply(object) => self.recent.shown(object),
+            Event::Delete(object) => self.recent.forget("", &object.name_any()),
+            Event::Init | Event::InitDone => {}
+        }
         let mut index = self.index();
         match event {
             Event::Init => index.list_begins(),
@@ -164,15 +226,24 @@ impl Ledger {
         &self.heartbeat
     }
 
-    /// The records of a chain before its last one, oldest first, read from etcd; `None` for one that was
-    /// deleted.
+    /// The records of a chain before its last one, oldest first; `None` for one that was deleted.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn before(&self, key: &ChainKey, tail: u32) -> Result<Vec<Option<VpsOperation>>, ApiError> {
+    pub async fn before(
+        &self,
+        key: &ChainKey,
+        tail: u32,
+        source: Source,
+    ) -> Result<Vec<Option<VpsOperation>>, ApiError> {
         let reads = (1..tail).map(|n| {
             let name = key.record(n);
-            async move { self.get(&name).await }
+            async move {
+                match source {
+                    Source::Known => self.known(&name).await,
+                    Source::Etcd => self.get(&name).await,
+                }
+            }
         });
         stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }

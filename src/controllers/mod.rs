@@ -15,6 +15,7 @@ pub mod observer;
 pub mod operation;
 pub mod policies;
 mod reading;
+mod recent;
 mod refused;
 pub mod reporter;
 pub mod restore;
@@ -23,6 +24,7 @@ pub mod run;
 pub mod secrets;
 pub mod settings;
 pub mod subject;
+mod turns;
 pub mod wakes;
 mod watch;
 

@@ -10,6 +10,7 @@ use super::api_call;
 use super::context::{Blocked, Context};
 use super::ledger::Tail;
 use super::reading;
+use super::recent::Source;
 use super::subject::Buyer;
 use super::{Error, jittered};
 use crate::accounts::{Asker, Class};
@@ -31,6 +32,17 @@ pub const SOON: Duration = Duration::from_secs(1);
 
 /// When an object is looked at again that is to be woken: nothing that was asked is forgotten.
 const WOKEN_BEFORE: Duration = Duration::from_secs(60);
+
+/// What a watch has shown of an object.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its `resourceVersion`.
+    pub version: Option<String>,
+}
 
 /// Who looks is woken once what was asked has come.
 pub fn waiting() -> Action {
@@ -79,10 +91,14 @@ impl Look {
         true
     }
 
-    /// It has come to a decision. What it asked stays asked only where trouble keeps the answer away.
-    pub fn end(self, ctx: &Context, subject: &Subject) {
+    /// It has come to a decision. What it asked stays asked only where trouble keeps the answer away; a record that is
+    /// finished and shown is not looked at again soon.
+    pub fn end(self, ctx: &Context, subject: &Subject, chain: &Chain) {
         if !self.held {
             ctx.accounts.forget(&reading::who(subject));
+        }
+        if let Some(tail) = chain.tail.as_ref().filter(|tail| tail.known.state.is_final()) {
+            ctx.ledger.forget(&tail.name);
         }
     }
 }
@@ -127,28 +143,30 @@ pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
     }
 }
 
+/// The object that a watch has shown as it is known, if it is.
+pub fn known<K: Buyer>(ctx: &Context, seen: &Shown) -> Option<K> {
+    K::recent(ctx).get(&seen.namespace, &seen.name, seen.version.as_deref())
+}
+
 /// The object, read from etcd; `None` if it is gone.
-pub async fn object<K: Buyer>(
-    ctx: &Context,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Stored<K>>, Error> {
-    let api: Api<Stored<K>> = Api::namespaced(ctx.client.clone(), namespace);
-    let object = api_call::found(api.get(name)).await?;
+pub async fn object<K: Buyer>(ctx: &Context, seen: &Shown) -> Result<Option<Stored<K>>, Error> {
+    let api: Api<Stored<K>> = Api::namespaced(ctx.client.clone(), &seen.namespace);
+    let object = api_call::found(api.get(&seen.name)).await?;
     Ok(object.filter(|object| object.meta().uid.is_some()))
 }
 
-/// The chain behind the object: its last record, read from etcd, and what the status shows.
+/// The chain behind the object: its last record, and what the status shows.
 pub async fn chain<K: Buyer>(
     ctx: &Context,
     object: &K,
     subject: &Subject,
     key: &ChainKey,
+    source: Source,
 ) -> Result<Chain, Error> {
     let status = object.status();
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
-    let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named).await?;
+    let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named, source).await?;
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 
 use super::api_call::{self, ApiError};
 use super::context::Context;
+use super::observe::{self, Shown};
+use super::recent::Source;
 use super::subject::Buyer;
-use super::{Error, at, events, observe};
+use super::{Error, at, events, jittered};
 use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
@@ -22,37 +24,65 @@ use crate::domain::reason::Reason;
 use crate::domain::report::{Report, Trouble};
 use crate::domain::text::Text;
 
-/// One look at an object.
-type Look<K> = for<'a> fn(&'a Arc<Context>, &'a K) -> BoxFuture<'a, Result<Action, Error>>;
+/// One look at an object; `None` where it would pay for something and etcd must be read for that.
+type Look<K> = for<'a> fn(&'a Arc<Context>, &'a K, Source) -> BoxFuture<'a, Result<Option<Action>, Error>>;
 /// What shows a trouble in an object's status.
 type Show<K> = for<'a> fn(&'a Context, &'a K, &'a Trouble) -> BoxFuture<'a, Result<Action, Error>>;
 
-/// Reads the object and looks at it once; what lasts is told in its status.
+/// Looks at an object once, as it is known and, before anything is paid for, as it and its records stand in etcd; what
+/// lasts is told in its status.
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn told<K: Buyer>(
     ctx: &Arc<Context>,
-    namespace: &str,
-    name: &str,
+    seen: &Shown,
     look: Look<K>,
     show: Show<K>,
 ) -> Result<Action, Error> {
-    let object = match observe::object::<K>(ctx, namespace, name).await? {
+    if let Some(known) = observe::known::<K>(ctx, seen)
+        && let Some(action) = look_at(ctx, seen, &known, Source::Known, look, show).await?
+    {
+        return Ok(action);
+    }
+    let object = match observe::object::<K>(ctx, seen).await? {
         None => {
-            ctx.accounts
-                .forget(&Who::Subject(K::KIND, namespace.to_owned(), name.to_owned()));
+            let gone = Who::Subject(K::KIND, seen.namespace.clone(), seen.name.clone());
+            ctx.accounts.forget(&gone);
             return Ok(Action::await_change());
         }
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,
         Some(Stored(Ok(object))) => object,
     };
-    match look(ctx, &object).await {
-        Err(error) => match lasting(&error) {
-            Some(trouble) => show(ctx, &object, &trouble).await,
-            None => Err(error),
-        },
-        done => done,
+    for source in [Source::Known, Source::Etcd] {
+        if let Some(action) = look_at(ctx, seen, &object, source, look, show).await? {
+            return Ok(action);
+        }
+    }
+    Ok(Action::requeue(jittered(observe::SOON)))
+}
+
+async fn look_at<K: Buyer>(
+    ctx: &Arc<Context>,
+    seen: &Shown,
+    object: &K,
+    source: Source,
+    look: Look<K>,
+    show: Show<K>,
+) -> Result<Option<Action>, Error> {
+    match look(ctx, object, source).await {
+        Err(error) => {
+            K::recent(ctx).forget(&seen.namespace, &seen.name);
+            match lasting(&error) {
+                Some(trouble) => show(ctx, object, &trouble).await.map(Some),
+                None => Err(error),
+            }
+        }
+        Ok(Some(rests)) if rests == Action::await_change() => {
+            K::recent(ctx).forget(&seen.namespace, &seen.name);
+            Ok(Some(rests))
+        }
+        Ok(looked) => Ok(looked),
     }
 }
 

@@ -56,7 +56,7 @@ pub async fn write<K: Buyer, F>(
             }
             return Err(error.into());
         }
-        Ok(_) => {}
+        Ok(written) => K::recent(ctx).put(&written),
     }
     fail_point::reach("after-report");
     if newly {

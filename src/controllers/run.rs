@@ -9,6 +9,7 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::join_all;
 use futures::stream::PollNext;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Config, Controller};
@@ -21,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::heartbeat::Heartbeat;
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
+use super::observe::Shown;
 use super::observer::{Observer, Reconcile};
 use super::rhythm::Rhythm;
 use super::settings::{Settings, Watched};
+use super::turns::{Turn, Turns};
 use super::watch::{Life, watch};
 use super::{Error, api_call, config, jittered, operation, restore};
 use crate::accounts::Who;
@@ -143,23 +146,33 @@ async fn operations(
         .modify(ledger::prune)
         .reflect(writer);
     let stream = once_stored(stream, records.clone());
-    let reconcile = |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
-        let name = seen.name_any();
-        let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
-        ctx.observer.reconcile("vpsoperation", "", &name, work)
-    };
     let (waker, wakes) = unbounded();
+    let caller = waker.clone();
     let wake = move |_: &str, name: &str| {
         // A closed channel means that the controller has stopped, and with it the need.
         let _stopped = waker.unbounded_send(ObjectRef::new(name));
     };
     ctx.wakes.of_records(Box::new(wake));
+    let turns = Turns::new(ctx.settings.workers, move |(_, name)| {
+        // As above.
+        let _stopped = caller.unbounded_send(ObjectRef::new(name));
+    });
+    let of_reconcile = turns.clone();
+    let reconcile = move |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
+        let Some(turn) = begin(&of_reconcile, seen.as_ref(), &ctx) else {
+            return ready(Ok(Action::await_change())).boxed();
+        };
+        let name = seen.name_any();
+        let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
+        let work = ctx.observer.reconcile("vpsoperation", "", &name, work);
+        work.inspect(move |_| drop(turn)).boxed()
+    };
     Controller::for_stream(stream, records)
-        .with_config(Config::default().concurrency(ctx.settings.workers))
+        .with_config(unlimited())
         .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, try_again, ctx.clone())
-        .for_each(tell_of_a_failed_watch)
+        .for_each(|ended| tell_of_the_end(&turns, ended))
         .await;
 }
 
@@ -173,8 +186,8 @@ async fn restores(ctx: &Arc<Context>, namespace: Option<String>, stop: Cancellat
         stop,
     };
     buyer
-        .drive(ctx, objects, stream, |namespace, name, ctx| {
-            restore::reconcile(namespace, name, ctx).boxed()
+        .drive(ctx, objects, stream, |seen, ctx| {
+            restore::reconcile(seen, ctx).boxed()
         })
         .await;
 }
@@ -194,8 +207,8 @@ async fn configs(ctx: &Arc<Context>, namespace: Option<String>, stop: Cancellati
         stop,
     };
     buyer
-        .drive(ctx, objects, stream, |namespace, name, ctx| {
-            config::reconcile(namespace, name, ctx).boxed()
+        .drive(ctx, objects, stream, |seen, ctx| {
+            config::reconcile(seen, ctx).boxed()
         })
         .await;
 }
@@ -256,7 +269,7 @@ impl Buyer {
         ctx: &Arc<Context>,
         objects: Store<K>,
         stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        look: fn(String, String, Arc<Context>) -> Reconcile,
+        look: fn(Shown, Arc<Context>) -> Reconcile,
     ) where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
@@ -278,6 +291,7 @@ impl Buyer {
             LOOKED_AT_ONCE_IN.min(ctx.settings.times.poll_interval),
         ));
         let (waker, wakes) = unbounded();
+        let caller = waker.clone();
         let woken = rhythm.clone();
         let wake = move |namespace: &str, name: &str| {
             woken.wake(namespace, name);
@@ -286,7 +300,15 @@ impl Buyer {
         };
         ctx.wakes.of_objects(self.kind, self.namespace, Box::new(wake));
         let kind = self.kind.singular();
+        let turns = Turns::new(ctx.settings.workers, move |(namespace, name)| {
+            // As above.
+            let _stopped = caller.unbounded_send(ObjectRef::new(name).within(namespace));
+        });
+        let (of_reconcile, of_end) = (turns.clone(), turns);
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
+            let Some(turn) = begin(&of_reconcile, seen.as_ref(), &ctx) else {
+                return ready(Ok(Action::await_change())).boxed();
+            };
             let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
             let edition = (
                 seen.uid().unwrap_or_default(),
@@ -295,19 +317,36 @@ impl Buyer {
             if let Err(wait) = rhythm.look(&namespace, &name, edition, ctx.moment()) {
                 return ready(Ok(Action::requeue(wait))).boxed();
             }
-            let work = counted(&ctx, seen, look(namespace.clone(), name.clone(), ctx.clone()));
+            let shown = Shown {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                version: seen.resource_version(),
+            };
+            let work = counted(&ctx, seen, look(shown, ctx.clone()));
             let (rhythm, of, failed) = (rhythm.clone(), namespace.clone(), name.clone());
             let work = work.inspect_err(move |_| rhythm.wake(&of, &failed)).boxed();
-            ctx.observer.reconcile(kind, &namespace, &name, work)
+            let work = ctx.observer.reconcile(kind, &namespace, &name, work);
+            work.inspect(move |_| drop(turn)).boxed()
         };
         Controller::for_stream(stream, objects)
-            .with_config(Config::default().concurrency(ctx.settings.workers))
+            .with_config(unlimited())
             .reconcile_on(wakes)
             .graceful_shutdown_on(self.stop.cancelled_owned())
             .run(reconcile, try_again, ctx.clone())
-            .for_each(tell_of_a_failed_watch)
+            .for_each(|ended| tell_of_the_end(&of_end, ended))
             .await;
     }
+}
+
+/// [`Turns`] tells how many are looked at together.
+fn unlimited() -> Config {
+    Config::default().concurrency(0)
+}
+
+fn begin<K: Resource<DynamicType = ()>>(turns: &Arc<Turns>, object: &K, ctx: &Context) -> Option<Turn> {
+    let made = object.meta().creation_timestamp.as_ref().map(|made| made.0);
+    let place = (object.namespace().unwrap_or_default(), object.name_any());
+    turns.begin(place, made.unwrap_or(Timestamp::MIN), ctx.moment().monotonic)
 }
 
 /// The objects to look at, each once it stands in the store. Those of a list stand there only when the
@@ -365,11 +404,20 @@ fn counted<K: Resource<DynamicType = ()> + Send + Sync + 'static>(
     .boxed()
 }
 
-/// A watch that fails (for a right that is missing, say) must not look like peace.
-fn tell_of_a_failed_watch<T>(ended: Result<T, controller::Error<Error, watcher::Error>>) -> Ready<()> {
-    if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = ended {
-        let error = api_call::with_causes(&error);
-        tracing::warn!(%error, "a watch failed; it is opened again");
+/// A watch that fails (for a right that is missing, say) must not look like peace. An object that is gone needs no turn.
+fn tell_of_the_end<T>(
+    turns: &Turns,
+    ended: Result<T, controller::Error<Error, watcher::Error>>,
+) -> Ready<()> {
+    match ended {
+        Err(controller::Error::ObjectNotFound(gone)) => {
+            turns.gone(&(gone.namespace.unwrap_or_default(), gone.name));
+        }
+        Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
+            let error = api_call::with_causes(&error);
+            tracing::warn!(%error, "a watch failed; it is opened again");
+        }
+        Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
     }
     ready(())
 }

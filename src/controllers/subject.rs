@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::Context;
+use super::recent::Recent;
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::restore::{VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{CredentialsSecretRef, OperationRef, QuoteStatus};
@@ -46,10 +47,12 @@ pub trait Buyer:
     fn closed_after(status: &Self::Status) -> Option<&str>;
     /// The quote that a status shows.
     fn quote(status: &Self::Status) -> Option<&QuoteStatus>;
+    /// The objects of the kind as they are known.
+    fn recent(ctx: &Context) -> &Recent<Self>;
 }
 
 macro_rules! buyer {
-    ($kind:ident, $status:ident) => {
+    ($kind:ident, $status:ident, $recent:ident) => {
         impl Buyer for $kind {
             const KIND: SubjectKind = SubjectKind::$kind;
             type Status = $status;
@@ -85,12 +88,16 @@ macro_rules! buyer {
             fn quote(status: &$status) -> Option<&QuoteStatus> {
                 status.quote.as_ref()
             }
+
+            fn recent(ctx: &Context) -> &Recent<$kind> {
+                &ctx.$recent
+            }
         }
     };
 }
 
-buyer!(VpsBackupRestore, VpsBackupRestoreStatus);
-buyer!(VpsResourceConfig, VpsResourceConfigStatus);
+buyer!(VpsBackupRestore, VpsBackupRestoreStatus, restores);
+buyer!(VpsResourceConfig, VpsResourceConfigStatus, configs);
 
 /// Objects of one namespace.
 pub fn objects<K: Buyer>(ctx: &Context, namespace: &str) -> Api<K> {

@@ -2,6 +2,9 @@
 // Reading a JSON value by a member that it lacks gives null, and does not panic.
 #![allow(clippy::indexing_slicing)]
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ids::VpsId;
@@ -19,6 +22,8 @@ pub enum JobState {
     Completed {
         /// Texts of the result that look like VPS ids.
         hints: Vec<VpsId>,
+        /// From `createdAt` to `finishedAt`, where it tells both (job page).
+        took: Option<Duration>,
     },
     /// Failed; that does not mean that no VM was made.
     Failed {
@@ -82,7 +87,10 @@ impl JobState {
     fn completed(job: &Value) -> Self {
         let mut hints = Vec::new();
         collect_vps_ids(&job["result"], &mut hints);
-        Self::Completed { hints }
+        let time = |name: &str| job[name].as_str()?.parse::<Timestamp>().ok();
+        let took = time("createdAt").zip(time("finishedAt"));
+        let took = took.and_then(|(made, finished)| Duration::try_from(finished.duration_since(made)).ok());
+        Self::Completed { hints, took }
     }
 }
 
@@ -189,9 +197,33 @@ mod tests {
         assert_eq!(
             read(job),
             JobState::Completed {
-                hints: vec![VpsId::new("vps_b"), VpsId::new("vps_new")]
+                hints: vec![VpsId::new("vps_b"), VpsId::new("vps_new")],
+                took: None,
             }
         );
+    }
+
+    #[test]
+    fn how_long_a_job_took_is_known_where_it_tells_when_it_was_made_and_finished() {
+        let took = |made: &str, finished: Value| match read(
+            json!({"status": "completed", "createdAt": made, "finishedAt": finished}),
+        ) {
+            JobState::Completed { took, .. } => took,
+            other => panic!("{other:?}"),
+        };
+        let made = "2026-11-20T10:00:00.250Z";
+        let seconds = |finished: &str| took(made, json!(finished));
+        assert_eq!(
+            seconds("2026-11-20T10:01:00Z"),
+            Some(Duration::from_millis(59_750))
+        );
+        assert_eq!(
+            seconds("2026-11-20T09:00:00Z"),
+            None,
+            "finished before it was made"
+        );
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(took(made, Value::Null), None);
     }
 
     #[test]

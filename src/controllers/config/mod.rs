@@ -13,8 +13,9 @@ use kube::runtime::watcher;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Look};
+use super::observe::{self as common, Look, Shown};
 use super::operation::purchase;
+use super::recent::Source;
 use super::refused;
 use crate::api;
 use crate::api::config::VpsResourceConfig;
@@ -54,29 +55,33 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.rivals.ready().await;
     refused::told(
         &ctx,
-        &namespace,
-        &name,
-        |ctx, object| look(ctx, object).boxed(),
+        &seen,
+        |ctx, object, source| look(ctx, object, source).boxed(),
         |ctx, object, trouble| report::lasting(ctx, object, trouble).boxed(),
     )
     .await
 }
 
-async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, Error> {
+async fn look(
+    ctx: &Arc<Context>,
+    object: &VpsResourceConfig,
+    source: Source,
+) -> Result<Option<Action>, Error> {
     let intent = match api::config_intent(object) {
         Ok(intent) => intent,
-        Err(invalid) => return report::invalid(ctx, object, &invalid).await,
+        Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),
     };
-    let mut view = observe::ledger(ctx, object, &intent).await?;
+    let mut view = observe::ledger(ctx, object, &intent, source).await?;
     let mut look = Look::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
             Decision::AwaitRival(until) => break super::at(Some(until), ctx.now(), &ctx.settings.times),
+            Decision::Buy(_) if source == Source::Known => return Ok(None),
             // One that was made meanwhile, or was looked at.
             Decision::Buy(_) if observe::rival(ctx, object, &view.chain) != view.rival => {
                 break Action::requeue(super::jittered(common::SOON));
@@ -91,7 +96,11 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
                         intent.approval.clone()
                     }
                 };
-                break Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let Some(action) = bought else {
+                    return Ok(Some(common::waiting()));
+                };
+                break action;
             }
             Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
             Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, look.since).await?,
@@ -101,9 +110,9 @@ async fn look(ctx: &Arc<Context>, object: &VpsResourceConfig) -> Result<Action, 
             Decision::TryKey => observe::key(ctx, object, &intent).await?,
         };
         if !look.take(read, &mut view.account) {
-            return Ok(common::waiting());
+            return Ok(Some(common::waiting()));
         }
     };
-    look.end(ctx, &intent.subject);
-    Ok(action)
+    look.end(ctx, &intent.subject, &view.chain);
+    Ok(Some(action))
 }

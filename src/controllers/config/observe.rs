@@ -8,6 +8,7 @@ use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
+use crate::controllers::recent::Source;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::chain::Chain;
 use crate::domain::config::{Account, Intent, Reading, Rival, Seen, View, Wish};
@@ -17,11 +18,16 @@ use crate::domain::record::Record;
 use crate::hostup::ReadError;
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
-pub async fn ledger(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<View, Error> {
+pub async fn ledger(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    source: Source,
+) -> Result<View, Error> {
     let key = intent.chain();
-    let mut chain = common::chain(ctx, object, &intent.subject, &key).await?;
+    let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    let history = ctx.ledger.before(&key, tail).await?;
+    let history = ctx.ledger.before(&key, tail, source).await?;
     chain.gap = gap(&key, &history);
     if matches!(intent.wish, Wish::Legacy(_)) {
         // Nothing but the records remembers what the older route has executed.

@@ -86,7 +86,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if !ctx.ledger.is_ours(&seen) {
         return Ok(Action::await_change());
     }
-    let object = match ctx.ledger.get(&name).await {
+    let object = match ctx.ledger.known(&name).await {
         Ok(Some(object)) => object,
         Ok(None) => {
             ctx.desk.forget(&name);
@@ -113,6 +113,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let times = &ctx.settings.times;
     let mut followed = ctx.desk.followed(&name);
     let now = ctx.now();
+    followed.memo.jobs_take = observe::jobs_take(&ctx, &object, &record).await;
     let reading = match need(&record, &followed.memo, times, now) {
         Need::Nothing => Reading::Settled(None),
         Need::Wait(until) => Reading::Settled(Some(until)),

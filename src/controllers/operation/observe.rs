@@ -1,5 +1,7 @@
 //! What is read of HostUp to follow a call.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::accounts::{Age, Answer, Asker, Class, Question, Want, Who};
@@ -30,6 +32,18 @@ pub enum Reading {
     Unreadable(Timestamp, Trouble),
     /// The same, and the record is also looked at again once it is there.
     Held(Timestamp, Trouble),
+}
+
+/// The least time that jobs of the account take, where it is known and matters.
+pub async fn jobs_take(ctx: &Context, object: &VpsOperation, record: &Record) -> Option<Duration> {
+    if record.known.state != State::Accepted || record.known.job.is_none() {
+        return None;
+    }
+    let (account, _) = ctx
+        .account(&object.spec.subject.namespace, &credentials(object))
+        .await
+        .ok()?;
+    account.jobs_take()
 }
 
 /// The job, and every VM once it has ended. Where an unknown outcome's job is not known to HostUp
@@ -250,12 +264,22 @@ async fn ask(
         },
         since: record.claimed_by(),
     };
+    reading::ask(
+        ctx,
+        asker,
+        &object.spec.subject.namespace,
+        &credentials(object),
+        wants,
+    )
+    .await
+}
+
+fn credentials(object: &VpsOperation) -> CredentialsSecretRef {
     let used = &object.spec.credentials_ref;
-    let credentials = CredentialsSecretRef {
+    CredentialsSecretRef {
         name: used.name.clone(),
         key: used.key.clone(),
-    };
-    reading::ask(ctx, asker, &object.spec.subject.namespace, &credentials, wants).await
+    }
 }
 
 /// A key or a Secret that is wrong is shown on the object; a provider that is away for a moment is not.

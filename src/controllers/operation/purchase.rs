@@ -9,6 +9,7 @@ use kube::runtime::controller::Action;
 
 use super::claim::{self, SendPermit};
 use super::{record, send};
+use crate::accounts::Leave;
 use crate::api::RecordDraft;
 use crate::api::operation::{OperationState, VpsOperation, VpsOperationSpec};
 use crate::api::shared::CredentialsSecretRef;
@@ -16,7 +17,7 @@ use crate::controllers::api_call::ApiError;
 use crate::controllers::context::{Blocked, Context};
 use crate::controllers::observe::SOON;
 use crate::controllers::subject::{Buyer, objects};
-use crate::controllers::{Error, api_call, fail_point, jittered};
+use crate::controllers::{Error, api_call, fail_point, jittered, reading};
 use crate::domain::approval::Approval;
 use crate::domain::ids::Subject;
 use crate::domain::inventory::Sighting;
@@ -34,25 +35,27 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Claims, looks at the object once more, and hands the one POST to a task of its own. `read` is when
-/// the readings behind the order began.
+/// the readings behind the order began. `None` where no paid call may leave: the object is woken once one may.
 pub async fn buy<K: Buyer>(
     ctx: &Arc<Context>,
     object: &K,
     approval: Option<Approval>,
     order: Order,
     read: Moment,
-) -> Result<Action, Error> {
+) -> Result<Option<Action>, Error> {
     let credentials = object.credentials().clone();
     // Both are had before the claim, so that nothing but the second look stands between it and the POST.
     let account = match ctx.account(&order.subject.namespace, &credentials).await {
         Ok((account, key)) if key.secret_version == order.secret_version => account,
         Ok(_) | Err(Blocked::Waiting | Blocked::Held(_) | Blocked::Trouble(_)) => {
-            return Ok(Action::requeue(jittered(SOON)));
+            return Ok(Some(Action::requeue(jittered(SOON))));
         }
         Err(Blocked::Error(error)) => return Err(error),
     };
-    let Some(leave) = account.paid_permit() else {
-        return Ok(Action::requeue(jittered(SOON)));
+    let leave = match account.paid_permit(&reading::who(&order.subject)) {
+        Leave::Given(leave) => leave,
+        Leave::Limited => return Ok(Some(Action::requeue(jittered(SOON)))),
+        Leave::Later => return Ok(None),
     };
     fail_point::reach("before-claim");
     let task_ctx = ctx.clone();
@@ -85,7 +88,7 @@ pub async fn buy<K: Buyer>(
         Ok(true)
     });
     let wait = if begun.await? { LOOK_AGAIN } else { jittered(SOON) };
-    Ok(Action::requeue(wait))
+    Ok(Some(Action::requeue(wait)))
 }
 
 /// Records something that was found before anything was claimed. Nothing is sent.
@@ -175,6 +178,9 @@ async fn withdrawn<K: Buyer>(
     let object = patiently(|| objects.get(&subject.name));
     let record = patiently(|| records.get(name.as_str()));
     let (object, record) = futures::join!(object, record);
+    if let Ok(Some(object)) = &object {
+        K::recent(ctx).put(object);
+    }
     let why =
         no_longer_wanted(object, subject, approval, ctx.now()).or_else(|| no_longer_ours(record, drafted))?;
     Some(Text::new(&format!("withdrawn: {why}")))

@@ -11,6 +11,7 @@ use crate::api::operation::VpsOperation;
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point, jittered, refused};
+use crate::domain::ids::RecordName;
 use crate::domain::operation::{Input, Memo, step};
 use crate::domain::record::{Evidence, Known, Matter, Record, State};
 use crate::domain::report::Trouble;
@@ -148,8 +149,17 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
     ));
     object.metadata.managed_fields = None;
     let by = api_call::by_us();
-    api_call::within(ctx.ledger.api().replace_status(&object.name_any(), &by, &object)).await?;
-    Ok(())
+    let name = object.name_any();
+    match api_call::within(ctx.ledger.api().replace_status(&name, &by, &object)).await {
+        Ok(written) => {
+            ctx.ledger.written(&written);
+            Ok(())
+        }
+        Err(error) => {
+            ctx.ledger.forget(&RecordName::new(name));
+            Err(error)
+        }
+    }
 }
 
 fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {

@@ -10,8 +10,9 @@ use kube::runtime::controller::Action;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Look};
+use super::observe::{self as common, Look, Shown};
 use super::operation::purchase;
+use super::recent::Source;
 use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
@@ -21,32 +22,40 @@ use crate::domain::restore::{Decision, decide};
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn reconcile(namespace: String, name: String, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> {
     refused::told(
         &ctx,
-        &namespace,
-        &name,
-        |ctx, object| look(ctx, object).boxed(),
+        &seen,
+        |ctx, object, source| look(ctx, object, source).boxed(),
         |ctx, object, trouble| report::lasting(ctx, object, trouble).boxed(),
     )
     .await
 }
 
-async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, Error> {
+async fn look(
+    ctx: &Arc<Context>,
+    object: &VpsBackupRestore,
+    source: Source,
+) -> Result<Option<Action>, Error> {
     let intent = match api::restore_intent(object) {
         Ok(intent) => intent,
-        Err(invalid) => return report::invalid(ctx, object, &invalid).await,
+        Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),
     };
-    let mut view = observe::ledger(ctx, object, &intent).await?;
+    let mut view = observe::ledger(ctx, object, &intent, source).await?;
     let mut look = Look::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
+            Decision::Buy(_) | Decision::Adopt(..) if source == Source::Known => return Ok(None),
             Decision::Leave => break Action::await_change(),
             Decision::Report(report) => break report::publish(ctx, object, &report).await?,
             Decision::Buy(order) => {
                 let consent = intent.approval.clone();
-                break Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let Some(action) = bought else {
+                    return Ok(Some(common::waiting()));
+                };
+                break action;
             }
             Decision::Adopt(order, sighting) => {
                 break purchase::adopt(ctx, object, *order, sighting).await?;
@@ -55,9 +64,9 @@ async fn look(ctx: &Arc<Context>, object: &VpsBackupRestore) -> Result<Action, E
             Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
         if !look.take(read, &mut view.account) {
-            return Ok(common::waiting());
+            return Ok(Some(common::waiting()));
         }
     };
-    look.end(ctx, &intent.subject);
-    Ok(action)
+    look.end(ctx, &intent.subject, &view.chain);
+    Ok(Some(action))
 }

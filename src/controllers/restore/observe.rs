@@ -9,6 +9,7 @@ use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
+use crate::controllers::recent::Source;
 use crate::domain::ids::{BackupId, Subject, VpsId};
 use crate::domain::inventory::Vm;
 use crate::domain::moment::Moment;
@@ -19,11 +20,16 @@ use crate::domain::restore::{Account, Intent, View};
 use crate::hostup::{ReadError, Route};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.
-pub async fn ledger(ctx: &Context, object: &VpsBackupRestore, intent: &Intent) -> Result<View, Error> {
+pub async fn ledger(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    intent: &Intent,
+    source: Source,
+) -> Result<View, Error> {
     let key = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
-    let mut chain = common::chain(ctx, object, &intent.subject, &key).await?;
+    let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
     let attempt = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    chain.gap = gap(&key, &ctx.ledger.before(&key, attempt).await?);
+    chain.gap = gap(&key, &ctx.ledger.before(&key, attempt, Source::Etcd).await?);
     let status = object.status.clone().unwrap_or_default();
     let named = status.operation.as_ref().map(|operation| operation.name.as_str());
     let tail = chain.tail.as_ref();

@@ -44,6 +44,8 @@ pub struct Memo {
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
     pub tried: Option<Answer>,
+    /// The least time that the account's last jobs took.
+    pub jobs_take: Option<Duration>,
 }
 
 impl Default for Memo {
@@ -54,6 +56,7 @@ impl Default for Memo {
             not_before: Timestamp::MIN,
             ended_since: None,
             tried: None,
+            jobs_take: None,
         }
     }
 }

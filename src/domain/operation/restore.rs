@@ -1,5 +1,7 @@
 //! A restore: its job, then the VM by its token.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
@@ -11,6 +13,9 @@ use crate::domain::inventory::{self, Sighting, Vm};
 use crate::domain::job::JobState;
 use crate::domain::record::{Answer, Bought, Evidence, Known, Record, Restoration, State, Times, later};
 use crate::domain::text::Text;
+
+/// However long the account's jobs took, the first poll comes after so long.
+const LONGEST_FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// What an accepted or unknown restore needs next.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
@@ -28,12 +33,26 @@ fn need_of_a_job(record: &Record, memo: &Memo, times: &Times, now: Timestamp) ->
         let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
         deadline = deadline.max(later(since, times.settle_time + looks));
     }
+    let not_before = memo.not_before.max(first_poll(record, memo, times));
     match &record.known.job {
         _ if now >= deadline => Need::Say(Input::DeadlinePassed),
-        Some(_) if now < memo.not_before => Need::Wait(memo.not_before.min(deadline)),
+        Some(_) if now < not_before => Need::Wait(not_before.min(deadline)),
         Some(job) => Need::Job(job.clone()),
         None => Need::Inventory,
     }
+}
+
+/// When it first is worth to ask how the job goes: no job of the account was seen to be faster.
+fn first_poll(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
+    if record.known.evidence.is_some() {
+        return Timestamp::MIN;
+    }
+    let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
+    let wait = memo.jobs_take.map_or(Duration::ZERO, |fastest| {
+        let fastest = fastest.min(LONGEST_FIRST_WAIT);
+        fastest + fastest / 16 + Duration::from_millis(200)
+    });
+    later(taken, wait.max(times.poll_interval))
 }
 
 fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
@@ -166,7 +185,7 @@ impl Look<'_> {
                 quiet_since: Some(self.now),
                 ..known.clone()
             },
-            JobState::Completed { hints } => self.completed(&hints, vms, memo),
+            JobState::Completed { hints, .. } => self.completed(&hints, vms, memo),
             JobState::Failed { error } => {
                 let message = format!("the job failed: {error}");
                 self.failed(&message, vms, memo)

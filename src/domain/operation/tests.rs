@@ -138,7 +138,11 @@ fn a_failed_job_names_the_vm_that_it_left() {
 #[test]
 fn a_completed_job_succeeds_by_the_token_or_by_its_own_hint_but_never_with_the_source() {
     let done = |hints: Vec<VpsId>, vms: Vec<Vm>| {
-        stepped(&accepted(), Input::Job(JobState::Completed { hints }, vms)).state
+        stepped(
+            &accepted(),
+            Input::Job(JobState::Completed { hints, took: None }, vms),
+        )
+        .state
     };
     assert_eq!(done(vec![], vec![ours("vps_new")]), State::Succeeded);
     assert_eq!(
@@ -284,6 +288,7 @@ fn given_away() -> Vec<Vm> {
 fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
     let completed = JobState::Completed {
         hints: vec![VpsId::new("vps_new")],
+        took: None,
     };
     let failed = JobState::Failed {
         error: Text::new("disk"),
@@ -317,6 +322,41 @@ fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
             }
         }
     }
+}
+
+#[test]
+fn the_first_poll_waits_until_the_fastest_job_that_was_seen_would_have_ended() {
+    let taken = Record {
+        known: Known {
+            quiet_since: Some(now()),
+            ..accepted().known
+        },
+        ..accepted()
+    };
+    let first = |jobs_take: Option<u64>| {
+        let memo = Memo {
+            jobs_take: jobs_take.map(Duration::from_secs),
+            ..Memo::default()
+        };
+        let polls = |seconds: u64| matches!(need(&taken, &memo, &times(), after(seconds)), Need::Job(_));
+        (0..1_000).find(|seconds| polls(*seconds))
+    };
+    assert_eq!(first(None), Some(times().poll_interval.as_secs()));
+    assert_eq!(first(Some(1)), first(None), "no faster than the poll interval");
+    assert_eq!(first(Some(60)), Some(64), "a little after it");
+    assert_eq!(first(Some(36_000)), Some(319), "whatever HostUp says");
+    let failed = Record {
+        known: Known {
+            evidence: Some(Evidence::Job),
+            ..taken.known.clone()
+        },
+        ..taken.clone()
+    };
+    let memo = Memo {
+        jobs_take: Some(Duration::from_secs(60)),
+        ..Memo::default()
+    };
+    assert!(matches!(need(&failed, &memo, &times(), now()), Need::Job(_)));
 }
 
 #[test]
@@ -420,7 +460,10 @@ fn two_hints_of_a_job_or_one_of_another_size_name_no_vm() {
         ..vm("vps_a", "x".into())
     };
     for vms in [both, vec![larger]] {
-        let done = JobState::Completed { hints: hints.clone() };
+        let done = JobState::Completed {
+            hints: hints.clone(),
+            took: None,
+        };
         assert_eq!(stepped(&accepted(), Input::Job(done, vms)).state, State::Accepted);
     }
 }
@@ -489,7 +532,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Abandoned),
         any_vms().prop_map(|vms| Input::Job(
             JobState::Completed {
-                hints: vec![VpsId::new("vps_1")]
+                hints: vec![VpsId::new("vps_1")],
+                took: None,
             },
             vms
         )),
