@@ -1,17 +1,18 @@
 //! Everything that is known of one key: what was read with it, who waits for what, and which call leaves next. Pure:
 //! it is given the time, and says what to do.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::asker::{Age, Asked, Asker, Want, Who};
+use super::jobs::Jobs;
 use super::pace::Pace;
 use super::question::{Answer, Question, Reading, Readings};
-use super::queue::{Class, Queue, after_failure};
-use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::job::JobState;
+use super::queue::{Class, Next, Queue, after_failure};
+use super::sold::Sold;
 use crate::domain::moment::Moment;
 use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
@@ -27,79 +28,13 @@ const WOKEN: usize = 4;
 /// An object that is not looked at within this time after it was woken keeps no other waiting.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(2);
 /// An older reading answers nothing: purchases rest on readings no older than a minute, and need a moment too.
-const LASTS: Duration = Duration::from_secs(50);
+pub(super) const LASTS: Duration = Duration::from_secs(50);
 /// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
 /// What is read after a job has ended waits a moment, for others that end with it.
 const GATHERS: Duration = Duration::from_millis(200);
-/// Jobs whose times are remembered.
-const JOBS_KEPT: usize = 16;
 /// How long the end of a job is kept.
 const END_KEPT: Duration = Duration::from_secs(600);
-
-/// Who asks, and is woken.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Who {
-    /// An object that people write.
-    Subject(SubjectKind, String, String),
-    /// A record.
-    Record(RecordName),
-}
-
-/// What is known of somebody who asks.
-#[derive(Debug, Clone)]
-pub struct Asker {
-    /// Who it is.
-    pub who: Who,
-    /// Another one asks anew.
-    pub generation: i64,
-    /// How urgent it is.
-    pub class: Class,
-    /// The age of the object.
-    pub since: Timestamp,
-}
-
-/// How old a reading may be.
-#[derive(Debug, Clone, Copy)]
-pub enum Age {
-    /// It began after who asks began to ask.
-    Asked,
-    /// It began at most so long before that.
-    Before(Duration),
-    /// It began after this moment.
-    After(Moment),
-}
-
-/// A question, and how old the reading may be that answers it.
-#[derive(Debug, Clone)]
-pub struct Want {
-    /// What is asked.
-    pub question: Question,
-    /// How old the answer may be.
-    pub age: Age,
-}
-
-/// What came of asking.
-#[derive(Debug)]
-pub enum Asked {
-    /// Everything is there.
-    Ready(Readings),
-    /// Who asks is woken once everything is there.
-    Waiting,
-    /// The same, and it may take long, for this reason.
-    Held(ReadError),
-}
-
-/// What the key's reader does next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Make the call for this question.
-    Call(Question),
-    /// Look again then, by the monotonic clock, or when something happens.
-    Wait(Option<Duration>),
-    /// Nothing waits.
-    Rest,
-}
 
 /// Since when somebody asks, and for what.
 struct Session {
@@ -138,8 +73,8 @@ pub struct Desk {
     under_way: usize,
     away: Option<Away>,
     trouble: HashMap<Question, (ReadError, Moment)>,
-    sold: Vec<(Moment, Size)>,
-    jobs_took: VecDeque<Duration>,
+    sold: Sold,
+    jobs: Jobs,
     asked: u64,
     served: u64,
     /// From 0 to 255: what keeps the tries of several keys apart.
@@ -169,8 +104,8 @@ impl Desk {
             under_way: 0,
             away: None,
             trouble: HashMap::new(),
-            sold: Vec::new(),
-            jobs_took: VecDeque::new(),
+            sold: Sold::default(),
+            jobs: Jobs::default(),
             asked: 0,
             served: 0,
             spread,
@@ -203,12 +138,17 @@ impl Desk {
             // It overtakes none that is older and waits for its turn, nor more of those that have it than may have.
             let is_next = matches!(session.place, Place::Woken(_))
                 || self.may_be_woken(session.asker.class, now)
-                    && self.complete.first().is_none_or(|first| order(&session) < *first);
+                    && self
+                        .first_in_turn(now)
+                        .is_none_or(|first| order(&session) < *first);
             if is_next {
                 self.served += u64::from(is_new);
-                if !matches!(session.place, Place::Woken(_)) {
-                    session.place = self.give_turn(&who, session.asker.class, now);
-                }
+                session.place = if matches!(session.place, Place::Woken(_)) {
+                    self.woken.insert(who.clone());
+                    Place::Woken(now.monotonic)
+                } else {
+                    self.give_turn(&who, session.asker.class, now)
+                };
                 Asked::Ready(readings)
             } else {
                 session.place = Place::Complete;
@@ -255,12 +195,9 @@ impl Desk {
         let woken = &self.woken;
         self.leaves.retain(|who| woken.contains(who));
         let mut turns = Vec::new();
-        while let Some((class, _, _)) = self.complete.first()
-            && self.may_be_woken(*class, now)
-        {
-            let Some((class, _, who)) = self.complete.pop_first() else {
-                break;
-            };
+        while let Some(first) = self.first_in_turn(now).cloned() {
+            self.complete.remove(&first);
+            let (class, _, who) = first;
             if self.sessions.contains_key(&who) {
                 let place = self.give_turn(&who, class, now);
                 if let Some(session) = self.sessions.get_mut(&who) {
@@ -270,6 +207,14 @@ impl Desk {
             }
         }
         turns
+    }
+
+    /// The first of those that have everything and may be woken. A purchase that may not keeps no other waiting.
+    fn first_in_turn(&self, now: Moment) -> Option<&Order> {
+        let may_be_woken = Class::ALL.map(|class| (class, self.may_be_woken(class, now)));
+        self.complete
+            .iter()
+            .find(|(of, _, _)| may_be_woken.contains(&(*of, true)))
     }
 
     /// Whether one more may be woken. A purchase is, only where its paid call may leave; inside a wait that HostUp asked
@@ -300,7 +245,10 @@ impl Desk {
         }
         let has_leave = self.leaves.remove(who);
         if !has_leave {
-            if !self.may_pay(now) {
+            // Others were only woken for theirs, and may be slow to come.
+            let may_leave =
+                self.paid < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic;
+            if !may_leave {
                 return false;
             }
             self.pace.left(now.monotonic);
@@ -411,10 +359,7 @@ impl Desk {
         self.queue.has_answered();
         let reading = Arc::new(reading);
         let waiting: Vec<Who> = self.asking.get(question).into_iter().flatten().cloned().collect();
-        if let Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) = &reading.answer {
-            self.jobs_took.truncate(JOBS_KEPT - 1);
-            self.jobs_took.push_front(*took);
-        }
+        self.jobs.note(&reading.answer);
         if reading.answer.is_ok() {
             self.shelf.insert(question.clone(), reading.clone());
             self.clear(now);
@@ -475,36 +420,26 @@ impl Desk {
     /// This much is ordered with the key, if the limits as they were read last leave room for it.
     pub fn sell(&mut self, size: Size, now: Moment) -> bool {
         let limits = self.shelf.get(&Question::Limits);
-        let fits = limits.is_none_or(|reading| match &reading.answer {
-            Ok(Answer::Limits(limits)) => self.left(*limits, &reading.began).has(size),
-            Ok(_) | Err(_) => true,
+        let limits = limits.and_then(|reading| match &reading.answer {
+            Ok(Answer::Limits(limits)) => Some((*limits, reading.began)),
+            Ok(_) | Err(_) => None,
         });
-        if fits {
-            self.sold.retain(|(at, _)| now.since(at) <= LASTS * 2);
-            self.sold.push((now, size));
-        }
-        fits
+        self.sold.sell(size, limits, now)
     }
 
     /// It was not ordered after all.
     pub fn unsell(&mut self, size: Size) {
-        if let Some(at) = self.sold.iter().rposition(|(_, sold)| *sold == size) {
-            self.sold.remove(at);
-        }
+        self.sold.unsell(size);
     }
 
     /// What is left of limits that were read from `began` on, without what was ordered since.
     pub fn left(&self, limits: Remaining, began: &Moment) -> Remaining {
-        let since = self
-            .sold
-            .iter()
-            .filter(|(at, _)| at.with_sleep >= began.with_sleep);
-        since.fold(limits, |left, (_, size)| left.without(*size))
+        self.sold.left(limits, began)
     }
 
     /// The least time that any of the last jobs took, by HostUp's own word.
     pub fn jobs_take(&self) -> Option<Duration> {
-        self.jobs_took.iter().min().copied()
+        self.jobs.take()
     }
 
     /// The pace, for metrics.
@@ -532,10 +467,7 @@ impl Desk {
 
     /// Questions that wait, and how long the oldest has, by class.
     pub fn depth(&self, class: Class, now: Moment) -> (usize, Duration) {
-        let waiting = self.queue.iter().filter(|(_, entry)| entry.class == class);
-        waiting.fold((0, Duration::ZERO), |(count, oldest), (_, entry)| {
-            (count + 1, oldest.max(now.monotonic.saturating_sub(entry.asked)))
-        })
+        self.queue.depth(class, now.monotonic)
     }
 
     /// Nobody asks, and nothing is kept that matters.
@@ -729,7 +661,9 @@ fn order(session: &Session) -> Order {
 
 #[cfg(test)]
 mod tests {
+    use super::super::jobs::KEPT;
     use super::*;
+    use crate::domain::ids::SubjectKind;
     use crate::domain::ids::VpsId;
     use crate::domain::job::JobState;
     use crate::domain::text::Text;
@@ -1042,11 +976,8 @@ mod tests {
         };
         assert!(matches!(
             desk.ask(other, limits(Age::Before(SECOND * 40)), now),
-            Asked::Waiting
+            Asked::Ready(_)
         ));
-        assert_eq!(desk.turns(now), []);
-        desk.forget(&who(all));
-        assert_eq!(desk.turns(now), [who(0)]);
         assert!(!desk.take_paid_call(&who(0), now));
         desk.wait_again(&who(0));
         assert_eq!(desk.turns(now), []);
@@ -1076,7 +1007,7 @@ mod tests {
         assert_eq!(end(1, None), None);
         assert_eq!(end(2, Some(60)), Some(SECOND * 60));
         assert_eq!(end(3, Some(90)), Some(SECOND * 60));
-        let last = (4..4 + JOBS_KEPT as u64).map(|n| end(n, Some(300))).last();
+        let last = (4..4 + KEPT as u64).map(|n| end(n, Some(300))).last();
         assert_eq!(last, Some(Some(SECOND * 300)));
     }
 

@@ -1,10 +1,13 @@
 //! One reader for each API key: it owns the pace, the waits that HostUp asks for, the queue and the readings. Nobody
 //! waits for HostUp here: who asks takes what is there, or is woken once it has come.
 
+mod asker;
 mod desk;
+mod jobs;
 mod pace;
 mod question;
 mod queue;
+mod sold;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-pub use desk::{Age, Asked, Asker, Want, Who};
+pub use asker::{Age, Asked, Asker, Want, Who};
 pub use question::{Answer, Question, Reading, Readings};
 pub use queue::Class;
 
@@ -27,7 +30,8 @@ use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
 use crate::domain::text::Text;
 use crate::hostup::{self, HostUp, PaidOrder, PaidPermit, ReadError, Route, Signal, Traffic};
-use desk::{Desk, Next};
+use desk::Desk;
+use queue::Next;
 
 /// Keys kept; the idle ones beyond go.
 const KEYS_KEPT: usize = 1000;

@@ -15,6 +15,10 @@ const BURST: u32 = 10;
 const WINDOW: Duration = Duration::from_millis(1_050);
 /// The rate grows by one call a second after so long without a refusal.
 const GROWS_AFTER: Duration = Duration::from_secs(10);
+/// As long as it is below one that was refused, it comes back by one call a second after so long.
+const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
+/// A rate that was refused is not tried again for so long.
+const REFUSED_FOR: Duration = Duration::from_secs(15 * 60);
 /// Calls of HostUp's budget that are kept for what a sent call waits for.
 const RESERVE: u32 = 5;
 /// The longest wait that HostUp's word causes.
@@ -34,6 +38,8 @@ struct Budget {
 pub struct Pace {
     per_second: u32,
     changed: Duration,
+    /// The rate at which a call was refused last, and when.
+    refused: Option<(u32, Duration)>,
     /// When the next call is due if none may leave early.
     due: Duration,
     /// When the last ones left, as many as may within a window.
@@ -50,6 +56,7 @@ impl Pace {
         Self {
             per_second: PER_SECOND.0,
             changed: now,
+            refused: None,
             due: now,
             left: VecDeque::new(),
             budget: None,
@@ -117,7 +124,14 @@ impl Pace {
     /// counts anew.
     pub fn went_well(&mut self, budget: Option<(u32, Duration)>, now: Duration) {
         self.limits_in_a_row = 0;
-        if now.saturating_sub(self.changed) >= GROWS_AFTER && self.per_second < PER_SECOND.1 {
+        let refused = self
+            .refused
+            .filter(|(_, when)| now.saturating_sub(*when) < REFUSED_FOR);
+        let (most, after) = match refused {
+            Some((rate, _)) => (rate.saturating_sub(1), COMES_BACK_AFTER),
+            None => (PER_SECOND.1, GROWS_AFTER),
+        };
+        if now.saturating_sub(self.changed) >= after && self.per_second < most {
             self.per_second += 1;
             self.changed = now;
         }
@@ -140,6 +154,7 @@ impl Pace {
         // Several calls that were under way at once are one refusal.
         if self.held(now).is_none() {
             self.limits_in_a_row = self.limits_in_a_row.saturating_add(1);
+            self.refused = Some((self.per_second, now));
             self.per_second = (self.per_second / 2).max(1);
             self.changed = now;
         }
@@ -229,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_halves_the_pace_once_and_it_comes_back_slowly() {
+    fn a_refusal_halves_the_pace_once_and_it_comes_back_to_just_below_what_was_refused() {
         let mut pace = Pace::new(SECOND);
         let mut now = SECOND;
         for _ in 0..3 {
@@ -238,12 +253,19 @@ mod tests {
         now += SECOND;
         let each_second = calls(&mut pace, true, now, SECOND * 10) / 10;
         assert!((9..=10).contains(&each_second), "{each_second}");
-        for _ in 0..5 {
-            now += GROWS_AFTER;
-            pace.went_well(None, now);
-        }
-        let each_second = calls(&mut pace, true, now, SECOND * 10) / 10;
-        assert!((14..=16).contains(&each_second), "{each_second}");
+        let mut after = |pace: &mut Pace, seconds: u32| {
+            for _ in 0..seconds {
+                now += SECOND;
+                pace.went_well(None, now);
+            }
+            pace.per_second
+        };
+        assert_eq!(after(&mut pace, 5), 15);
+        assert_eq!(after(&mut pace, 60), PER_SECOND.0 - 1);
+        let minutes = u32::try_from(REFUSED_FOR.as_secs() / 60).unwrap();
+        assert_eq!(after(&mut pace, 60 * (minutes - 2)), PER_SECOND.0 - 1);
+        assert!(after(&mut pace, 120 + 60) > PER_SECOND.0);
+        assert_eq!(after(&mut pace, 3_600), PER_SECOND.1, "where nothing is refused");
     }
 
     #[test]

@@ -57,6 +57,17 @@ pub fn after_failure(failures: u32) -> Duration {
     }
 }
 
+/// What the key's reader does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Make the call for this question.
+    Call(Question),
+    /// Look again then, by the monotonic clock, or when something happens.
+    Wait(Option<Duration>),
+    /// Nothing waits.
+    Rest,
+}
+
 /// How a question waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -126,9 +137,12 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    /// Every entry.
-    pub fn iter(&self) -> impl Iterator<Item = (&Question, &Entry)> {
-        self.entries.iter()
+    /// How many questions of a class wait, and how long the oldest has.
+    pub fn depth(&self, class: Class, now: Duration) -> (usize, Duration) {
+        let waiting = self.entries.values().filter(|entry| entry.class == class);
+        waiting.fold((0, Duration::ZERO), |(count, oldest), entry| {
+            (count + 1, oldest.max(now.saturating_sub(entry.asked)))
+        })
     }
 
     /// The question whose call leaves next: by class and age, with a share kept for the lower classes.

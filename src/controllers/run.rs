@@ -14,6 +14,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -26,7 +27,7 @@ use super::observe::Shown;
 use super::observer::{Observer, Reconcile};
 use super::rhythm::Rhythm;
 use super::settings::{Settings, Watched};
-use super::turns::{Turn, Turns};
+use super::turns::{Place, Turn, Turns};
 use super::watch::{Life, watch};
 use super::{Error, api_call, config, jittered, operation, restore};
 use crate::accounts::Who;
@@ -169,10 +170,11 @@ async fn operations(
     };
     Controller::for_stream(stream, records)
         .with_config(unlimited())
+        .trigger_backoff(AtOnce)
         .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, try_again, ctx.clone())
-        .for_each(|ended| tell_of_the_end(&turns, ended))
+        .for_each(|ended| tell_of_the_end(ended, |place| turns.gone(&place)))
         .await;
 }
 
@@ -304,7 +306,7 @@ impl Buyer {
             // As above.
             let _stopped = caller.unbounded_send(ObjectRef::new(name).within(namespace));
         });
-        let (of_reconcile, of_end) = (turns.clone(), turns);
+        let (of_reconcile, of_end, asked) = (turns.clone(), turns, ctx.clone());
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
             let Some(turn) = begin(&of_reconcile, seen.as_ref(), &ctx) else {
                 return ready(Ok(Action::await_change())).boxed();
@@ -330,10 +332,18 @@ impl Buyer {
         };
         Controller::for_stream(stream, objects)
             .with_config(unlimited())
+            .trigger_backoff(AtOnce)
             .reconcile_on(wakes)
             .graceful_shutdown_on(self.stop.cancelled_owned())
             .run(reconcile, try_again, ctx.clone())
-            .for_each(|ended| tell_of_the_end(&of_end, ended))
+            .for_each(|ended| {
+                tell_of_the_end(ended, |(namespace, name)| {
+                    asked
+                        .accounts
+                        .forget(&Who::Subject(self.kind, namespace.clone(), name.clone()));
+                    of_end.gone(&(namespace, name));
+                })
+            })
             .await;
     }
 }
@@ -341,6 +351,21 @@ impl Buyer {
 /// [`Turns`] tells how many are looked at together.
 fn unlimited() -> Config {
     Config::default().concurrency(0)
+}
+
+/// A watch that fails waits by itself; whoever is woken meanwhile does not.
+struct AtOnce;
+
+impl Iterator for AtOnce {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for AtOnce {
+    fn reset(&mut self) {}
 }
 
 fn begin<K: Resource<DynamicType = ()>>(turns: &Arc<Turns>, object: &K, ctx: &Context) -> Option<Turn> {
@@ -404,14 +429,15 @@ fn counted<K: Resource<DynamicType = ()> + Send + Sync + 'static>(
     .boxed()
 }
 
-/// A watch that fails (for a right that is missing, say) must not look like peace. An object that is gone needs no turn.
+/// A watch that fails (for a right that is missing, say) must not look like peace. `gone` is told of an object that is
+/// not there any more when its turn comes.
 fn tell_of_the_end<T>(
-    turns: &Turns,
     ended: Result<T, controller::Error<Error, watcher::Error>>,
+    gone: impl FnOnce(Place),
 ) -> Ready<()> {
     match ended {
-        Err(controller::Error::ObjectNotFound(gone)) => {
-            turns.gone(&(gone.namespace.unwrap_or_default(), gone.name));
+        Err(controller::Error::ObjectNotFound(object)) => {
+            gone((object.namespace.unwrap_or_default(), object.name));
         }
         Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
             let error = api_call::with_causes(&error);
