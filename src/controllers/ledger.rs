@@ -72,10 +72,7 @@ impl Ledger {
     pub async fn get(&self, name: &RecordName) -> Result<Option<VpsOperation>, ApiError> {
         let stored: Api<Stored<VpsOperation>> = Api::all(self.client.clone());
         match api_call::found(stored.get(name.as_str())).await? {
-            Some(Stored(Ok(record))) => {
-                self.recent.put(&record);
-                Ok(Some(record))
-            }
+            Some(Stored(Ok(record))) => Ok(Some(record)),
             Some(Stored(Err(unreadable))) => Err(ApiError::Unreadable(format!(
                 "VpsOperation {name} ({})",
                 unreadable.why
@@ -84,15 +81,29 @@ impl Ledger {
         }
     }
 
-    /// One record as this process knows it, while the watch shows nothing newer; else read from etcd.
+    /// One record as this process wrote it last, while a watch shows nothing newer (`seen` is what it shows); else read
+    /// from etcd.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn known(&self, name: &RecordName) -> Result<Option<VpsOperation>, ApiError> {
-        match self.recent.get("", name.as_str(), None) {
-            Some(record) if !self.heartbeat.is_silent() => Ok(Some(record)),
-            Some(_) | None => self.get(name).await,
+    pub async fn known(
+        &self,
+        name: &RecordName,
+        seen: Option<&str>,
+    ) -> Result<Option<VpsOperation>, ApiError> {
+        if let Some(record) = self.recent.get("", name.as_str(), seen)
+            && !self.heartbeat.is_silent()
+        {
+            return Ok(Some(record));
         }
+        let read = self.get(name).await?;
+        // An answer that the watch has overtaken must not hide what it has shown.
+        if let Some(record) = read.as_ref().filter(|_| seen.is_some())
+            && record.metadata.resource_version.as_deref() == seen
+        {
+            self.recent.put(record);
+        }
+        Ok(read)
     }
 
     /// etcd has taken a record, or a status of one.
@@ -128,7 +139,7 @@ impl Ledger {
         }
         let last = match seen {
             None => None,
-            Some(n) => match self.known(&key.record(n)).await? {
+            Some(n) => match self.known(&key.record(n), None).await? {
                 None => return Ok(None),
                 last => last,
             },
@@ -240,7 +251,7 @@ impl Ledger {
             let name = key.record(n);
             async move {
                 match source {
-                    Source::Known => self.known(&name).await,
+                    Source::Known => self.known(&name, None).await,
                     Source::Etcd => self.get(&name).await,
                 }
             }

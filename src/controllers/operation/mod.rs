@@ -22,7 +22,7 @@ use crate::accounts::Who;
 use crate::api;
 use crate::api::operation::{OperationState, SubjectRef};
 use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::operation::{Input, Need, need, next_look, step};
+use crate::domain::operation::{Input, Need, first_look, need, next_look, step};
 use crate::domain::record::State;
 use observe::Reading;
 
@@ -86,7 +86,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if !ctx.ledger.is_ours(&seen) {
         return Ok(Action::await_change());
     }
-    let object = match ctx.ledger.known(&name).await {
+    let object = match ctx.ledger.known(&name, seen.resource_version().as_deref()).await {
         Ok(Some(object)) => object,
         Ok(None) => {
             ctx.desk.forget(&name);
@@ -113,7 +113,12 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let times = &ctx.settings.times;
     let mut followed = ctx.desk.followed(&name);
     let now = ctx.now();
-    followed.memo.jobs_take = observe::jobs_take(&ctx, &object, &record).await;
+    if followed.memo.not_before == Timestamp::MIN {
+        followed.memo.not_before = first_look(&record, times, now);
+        if followed.memo.not_before > now {
+            remember(&ctx, &name, followed.clone());
+        }
+    }
     let reading = match need(&record, &followed.memo, times, now) {
         Need::Nothing => Reading::Settled(None),
         Need::Wait(until) => Reading::Settled(Some(until)),
@@ -155,9 +160,11 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         times,
         ctx.now(),
     );
-    let next = match &retry {
-        Some((until, _)) => *until,
-        None => next_look(&record, times, ctx.now()),
+    let next = if let Some((until, _)) = &retry {
+        *until
+    } else {
+        let jobs_take = observe::jobs_take(&ctx, &object, &record).await;
+        next_look(&record, jobs_take, times, ctx.now())
     };
     if retry.is_none() {
         followed.memo.not_before = next;

@@ -306,7 +306,7 @@ fn until(ctx: &Context, record: &Record, trouble: &Trouble, now: Timestamp) -> T
     } else {
         times.poll_interval * 2
     };
-    let again = next_look(record, times, now).min(later(now, times.gate_interval));
+    let again = next_look(record, None, times, now).min(later(now, times.gate_interval));
     trouble
         .until
         .unwrap_or_else(|| again.max(later(now, jittered(pause))))

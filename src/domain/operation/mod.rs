@@ -27,6 +27,8 @@ const JOB_KNOWN: &str =
     "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
 /// How long after the settle time HostUp may stay unreadable before a person is asked.
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
+/// An end that is expected is looked for so much later.
+const LATE: Duration = Duration::from_millis(200);
 /// Longest interval between two polls of one job.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
 
@@ -44,8 +46,6 @@ pub struct Memo {
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
     pub tried: Option<Answer>,
-    /// The least time that the account's last jobs took.
-    pub jobs_take: Option<Duration>,
 }
 
 impl Default for Memo {
@@ -56,7 +56,6 @@ impl Default for Memo {
             not_before: Timestamp::MIN,
             ended_since: None,
             tried: None,
-            jobs_take: None,
         }
     }
 }
@@ -162,20 +161,41 @@ fn has_new_answer(record: &Record, memo: &Memo) -> bool {
     record.answer.is_some() && record.answer != memo.tried
 }
 
+/// Before when a record that this process has not looked at yet needs no look: HostUp has just taken the order.
+pub fn first_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
+    let known = &record.known;
+    match known.quiet_since {
+        Some(taken) if known.state == State::Accepted && known.job.is_some() && known.evidence.is_none() => {
+            // Another machine's clock may have written it.
+            later(taken.min(now), times.poll_interval)
+        }
+        Some(_) | None => Timestamp::MIN,
+    }
+}
+
 /// When to look again after a look at `now` that changed nothing.
 ///
-/// A job is polled not faster than the poll interval nor slower than 5 % of its age; an unknown
-/// outcome is looked for a few times within the settle time and then at the resync interval.
-pub fn next_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
+/// A job is polled not faster than the poll interval nor slower than 5 % of its age, unless no job of the account was
+/// seen to be so fast: then half of the time is waited that it takes at least, and all of it where little is left. An
+/// unknown outcome is looked for a few times within the settle time and then at the resync interval.
+pub fn next_look(record: &Record, jobs_take: Option<Duration>, times: &Times, now: Timestamp) -> Timestamp {
     let told = says_not_executed(record);
+    let longest = LONGEST_POLL.max(times.poll_interval);
     let wait = match (record.known.state, record.known.evidence) {
         (State::Unknown, Some(_)) if !told => times.resync_interval,
-        (State::Unknown, _) => {
-            (times.settle_time / 8).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
-        }
-        (_, _) => {
-            let age = Duration::try_from(now.duration_since(record.claimed_by())).unwrap_or_default();
-            (age / 20).clamp(times.poll_interval, LONGEST_POLL.max(times.poll_interval))
+        (State::Unknown, _) => (times.settle_time / 8).clamp(times.poll_interval, longest),
+        (_, evidence) => {
+            let since = |begin: Timestamp| Duration::try_from(now.duration_since(begin)).unwrap_or_default();
+            let by_age = (since(record.claimed_by()) / 20).clamp(times.poll_interval, longest);
+            let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
+            let expected = jobs_take
+                .filter(|_| evidence.is_none())
+                .map(|fastest| (fastest + fastest / 16 + LATE).saturating_sub(since(taken)));
+            match expected {
+                Some(Duration::ZERO) | None => by_age,
+                Some(left) if left <= times.poll_interval * 3 => left.max(times.poll_interval),
+                Some(left) => (left / 2).min(times.poll_interval * 30).min(longest).max(by_age),
+            }
         }
     };
     later(now, wait)

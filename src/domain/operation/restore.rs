@@ -1,7 +1,5 @@
 //! A restore: its job, then the VM by its token.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{
@@ -13,9 +11,6 @@ use crate::domain::inventory::{self, Sighting, Vm};
 use crate::domain::job::JobState;
 use crate::domain::record::{Answer, Bought, Evidence, Known, Record, Restoration, State, Times, later};
 use crate::domain::text::Text;
-
-/// However long the account's jobs took, the first poll comes after so long.
-const LONGEST_FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// What an accepted or unknown restore needs next.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
@@ -33,26 +28,12 @@ fn need_of_a_job(record: &Record, memo: &Memo, times: &Times, now: Timestamp) ->
         let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
         deadline = deadline.max(later(since, times.settle_time + looks));
     }
-    let not_before = memo.not_before.max(first_poll(record, memo, times));
     match &record.known.job {
         _ if now >= deadline => Need::Say(Input::DeadlinePassed),
-        Some(_) if now < not_before => Need::Wait(not_before.min(deadline)),
+        Some(_) if now < memo.not_before => Need::Wait(memo.not_before.min(deadline)),
         Some(job) => Need::Job(job.clone()),
         None => Need::Inventory,
     }
-}
-
-/// When it first is worth to ask how the job goes: no job of the account was seen to be faster.
-fn first_poll(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
-    if record.known.evidence.is_some() {
-        return Timestamp::MIN;
-    }
-    let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
-    let wait = memo.jobs_take.map_or(Duration::ZERO, |fastest| {
-        let fastest = fastest.min(LONGEST_FIRST_WAIT);
-        fastest + fastest / 16 + Duration::from_millis(200)
-    });
-    later(taken, wait.max(times.poll_interval))
 }
 
 fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
@@ -282,11 +263,15 @@ impl Look<'_> {
     fn failed(&self, message: &str, vms: &[Vm], memo: &mut Memo) -> Known {
         let (known, now) = (&self.record.known, self.now);
         let mut message = message.to_owned();
-        let left = match self.sighting(vms) {
+        let seen = match self.sighting(vms) {
+            // Its own VM may still be listed.
             Sighting::Unclear(vm, why) if vm.result_of.is_some() => {
                 message = format!("{message}; {why}");
-                None
+                Sighting::None
             }
+            seen => seen,
+        };
+        let left = match seen {
             Sighting::One(vm) | Sighting::OtherSize(vm) | Sighting::Unclear(vm, _) => Some(bought(&vm)),
             Sighting::Several(ids) => {
                 message = format!("{message}; {}", bearers(&ids));

@@ -324,8 +324,8 @@ fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
     }
 }
 
-#[test]
-fn the_first_poll_waits_until_the_fastest_job_that_was_seen_would_have_ended() {
+/// When a job that was taken at `now()` is polled, in seconds, within 1,000 of them.
+fn polls(jobs_take: Option<u64>) -> Vec<u64> {
     let taken = Record {
         known: Known {
             quiet_since: Some(now()),
@@ -333,30 +333,56 @@ fn the_first_poll_waits_until_the_fastest_job_that_was_seen_would_have_ended() {
         },
         ..accepted()
     };
-    let first = |jobs_take: Option<u64>| {
-        let memo = Memo {
-            jobs_take: jobs_take.map(Duration::from_secs),
-            ..Memo::default()
-        };
-        let polls = |seconds: u64| matches!(need(&taken, &memo, &times(), after(seconds)), Need::Job(_));
-        (0..1_000).find(|seconds| polls(*seconds))
+    let jobs_take = jobs_take.map(Duration::from_secs);
+    let mut at = first_look(&taken, &times(), now());
+    let mut polls = Vec::new();
+    while at < after(1_000) {
+        polls.push(u64::try_from(at.duration_since(now()).as_secs()).unwrap());
+        at = next_look(&taken, jobs_take, &times(), at);
+    }
+    polls
+}
+
+#[test]
+fn a_job_is_polled_rarely_before_the_fastest_one_that_was_seen_would_have_ended() {
+    let interval = times().poll_interval.as_secs();
+    assert_eq!(polls(None)[0], interval);
+    assert_eq!(polls(Some(1)), polls(None), "no faster than the poll interval");
+    let of_five = polls(Some(5));
+    assert_eq!(of_five[..2], [interval, 5]);
+    let of_ten_minutes = polls(Some(600));
+    let before = of_ten_minutes.iter().filter(|at| **at < 600).count();
+    assert!(before <= 16, "{of_ten_minutes:?}");
+    assert!(
+        of_ten_minutes.iter().any(|at| (600..=640).contains(at)),
+        "{of_ten_minutes:?}"
+    );
+    let gaps = of_ten_minutes.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.max().unwrap() <= 60, "one that fails is seen");
+    assert_eq!(polls(Some(1_000_000))[0], interval, "whatever HostUp says");
+}
+
+#[test]
+fn the_clock_of_who_wrote_the_record_puts_no_look_off() {
+    let ahead = Record {
+        known: Known {
+            quiet_since: Some(after(3_600)),
+            ..accepted().known
+        },
+        ..accepted()
     };
-    assert_eq!(first(None), Some(times().poll_interval.as_secs()));
-    assert_eq!(first(Some(1)), first(None), "no faster than the poll interval");
-    assert_eq!(first(Some(60)), Some(64), "a little after it");
-    assert_eq!(first(Some(36_000)), Some(319), "whatever HostUp says");
-    let failed = Record {
+    assert_eq!(
+        first_look(&ahead, &times(), now()),
+        later(now(), times().poll_interval)
+    );
+    let seen_failed = Record {
         known: Known {
             evidence: Some(Evidence::Job),
-            ..taken.known.clone()
+            ..ahead.known.clone()
         },
-        ..taken.clone()
+        ..ahead
     };
-    let memo = Memo {
-        jobs_take: Some(Duration::from_secs(60)),
-        ..Memo::default()
-    };
-    assert!(matches!(need(&failed, &memo, &times(), now()), Need::Job(_)));
+    assert_eq!(first_look(&seen_failed, &times(), now()), Timestamp::MIN);
 }
 
 #[test]
@@ -489,7 +515,7 @@ fn an_answer_acts_only_on_an_unknown_outcome() {
 #[test]
 fn a_job_is_polled_neither_faster_than_two_seconds_nor_slower_than_five_percent_of_its_age() {
     for age in [0_u32, 10, 40, 100, 600, 1200] {
-        let wait = next_look(&accepted(), &times(), after(age.into()))
+        let wait = next_look(&accepted(), None, &times(), after(age.into()))
             .duration_since(after(age.into()))
             .as_secs_f64();
         assert!(
