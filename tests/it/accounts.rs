@@ -1,6 +1,6 @@
 //! One reader for each account: what many objects ask is asked once, and none waits behind another key's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hostup_sim::{ActionGate, Answer, Fault, LimitSet, RateLimitStyle, Route, World};
 use serde_json::Value;
@@ -35,7 +35,9 @@ async fn many_restores_of_one_key_cost_few_calls_each() {
     let names: Vec<String> = (0..OBJECTS).map(|n| format!("web-{n:02}")).collect();
     let _operator = stage.operator(&AS_SHIPPED);
     for name in &names {
-        stage.create(stage.approved(name)).await;
+        let mut object = stage.approved(name);
+        object["spec"]["target"]["cloudVm"]["name"] = name.as_str().into();
+        stage.create(object).await;
     }
     all_are_restored(&stage, &names).await;
     assert_eq!((stage.posts(), stage.executed()), (OBJECTS, OBJECTS));
@@ -44,6 +46,18 @@ async fn many_restores_of_one_key_cost_few_calls_each() {
     for route in [Route::PaygDeployments, Route::ConvertToCloud, Route::ListBackups] {
         let reads = stage.sim.count(route);
         assert!(reads <= 3, "{reads} reads of {route:?}");
+    }
+    let sent = stage.sim.purchases();
+    let sent = sent.iter().filter_map(|purchase| purchase.name_sent.as_deref());
+    let places: Vec<usize> = sent
+        .map(|sent| {
+            let made = names.iter().position(|name| sent.starts_with(name.as_str()));
+            made.expect("a restore of ours")
+        })
+        .collect();
+    // A few are looked at together.
+    for (place, made) in places.iter().enumerate() {
+        assert!(place.abs_diff(*made) <= 8, "the order of the POSTs is {places:?}");
     }
     stage.check_invariants().await;
 }
@@ -97,6 +111,48 @@ async fn objects_of_other_keys_that_wait_or_hang_delay_no_restore() {
     assert_eq!(stage.executed(), 1);
     let hung_calls = stage.sim.world(|world| hung(world));
     assert!(hung_calls <= 12, "{hung_calls} calls into an account that hangs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn objects_that_are_changed_all_the_time_are_looked_at_rarely_and_delay_no_restore() {
+    const NOISY: usize = 40;
+    let stage = Stage::new("noisy").await;
+    let names: Vec<String> = (0..NOISY).map(|n| format!("noisy-{n:02}")).collect();
+    for name in &names {
+        let mut object = stage.preview(name);
+        object["spec"]["suspend"] = true.into();
+        stage.create(object).await;
+    }
+    let operator = stage.operator(&["--workers=1", "--poll-interval=2s", "--gate-interval=1m"]);
+    for name in &names {
+        stage.wait_for_reason(name, "Suspended").await;
+    }
+    let looks = || operator.samples()["controller_runtime_reconcile_total{controller=\"vpsbackuprestore\",result=\"success\"}"];
+    let (before, began) = (looks(), Instant::now());
+    let mut changes = 0;
+    let mut made = false;
+    while began.elapsed() < Duration::from_secs(6) {
+        for name in &names {
+            stage.poke(stage.restores(), name, changes).await;
+            changes += 1;
+        }
+        if !made {
+            stage.create(stage.approved("web")).await;
+            made = true;
+        }
+    }
+    let bought = |world: &World| world.purchases().len() == 1;
+    assert!(
+        stage.sim.until(Duration::from_secs(1), bought).await,
+        "it waits behind others"
+    );
+    let looks = looks() - before;
+    // Once in two seconds each, and what the restore itself takes.
+    let most = NOISY as f64 * (began.elapsed().as_secs_f64() / 2.0 + 1.0) + 20.0;
+    assert!(changes as usize > NOISY * 4, "only {changes} changes");
+    assert!(looks <= most, "{looks} looks after {changes} changes");
+    stage.wait_for_reason("web", "Restored").await;
+    stage.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,7 @@
 //! Between the claim and the call: the clocks, the record, and who stands in between.
 
 use control_plane::{Action, Gate, Rule};
+use hostup_sim::ActionGate;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
@@ -62,6 +63,42 @@ async fn a_claim_that_is_too_old_by_any_clock_is_never_sent() {
         ("readings of a minute ago, with sleep", LONG, [0, 0, 61]),
     ];
     each_row(rows.map(|(name, args, ahead)| (name.to_owned(), a_claim_that_slept(args, ahead)))).await;
+}
+
+/// What nobody tells this process: its watches are frozen, and what it knows of the object is older.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_suspended_behind_a_frozen_watch_is_not_even_claimed() {
+    let behind = Behind::new("unseen").await;
+    let stage = &behind.stage;
+    let open = |is_open: bool| {
+        stage.sim.world(|world| {
+            world.account_mut(stage.account).vps[0].can_restore = if is_open {
+                ActionGate::open()
+            } else {
+                ActionGate::closed("later", Some("maintenance"))
+            };
+        });
+    };
+    open(false);
+    stage.create(stage.approved("web")).await;
+    let _operator = stage.operator(&["--gate-interval=1s"]);
+    stage.wait_for_reason("web", "GatesClosed").await;
+    behind.proxy.freeze_watches(true);
+    stage
+        .patch("web", json!({"spec": {"suspend": true}}))
+        .await
+        .unwrap();
+    open(true);
+    stage.wait_for_reason("web", "Suspended").await;
+    assert_eq!(stage.records().await.len(), 0);
+    behind.proxy.freeze_watches(false);
+    stage
+        .patch("web", json!({"spec": {"suspend": false}}))
+        .await
+        .unwrap();
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    behind.check().await;
 }
 
 /// What a webhook makes of a record.

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use hostup_sim::{ActionGate, Answer, Auth, Fault, RestoreBehaviour, Route, Stage as Moment, World};
 use serde_json::{Value, json};
 
+use crate::support::behind::{Behind, OPERATIONS};
 use crate::support::{HOUR, Owner, PATIENCE, Stage, at, condition};
 
 #[tokio::test]
@@ -41,6 +42,52 @@ async fn an_approved_restore_costs_five_writes() {
     }
     assert_eq!((stage.executed(), stage.posts()), (4, 4));
     stage.check_invariants().await;
+}
+
+/// Requests about our own kinds, without watches.
+fn asked(behind: &Behind) -> Vec<String> {
+    let requests = behind.proxy.requests().into_iter();
+    let lists = ["/vpsoperations", "/vpsbackuprestores", "/vpsresourceconfigs"];
+    let ours = requests.filter(|request| {
+        let is_list = request.method == "GET" && lists.iter().any(|list| request.path.ends_with(list));
+        request.path.contains("/vps.hostup.se/") && !is_list
+    });
+    ours.map(|request| format!("{} {}", request.method, request.path))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_approved_restore_costs_few_requests_and_what_is_paid_for_is_read_from_etcd() {
+    let behind = Behind::new("requests").await;
+    let stage = &behind.stage;
+    let _operator = stage.operator(&["--gate-interval=1m", "--resync-interval=1h"]);
+    for name in ["web-0", "web-1", "web-2", "web-3"] {
+        let before = asked(&behind).len();
+        stage.create(stage.approved(name)).await;
+        stage.wait_for_reason(name, "Restored").await;
+        let requests = asked(&behind).split_off(before);
+        let claim = requests
+            .iter()
+            .position(|request| *request == format!("POST {OPERATIONS}"))
+            .unwrap();
+        let reads = |requests: &[String], path: &str| {
+            let read = |request: &&String| request.starts_with("GET ") && request.contains(path);
+            requests.iter().filter(read).count()
+        };
+        let (before_it, after_it) = requests.split_at(claim);
+        for path in [format!("/vpsbackuprestores/{name}"), format!("{OPERATIONS}/")] {
+            assert!(
+                reads(before_it, &path) >= 1,
+                "{path} before the claim: {requests:#?}"
+            );
+            assert!(
+                reads(after_it, &path) >= 1,
+                "{path} after the claim: {requests:#?}"
+            );
+        }
+        assert!(requests.len() <= 14, "{} requests: {requests:#?}", requests.len());
+    }
+    behind.check().await;
 }
 
 #[tokio::test]
