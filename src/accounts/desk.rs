@@ -217,15 +217,21 @@ impl Desk {
             .find(|(of, _, _)| may_be_woken.contains(&(*of, true)))
     }
 
-    /// Whether one more may be woken. A purchase is, only where its paid call may leave; inside a wait that HostUp asked
-    /// for it is woken to show that.
+    /// Whether one more may be woken. A purchase is woken only where its paid call may leave. While HostUp asks to wait
+    /// it is woken too, so that its status says so.
     fn may_be_woken(&self, class: Class, now: Moment) -> bool {
         self.woken.len() < WOKEN
             && (class != Class::Approved || self.pace.held(now.monotonic).is_some() || self.may_pay(now))
     }
 
+    /// Whether there is room for one more paid call beside those that others were woken for.
     fn may_pay(&self, now: Moment) -> bool {
-        self.paid + self.leaves.len() < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic
+        self.has_room(self.leaves.len(), now)
+    }
+
+    /// Whether one more paid call may leave now, with so many to come beside those under way.
+    fn has_room(&self, to_come: usize, now: Moment) -> bool {
+        self.paid + to_come < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic
     }
 
     /// Wakes somebody. The paid call that a purchase is woken for is counted from now on.
@@ -246,9 +252,7 @@ impl Desk {
         let has_leave = self.leaves.remove(who);
         if !has_leave {
             // Others were only woken for theirs, and may be slow to come.
-            let may_leave =
-                self.paid < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic;
-            if !may_leave {
+            if !self.has_room(0, now) {
                 return false;
             }
             self.pace.left(now.monotonic);

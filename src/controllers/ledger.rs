@@ -194,7 +194,7 @@ impl Ledger {
         self.index().result_of(vps, asking)
     }
 
-    /// Whether the VM bears the token of a purchase that may have made it, beside the one of `own`.
+    /// Whether the VM bears the token of another purchase than `own`, and that purchase may have made it.
     pub fn bears_anothers_token(&self, vm: &Vm, own: Option<&VmToken>) -> bool {
         let index = self.index();
         let anothers = |token: &VmToken| Some(token) != own && index.accounted(token) == Some(true);

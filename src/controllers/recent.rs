@@ -39,6 +39,13 @@ struct Entry<K> {
     at: Moment,
 }
 
+impl<K> Entry<K> {
+    /// Whether this process has seen that version itself.
+    fn has_seen(&self, version: &str) -> bool {
+        self.versions.iter().any(|seen| seen == version)
+    }
+}
+
 impl<K> Default for Recent<K> {
     fn default() -> Self {
         Self(Mutex::default())
@@ -57,8 +64,7 @@ impl<K: Resource + Clone> Recent<K> {
         let mut entries = self.lock();
         let mut versions = match entries.remove(&place) {
             Some(known) if known.object.meta().uid == meta.uid => {
-                let is_overtaken =
-                    known.versions.contains(&version) && known.versions.last() != Some(&version);
+                let is_overtaken = known.has_seen(&version) && known.versions.last() != Some(&version);
                 if is_overtaken {
                     entries.insert(place, known);
                     return;
@@ -93,7 +99,7 @@ impl<K: Resource + Clone> Recent<K> {
     pub fn get(&self, namespace: &str, name: &str, seen: Option<&str>) -> Option<K> {
         let entries = self.lock();
         let entry = entries.get(&(namespace.to_owned(), name.to_owned()))?;
-        let is_known = seen.is_none_or(|seen| entry.versions.iter().any(|version| version == seen));
+        let is_known = seen.is_none_or(|seen| entry.has_seen(seen));
         let lasts = clock::now().since(&entry.at) <= LASTS;
         (is_known && lasts).then(|| entry.object.clone())
     }
@@ -106,13 +112,9 @@ impl<K: Resource + Clone> Recent<K> {
             meta.name.clone().unwrap_or_default(),
         );
         let mut entries = self.lock();
-        let is_news = entries.get(&place).is_some_and(|entry| {
-            !entry
-                .versions
-                .iter()
-                .any(|known| Some(known) == meta.resource_version.as_ref())
-        });
-        if is_news {
+        let version = meta.resource_version.as_deref();
+        let is_news = |entry: &Entry<K>| !version.is_some_and(|version| entry.has_seen(version));
+        if entries.get(&place).is_some_and(is_news) {
             entries.remove(&place);
         }
     }
