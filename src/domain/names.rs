@@ -49,10 +49,13 @@ impl ChainKey {
         &self.0
     }
 
-    /// The attempt that `record` is in this chain, if it is one.
+    /// The attempt that `record` is in this chain, if it is named as [`ChainKey::record`] names it.
+    ///
+    /// A number has one spelling: of two records, at most one is attempt 2.
     pub fn attempt(&self, record: &RecordName) -> Option<u32> {
-        let n = record.as_str().strip_prefix(&self.0)?.strip_prefix('-')?;
-        n.parse().ok().filter(|n| *n > 0)
+        let number = record.as_str().strip_prefix(&self.0)?.strip_prefix('-')?;
+        let n: u32 = number.parse().ok()?;
+        (n > 0 && n.to_string() == number).then_some(n)
     }
 }
 
@@ -182,6 +185,12 @@ mod tests {
         let key = ChainKey::of_restore("shop", "a");
         assert_eq!(key.attempt(&key.record(12)), Some(12));
         assert_eq!(key.attempt(&ChainKey::of_restore("shop", "b").record(1)), None);
-        assert_eq!(key.attempt(&RecordName::new(format!("{}-0", key.0))), None);
+        for odd in ["0", "02", "+2", "2-", "2-1", " 2", "", "4294967296"] {
+            assert_eq!(
+                key.attempt(&RecordName::new(format!("{}-{odd}", key.0))),
+                None,
+                "{odd}"
+            );
+        }
     }
 }

@@ -430,20 +430,9 @@ impl Index {
             let all = Name::Attempt(chain, 0)..=Name::Attempt(chain, u32::MAX);
             self.records.between(all)
         });
-        // Somebody may have written an attempt in another way, e.g. with a zero before it.
-        let prefix = format!("{}-", key.as_str());
-        let first = Name::Other(prefix.as_str().into());
-        let others = self
-            .records
-            .between(first..)
-            .take_while(move |(name, _)| matches!(name, Name::Other(text) if text.starts_with(&prefix)));
-        let attempts = named.chain(others);
-        attempts.filter_map(|(name, kept)| {
-            let attempt = match name {
-                Name::Attempt(_, n) => *n,
-                Name::Other(_) => key.attempt(&name.record())?,
-            };
-            Some((attempt, kept))
+        named.filter_map(|(name, kept)| match name {
+            Name::Attempt(_, n) => Some((*n, kept)),
+            Name::Other(_) => None,
         })
     }
 

@@ -220,6 +220,7 @@ enum Event {
 fn names() -> impl Strategy<Value = RecordName> {
     let attempts = (select(keys().to_vec()), 1_u32..4).prop_map(|(key, n)| key.record(n));
     let odd = select(vec![
+        format!("{}-+2", keys()[0].as_str()),
         format!("{}-02", keys()[0].as_str()),
         format!("{}-x", keys()[0].as_str()),
         "by-hand".to_owned(),
