@@ -53,6 +53,8 @@ control-plane: ## Build etcd, API server, controller-manager and kubectl into th
 	bash tests/control-plane/build.sh >/dev/null
 
 .PHONY: integration
+# The tests wait for the API server, which collects garbage rarely then.
+integration: export GOGC := 400
 integration: control-plane checkers ## The built binary against the real control plane and the simulator
 	$(CARGO) test --locked -p control-plane
 	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6

@@ -194,6 +194,19 @@ impl Ledger {
         self.index().result_of(vps, asking)
     }
 
+    /// Makes this VM the result of a record that is about to say so.
+    ///
+    /// # Errors
+    /// The other record whose result it is.
+    pub fn give(&self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
+        self.index().give(vps, name)
+    }
+
+    /// The record does not say so after all.
+    pub fn take_back(&self, name: &RecordName) {
+        self.index().take_back(name);
+    }
+
     /// Whether the VM bears the token of another purchase than `own`, and that purchase may have made it.
     pub fn bears_anothers_token(&self, vm: &Vm, own: Option<&VmToken>) -> bool {
         let index = self.index();

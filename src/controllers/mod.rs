@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use thiserror::Error;
 
+use crate::domain::ids::{RecordName, VpsId};
 use crate::domain::record::Times;
 
 /// A reconcile that could not be finished; it is tried again.
@@ -42,6 +43,9 @@ pub enum Error {
     /// The API server could not be read or written.
     #[error(transparent)]
     Api(#[from] api_call::ApiError),
+    /// Two records came to the same VM at the same time; it is the result of the one that was first.
+    #[error("VPS {0} has just become the result of VpsOperation {1}")]
+    AnothersResult(VpsId, RecordName),
     /// The process is about to end and begins nothing new.
     #[error("the operator is stopping")]
     Stopping,

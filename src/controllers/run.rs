@@ -456,7 +456,7 @@ fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: 
             tracing::debug!(%error, kind = %K::kind(&()), namespace, object = name,
                 "somebody else has written the object meanwhile; looking at it again");
         }
-        Error::Api(_) | Error::Stopping | Error::Panicked => {
+        Error::Api(_) | Error::AnothersResult(..) | Error::Stopping | Error::Panicked => {
             tracing::warn!(%error, kind = %K::kind(&()), namespace, object = name, wait_seconds = wait.as_secs(),
                 "a reconcile failed; trying again");
         }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use control_plane::{Action, Gate, Rule};
 use hostup_operator::domain::ids::InstanceId;
 use hostup_operator::domain::names::VmToken;
-use hostup_sim::{Answer, Fault, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps, World};
+use hostup_sim::{
+    Answer, Fault, JobResult, JobView, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps, World,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::support::behind::{Behind, OPERATIONS, held};
 use crate::support::{HOUR, Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
 
 /// The answer to the next paid call is lost; it was executed or not.
@@ -118,6 +122,75 @@ async fn a_vm_that_a_person_gave_to_another_record_is_never_the_result_of_a_seco
     let record = stage.wait_for_record(&record, "a refusal", refused).await;
     assert_eq!(at(&record, "status.state"), "Unknown");
     end(&stage, 0, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_vm_that_two_persons_name_at_once_becomes_the_result_of_one_record() {
+    let behind = Behind::new("twice").await;
+    let stage = &behind.stage;
+    let bearer = Vps::payg("vps_found", "web-01", 2, 4, 80);
+    stage
+        .sim
+        .world(|world| world.add_vps(stage.account, bearer.clone()));
+    let _operator = stage.operator(&[]);
+    lose(stage, false);
+    stage.create(stage.approved("first")).await;
+    stage.wait_for_reason("first", "OutcomeUnknown").await;
+    asked(stage).await;
+    let records = stage.records().await;
+    let [one, other] = [name_of(&records[0]), name_of(&records[1])];
+
+    // The first of the two writes takes long, so that no watch shows it while the other is looked at.
+    let writes = Gate::new();
+    let path = format!("{OPERATIONS}/{one}/status");
+    let slow = Rule::on("PUT", move |request| request.path == path);
+    behind.proxy.rule(
+        slow.named("the first result")
+            .action(Action::HoldBefore(writes.clone())),
+    );
+    let adopt = json!({"answer": "Adopt", "vpsId": "vps_found"});
+    stage.resolve(one, adopt.clone()).await.unwrap();
+    held(&writes).await;
+    stage.resolve(other, adopt).await.unwrap();
+    let refused = |record: &Value| {
+        let why = at(record, "status.resolutionRefused").as_str();
+        why.is_some_and(|why| why.contains(&format!("is the result of VpsOperation {one}")))
+    };
+    stage.wait_for_record(other, "a refusal", refused).await;
+    writes.release();
+    let given = |record: &Value| at(record, "status.state") == "Succeeded";
+    stage.wait_for_record(one, "the VM", given).await;
+    behind.check().await;
+    end(stage, 0, 2).await;
+}
+
+#[tokio::test]
+async fn a_job_that_names_the_vm_of_another_purchase_names_none() {
+    let stage = Stage::new("misnamed").await;
+    let _operator = stage.operator(&["--resync-interval=1h"]);
+    lose(&stage, false);
+    stage.create(stage.approved("first")).await;
+    stage.wait_for_reason("first", "OutcomeUnknown").await;
+    // It appears late, and nobody looks for it now.
+    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "first");
+    let late = Vps::payg("vps_late", &format!("web-01-{}", token.as_str()), 2, 4, 80);
+    stage.sim.world(|world| {
+        world.add_vps(stage.account, late.clone());
+        let view = JobView {
+            result: JobResult::Custom(json!({"vpsId": "vps_late"}).to_string()),
+            ..JobView::default()
+        };
+        world.restore_next(RestoreBehaviour {
+            view,
+            name_as: NameAs::Other("elsewhere".to_owned()),
+            ..RestoreBehaviour::default()
+        });
+    });
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains("no VM bears the token"), "{message}");
+    end(&stage, 1, 2).await;
 }
 
 #[tokio::test]

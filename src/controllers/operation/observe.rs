@@ -13,6 +13,7 @@ use crate::controllers::{Error, fail_point, jittered, reading};
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
+use crate::domain::names::VmToken;
 use crate::domain::operation::{Input, InventoryReading, OptionsReading, next_look};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Matter, Record, State, later};
@@ -97,7 +98,7 @@ async fn read_job(
         Answer::Job(state) => Some(state.clone()),
         _ => None,
     });
-    let state = state.map_err(blocked)?;
+    let mut state = state.map_err(blocked)?;
     if state == JobState::Lost && record.known.state == State::Unknown {
         return searched(ctx, object, record).await;
     }
@@ -122,6 +123,14 @@ async fn read_job(
     } else {
         Vec::new()
     };
+    if let JobState::Completed { hints, .. } = &mut state {
+        // A job that names the VM of another purchase names none of ours.
+        let own = token(record);
+        hints.retain(|hint| {
+            let named = vms.iter().find(|vm| vm.id == *hint);
+            named.is_some_and(|vm| !ctx.ledger.bears_anothers_token(vm, own.as_ref()))
+        });
+    }
     Ok(Input::Job(state, vms))
 }
 
@@ -204,14 +213,11 @@ async fn read_named(
 ) -> Result<Input, Blocked> {
     let question = Question::Vm(vps.clone());
     let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
-    let token = match &record.matter {
-        Matter::Restore(restored) => restored.token(),
-        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-    };
     match read.readings.vm(vps) {
         Ok(mut vm) => {
             vm.result_of = ctx.ledger.result_of(&vm.id, Some(&record.name));
-            let mistaken = vm.result_of.is_none() && ctx.ledger.bears_anothers_token(&vm, token.as_ref());
+            let mistaken =
+                vm.result_of.is_none() && ctx.ledger.bears_anothers_token(&vm, token(record).as_ref());
             Ok(Input::Named(if mistaken {
                 Err(Text::new(&format!(
                     "{vps} bears the token of another purchase; is it the right VM?"
@@ -226,6 +232,14 @@ async fn read_named(
             "the key does not read {vps}; is it the right VM?"
         ))))),
         Err(error) => Err(blocked(error)),
+    }
+}
+
+/// The token that the VM of a restore bears.
+fn token(record: &Record) -> Option<VmToken> {
+    match &record.matter {
+        Matter::Restore(restored) => restored.token(),
+        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
     }
 }
 

@@ -28,12 +28,23 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Writes `known` over what was read, if nobody wrote meanwhile.
 ///
 /// # Errors
-/// When the API server could not be written, or another write came first.
+/// When the API server could not be written, or another write came first: of this record, or of another one that has
+/// the same VM for its result.
 pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: &Known) -> Result<(), Error> {
+    if let Some(bought) = &known.result {
+        let given = ctx.ledger.give(&bought.vps, &record.name);
+        given.map_err(|other| Error::AnothersResult(bought.vps.clone(), other))?;
+    }
     if known.state.is_final() {
         fail_point::reach("before-outcome-recorded");
     }
-    put(ctx, object, known).await?;
+    if let Err(error) = put(ctx, object, known).await {
+        // One whose answer is lost may stand.
+        if error.is_conflict() || error.refusal().is_some() {
+            ctx.ledger.take_back(&record.name);
+        }
+        return Err(error.into());
+    }
     if known.state.is_final() {
         fail_point::reach("after-outcome-recorded");
     }

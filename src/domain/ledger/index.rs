@@ -25,6 +25,8 @@ pub struct Index {
     list: u32,
     tokens: BTreeMap<TokenKey, Bearers>,
     results: BTreeSet<(Mark, Name)>,
+    /// Results that are being written to their records.
+    given: BTreeMap<Name, Mark>,
     holds: BTreeMap<(Mark, Timestamp), u32>,
     purses: BTreeMap<Arc<Purse>, Account>,
     /// When the unfinished ones were claimed.
@@ -115,6 +117,7 @@ impl Index {
             list: 0,
             tokens: BTreeMap::new(),
             results: BTreeSet::new(),
+            given: BTreeMap::new(),
             holds: BTreeMap::new(),
             purses: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -142,6 +145,13 @@ impl Index {
     /// A record stands like this. Whether that is news.
     pub fn show(&mut self, entry: Entry) -> bool {
         let name = Name::of(&entry.name);
+        let ended = entry
+            .content
+            .as_ref()
+            .is_none_or(|content| content.state.is_final());
+        if ended {
+            self.given.remove(&name);
+        }
         let before = self.records.take(&name);
         if let Some(before) = &before {
             self.count_out(&name, before);
@@ -164,6 +174,7 @@ impl Index {
     }
 
     fn drop_out(&mut self, name: &Name) {
+        self.given.remove(name);
         if let Some(kept) = self.records.take(name) {
             self.count_out(name, &kept);
         }
@@ -334,11 +345,30 @@ impl Index {
     pub fn result_of(&self, vps: &VpsId, but: Option<&RecordName>) -> Option<RecordName> {
         let (wanted, but) = (result_mark(vps), but.map(Name::of));
         let first = (wanted, Name::Attempt(Chain::FIRST, 0));
-        let records = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
-        let mut others = records
-            .map(|(_, name)| name)
+        let shown = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
+        let shown = shown.map(|(_, name)| name);
+        let given = self.given.iter().filter(|(_, vps)| **vps == wanted);
+        let mut others = shown
+            .chain(given.map(|(name, _)| name))
             .filter(|name| Some(*name) != but.as_ref());
         others.next().map(Name::record)
+    }
+
+    /// Makes this VM the result of a record that is about to say so, before the watch shows it.
+    ///
+    /// # Errors
+    /// The other record whose result it is.
+    pub fn give(&mut self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
+        if let Some(other) = self.result_of(vps, Some(name)) {
+            return Err(other);
+        }
+        self.given.insert(Name::of(name), result_mark(vps));
+        Ok(())
+    }
+
+    /// The record does not say so after all.
+    pub fn take_back(&mut self, name: &RecordName) {
+        self.given.remove(&Name::of(name));
     }
 
     /// The latest moment before which no paid call may leave with this Secret's key.

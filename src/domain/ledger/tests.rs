@@ -55,6 +55,7 @@ fn subject(namespace: &str) -> Subject {
 struct Model {
     records: BTreeMap<RecordName, (Entry, bool)>,
     claims: HashMap<RecordName, (String, Timestamp)>,
+    given: HashMap<RecordName, VpsId>,
 }
 
 impl Model {
@@ -95,7 +96,31 @@ impl Model {
         let bearers = self
             .readable()
             .filter(|(entry, content)| Self::is_ours(entry) && content.result.as_ref() == Some(vps));
-        bearers.map(|(entry, _)| entry.name.clone()).collect()
+        let given = self.given.iter().filter(|(_, given)| *given == vps);
+        let given = given.map(|(name, _)| name.clone());
+        bearers
+            .map(|(entry, _)| entry.name.clone())
+            .chain(given)
+            .collect()
+    }
+
+    fn show(&mut self, entry: Entry) -> bool {
+        if entry
+            .content
+            .as_ref()
+            .is_none_or(|content| content.state.is_final())
+        {
+            self.given.remove(&entry.name);
+        }
+        self.records.insert(entry.name.clone(), (entry, true)).is_some()
+    }
+
+    fn give(&mut self, vps: &VpsId, name: &RecordName) -> bool {
+        let is_free = self.results(vps).iter().all(|other| other == name);
+        if is_free {
+            self.given.insert(name.clone(), vps.clone());
+        }
+        is_free
     }
 
     fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
@@ -214,6 +239,8 @@ enum Event {
     Deleted(RecordName),
     Claims(RecordName, &'static str, u32),
     GivesUp(RecordName),
+    Gives(RecordName, VpsId),
+    TakesBack(RecordName),
     Passes(i64),
 }
 
@@ -300,6 +327,8 @@ fn events() -> impl Strategy<Value = Event> {
         4 => (names(), select(NAMESPACES.to_vec()), 1_u32..9)
             .prop_map(|(name, namespace, most)| Event::Claims(name, namespace, most)),
         1 => names().prop_map(Event::GivesUp),
+        3 => (names(), select(VMS.to_vec())).prop_map(|(name, vps)| Event::Gives(name, VpsId::new(vps))),
+        1 => names().prop_map(Event::TakesBack),
         3 => select(vec![0, 1, 60, 3599, 3600, 7 * 3600, 25 * 3600, -1, -3600, -3601, -30 * 3600])
             .prop_map(Event::Passes),
     ]
@@ -374,7 +403,7 @@ proptest! {
         let mut now = at(0);
         let mut latest = now;
         let mut index = Index::new(ours(), now);
-        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new() };
+        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), given: HashMap::new() };
         for event in events {
             let before = index.looked_at();
             match event {
@@ -384,18 +413,24 @@ proptest! {
                 }
                 Event::ListEnded => {
                     index.list_ended();
-                    model.records.retain(|_, (_, listed)| *listed);
+                    model.records.retain(|name, (_, listed)| {
+                        if !*listed {
+                            model.given.remove(name);
+                        }
+                        *listed
+                    });
                 }
                 Event::Listed(entry) | Event::Changed(entry) => {
-                    let known = model.records.insert(entry.name.clone(), (entry.clone(), true));
+                    let is_known = model.show(entry.clone());
                     let is_news = index.show(entry.clone());
-                    prop_assert!(is_news || known.is_some());
+                    prop_assert!(is_news || is_known);
                     prop_assert!(!index.show(entry), "the same once more is no news");
                     prop_assert!(index.looked_at() - before <= 6);
                 }
                 Event::Deleted(name) => {
                     index.remove(&name);
                     model.records.remove(&name);
+                    model.given.remove(&name);
                     prop_assert!(index.looked_at() - before <= 1);
                 }
                 Event::Claims(name, namespace, most) => {
@@ -406,6 +441,13 @@ proptest! {
                 Event::GivesUp(name) => {
                     index.release(&name);
                     model.claims.remove(&name);
+                }
+                Event::Gives(name, vps) => {
+                    prop_assert_eq!(index.give(&vps, &name).is_ok(), model.give(&vps, &name));
+                }
+                Event::TakesBack(name) => {
+                    index.take_back(&name);
+                    model.given.remove(&name);
                 }
                 Event::Passes(seconds) => {
                     now += SignedDuration::from_secs(seconds);

@@ -34,6 +34,7 @@ pub struct Stage {
     pub namespace: String,
     pub client: kube::Client,
     pub kubeconfig: PathBuf,
+    pub _records_left: RecordsLeft,
 }
 
 impl Stage {
@@ -58,6 +59,10 @@ impl Stage {
             world.add_vps(account, own);
         });
         let client = client_of(plane, User::Admin).await;
+        let _records_left = RecordsLeft {
+            plane,
+            namespace: namespace.clone(),
+        };
         let stage = Self {
             plane,
             sim,
@@ -67,6 +72,7 @@ impl Stage {
             namespace,
             client,
             kubeconfig: super::rights::kubeconfig(plane),
+            _records_left,
         };
         stage
             .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}}))
@@ -487,6 +493,29 @@ impl Stage {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         }
+    }
+}
+
+/// The records of a stage on the shared control plane. Every operator there is shown all records as it starts: those
+/// of a test that is over go.
+pub struct RecordsLeft {
+    plane: &'static ControlPlane,
+    namespace: String,
+}
+
+impl Drop for RecordsLeft {
+    fn drop(&mut self) {
+        if !std::ptr::eq(self.plane, control_plane()) || std::thread::panicking() {
+            return;
+        }
+        let plane = self.plane;
+        let records = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
+        let own = format!(
+            "{records}?fieldSelector=spec.subject.namespace%3D{}",
+            self.namespace
+        );
+        // What is left costs time, and nothing else.
+        std::thread::spawn(move || drop(plane.kubectl(&["delete", "--raw", &own])));
     }
 }
 
