@@ -57,7 +57,7 @@ control-plane: ## Build etcd, API server, controller-manager and kubectl into th
 integration: export GOGC := 400
 integration: control-plane checkers ## The built binary against the real control plane and the simulator
 	$(CARGO) test --locked -p control-plane
-	$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
+	$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
 
 .PHONY: test-ecosystem
 test-ecosystem: node argocd helm3 oldest ## The long run: a real node, Flux, Argo CD, Helm 3, the oldest Kubernetes (about an hour at first)
@@ -79,7 +79,7 @@ helm3: control-plane ## The chart's tests by Helm 3
 .PHONY: oldest
 oldest: ## All tests of the built binary, on the oldest Kubernetes that is tested
 	programs=$$(bash tests/ecosystem/build.sh oldest) && KUBEBUILDER_ASSETS=$$programs \
-		$(CARGO) test --locked --test it --features fail-points -- --test-threads=6
+		$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
 
 .PHONY: crds
 crds: ## Write crds/ anew from the types

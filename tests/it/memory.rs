@@ -9,7 +9,7 @@ use crate::support::{Operator, Stage, own_control_plane};
 
 /// The chart gives it 128 MiB. This is the binary of the tests, which takes more than the shipped one.
 const MOST_KB: u64 = 96 * 1024;
-const OBJECTS: usize = 120;
+const OBJECTS: usize = 60;
 
 /// An object of more than a megabyte: annotations, finalizers, and what the API server notes of both.
 fn large(mut object: Value) -> Value {
@@ -43,7 +43,7 @@ async fn stage_with_large_objects() -> Stage {
         .collect()
         .await;
     let whole: usize = created.iter().sum();
-    assert!(whole > 110 << 20, "only {whole} bytes");
+    assert!(whole > 55 << 20, "only {whole} bytes");
     stage
 }
 
