@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::asker::{Age, Asked, Asker, Want, Who};
 use super::jobs::Jobs;
-use super::pace::Pace;
+use super::pace::{Left, Pace};
 use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Next, Queue, after_failure};
 use super::sold::Sold;
@@ -67,7 +67,7 @@ pub struct Desk {
     complete: BTreeSet<Order>,
     woken: HashSet<Who>,
     /// Those of them whose paid call is counted already.
-    leaves: HashSet<Who>,
+    leaves: HashMap<Who, Left>,
     /// Paid calls that may leave or are under way.
     paid: usize,
     under_way: usize,
@@ -99,7 +99,7 @@ impl Desk {
             asking: HashMap::new(),
             complete: BTreeSet::new(),
             woken: HashSet::new(),
-            leaves: HashSet::new(),
+            leaves: HashMap::new(),
             paid: 0,
             under_way: 0,
             away: None,
@@ -156,8 +156,7 @@ impl Desk {
                 Asked::Waiting
             }
         } else {
-            self.woken.remove(&who);
-            self.leaves.remove(&who);
+            self.sleeps(&who);
             session.place = Place::Asking;
             self.put(&session, now);
             let held = self.held(&session, now);
@@ -180,8 +179,7 @@ impl Desk {
                 }
             }
         }
-        self.woken.remove(who);
-        self.leaves.remove(who);
+        self.sleeps(who);
     }
 
     /// Those whose turn it is to be looked at. They are woken once.
@@ -192,8 +190,14 @@ impl Desk {
                 Some(Place::Woken(since)) => now.monotonic.saturating_sub(since) < LOOKED_AT_WITHIN,
                 Some(Place::Asking | Place::Complete) | None => false,
             });
-        let woken = &self.woken;
-        self.leaves.retain(|who| woken.contains(who));
+        let (woken, pace) = (&self.woken, &mut self.pace);
+        self.leaves.retain(|who, call| {
+            let keeps = woken.contains(who);
+            if !keeps {
+                pace.did_not_leave(*call);
+            }
+            keeps
+        });
         let mut turns = Vec::new();
         while let Some(first) = self.first_in_turn(now).cloned() {
             self.complete.remove(&first);
@@ -238,10 +242,17 @@ impl Desk {
     fn give_turn(&mut self, who: &Who, class: Class, now: Moment) -> Place {
         self.woken.insert(who.clone());
         if class == Class::Approved && self.may_pay(now) {
-            self.pace.left(now.monotonic);
-            self.leaves.insert(who.clone());
+            self.leaves.insert(who.clone(), self.pace.left(now.monotonic));
         }
         Place::Woken(now.monotonic)
+    }
+
+    /// Somebody is not woken any more. A paid call that it was woken for and did not make is not counted.
+    fn sleeps(&mut self, who: &Who) {
+        self.woken.remove(who);
+        if let Some(call) = self.leaves.remove(who) {
+            self.pace.did_not_leave(call);
+        }
     }
 
     /// Leave for one paid call of `who`; it lasts until [`Desk::paid`].
@@ -249,7 +260,7 @@ impl Desk {
         if self.pace.held(now.monotonic).is_some() {
             return false;
         }
-        let has_leave = self.leaves.remove(who);
+        let has_leave = self.leaves.remove(who).is_some();
         if !has_leave {
             // Others were only woken for theirs, and may be slow to come.
             if !self.has_room(0, now) {
@@ -275,8 +286,7 @@ impl Desk {
             // Whatever it asked for before, a purchase waits now.
             session.asker.class = session.asker.class.min(Class::Approved);
             self.complete.insert(order(session));
-            self.woken.remove(who);
-            self.leaves.remove(who);
+            self.sleeps(who);
         }
     }
 
@@ -948,6 +958,38 @@ mod tests {
             "the call is counted for another"
         );
         assert!(desk.take_paid_call(&who(1), at(until)));
+    }
+
+    #[test]
+    fn a_paid_call_that_somebody_was_woken_for_and_did_not_make_is_not_counted() {
+        let left_after = |what: fn(&mut Desk)| {
+            let mut desk = desk();
+            desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+            calls(&mut desk, SECOND);
+            desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+            assert_eq!(desk.turns(at(SECOND)), [who(1)]);
+            what(&mut desk);
+            let mut left = 0;
+            while desk.take_paid_call(&who(9), at(SECOND)) {
+                desk.paid();
+                left += 1;
+            }
+            left
+        };
+        let needs_it_not = left_after(|desk| desk.forget(&who(1)));
+        let reads_more = left_after(|desk| {
+            let more = vec![Want {
+                question: Question::Deployments,
+                age: Age::Asked,
+            }];
+            desk.ask(asker(1), more, at(SECOND));
+        });
+        let waits_again = left_after(|desk| desk.wait_again(&who(1)));
+        let makes_it = left_after(|desk| {
+            assert!(desk.take_paid_call(&who(1), at(SECOND)));
+            desk.paid();
+        });
+        assert_eq!([needs_it_not, reads_more, waits_again], [makes_it + 1; 3]);
     }
 
     #[test]

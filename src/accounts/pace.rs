@@ -33,6 +33,13 @@ struct Budget {
     until: Duration,
 }
 
+/// A call that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    at: Duration,
+    gap: Duration,
+}
+
 /// The pace of one key.
 #[derive(Debug, Clone)]
 pub struct Pace {
@@ -103,7 +110,7 @@ impl Pace {
     }
 
     /// A call leaves; also a paid one, which waits for nobody.
-    pub fn left(&mut self, now: Duration) {
+    pub fn left(&mut self, now: Duration) -> Left {
         let gap = match self.budget(now) {
             Some(budget) if budget.left > 0 => {
                 (budget.until.saturating_sub(now) / budget.left).max(SHORTEST_GAP)
@@ -117,6 +124,15 @@ impl Pace {
         self.left.push_back(now);
         if let Some(budget) = &mut self.budget {
             budget.left = budget.left.saturating_sub(1);
+        }
+        Left { at: now, gap }
+    }
+
+    /// A call that was counted did not leave after all.
+    pub fn did_not_leave(&mut self, call: Left) {
+        self.due = self.due.saturating_sub(call.gap);
+        if let Some(n) = self.left.iter().rposition(|at| *at == call.at) {
+            self.left.remove(n);
         }
     }
 
@@ -280,6 +296,21 @@ mod tests {
         assert_eq!(pace.next(true, SECOND), SECOND);
         pace.went_well(Some((0, SECOND * 60)), SECOND);
         assert_eq!(pace.next(true, SECOND), SECOND * 61);
+    }
+
+    #[test]
+    fn a_call_that_did_not_leave_takes_no_place() {
+        let mut pace = Pace::new(SECOND);
+        for at in [SECOND, SECOND, SECOND * 2] {
+            pace.left(at);
+        }
+        let before = pace.clone();
+        let call = pace.left(SECOND * 2);
+        pace.left(SECOND * 2);
+        pace.did_not_leave(call);
+        let mut expected = before;
+        expected.left(SECOND * 2);
+        assert_eq!((pace.due, &pace.left), (expected.due, &expected.left));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::recent::Recent;
 use super::secrets::{NoCredentials, Secrets};
 use super::settings::Settings;
 use super::wakes::Wakes;
-use crate::accounts::{Account, Accounts};
+use crate::accounts::{Account, Accounts, Question, Readings};
 use crate::api::config::VpsResourceConfig;
 use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
@@ -61,7 +61,14 @@ pub struct Context {
     pub observer: Arc<dyn Observer>,
     /// The controllers that can be woken.
     pub wakes: Arc<Wakes>,
-    findings: Mutex<BTreeMap<String, Vec<Finding>>>,
+    findings: Mutex<Findings>,
+}
+
+/// What does not fit, by account, and when the list began that was held against the records last.
+#[derive(Default)]
+struct Findings {
+    found: BTreeMap<String, Vec<Finding>>,
+    audited: BTreeMap<String, Moment>,
 }
 
 impl Context {
@@ -136,10 +143,29 @@ impl Context {
         }
     }
 
-    /// Holds the complete VM list of one account against the records, and tells what does not fit.
-    pub fn audit(&self, account: &str, vms: &[Vm]) {
-        let found = inventory::audit(vms, |token| self.ledger.accounted(token));
+    /// Every VM of the account that a Secret's key belongs to. Each list is held against the records once, however many
+    /// objects share it, and what does not fit is told.
+    ///
+    /// # Errors
+    /// [`Blocked`] where the list could not be read.
+    pub fn vms(&self, namespace: &str, secret: &str, readings: &Readings) -> Result<Arc<[Vm]>, Blocked> {
+        let vms = readings.vms().map_err(blocked)?;
+        if let Some(reading) = readings.of(&Question::Vms) {
+            self.audit(&format!("{namespace}/{secret}"), &vms, reading.began);
+        }
+        Ok(vms)
+    }
+
+    fn audit(&self, account: &str, vms: &[Vm], began: Moment) {
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let Findings {
+            found: findings,
+            audited,
+        } = &mut *findings;
+        if audited.insert(account.to_owned(), began) == Some(began) {
+            return;
+        }
+        let found = inventory::audit(vms, |token| self.ledger.accounted(token));
         if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
             for finding in &found {
                 tracing::warn!(

@@ -111,6 +111,11 @@ impl Ledger {
         self.recent.put(record);
     }
 
+    /// Forgets what is known of records and would not be used any more.
+    pub fn forget_old(&self) {
+        self.recent.forget_old();
+    }
+
     /// What is known of the record may be old, or is not needed any more.
     pub fn forget(&self, name: &RecordName) {
         self.recent.forget("", name.as_str());

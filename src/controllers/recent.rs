@@ -11,7 +11,7 @@ use crate::clock;
 use crate::domain::moment::Moment;
 
 /// What is older is read again, whatever a watch shows.
-const LASTS: Duration = Duration::from_secs(15);
+pub const LASTS: Duration = Duration::from_secs(15);
 /// Objects kept; the one that was put first makes room for another.
 const KEPT: usize = 1024;
 /// Versions of one object that are remembered.
@@ -122,6 +122,14 @@ impl<K: Resource + Clone> Recent<K> {
     /// It is gone, or somebody else has written it.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Forgets what would not be used any more.
+    pub fn forget_old(&self) {
+        let now = clock::now();
+        let mut entries = self.lock();
+        entries.retain(|_, entry| now.since(&entry.at) <= LASTS);
+        entries.shrink_to_fit();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Entry<K>>> {

@@ -40,10 +40,12 @@ pub async fn told<K: Buyer>(
     look: Look<K>,
     show: Show<K>,
 ) -> Result<Action, Error> {
-    if let Some(known) = observe::known::<K>(ctx, seen)
-        && let Some(action) = look_at(ctx, seen, &known, Source::Known, look, show).await?
-    {
-        return Ok(action);
+    let mut sources: &[Source] = &[Source::Known, Source::Etcd];
+    if let Some(known) = observe::known::<K>(ctx, seen) {
+        if let Some(action) = look_at(ctx, seen, &known, Source::Known, look, show).await? {
+            return Ok(action);
+        }
+        sources = &[Source::Etcd];
     }
     let object = match observe::object::<K>(ctx, seen).await? {
         None => {
@@ -54,8 +56,8 @@ pub async fn told<K: Buyer>(
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,
         Some(Stored(Ok(object))) => object,
     };
-    for source in [Source::Known, Source::Etcd] {
-        if let Some(action) = look_at(ctx, seen, &object, source, look, show).await? {
+    for source in sources {
+        if let Some(action) = look_at(ctx, seen, &object, *source, look, show).await? {
             return Ok(action);
         }
     }

@@ -29,7 +29,7 @@ use super::rhythm::Rhythm;
 use super::settings::{Settings, Watched};
 use super::turns::{Place, Turn, Turns};
 use super::watch::{Life, watch};
-use super::{Error, api_call, config, jittered, operation, restore};
+use super::{Error, api_call, config, jittered, operation, recent, restore};
 use crate::accounts::Who;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
@@ -113,8 +113,17 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
         stop.cancelled().await;
         tokio::time::sleep(DRAIN).await;
     };
+    let forgetting = async {
+        loop {
+            tokio::time::sleep(recent::LASTS).await;
+            ctx.ledger.forget_old();
+            ctx.restores.forget_old();
+            ctx.configs.forget_old();
+        }
+    };
     tokio::select! {
         _ = controllers => {}
+        () = forgetting => {}
         () = drained => tracing::warn!("the controllers did not finish in time"),
     }
     ctx.paid_calls.close();

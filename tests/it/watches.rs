@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
 use crate::support::behind::{Behind, OPERATIONS, held};
-use crate::support::{OPERATOR, PATIENCE, Stage, own_control_plane_with};
+use crate::support::{OPERATOR, PATIENCE, Stage, each_row, own_control_plane_with};
 
 /// A control plane for one test, which ends with the process.
 async fn plane_with(args: &[&str]) -> &'static ControlPlane {
@@ -161,9 +161,10 @@ async fn a_list_or_a_watch_that_does_not_open_is_tried_again() {
             true,
         ),
     ];
-    for (row, opens, cannot_stream) in rows {
-        opens_again(row, opens, cannot_stream).await;
-    }
+    each_row(
+        rows.map(|(row, opens, cannot_stream)| (row.to_owned(), opens_again(row, opens, cannot_stream))),
+    )
+    .await;
 }
 
 /// Lets the stage's own ServiceAccount read the ledger, and nothing else yet.

@@ -5,7 +5,7 @@ use crate::api;
 use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
 use crate::controllers::Error;
-use crate::controllers::context::{Blocked, Context, about_vps, blocked};
+use crate::controllers::context::{Blocked, Context, about_vps};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
 use crate::controllers::recent::Source;
@@ -188,8 +188,7 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> 
     let credentials = &object.spec.credentials_secret_ref;
     let read = ask(ctx, object, intent, vec![reading::now(Question::Vms)]).await;
     let read = read.and_then(|read| {
-        let vms = read.readings.vms().map_err(blocked)?;
-        ctx.audit(&format!("{namespace}/{}", credentials.name), &vms);
+        ctx.vms(namespace, &credentials.name, &read.readings)?;
         let began = read.readings.began().unwrap_or(now);
         let key = Account::Key {
             read_at: began.wall,

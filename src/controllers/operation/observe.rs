@@ -254,9 +254,8 @@ fn vms_of(
     record: &Record,
     read: &reading::Read,
 ) -> Result<Vec<Vm>, Blocked> {
-    let vms = read.readings.vms().map_err(blocked)?;
-    let used = &object.spec.credentials_ref;
-    ctx.audit(&format!("{}/{}", object.spec.subject.namespace, used.name), &vms);
+    let namespace = &object.spec.subject.namespace;
+    let vms = ctx.vms(namespace, &object.spec.credentials_ref.name, &read.readings)?;
     Ok(ctx.ledger.with_results(&vms, Some(&record.name)))
 }
 

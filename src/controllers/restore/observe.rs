@@ -150,11 +150,7 @@ fn as_preflight(
     let read_limits = readings
         .of(&Question::Limits)
         .map_or(began, |reading| reading.began);
-    let vms = readings.vms().map_err(blocked)?;
-    ctx.audit(
-        &format!("{}/{}", intent.subject.namespace, credentials.name),
-        &vms,
-    );
+    let vms = ctx.vms(&intent.subject.namespace, &credentials.name, readings)?;
     Ok(Preflight {
         read_at: began.wall,
         key: read.key.clone(),
