@@ -38,6 +38,8 @@ struct Budget {
 pub struct Left {
     at: Duration,
     gap: Duration,
+    /// Until when it counts in HostUp's budget.
+    until: Option<Duration>,
 }
 
 /// The pace of one key.
@@ -122,10 +124,12 @@ impl Pace {
             self.left.pop_front();
         }
         self.left.push_back(now);
+        let mut until = None;
         if let Some(budget) = &mut self.budget {
+            until = (budget.left > 0).then_some(budget.until);
             budget.left = budget.left.saturating_sub(1);
         }
-        Left { at: now, gap }
+        Left { at: now, gap, until }
     }
 
     /// A call that was counted did not leave after all.
@@ -133,6 +137,11 @@ impl Pace {
         self.due = self.due.saturating_sub(call.gap);
         if let Some(n) = self.left.iter().rposition(|at| *at == call.at) {
             self.left.remove(n);
+        }
+        if let Some(budget) = &mut self.budget
+            && call.until == Some(budget.until)
+        {
+            budget.left = budget.left.saturating_add(1);
         }
     }
 
@@ -300,17 +309,28 @@ mod tests {
 
     #[test]
     fn a_call_that_did_not_leave_takes_no_place() {
-        let mut pace = Pace::new(SECOND);
-        for at in [SECOND, SECOND, SECOND * 2] {
-            pace.left(at);
+        for budget in [None, Some((20, SECOND * 60))] {
+            let mut pace = Pace::new(SECOND);
+            pace.went_well(budget, SECOND);
+            for at in [SECOND, SECOND, SECOND * 2] {
+                pace.left(at);
+            }
+            let mut expected = pace.clone();
+            let call = pace.left(SECOND * 2);
+            pace.did_not_leave(call);
+            for pace in [&mut pace, &mut expected] {
+                pace.left(SECOND * 2);
+            }
+            assert_eq!((pace.due, &pace.left), (expected.due, &expected.left));
+            assert_eq!(pace.remaining(SECOND * 2), expected.remaining(SECOND * 2));
         }
-        let before = pace.clone();
-        let call = pace.left(SECOND * 2);
-        pace.left(SECOND * 2);
+        // HostUp has counted anew since.
+        let mut pace = Pace::new(SECOND);
+        pace.went_well(Some((20, SECOND * 60)), SECOND);
+        let call = pace.left(SECOND);
+        pace.went_well(Some((7, SECOND * 60)), SECOND * 2);
         pace.did_not_leave(call);
-        let mut expected = before;
-        expected.left(SECOND * 2);
-        assert_eq!((pace.due, &pace.left), (expected.due, &expected.left));
+        assert_eq!(pace.remaining(SECOND * 2), Some(7));
     }
 
     #[test]

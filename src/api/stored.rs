@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::text::Text;
 
@@ -34,30 +34,47 @@ pub struct Unreadable {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let parts = Parts::deserialize(from)?;
-        let whole = serde_json::to_value(&parts).map_err(D::Error::custom)?;
-        let why = match serde_path_to_error::deserialize(whole) {
+        let Parts {
+            api_version,
+            kind,
+            metadata,
+            spec,
+            status,
+        } = Parts::deserialize(from)?;
+        let metadata = serde_json::to_value(metadata).map_err(D::Error::custom)?;
+        let mut parts = Map::new();
+        parts.insert("apiVersion".to_owned(), api_version.into());
+        parts.insert("kind".to_owned(), kind.into());
+        parts.insert("metadata".to_owned(), metadata);
+        parts.insert("spec".to_owned(), spec);
+        if !status.is_null() {
+            parts.insert("status".to_owned(), status);
+        }
+        let whole = Value::Object(parts);
+        if let Ok(object) = K::deserialize(&whole) {
+            return Ok(Self(Ok(object)));
+        }
+        // Once more for the path of the field: to keep the path costs as much as to read.
+        let why = match serde_path_to_error::deserialize(&whole) {
             Ok(object) => return Ok(Self(Ok(object))),
             Err(error) => Text::new(&error.to_string()).to_string(),
         };
-        let metadata = serde_json::to_value(parts.metadata).and_then(serde_json::from_value);
+        let part = |name: &str| whole.get(name).cloned().unwrap_or_default();
         Ok(Self(Err(Unreadable {
-            metadata: metadata.map_err(D::Error::custom)?,
+            metadata: serde_json::from_value(part("metadata")).map_err(D::Error::custom)?,
             why,
-            status: parts.status,
+            status: part("status"),
         })))
     }
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Parts {
     api_version: String,
     kind: String,
     metadata: Kept,
     spec: Value,
-    #[serde(skip_serializing_if = "Value::is_null")]
     status: Value,
 }
 

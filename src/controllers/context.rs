@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -64,12 +65,15 @@ pub struct Context {
     findings: Mutex<Findings>,
 }
 
-/// What does not fit, by account, and when the list began that was held against the records last.
+/// What does not fit, by account; when the list began that was held against the records last, and when that was.
 #[derive(Default)]
 struct Findings {
     found: BTreeMap<String, Vec<Finding>>,
-    audited: BTreeMap<String, Moment>,
+    audited: BTreeMap<String, (Moment, Moment)>,
 }
+
+/// One list is not held against the records again within this time, however many objects share it.
+const AUDITED_ONCE_IN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Puts the parts together.
@@ -143,8 +147,8 @@ impl Context {
         }
     }
 
-    /// Every VM of the account that a Secret's key belongs to. Each list is held against the records once, however many
-    /// objects share it, and what does not fit is told.
+    /// Every VM of the account that a Secret's key belongs to. The list is held against the records, and what does not
+    /// fit is told.
     ///
     /// # Errors
     /// [`Blocked`] where the list could not be read.
@@ -162,9 +166,12 @@ impl Context {
             found: findings,
             audited,
         } = &mut *findings;
-        if audited.insert(account.to_owned(), began) == Some(began) {
+        let now = self.moment();
+        audited.retain(|_, (_, at)| now.since(at) < AUDITED_ONCE_IN);
+        if audited.get(account).is_some_and(|(list, _)| *list == began) {
             return;
         }
+        audited.insert(account.to_owned(), (began, now));
         let found = inventory::audit(vms, |token| self.ledger.accounted(token));
         if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
             for finding in &found {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -90,7 +90,7 @@ impl Ledger {
         &self,
         name: &RecordName,
         seen: Option<&str>,
-    ) -> Result<Option<VpsOperation>, ApiError> {
+    ) -> Result<Option<Arc<VpsOperation>>, ApiError> {
         if let Some(record) = self.recent.get("", name.as_str(), seen)
             && !self.heartbeat.is_silent()
         {
@@ -101,13 +101,13 @@ impl Ledger {
         if let Some(record) = read.as_ref().filter(|_| seen.is_some())
             && record.metadata.resource_version.as_deref() == seen
         {
-            self.recent.put(record);
+            self.recent.put(record.clone());
         }
-        Ok(read)
+        Ok(read.map(Arc::new))
     }
 
     /// etcd has taken a record, or a status of one.
-    pub fn written(&self, record: &VpsOperation) {
+    pub fn written(&self, record: VpsOperation) {
         self.recent.put(record);
     }
 
@@ -158,14 +158,14 @@ impl Ledger {
         let known = seen.max(named).unwrap_or(0);
         let mut last = match known {
             0 => None,
-            n => self.get(&key.record(n)).await?,
+            n => self.get(&key.record(n)).await?.map(Arc::new),
         };
         let is_gone = known > 0 && last.is_none();
         let mut n = known;
         loop {
             n = n.saturating_add(1);
             match self.get(&key.record(n)).await? {
-                Some(next) => last = Some(next),
+                Some(next) => last = Some(Arc::new(next)),
                 None => break,
             }
         }
@@ -184,14 +184,20 @@ impl Ledger {
         self.index().came_to_nothing(key, subject, now)
     }
 
-    /// The VMs, each with the record whose result it is already, if that is another one than `asking`.
-    pub fn with_results(&self, vms: &[Vm], asking: Option<&RecordName>) -> Vec<Vm> {
+    /// Those of the VMs that matter to `asking`, each with the record whose result it is already, if that is another
+    /// one.
+    pub fn with_results(
+        &self,
+        vms: &[Vm],
+        asking: Option<&RecordName>,
+        matters: impl Fn(&Vm) -> bool,
+    ) -> Vec<Vm> {
         let index = self.index();
         let with_result = |vm: &Vm| Vm {
             result_of: index.result_of(&vm.id, asking),
             ..vm.clone()
         };
-        vms.iter().map(with_result).collect()
+        vms.iter().filter(|vm| matters(vm)).map(with_result).collect()
     }
 
     /// The record of this installation whose result this VM is, if there is one beside `asking`.
@@ -199,15 +205,15 @@ impl Ledger {
         self.index().result_of(vps, asking)
     }
 
-    /// Makes this VM the result of a record that is about to say so.
+    /// Keeps a VM for the record of this process that is about to say that it is its result.
     ///
     /// # Errors
-    /// The other record whose result it is.
+    /// The other record whose result it is, or that it is kept for.
     pub fn give(&self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
         self.index().give(vps, name)
     }
 
-    /// The record does not say so after all.
+    /// The record does not say so, and will not.
     pub fn take_back(&self, name: &RecordName) {
         self.index().take_back(name);
     }
@@ -221,7 +227,7 @@ impl Ledger {
 
     /// A record that this process has made: it is known and followed whether the watch shows it or not.
     pub fn made(&self, record: VpsOperation) {
-        self.written(&record);
+        self.written(record.clone());
         let record_made = Stored(Ok(record.clone()));
         self.index().show(api::entry(&record_made));
         // A closed channel means that the controller has stopped, and with it the need.
@@ -264,13 +270,13 @@ impl Ledger {
         key: &ChainKey,
         tail: u32,
         source: Source,
-    ) -> Result<Vec<Option<VpsOperation>>, ApiError> {
+    ) -> Result<Vec<Option<Arc<VpsOperation>>>, ApiError> {
         let reads = (1..tail).map(|n| {
             let name = key.record(n);
             async move {
                 match source {
                     Source::Known => self.known(&name, None).await,
-                    Source::Etcd => self.get(&name).await,
+                    Source::Etcd => Ok(self.get(&name).await?.map(Arc::new)),
                 }
             }
         });
@@ -361,7 +367,7 @@ pub fn prune(object: &mut Watched) {
 /// Where a chain ends.
 pub struct Tail {
     /// Its last record.
-    pub last: Option<VpsOperation>,
+    pub last: Option<Arc<VpsOperation>>,
     /// The last record that is known to have been made, if nothing of the chain is found from there on.
     pub missing: Option<RecordName>,
 }

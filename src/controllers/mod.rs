@@ -43,8 +43,8 @@ pub enum Error {
     /// The API server could not be read or written.
     #[error(transparent)]
     Api(#[from] api_call::ApiError),
-    /// Two records came to the same VM at the same time; it is the result of the one that was first.
-    #[error("VPS {0} has just become the result of VpsOperation {1}")]
+    /// Two records came to the same VM at the same time; it is kept for the one that was first.
+    #[error("VPS {0} is being recorded as the result of VpsOperation {1}")]
     AnothersResult(VpsId, RecordName),
     /// The process is about to end and begins nothing new.
     #[error("the operator is stopping")]

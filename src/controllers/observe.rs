@@ -1,5 +1,6 @@
 //! What every controller of a buying kind reads: the object, and the chain of records behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -122,7 +123,7 @@ pub fn as_read<A>(
 /// and waits for something else.
 pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
     let status = object.status();
-    let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
+    let shown = conditions::find(K::conditions(status), "Ready").map(|ready| ready.reason.as_str());
     let at_rest = [
         Reason::GatesClosed,
         Reason::InSync,
@@ -144,7 +145,7 @@ pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
 }
 
 /// The object that a watch has shown as it is known, if it is.
-pub fn known<K: Buyer>(ctx: &Context, seen: &Shown) -> Option<K> {
+pub fn known<K: Buyer>(ctx: &Context, seen: &Shown) -> Option<Arc<K>> {
     K::recent(ctx).get(&seen.namespace, &seen.name, seen.version.as_deref())
 }
 
@@ -164,7 +165,7 @@ pub async fn chain<K: Buyer>(
     source: Source,
 ) -> Result<Chain, Error> {
     let status = object.status();
-    let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
+    let named = K::operation(status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
     let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named, source).await?;
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
@@ -197,10 +198,10 @@ pub async fn chain<K: Buyer>(
         missing,
         gap: None,
         came_to_nothing: came_to_nothing.into_values().collect(),
-        closed_after: K::closed_after(&status).map(RecordName::new),
+        closed_after: K::closed_after(status).map(RecordName::new),
         shown_record: named,
-        shown_quote: K::quote(&status).and_then(api::shown_quote),
-        stalled_since: conditions::stalled_since(K::conditions(&status)),
+        shown_quote: K::quote(status).and_then(api::shown_quote),
+        stalled_since: conditions::stalled_since(K::conditions(status)),
         brakes: Brakes {
             read_only: ctx.settings.read_only,
             ledger_silent: ctx.ledger.heartbeat().is_silent(),
@@ -211,7 +212,7 @@ pub async fn chain<K: Buyer>(
 }
 
 /// The first record that is gone of those before the last one.
-pub fn gap(key: &ChainKey, before: &[Option<VpsOperation>]) -> Option<RecordName> {
+pub fn gap(key: &ChainKey, before: &[Option<Arc<VpsOperation>>]) -> Option<RecordName> {
     let mut attempts = before.iter().zip(1..);
     attempts
         .find(|(record, _)| record.is_none())

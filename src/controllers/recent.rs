@@ -1,7 +1,7 @@
 //! Objects as this process read or wrote them last. Enough to show how things stand; a decision to pay rests on etcd.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,7 +33,7 @@ pub struct Recent<K>(Mutex<HashMap<Place, Entry<K>>>);
 type Place = (String, String);
 
 struct Entry<K> {
-    object: K,
+    object: Arc<K>,
     /// Every version that this process has seen itself; the last one is the object's.
     versions: Vec<String>,
     at: Moment,
@@ -52,9 +52,9 @@ impl<K> Default for Recent<K> {
     }
 }
 
-impl<K: Resource + Clone> Recent<K> {
+impl<K: Resource> Recent<K> {
     /// Keeps an object that was just read from etcd, or that etcd has just taken.
-    pub fn put(&self, object: &K) {
+    pub fn put(&self, mut object: K) {
         let meta = object.meta();
         let (Some(name), Some(version)) = (meta.name.clone(), meta.resource_version.clone()) else {
             return;
@@ -85,10 +85,9 @@ impl<K: Resource + Clone> Recent<K> {
         if versions.len() > VERSIONS {
             versions.remove(0);
         }
-        let mut object = object.clone();
         *object.meta_mut() = asked_for(object.meta());
         let entry = Entry {
-            object,
+            object: Arc::new(object),
             versions,
             at: now,
         };
@@ -96,7 +95,7 @@ impl<K: Resource + Clone> Recent<K> {
     }
 
     /// The object, if a watch that shows `seen` of it shows nothing that this process has not seen itself.
-    pub fn get(&self, namespace: &str, name: &str, seen: Option<&str>) -> Option<K> {
+    pub fn get(&self, namespace: &str, name: &str, seen: Option<&str>) -> Option<Arc<K>> {
         let entries = self.lock();
         let entry = entries.get(&(namespace.to_owned(), name.to_owned()))?;
         let is_known = seen.is_none_or(|seen| entry.has_seen(seen));
@@ -175,24 +174,24 @@ mod tests {
     fn what_was_read_or_written_last_serves_while_a_watch_shows_nothing_new() {
         let recent = Recent::default();
         let version = |seen: Option<&str>| {
-            let object: Option<ConfigMap> = recent.get("shop", "web", seen);
-            object.map(|object| object.metadata.resource_version.unwrap())
+            let object: Option<Arc<ConfigMap>> = recent.get("shop", "web", seen);
+            object.map(|object| object.metadata.resource_version.clone().unwrap())
         };
-        recent.put(&object("a", "5"));
-        recent.put(&object("a", "7"));
+        recent.put(object("a", "5"));
+        recent.put(object("a", "7"));
         for seen in [None, Some("5"), Some("7")] {
             assert_eq!(version(seen).as_deref(), Some("7"), "{seen:?}");
         }
         assert_eq!(version(Some("6")), None);
         assert_eq!(recent.get("shop", "web", None).unwrap().metadata.finalizers, None);
-        recent.put(&object("a", "5"));
+        recent.put(object("a", "5"));
         assert_eq!(version(None).as_deref(), Some("7"), "an answer that came late");
         recent.shown(&object("a", "5"));
         assert_eq!(version(None).as_deref(), Some("7"));
         recent.shown(&object("a", "8"));
         assert_eq!(version(None), None);
-        recent.put(&object("a", "8"));
-        recent.put(&object("b", "9"));
+        recent.put(object("a", "8"));
+        recent.put(object("b", "9"));
         assert_eq!(version(Some("8")), None, "an object of another uid");
         recent.forget("shop", "web");
         assert_eq!(version(None), None);

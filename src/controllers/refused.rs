@@ -42,7 +42,7 @@ pub async fn told<K: Buyer>(
 ) -> Result<Action, Error> {
     let mut sources: &[Source] = &[Source::Known, Source::Etcd];
     if let Some(known) = observe::known::<K>(ctx, seen) {
-        if let Some(action) = look_at(ctx, seen, &known, Source::Known, look, show).await? {
+        if let Some(action) = look_at(ctx, seen, &*known, Source::Known, look, show).await? {
             return Ok(action);
         }
         sources = &[Source::Etcd];

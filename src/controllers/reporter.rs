@@ -29,10 +29,10 @@ pub async fn write<K: Buyer, F>(
         ..
     } = report;
     let before = object.status();
-    if before == after {
+    if *before == after {
         return Ok(());
     }
-    let ready = conditions::find(K::conditions(&before), "Ready");
+    let ready = conditions::find(K::conditions(before), "Ready");
     let newly = ready.is_none_or(|ready| ready.reason != reason.as_str());
     let mut object = object.clone();
     object.set_status(after);
@@ -56,7 +56,7 @@ pub async fn write<K: Buyer, F>(
             }
             return Err(error.into());
         }
-        Ok(written) => K::recent(ctx).put(&written),
+        Ok(written) => K::recent(ctx).put(written),
     }
     fail_point::reach("after-report");
     if newly {

@@ -1,6 +1,7 @@
 //! What the two kinds that buy have in common for the controllers.
 
 use std::fmt::Debug;
+use std::sync::LazyLock;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -36,7 +37,7 @@ pub trait Buyer:
     /// `spec.suspend`.
     fn is_suspended(&self) -> bool;
     /// Its status; an empty one where there is none yet.
-    fn status(&self) -> Self::Status;
+    fn status(&self) -> &Self::Status;
     /// Puts a status in place of its own.
     fn set_status(&mut self, status: Self::Status);
     /// The conditions of a status.
@@ -65,8 +66,9 @@ macro_rules! buyer {
                 self.spec.suspend
             }
 
-            fn status(&self) -> $status {
-                self.status.clone().unwrap_or_default()
+            fn status(&self) -> &$status {
+                static NONE: LazyLock<$status> = LazyLock::new(Default::default);
+                self.status.as_ref().unwrap_or(&NONE)
             }
 
             fn set_status(&mut self, status: $status) {

@@ -48,6 +48,28 @@ pub enum Sighting {
     Several(Vec<VpsId>),
 }
 
+impl Sighting {
+    /// The same, where its one VM has become the result of another record meanwhile.
+    #[must_use]
+    pub fn taken_by(self, other: &RecordName) -> Self {
+        match self {
+            Self::One(vm) | Self::OtherSize(vm) => {
+                let vm = Vm {
+                    result_of: Some(other.clone()),
+                    ..vm
+                };
+                let why = Text::new(&format!("{} bears the token, but {}", vm.id, anothers(other)));
+                Self::Unclear(vm, why)
+            }
+            Self::None | Self::Unclear(..) | Self::Several(_) => self,
+        }
+    }
+}
+
+fn anothers(other: &RecordName) -> String {
+    format!("it is the result of VpsOperation {other} already")
+}
+
 /// Looks for the VM that was bought under `token`. Whatever bears the token, except the source, keeps
 /// absence from being concluded; only a pay-as-you-go VM of the ordered size is evidence.
 pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> Sighting {
@@ -68,7 +90,7 @@ fn of_bearer(vm: &Vm, ordered: Size) -> Sighting {
         Sighting::Unclear(vm.clone(), why)
     };
     match (&vm.result_of, vm.size) {
-        (Some(other), _) => unclear(&format!("it is the result of VpsOperation {other} already")),
+        (Some(other), _) => unclear(&anothers(other)),
         (None, _) if !vm.is_payg => unclear("is not shown as a pay-as-you-go VM"),
         (None, None) => unclear("its size is not shown"),
         (None, Some(size)) if size == ordered => Sighting::One(vm.clone()),

@@ -11,7 +11,7 @@ use hostup_sim::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, OPERATIONS, held};
+use crate::support::behind::{Behind, OPERATIONS, claim, held};
 use crate::support::{HOUR, Operator, PATIENCE, Stage, at, condition, printed, ready, reason};
 
 /// The answer to the next paid call is lost; it was executed or not.
@@ -132,7 +132,7 @@ async fn a_vm_that_two_persons_name_at_once_becomes_the_result_of_one_record() {
     stage
         .sim
         .world(|world| world.add_vps(stage.account, bearer.clone()));
-    let _operator = stage.operator(&[]);
+    let operator = stage.operator(&[]);
     lose(stage, false);
     stage.create(stage.approved("first")).await;
     stage.wait_for_reason("first", "OutcomeUnknown").await;
@@ -152,16 +152,48 @@ async fn a_vm_that_two_persons_name_at_once_becomes_the_result_of_one_record() {
     stage.resolve(one, adopt.clone()).await.unwrap();
     held(&writes).await;
     stage.resolve(other, adopt).await.unwrap();
-    let refused = |record: &Value| {
-        let why = at(record, "status.resolutionRefused").as_str();
-        why.is_some_and(|why| why.contains(&format!("is the result of VpsOperation {one}")))
-    };
-    stage.wait_for_record(other, "a refusal", refused).await;
+    let kept = format!("vps_found is being recorded as the result of VpsOperation {one}");
+    operator.wait_for_line(&kept);
     writes.release();
     let given = |record: &Value| at(record, "status.state") == "Succeeded";
     stage.wait_for_record(one, "the VM", given).await;
+    let refused = |record: &Value| {
+        let why = at(record, "status.resolutionRefused").as_str();
+        why.is_some_and(|why| why.contains(&format!("is the result of VpsOperation {one} already")))
+    };
+    stage.wait_for_record(other, "a refusal", refused).await;
     behind.check().await;
     end(stage, 0, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_vm_that_a_person_names_while_another_record_is_made_for_it_becomes_the_result_of_one() {
+    let behind = Behind::new("found").await;
+    let stage = &behind.stage;
+    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+    let bearer = Vps::payg("vps_found", &format!("web-01-{}", token.as_str()), 2, 4, 80);
+    stage
+        .sim
+        .world(|world| world.add_vps(stage.account, bearer.clone()));
+    let _operator = stage.operator(&[]);
+    lose(stage, false);
+    stage.create(stage.approved("first")).await;
+    let first = stage.wait_for_reason("first", "OutcomeUnknown").await;
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+    stage.create(stage.approved("web")).await;
+    held(&gate).await;
+    let record = at(&first, "status.operation.name").as_str().unwrap();
+    let adopt = json!({"answer": "Adopt", "vpsId": "vps_found"});
+    stage.resolve(record, adopt).await.unwrap();
+    stage.wait_for_reason("first", "Restored").await;
+    gate.release();
+    let web = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let message = ready(&web)["message"].as_str().unwrap();
+    let taken = format!("vps_found bears the token, but it is the result of VpsOperation {record} already");
+    assert!(message.contains(&taken), "{message}");
+    behind.check().await;
+    end(stage, 0, 1).await;
 }
 
 #[tokio::test]

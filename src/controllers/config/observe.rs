@@ -33,7 +33,11 @@ pub async fn ledger(
         // Nothing but the records remembers what the older route has executed.
         chain.missing = chain.missing.or_else(|| chain.gap.clone());
     }
-    let history: Result<Vec<Record>, _> = history.iter().flatten().map(api::record).collect();
+    let history: Result<Vec<Record>, _> = history
+        .iter()
+        .flatten()
+        .map(|record| api::record(record))
+        .collect();
     let history = history.unwrap_or_else(|unreadable| {
         chain.unreadable = Some(unreadable.to_string());
         Vec::new()

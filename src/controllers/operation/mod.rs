@@ -175,7 +175,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         ctx.wake(&record.subject);
         return Ok(at(Some(next), ctx.now(), times));
     }
-    if let Err(error) = record::write(&ctx, object, &record, &known).await {
+    if let Err(error) = record::write(&ctx, Arc::unwrap_or_clone(object), &record, &known).await {
         // What was found does not stand; an answer that was looked into is looked into again.
         let mut again = ctx.desk.followed(&name);
         again.memo.tried = None;

@@ -89,7 +89,7 @@ async fn read_job(
         Err(Blocked::Held(trouble))
             if trouble.reason == Reason::ProviderUnavailable && record.known.state == State::Unknown =>
         {
-            let vms = list(ctx, object, record, reading::now(Question::Vms)).await?;
+            let vms = list(ctx, object, record, reading::now(Question::Vms), &[]).await?;
             return Ok(Input::JobUnreadable(vms));
         }
         read => read?,
@@ -119,7 +119,11 @@ async fn read_job(
             question: Question::Vms,
             age,
         };
-        list(ctx, object, record, want).await?
+        let hints = match &state {
+            JobState::Completed { hints, .. } => hints.as_slice(),
+            JobState::Running { .. } | JobState::Failed { .. } | JobState::Lost => &[],
+        };
+        list(ctx, object, record, want, hints).await?
     } else {
         Vec::new()
     };
@@ -144,7 +148,7 @@ async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Resu
     let of_source = Question::Vps(record.vps.clone());
     let wants = vec![reading::now(Question::Vms), reading::now(of_source)];
     let read = ask(ctx, object, record, wants).await?;
-    let vms = vms_of(ctx, object, record, &read)?;
+    let vms = vms_of(ctx, object, record, &read, &[])?;
     let reads_source = match read.readings.own_vps(&record.vps) {
         Ok(_) => true,
         Err(ReadError::NotFound { .. }) => false,
@@ -243,20 +247,31 @@ fn token(record: &Record) -> Option<VmToken> {
     }
 }
 
-async fn list(ctx: &Context, object: &VpsOperation, record: &Record, want: Want) -> Result<Vec<Vm>, Blocked> {
+async fn list(
+    ctx: &Context,
+    object: &VpsOperation,
+    record: &Record,
+    want: Want,
+    hints: &[VpsId],
+) -> Result<Vec<Vm>, Blocked> {
     let read = ask(ctx, object, record, vec![want]).await?;
-    vms_of(ctx, object, record, &read)
+    vms_of(ctx, object, record, &read, hints)
 }
 
+/// The VMs that bear the token of the purchase, or that its job names.
 fn vms_of(
     ctx: &Context,
     object: &VpsOperation,
     record: &Record,
     read: &reading::Read,
+    hints: &[VpsId],
 ) -> Result<Vec<Vm>, Blocked> {
     let namespace = &object.spec.subject.namespace;
     let vms = ctx.vms(namespace, &object.spec.credentials_ref.name, &read.readings)?;
-    Ok(ctx.ledger.with_results(&vms, Some(&record.name)))
+    let own = token(record);
+    let matters =
+        |vm: &Vm| hints.contains(&vm.id) || own.as_ref().is_some_and(|own| own.is_borne_by(&vm.name));
+    Ok(ctx.ledger.with_results(&vms, Some(&record.name), matters))
 }
 
 /// With the key of the subject's own namespace: no record may make us read another one's Secret.

@@ -179,7 +179,7 @@ async fn withdrawn<K: Buyer>(
     let record = patiently(|| records.get(name.as_str()));
     let (object, record) = futures::join!(object, record);
     if let Ok(Some(object)) = &object {
-        K::recent(ctx).put(object);
+        K::recent(ctx).put(object.clone());
     }
     let why =
         no_longer_wanted(object, subject, approval, ctx.now()).or_else(|| no_longer_ours(record, drafted))?;

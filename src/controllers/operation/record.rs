@@ -11,7 +11,7 @@ use crate::api::operation::VpsOperation;
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point, jittered, refused};
-use crate::domain::ids::RecordName;
+use crate::domain::ids::{RecordName, VpsId};
 use crate::domain::operation::{Input, Memo, step};
 use crate::domain::record::{Evidence, Known, Matter, Record, State};
 use crate::domain::report::Trouble;
@@ -31,25 +31,25 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// When the API server could not be written, or another write came first: of this record, or of another one that has
 /// the same VM for its result.
 pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: &Known) -> Result<(), Error> {
-    if let Some(bought) = &known.result {
-        let given = ctx.ledger.give(&bought.vps, &record.name);
-        given.map_err(|other| Error::AnothersResult(bought.vps.clone(), other))?;
+    if let Some((vps, other)) = anothers(ctx, record, known) {
+        return Err(Error::AnothersResult(vps, other));
     }
     if known.state.is_final() {
         fail_point::reach("before-outcome-recorded");
     }
-    if let Err(error) = put(ctx, object, known).await {
-        // One whose answer is lost may stand.
-        if error.is_conflict() || error.refusal().is_some() {
-            ctx.ledger.take_back(&record.name);
-        }
-        return Err(error.into());
-    }
+    put(ctx, object, known).await?;
     if known.state.is_final() {
         fail_point::reach("after-outcome-recorded");
     }
     tell(ctx, record.known.state, record, known);
     Ok(())
+}
+
+/// The VM that would be the result, where it is another record's already, and that record.
+fn anothers(ctx: &Context, record: &Record, known: &Known) -> Option<(VpsId, RecordName)> {
+    let vps = &known.result.as_ref()?.vps;
+    let other = ctx.ledger.give(vps, &record.name).err()?;
+    Some((vps.clone(), other))
 }
 
 /// As [`conclude`], in a task of its own that shutdown waits for: no worker waits for a write that the
@@ -62,7 +62,7 @@ pub fn conclude_apart(ctx: &Arc<Context>, held: Held, input: Input) {
 
 /// Writes what the holder of the claim has learnt, however long the API server takes: an outcome
 /// that reached this process is not lost while the process lives.
-pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
+pub async fn conclude(ctx: &Arc<Context>, held: Held, mut input: Input) {
     let Held {
         mut object,
         mut record,
@@ -87,6 +87,11 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, input: Input) {
             tracing::warn!(operation = %record.name, state = record.known.state.as_str(), ?input,
                 "the sender's answer came after the record was settled otherwise");
             break record.known.state;
+        }
+        // Another record may have become the VM's since it was found.
+        if let (Some((_, other)), Input::FoundBeforeClaim(found)) = (anothers(ctx, &record, &known), &input) {
+            input = Input::FoundBeforeClaim(found.clone().taken_by(&other));
+            continue;
         }
         match put(ctx, object.clone(), &known).await {
             Ok(()) => {
@@ -163,11 +168,19 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
     let name = object.name_any();
     match api_call::within(ctx.ledger.api().replace_status(&name, &by, &object)).await {
         Ok(written) => {
-            ctx.ledger.written(&written);
+            // No write from before this one can land any more.
+            if known.result.is_none() {
+                ctx.ledger.take_back(&RecordName::new(name));
+            }
+            ctx.ledger.written(written);
             Ok(())
         }
         Err(error) => {
-            ctx.ledger.forget(&RecordName::new(name));
+            let name = RecordName::new(name);
+            ctx.ledger.forget(&name);
+            if error.is_gone() {
+                ctx.ledger.take_back(&name);
+            }
             Err(error)
         }
     }

@@ -150,6 +150,7 @@ fn as_preflight(
     let read_limits = readings
         .of(&Question::Limits)
         .map_or(began, |reading| reading.began);
+    let token = intent.token(&ctx.settings.instance);
     let vms = ctx.vms(&intent.subject.namespace, &credentials.name, readings)?;
     Ok(Preflight {
         read_at: began.wall,
@@ -160,7 +161,9 @@ fn as_preflight(
         eligibility,
         deployments,
         remaining: read.account.left(limits, &read_limits),
-        vms: ctx.ledger.with_results(&vms, None),
+        vms: ctx
+            .ledger
+            .with_results(&vms, None, |vm| token.is_borne_by(&vm.name)),
     })
 }
 

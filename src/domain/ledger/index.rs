@@ -25,7 +25,7 @@ pub struct Index {
     list: u32,
     tokens: BTreeMap<TokenKey, Bearers>,
     results: BTreeSet<(Mark, Name)>,
-    /// Results that are being written to their records.
+    /// Results that this process is about to write to records, or that the watch does not show yet.
     given: BTreeMap<Name, Mark>,
     holds: BTreeMap<(Mark, Timestamp), u32>,
     purses: BTreeMap<Arc<Purse>, Account>,
@@ -140,6 +140,8 @@ impl Index {
         for name in self.records.where_not(|kept| kept.list == list) {
             self.drop_out(&name);
         }
+        let records = &self.records;
+        self.given.retain(|name, _| records.get(name).is_some());
     }
 
     /// A record stands like this. Whether that is news.
@@ -345,28 +347,31 @@ impl Index {
     pub fn result_of(&self, vps: &VpsId, but: Option<&RecordName>) -> Option<RecordName> {
         let (wanted, but) = (result_mark(vps), but.map(Name::of));
         let first = (wanted, Name::Attempt(Chain::FIRST, 0));
-        let shown = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
-        let shown = shown.map(|(_, name)| name);
-        let given = self.given.iter().filter(|(_, vps)| **vps == wanted);
-        let mut others = shown
-            .chain(given.map(|(name, _)| name))
+        let records = self.results.range(first..).take_while(|(vps, _)| *vps == wanted);
+        let mut others = records
+            .map(|(_, name)| name)
             .filter(|name| Some(*name) != but.as_ref());
         others.next().map(Name::record)
     }
 
-    /// Makes this VM the result of a record that is about to say so, before the watch shows it.
+    /// Keeps a VM for the record that is about to say that it is its result.
     ///
     /// # Errors
-    /// The other record whose result it is.
+    /// The other record whose result it is, or that it is kept for.
     pub fn give(&mut self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
         if let Some(other) = self.result_of(vps, Some(name)) {
             return Err(other);
         }
-        self.given.insert(Name::of(name), result_mark(vps));
+        let (wanted, name) = (result_mark(vps), Name::of(name));
+        let mut kept = self.given.iter().filter(|(_, vps)| **vps == wanted);
+        if let Some((other, _)) = kept.find(|(other, _)| **other != name) {
+            return Err(other.record());
+        }
+        self.given.insert(name, wanted);
         Ok(())
     }
 
-    /// The record does not say so after all.
+    /// The record does not say so, and will not.
     pub fn take_back(&mut self, name: &RecordName) {
         self.given.remove(&Name::of(name));
     }

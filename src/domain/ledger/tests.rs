@@ -96,12 +96,7 @@ impl Model {
         let bearers = self
             .readable()
             .filter(|(entry, content)| Self::is_ours(entry) && content.result.as_ref() == Some(vps));
-        let given = self.given.iter().filter(|(_, given)| *given == vps);
-        let given = given.map(|(name, _)| name.clone());
-        bearers
-            .map(|(entry, _)| entry.name.clone())
-            .chain(given)
-            .collect()
+        bearers.map(|(entry, _)| entry.name.clone()).collect()
     }
 
     fn show(&mut self, entry: Entry) -> bool {
@@ -116,7 +111,10 @@ impl Model {
     }
 
     fn give(&mut self, vps: &VpsId, name: &RecordName) -> bool {
-        let is_free = self.results(vps).iter().all(|other| other == name);
+        let kept = self.given.iter().filter(|(_, kept)| *kept == vps);
+        let mut others: HashSet<RecordName> = kept.map(|(other, _)| other.clone()).collect();
+        others.extend(self.results(vps));
+        let is_free = others.iter().all(|other| other == name);
         if is_free {
             self.given.insert(name.clone(), vps.clone());
         }
@@ -413,12 +411,8 @@ proptest! {
                 }
                 Event::ListEnded => {
                     index.list_ended();
-                    model.records.retain(|name, (_, listed)| {
-                        if !*listed {
-                            model.given.remove(name);
-                        }
-                        *listed
-                    });
+                    model.records.retain(|_, (_, listed)| *listed);
+                    model.given.retain(|name, _| model.records.contains_key(name));
                 }
                 Event::Listed(entry) | Event::Changed(entry) => {
                     let is_known = model.show(entry.clone());

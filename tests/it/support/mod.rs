@@ -37,8 +37,14 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// A control plane with our CRDs, shared by all tests of this process.
 pub fn control_plane() -> &'static ControlPlane {
-    static SHARED: OnceLock<ControlPlane> = OnceLock::new();
     SHARED.get_or_init(own_control_plane)
+}
+
+static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+
+/// Whether it is the one that all tests share.
+fn is_shared(plane: &ControlPlane) -> bool {
+    SHARED.get().is_some_and(|shared| std::ptr::eq(plane, shared))
 }
 
 /// A control plane with nothing on it.
