@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::asker::{Age, Asked, Asker, Want, Who};
 use super::jobs::Jobs;
-use super::pace::{Left, Pace};
+use super::leaves::Leaves;
+use super::pace::Pace;
 use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Next, Queue, after_failure};
 use super::sold::Sold;
@@ -18,8 +19,6 @@ use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
 use crate::hostup::{ReadError, Signal};
 
-/// Paid calls under way with one key.
-const PAID_UNDER_WAY: usize = 4;
 /// Reads of one key that are under way together.
 const UNDER_WAY: usize = 4;
 /// Objects of one key that are woken and have not been looked at yet: what comes after is woken in its order, and
@@ -66,10 +65,7 @@ pub struct Desk {
     asking: HashMap<Question, HashSet<Who>>,
     complete: BTreeSet<Order>,
     woken: HashSet<Who>,
-    /// Those of them whose paid call is counted already.
-    leaves: HashMap<Who, Left>,
-    /// Paid calls that may leave or are under way.
-    paid: usize,
+    leaves: Leaves,
     under_way: usize,
     away: Option<Away>,
     trouble: HashMap<Question, (ReadError, Moment)>,
@@ -99,8 +95,7 @@ impl Desk {
             asking: HashMap::new(),
             complete: BTreeSet::new(),
             woken: HashSet::new(),
-            leaves: HashMap::new(),
-            paid: 0,
+            leaves: Leaves::default(),
             under_way: 0,
             away: None,
             trouble: HashMap::new(),
@@ -190,14 +185,7 @@ impl Desk {
                 Some(Place::Woken(since)) => now.monotonic.saturating_sub(since) < LOOKED_AT_WITHIN,
                 Some(Place::Asking | Place::Complete) | None => false,
             });
-        let (woken, pace) = (&self.woken, &mut self.pace);
-        self.leaves.retain(|who, call| {
-            let keeps = woken.contains(who);
-            if !keeps {
-                pace.did_not_leave(*call);
-            }
-            keeps
-        });
+        self.leaves.give_back_but(&self.woken, &mut self.pace);
         let mut turns = Vec::new();
         while let Some(first) = self.first_in_turn(now).cloned() {
             self.complete.remove(&first);
@@ -225,24 +213,16 @@ impl Desk {
     /// it is woken too, so that its status says so.
     fn may_be_woken(&self, class: Class, now: Moment) -> bool {
         self.woken.len() < WOKEN
-            && (class != Class::Approved || self.pace.held(now.monotonic).is_some() || self.may_pay(now))
-    }
-
-    /// Whether there is room for one more paid call beside those that others were woken for.
-    fn may_pay(&self, now: Moment) -> bool {
-        self.has_room(self.leaves.len(), now)
-    }
-
-    /// Whether one more paid call may leave now, with so many to come beside those under way.
-    fn has_room(&self, to_come: usize, now: Moment) -> bool {
-        self.paid + to_come < PAID_UNDER_WAY && self.pace.next(true, now.monotonic) <= now.monotonic
+            && (class != Class::Approved
+                || self.pace.held(now.monotonic).is_some()
+                || self.leaves.may_give(&self.pace, now))
     }
 
     /// Wakes somebody. The paid call that a purchase is woken for is counted from now on.
     fn give_turn(&mut self, who: &Who, class: Class, now: Moment) -> Place {
         self.woken.insert(who.clone());
-        if class == Class::Approved && self.may_pay(now) {
-            self.leaves.insert(who.clone(), self.pace.left(now.monotonic));
+        if class == Class::Approved && self.leaves.may_give(&self.pace, now) {
+            self.leaves.give(who, &mut self.pace, now);
         }
         Place::Woken(now.monotonic)
     }
@@ -250,31 +230,17 @@ impl Desk {
     /// Somebody is not woken any more. A paid call that it was woken for and did not make is not counted.
     fn sleeps(&mut self, who: &Who) {
         self.woken.remove(who);
-        if let Some(call) = self.leaves.remove(who) {
-            self.pace.did_not_leave(call);
-        }
+        self.leaves.give_back(who, &mut self.pace);
     }
 
     /// Leave for one paid call of `who`; it lasts until [`Desk::paid`].
     pub fn take_paid_call(&mut self, who: &Who, now: Moment) -> bool {
-        if self.pace.held(now.monotonic).is_some() {
-            return false;
-        }
-        let has_leave = self.leaves.remove(who).is_some();
-        if !has_leave {
-            // Others were only woken for theirs, and may be slow to come.
-            if !self.has_room(0, now) {
-                return false;
-            }
-            self.pace.left(now.monotonic);
-        }
-        self.paid += 1;
-        true
+        self.pace.held(now.monotonic).is_none() && self.leaves.take(who, &mut self.pace, now)
     }
 
     /// A paid call has ended, or will not be made.
     pub fn paid(&mut self) {
-        self.paid = self.paid.saturating_sub(1);
+        self.leaves.ended();
     }
 
     /// Somebody whose turn it was has no leave for its paid call: it is woken once it may have.
@@ -676,6 +642,7 @@ fn order(session: &Session) -> Order {
 #[cfg(test)]
 mod tests {
     use super::super::jobs::KEPT;
+    use super::super::leaves::PAID_UNDER_WAY;
     use super::*;
     use crate::domain::ids::SubjectKind;
     use crate::domain::ids::VpsId;

@@ -4,6 +4,7 @@
 mod asker;
 mod desk;
 mod jobs;
+mod leaves;
 mod pace;
 mod question;
 mod queue;

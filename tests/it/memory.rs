@@ -8,7 +8,9 @@ use crate::support::printable::peak_memory;
 use crate::support::{Operator, Stage, own_control_plane};
 
 /// The chart gives it 128 MiB. This is the binary of the tests, which takes more than the shipped one.
-const MOST_KB: u64 = 64 * 1024;
+const MOST_KB: u64 = 96 * 1024;
+/// Where the list is streamed, one object at a time is read whole.
+const MOST_STREAMED_KB: u64 = 56 * 1024;
 const OBJECTS: usize = 60;
 
 /// An object of more than a megabyte: annotations, finalizers, and what the API server notes of both.
@@ -76,7 +78,7 @@ async fn objects_of_a_megabyte_take_no_room_however_they_are_listed() {
         all_looked_at(&stage, &operator, 1).await;
         let peak = peak_memory(&operator);
         println!("{how}: {peak} kB");
-        assert!(peak < MOST_KB, "{how}: {peak} kB");
+        assert!(peak < MOST_STREAMED_KB, "{how}: {peak} kB");
     }
     let proxy = stage.plane.proxy().unwrap();
     stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
