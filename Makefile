@@ -120,7 +120,7 @@ demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
 	bash tests/demo/run.sh
 
 .PHONY: bench
-bench: control-plane ## Measure the release binary beside a bare loop (an hour); QUICK=1 takes six minutes
+bench: control-plane ## Measure the release binary beside a bare loop (half an hour); QUICK=1 takes seven minutes
 	$(CARGO) build --locked --release -p hostup-operator
 	$(CARGO) build --locked --release -p hostup-bench
 	"$${CARGO_TARGET_DIR:-target}/release/hostup-bench" $(if $(QUICK),--quick) \

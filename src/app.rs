@@ -1,7 +1,7 @@
 //! Wiring, and the order of start and stop.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
@@ -17,6 +17,8 @@ use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api_server;
 use crate::args::{self, Proxies, Run};
+use crate::chance;
+use crate::clock;
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::lease::Election;
 use crate::controllers::observer::Observer;
@@ -177,7 +179,7 @@ fn watched(args: &Run) -> Watched {
 /// Waits for the API server and for all CRDs. A namespace that the operator may not read keeps no other from
 /// being served.
 async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure> {
-    let started = Instant::now();
+    let started = clock::now().monotonic;
     let operations: Api<VpsOperation> = Api::all(client.clone());
     loop {
         let all = async {
@@ -205,7 +207,7 @@ async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure
                 "the ServiceAccount lacks rights: {missing}; apply the RBAC of deploy/"
             )));
         }
-        if started.elapsed() >= PATIENCE {
+        if clock::now().monotonic.saturating_sub(started) >= PATIENCE {
             let what = if missing.is_not_found() {
                 "the CRDs are not installed; run `hostup-operator crds | kubectl apply --server-side -f -`"
                     .to_owned()
@@ -308,6 +310,6 @@ fn tell_of_unused_proxies(args: &Run, environment: &Proxies) {
 /// A name that no other process has, also not this one after a restart.
 fn identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let random = getrandom::u64().unwrap_or_default();
+    let random = chance::bytes().map_or(0, u64::from_ne_bytes);
     format!("{}_{random:016x}", host.trim())
 }

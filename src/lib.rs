@@ -8,6 +8,7 @@ pub mod api;
 pub mod api_server;
 pub mod app;
 pub mod args;
+pub mod chance;
 pub mod clock;
 pub mod controllers;
 pub mod domain;

@@ -57,7 +57,7 @@ pub struct VpsOperationSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub attempt: u32,
-    /// 1 for a first attempt, 2 if the attempt before it came to nothing, and so on.
+    /// How many attempts in a row this is: 1, or one more than an attempt before it that nothing came of.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub try_of_generation: u32,

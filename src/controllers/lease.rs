@@ -1,8 +1,7 @@
 //! Leader election by a Lease. It saves work and quota; safety never depends on it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
@@ -10,6 +9,8 @@ use kube::{Api, Client};
 
 use super::api_call::{self, ApiError};
 use crate::api::NAME;
+use crate::clock;
+use crate::domain::moment::Moment;
 
 /// How long a lease lasts without renewal, as in client-go.
 const DURATION: Duration = Duration::from_secs(15);
@@ -21,12 +22,19 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The longest wait after a refusal, which lasts until somebody puts it right.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
 
+/// How long ago, also where the machine slept; a wall clock that is set is no reason to stop.
+fn without_wall(earlier: &Moment) -> Duration {
+    let now = clock::now();
+    let slept = now.with_sleep.saturating_sub(earlier.with_sleep);
+    slept.max(now.monotonic.saturating_sub(earlier.monotonic))
+}
+
 /// A Lease in one namespace, and who we are.
 pub struct Election {
     leases: Api<Lease>,
     identity: String,
     // When this process saw the holder or its renewal change: other clocks are not trusted.
-    seen: Option<(Option<String>, Option<MicroTime>, Instant)>,
+    seen: Option<(Option<String>, Option<MicroTime>, Duration)>,
 }
 
 impl Election {
@@ -61,16 +69,16 @@ impl Election {
 
     /// Renews until the lease is lost; returns why.
     pub async fn hold(&mut self) -> String {
-        let mut renewed = Instant::now();
+        let mut renewed = clock::now();
         loop {
             tokio::time::sleep(RETRY).await;
             let tried = tokio::time::timeout(RETRY * 2, self.try_to_hold()).await;
             match tried.unwrap_or(Err(ApiError::Silent)) {
-                Ok(true) => renewed = Instant::now(),
+                Ok(true) => renewed = clock::now(),
                 Ok(false) => {
                     return "no longer the leader: another process has taken the Lease".to_owned();
                 }
-                Err(error) if renewed.elapsed() >= RENEW_DEADLINE => {
+                Err(error) if without_wall(&renewed) >= RENEW_DEADLINE => {
                     return format!(
                         "the Lease could not be renewed for {} s, so this process ends: {error}",
                         RENEW_DEADLINE.as_secs()
@@ -111,14 +119,14 @@ impl Election {
         let mark = (held.clone(), spec.renew_time.clone());
         let since = match &self.seen {
             Some((holder, renewed, since)) if (holder, renewed) == (&mark.0, &mark.1) => *since,
-            Some(_) | None => Instant::now(),
+            Some(_) | None => clock::now().monotonic,
         };
         self.seen = Some((mark.0, mark.1, since));
         let mine = held.as_deref() == Some(self.identity.as_str());
-        if !mine && held.is_some() && since.elapsed() < DURATION {
+        if !mine && held.is_some() && clock::now().monotonic.saturating_sub(since) < DURATION {
             return Ok(false);
         }
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(clock::now().wall);
         if !mine {
             spec.acquire_time = Some(now.clone());
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default().saturating_add(1));
@@ -135,7 +143,7 @@ impl Election {
     }
 
     async fn create(&self) -> Result<bool, ApiError> {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(clock::now().wall);
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),

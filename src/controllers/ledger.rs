@@ -205,17 +205,20 @@ impl Ledger {
         self.index().result_of(vps, asking)
     }
 
-    /// Keeps a VM for the record of this process that is about to say that it is its result.
+    /// Keeps a VM for the record that this process is about to write, over this version of it, as its result.
     ///
     /// # Errors
     /// The other record whose result it is, or that it is kept for.
-    pub fn give(&self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
-        self.index().give(vps, name)
+    pub fn give(&self, vps: &VpsId, object: &VpsOperation) -> Result<(), RecordName> {
+        let over = object.metadata.resource_version.as_deref().unwrap_or_default();
+        self.index().give(vps, &RecordName::new(object.name_any()), over)
     }
 
-    /// The record does not say so, and will not.
-    pub fn take_back(&self, name: &RecordName) {
-        self.index().take_back(name);
+    /// The record stands like this, without a result: what was to be written over an older version is not any more.
+    pub fn take_back(&self, object: &VpsOperation) {
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+        self.index()
+            .take_back(&RecordName::new(object.name_any()), version);
     }
 
     /// Whether the VM bears the token of another purchase than `own`, and that purchase may have made it.

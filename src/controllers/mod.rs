@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use thiserror::Error;
 
+use crate::chance;
 use crate::domain::ids::{RecordName, VpsId};
 use crate::domain::record::Times;
 
@@ -82,8 +83,7 @@ fn at(at: Option<Timestamp>, now: Timestamp, times: &Times) -> Action {
 
 /// A wait that differs from object to object, so that they do not come back all at once.
 fn jittered(wait: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or_default() % 1000;
-    wait + wait * random / 4000
+    wait + wait * chance::below(1000) / 4000
 }
 
 #[cfg(test)]

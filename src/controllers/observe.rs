@@ -123,7 +123,7 @@ pub fn as_read<A>(
 /// and waits for something else.
 pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
     let status = object.status();
-    let shown = conditions::find(K::conditions(status), "Ready").map(|ready| ready.reason.as_str());
+    let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
     let at_rest = [
         Reason::GatesClosed,
         Reason::InSync,
@@ -165,7 +165,7 @@ pub async fn chain<K: Buyer>(
     source: Source,
 ) -> Result<Chain, Error> {
     let status = object.status();
-    let named = K::operation(status).map(|operation| RecordName::new(&operation.name));
+    let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
     let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named, source).await?;
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
@@ -198,10 +198,10 @@ pub async fn chain<K: Buyer>(
         missing,
         gap: None,
         came_to_nothing: came_to_nothing.into_values().collect(),
-        closed_after: K::closed_after(status).map(RecordName::new),
+        closed_after: K::closed_after(&status).map(RecordName::new),
         shown_record: named,
-        shown_quote: K::quote(status).and_then(api::shown_quote),
-        stalled_since: conditions::stalled_since(K::conditions(status)),
+        shown_quote: K::quote(&status).and_then(api::shown_quote),
+        stalled_since: conditions::stalled_since(K::conditions(&status)),
         brakes: Brakes {
             read_only: ctx.settings.read_only,
             ledger_silent: ctx.ledger.heartbeat().is_silent(),

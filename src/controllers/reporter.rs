@@ -32,7 +32,7 @@ pub async fn write<K: Buyer, F>(
     if *before == after {
         return Ok(());
     }
-    let ready = conditions::find(K::conditions(before), "Ready");
+    let ready = conditions::find(K::conditions(&before), "Ready");
     let newly = ready.is_none_or(|ready| ready.reason != reason.as_str());
     let mut object = object.clone();
     object.set_status(after);

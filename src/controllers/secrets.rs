@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -10,8 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::api_call::{self, ApiError};
 use crate::api::shared::CredentialsSecretRef;
+use crate::clock;
 use crate::domain::digest;
 use crate::domain::ids::KeyMark;
+use crate::domain::moment::Moment;
 
 /// How long a key is used before its Secret is read again.
 const KEPT: Duration = Duration::from_secs(30);
@@ -48,7 +50,7 @@ pub enum NoCredentials {
 /// Secrets by name, for a moment.
 pub struct Secrets {
     client: Client,
-    kept: Mutex<HashMap<(String, CredentialsSecretRef), (Instant, Credentials)>>,
+    kept: Mutex<HashMap<(String, CredentialsSecretRef), (Moment, Credentials)>>,
 }
 
 impl Secrets {
@@ -67,17 +69,19 @@ impl Secrets {
         wanted: &CredentialsSecretRef,
     ) -> Result<Credentials, NoCredentials> {
         let at = (namespace.to_owned(), wanted.clone());
+        let now = clock::now();
         if let Some((read, credentials)) = self.lock().get(&at)
-            && read.elapsed() < KEPT
+            && now.since(read) < KEPT
         {
             return Ok(credentials.clone());
         }
         let credentials = self.read(namespace, wanted).await?;
+        let now = clock::now();
         let mut kept = self.lock();
         if kept.len() >= ENTRIES_KEPT {
-            kept.retain(|_, (read, _)| read.elapsed() < KEPT);
+            kept.retain(|_, (read, _)| now.since(read) < KEPT);
         }
-        kept.insert(at, (Instant::now(), credentials.clone()));
+        kept.insert(at, (now, credentials.clone()));
         Ok(credentials)
     }
 
@@ -135,7 +139,7 @@ impl Secrets {
 
     fn lock(
         &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<(String, CredentialsSecretRef), (Instant, Credentials)>> {
+    ) -> std::sync::MutexGuard<'_, HashMap<(String, CredentialsSecretRef), (Moment, Credentials)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

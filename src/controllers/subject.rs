@@ -1,7 +1,7 @@
 //! What the two kinds that buy have in common for the controllers.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
-use std::sync::LazyLock;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -37,7 +37,7 @@ pub trait Buyer:
     /// `spec.suspend`.
     fn is_suspended(&self) -> bool;
     /// Its status; an empty one where there is none yet.
-    fn status(&self) -> &Self::Status;
+    fn status(&self) -> Cow<'_, Self::Status>;
     /// Puts a status in place of its own.
     fn set_status(&mut self, status: Self::Status);
     /// The conditions of a status.
@@ -66,9 +66,10 @@ macro_rules! buyer {
                 self.spec.suspend
             }
 
-            fn status(&self) -> &$status {
-                static NONE: LazyLock<$status> = LazyLock::new(Default::default);
-                self.status.as_ref().unwrap_or(&NONE)
+            fn status(&self) -> Cow<'_, $status> {
+                self.status
+                    .as_ref()
+                    .map_or_else(Cow::default, Cow::Borrowed)
             }
 
             fn set_status(&mut self, status: $status) {

@@ -92,7 +92,7 @@ reasons! {
     JobFailed => Stalled,
     /// HostUp's job failed and left a VM that costs money.
     VpsLeftBilling => Stalled,
-    /// HostUp refused, and nothing has changed since.
+    /// HostUp refused the order. It is sent again once something that HostUp judges has changed.
     Rejected => Stalled,
     /// A person gave the operation up.
     Abandoned => Stalled,

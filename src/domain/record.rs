@@ -390,7 +390,7 @@ pub struct Record {
     pub created_at: Option<Timestamp>,
     /// What a refusal may have been caused by.
     pub cause: Cause,
-    /// 1 for a first attempt, 2 if the attempt before it came to nothing, and so on.
+    /// How many attempts in a row this is: 1, or one more than an attempt before it that nothing came of.
     pub tries: u32,
     /// A person's answer, if one stands.
     pub answer: Option<Answer>,

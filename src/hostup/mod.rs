@@ -9,7 +9,6 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -19,6 +18,7 @@ use url::Url;
 pub use error::ReadError;
 pub use transport::{Observer, PaidOrder, PaidPermit};
 
+use crate::clock;
 use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::config::Preview;
 use crate::domain::ids::VpsId;
@@ -228,7 +228,7 @@ impl Account {
             body,
         } = &answer
         {
-            let wait = wait_asked_for(retry_after.as_deref(), body, Timestamp::now());
+            let wait = wait_asked_for(retry_after.as_deref(), body, clock::now().wall);
             self.traffic.signal(Signal::Limited { wait });
         }
         answer

@@ -2,7 +2,7 @@
 //! client of its own that can send its bytes only once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -12,6 +12,7 @@ use url::Url;
 
 use super::names::CompleteFirst;
 use super::{ReadError, Route, Signal, Traffic, Way, cause};
+use crate::clock;
 use crate::domain::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::text::Text;
 
@@ -126,7 +127,7 @@ impl Transport {
         key: &SecretString,
         get: Get<'_>,
     ) -> Result<Vec<u8>, ReadError> {
-        let started = Instant::now();
+        let started = clock::now().monotonic;
         let result = self.get_once(traffic, key, &get).await;
         self.observe(get.route, result.as_ref().err(), started);
         result
@@ -153,7 +154,7 @@ impl Transport {
         get: Get<'_>,
         body: String,
     ) -> Result<Vec<u8>, ReadError> {
-        let started = Instant::now();
+        let started = clock::now().monotonic;
         let result = self.preview_once(traffic, key, &get, body).await;
         self.observe(get.route, result.as_ref().err(), started);
         result
@@ -187,9 +188,9 @@ impl Transport {
         Ok((url, headers))
     }
 
-    fn observe(&self, route: Route, error: Option<&ReadError>, started: Instant) {
+    fn observe(&self, route: Route, error: Option<&ReadError>, started: Duration) {
         let class = error.map_or("ok", ReadError::class);
-        (self.observer)(route, class, started.elapsed());
+        (self.observer)(route, class, clock::now().monotonic.saturating_sub(started));
     }
 
     /// Sends one paid POST and reads its whole answer within its deadline.
@@ -200,7 +201,7 @@ impl Transport {
         order: PaidOrder<'_>,
     ) -> PaidAnswer {
         let PaidOrder { path, body, deadline } = order;
-        let started = Instant::now();
+        let started = clock::now().monotonic;
         let answer = match (self.url(&Get::path(route, path)), headers(key)) {
             (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, body, deadline).await,
             (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
@@ -212,7 +213,7 @@ impl Transport {
             PaidAnswer::Answered { status: 200..300, .. } => "ok",
             PaidAnswer::Answered { .. } => "refused",
         };
-        (self.observer)(route, class, started.elapsed());
+        (self.observer)(route, class, clock::now().monotonic.saturating_sub(started));
         answer
     }
 
@@ -280,7 +281,7 @@ impl Transport {
 
 /// What an answer is worth, and what it says of the pace.
 fn settle(traffic: &dyn Traffic, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
-    let now = Timestamp::now();
+    let now = clock::now().wall;
     match answer.status {
         200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),
         200..300 => {

@@ -3,19 +3,36 @@
 use std::path::{Path, PathBuf};
 
 /// From the lowest up: the module, what of ours it may import, which crates only it (and its equals) may.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("domain", &["domain"]),
     ("api", &["domain", "api"]),
-    ("hostup", &["domain", "hostup"]),
     ("clock", &["domain"]),
+    ("chance", &[]),
+    ("hostup", &["domain", "clock", "hostup"]),
     ("accounts", &["domain", "hostup", "clock", "accounts"]),
     (
         "controllers",
-        &["domain", "api", "hostup", "clock", "accounts", "controllers"],
+        &[
+            "domain",
+            "api",
+            "hostup",
+            "clock",
+            "chance",
+            "accounts",
+            "controllers",
+        ],
     ),
     (
         "telemetry",
-        &["domain", "api", "hostup", "accounts", "controllers", "telemetry"],
+        &[
+            "domain",
+            "api",
+            "hostup",
+            "clock",
+            "accounts",
+            "controllers",
+            "telemetry",
+        ],
     ),
     (
         "top",
@@ -24,6 +41,7 @@ const FLOORS: [(&str, &[&str]); 8] = [
             "api",
             "hostup",
             "clock",
+            "chance",
             "accounts",
             "controllers",
             "telemetry",
@@ -34,10 +52,11 @@ const FLOORS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that stand on certain floors only.
-const GUARDED: [(&str, &[&str]); 8] = [
+const GUARDED: [(&str, &[&str]); 9] = [
     ("kube", &["api", "controllers", "telemetry", "top"]),
     ("k8s_openapi", &["api", "controllers", "telemetry", "top"]),
     ("reqwest", &["hostup"]),
+    ("getrandom", &["chance"]),
     (
         "tokio",
         &["hostup", "accounts", "controllers", "telemetry", "top"],
@@ -188,6 +207,40 @@ fn nobody_walks_all_records() {
     assert!(walks("for object in self.store.state() {", true));
     assert!(walks("store: Store<Watched>,", false));
     assert!(!walks("let state = record.state;", false));
+}
+
+#[test]
+fn the_time_is_asked_of_one_clock() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    files.retain(|file| *file != source.join("clock.rs"));
+    let mut found = Vec::new();
+    for file in &files {
+        let asked = code(file).into_iter().filter(|(_, line)| asks_the_time(line));
+        found.extend(asked.map(|(n, line)| format!("{}:{n} {line}", file.display())));
+    }
+    assert_eq!(found, Vec::<String>::new());
+    for line in [
+        "let started = Instant::now();",
+        "MicroTime(Timestamp::now())",
+        "if read.elapsed() < KEPT",
+    ] {
+        assert!(asks_the_time(line), "{line}");
+    }
+    assert!(!asks_the_time("let now = clock::now();"));
+}
+
+fn asks_the_time(line: &str) -> bool {
+    let asks = [
+        "Instant",
+        "Timestamp::now",
+        "SystemTime",
+        "Zoned::now",
+        ".elapsed()",
+        "clock_gettime",
+    ];
+    asks.iter().any(|asks| line.contains(asks))
 }
 
 fn walks(line: &str, holds_a_store: bool) -> bool {

@@ -73,7 +73,7 @@ async fn is_sent_once(idle: Idle) {
     for n in 1..=10 {
         idle.change(&stage, n).await;
         if n > 8 {
-            // A process that keeps a Secret for a while does not see that it was touched; a new one does.
+            // A new process finds no other cause either.
             drop(operator);
             operator = stage.operator_with(&[], &[clocks.env()]);
             operator.wait_for_line("\"ready\"");

@@ -8,6 +8,7 @@ use data_encoding::BASE32_NOPAD;
 
 use crate::api::operation::{RecordedRequest, VpsOperation, VpsOperationSpec};
 use crate::api::{self, RecordDraft};
+use crate::chance;
 use crate::controllers::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::desk::InFlight;
@@ -76,12 +77,10 @@ impl SendPermit {
 
 /// A claim with a holder that nobody else has.
 pub fn fresh(ctx: &Context) -> Claim {
-    let mut random = [0_u8; 16];
     // Without randomness there is no holder that is ours alone; an empty one is refused by `make`.
-    let holder = match getrandom::fill(&mut random) {
-        Ok(()) => BASE32_NOPAD.encode(&random).to_ascii_lowercase(),
-        Err(_) => String::new(),
-    };
+    let holder = chance::bytes::<16>().map_or_else(String::new, |random| {
+        BASE32_NOPAD.encode(&random).to_ascii_lowercase()
+    });
     let made_at = ctx.now();
     Claim {
         holder: Holder::new(holder),

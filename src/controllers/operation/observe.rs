@@ -47,7 +47,7 @@ pub async fn jobs_take(ctx: &Context, object: &VpsOperation, record: &Record) ->
     account.jobs_take()
 }
 
-/// The job, and every VM once it has ended. Where an unknown outcome's job is not known to HostUp
+/// The job, and the VMs that may be its own once it has ended. Where an unknown outcome's job is not known to HostUp
 /// either, the inventory decides.
 pub async fn job(
     ctx: &Context,
@@ -138,7 +138,7 @@ async fn read_job(
     Ok(Input::Job(state, vms))
 }
 
-/// Every VM, and whether the key reads the source too.
+/// The VMs that bear the token, and whether the key reads the source too.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     let read = searched(ctx, object, record).await;
     settle(ctx, record, read)

@@ -31,9 +31,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// When the API server could not be written, or another write came first: of this record, or of another one that has
 /// the same VM for its result.
 pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: &Known) -> Result<(), Error> {
-    if let Some((vps, other)) = anothers(ctx, record, known) {
-        return Err(Error::AnothersResult(vps, other));
-    }
+    keep(ctx, &object, known).map_err(|(vps, other)| Error::AnothersResult(vps, other))?;
     if known.state.is_final() {
         fail_point::reach("before-outcome-recorded");
     }
@@ -45,11 +43,13 @@ pub async fn write(ctx: &Context, object: VpsOperation, record: &Record, known: 
     Ok(())
 }
 
-/// The VM that would be the result, where it is another record's already, and that record.
-fn anothers(ctx: &Context, record: &Record, known: &Known) -> Option<(VpsId, RecordName)> {
-    let vps = &known.result.as_ref()?.vps;
-    let other = ctx.ledger.give(vps, &record.name).err()?;
-    Some((vps.clone(), other))
+/// Keeps the VM that is to be the record's result, if there is one. `Err` with the record that has it already.
+fn keep(ctx: &Context, object: &VpsOperation, known: &Known) -> Result<(), (VpsId, RecordName)> {
+    let Some(bought) = &known.result else {
+        return Ok(());
+    };
+    let kept = ctx.ledger.give(&bought.vps, object);
+    kept.map_err(|other| (bought.vps.clone(), other))
 }
 
 /// As [`conclude`], in a task of its own that shutdown waits for: no worker waits for a write that the
@@ -89,7 +89,7 @@ pub async fn conclude(ctx: &Arc<Context>, held: Held, mut input: Input) {
             break record.known.state;
         }
         // Another record may have become the VM's since it was found.
-        if let (Some((_, other)), Input::FoundBeforeClaim(found)) = (anothers(ctx, &record, &known), &input) {
+        if let (Err((_, other)), Input::FoundBeforeClaim(found)) = (keep(ctx, &object, &known), &input) {
             input = Input::FoundBeforeClaim(found.clone().taken_by(&other));
             continue;
         }
@@ -170,17 +170,13 @@ async fn put(ctx: &Context, mut object: VpsOperation, known: &Known) -> Result<(
         Ok(written) => {
             // No write from before this one can land any more.
             if known.result.is_none() {
-                ctx.ledger.take_back(&RecordName::new(name));
+                ctx.ledger.take_back(&written);
             }
             ctx.ledger.written(written);
             Ok(())
         }
         Err(error) => {
-            let name = RecordName::new(name);
-            ctx.ledger.forget(&name);
-            if error.is_gone() {
-                ctx.ledger.take_back(&name);
-            }
+            ctx.ledger.forget(&RecordName::new(name));
             Err(error)
         }
     }

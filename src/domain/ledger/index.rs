@@ -26,7 +26,7 @@ pub struct Index {
     tokens: BTreeMap<TokenKey, Bearers>,
     results: BTreeSet<(Mark, Name)>,
     /// Results that this process is about to write to records, or that the watch does not show yet.
-    given: BTreeMap<Name, Mark>,
+    given: BTreeMap<Name, Given>,
     holds: BTreeMap<(Mark, Timestamp), u32>,
     purses: BTreeMap<Arc<Purse>, Account>,
     /// When the unfinished ones were claimed.
@@ -68,6 +68,13 @@ enum About {
     CameToNothing(Mark),
     // Nothing that this program writes.
     Both(Box<(Mark, Mark)>),
+}
+
+/// A result that is about to be written over a version of its record.
+#[derive(Debug, PartialEq, Eq)]
+struct Given {
+    vps: Mark,
+    over: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -354,26 +361,36 @@ impl Index {
         others.next().map(Name::record)
     }
 
-    /// Keeps a VM for the record that is about to say that it is its result.
+    /// Keeps a VM for the record that is about to say, over this version of it, that it is its result.
     ///
     /// # Errors
     /// The other record whose result it is, or that it is kept for.
-    pub fn give(&mut self, vps: &VpsId, name: &RecordName) -> Result<(), RecordName> {
+    pub fn give(&mut self, vps: &VpsId, name: &RecordName, over: &str) -> Result<(), RecordName> {
+        let (wanted, own) = (result_mark(vps), Name::of(name));
+        // What was to be written over another version is not written any more, or stands: then the watch shows it.
+        let is_old = |given: &Given| given.over != over && given.vps != wanted;
+        if self.given.get(&own).is_some_and(is_old) {
+            self.given.remove(&own);
+        }
         if let Some(other) = self.result_of(vps, Some(name)) {
             return Err(other);
         }
-        let (wanted, name) = (result_mark(vps), Name::of(name));
-        let mut kept = self.given.iter().filter(|(_, vps)| **vps == wanted);
-        if let Some((other, _)) = kept.find(|(other, _)| **other != name) {
+        let mut given = self.given.iter().filter(|(_, given)| given.vps == wanted);
+        if let Some((other, _)) = given.find(|(other, _)| **other != own) {
             return Err(other.record());
         }
-        self.given.insert(name, wanted);
+        let over = over.to_owned();
+        self.given.insert(own, Given { vps: wanted, over });
         Ok(())
     }
 
-    /// The record does not say so, and will not.
-    pub fn take_back(&mut self, name: &RecordName) {
-        self.given.remove(&Name::of(name));
+    /// The record has become this version without a result: what was to be written over an older one is not written
+    /// any more.
+    pub fn take_back(&mut self, name: &RecordName, version: &str) {
+        let name = Name::of(name);
+        if self.given.get(&name).is_some_and(|given| given.over != version) {
+            self.given.remove(&name);
+        }
     }
 
     /// The latest moment before which no paid call may leave with this Secret's key.

@@ -55,7 +55,7 @@ fn subject(namespace: &str) -> Subject {
 struct Model {
     records: BTreeMap<RecordName, (Entry, bool)>,
     claims: HashMap<RecordName, (String, Timestamp)>,
-    given: HashMap<RecordName, VpsId>,
+    given: HashMap<RecordName, (VpsId, u8)>,
 }
 
 impl Model {
@@ -110,13 +110,20 @@ impl Model {
         self.records.insert(entry.name.clone(), (entry, true)).is_some()
     }
 
-    fn give(&mut self, vps: &VpsId, name: &RecordName) -> bool {
-        let kept = self.given.iter().filter(|(_, kept)| *kept == vps);
+    fn give(&mut self, vps: &VpsId, name: &RecordName, over: u8) -> bool {
+        if self
+            .given
+            .get(name)
+            .is_some_and(|(of, at)| of != vps && *at != over)
+        {
+            self.given.remove(name);
+        }
+        let kept = self.given.iter().filter(|(_, (kept, _))| kept == vps);
         let mut others: HashSet<RecordName> = kept.map(|(other, _)| other.clone()).collect();
         others.extend(self.results(vps));
         let is_free = others.iter().all(|other| other == name);
         if is_free {
-            self.given.insert(name.clone(), vps.clone());
+            self.given.insert(name.clone(), (vps.clone(), over));
         }
         is_free
     }
@@ -237,8 +244,8 @@ enum Event {
     Deleted(RecordName),
     Claims(RecordName, &'static str, u32),
     GivesUp(RecordName),
-    Gives(RecordName, VpsId),
-    TakesBack(RecordName),
+    Gives(RecordName, VpsId, u8),
+    TakesBack(RecordName, u8),
     Passes(i64),
 }
 
@@ -325,8 +332,9 @@ fn events() -> impl Strategy<Value = Event> {
         4 => (names(), select(NAMESPACES.to_vec()), 1_u32..9)
             .prop_map(|(name, namespace, most)| Event::Claims(name, namespace, most)),
         1 => names().prop_map(Event::GivesUp),
-        3 => (names(), select(VMS.to_vec())).prop_map(|(name, vps)| Event::Gives(name, VpsId::new(vps))),
-        1 => names().prop_map(Event::TakesBack),
+        3 => (names(), select(VMS.to_vec()), 0_u8..3)
+            .prop_map(|(name, vps, over)| Event::Gives(name, VpsId::new(vps), over)),
+        1 => (names(), 0_u8..3).prop_map(|(name, version)| Event::TakesBack(name, version)),
         3 => select(vec![0, 1, 60, 3599, 3600, 7 * 3600, 25 * 3600, -1, -3600, -3601, -30 * 3600])
             .prop_map(Event::Passes),
     ]
@@ -436,12 +444,15 @@ proptest! {
                     index.release(&name);
                     model.claims.remove(&name);
                 }
-                Event::Gives(name, vps) => {
-                    prop_assert_eq!(index.give(&vps, &name).is_ok(), model.give(&vps, &name));
+                Event::Gives(name, vps, over) => {
+                    let given = index.give(&vps, &name, &over.to_string());
+                    prop_assert_eq!(given.is_ok(), model.give(&vps, &name, over));
                 }
-                Event::TakesBack(name) => {
-                    index.take_back(&name);
-                    model.given.remove(&name);
+                Event::TakesBack(name, version) => {
+                    index.take_back(&name, &version.to_string());
+                    if model.given.get(&name).is_some_and(|(_, over)| *over != version) {
+                        model.given.remove(&name);
+                    }
                 }
                 Event::Passes(seconds) => {
                     now += SignedDuration::from_secs(seconds);

@@ -90,7 +90,7 @@ pub enum Input {
     Overdue,
     /// The job has lasted too long.
     DeadlinePassed,
-    /// The job as polled, and every VM of the account where the job has ended.
+    /// The job as polled, and, where it has ended, the VMs of the account that bear the token or that the job names.
     Job(JobState, Vec<Vm>),
     /// A complete list of VMs.
     Inventory(InventoryReading),
@@ -115,7 +115,7 @@ pub enum Input {
 /// A complete list read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryReading {
-    /// Every VM of the account.
+    /// Every VM of the account that bears the token.
     pub vms: Vec<Vm>,
     /// Whether the key could read the source VPS too.
     pub reads_source: bool,

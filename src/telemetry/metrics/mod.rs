@@ -8,7 +8,7 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -20,6 +20,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
+use crate::clock;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::observer::{Life, Observer, Reconcile};
@@ -353,7 +354,7 @@ impl Observer for Listener {
         let span = tracing::info_span!("reconcile", kind, namespace, object = name);
         let controller = ControllerLabels { controller: kind };
         async move {
-            let started = Instant::now();
+            let started = clock::now().monotonic;
             metrics.active.get_or_create(&controller).inc();
             let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
                 metrics.panics.get_or_create(&controller).inc();
@@ -363,7 +364,7 @@ impl Observer for Listener {
             metrics
                 .durations
                 .get_or_create(&controller)
-                .observe(started.elapsed().as_secs_f64());
+                .observe(clock::now().monotonic.saturating_sub(started).as_secs_f64());
             let result = if outcome.is_ok() {
                 "success"
             } else {

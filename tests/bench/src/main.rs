@@ -1,7 +1,7 @@
 //! Measures the operator beside the least that any client could do, in the same run: a real API server, the
 //! simulator in HostUp's place, the release binary, and a bare loop without any safety.
 //!
-//! `make bench` runs it, and `make bench QUICK=1` in less than six minutes.
+//! `make bench` runs it, and `make bench QUICK=1` in about seven minutes.
 
 mod bare;
 mod cluster;
