@@ -43,7 +43,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Run {
-    /// Small numbers: the whole in less than six minutes.
+    /// Small numbers: the whole in about seven minutes.
     #[arg(long)]
     quick: bool,
     /// The operator's release binary.

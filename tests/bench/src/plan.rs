@@ -76,7 +76,7 @@ impl Patience {
 }
 
 impl Plan {
-    /// In less than six minutes on two cores.
+    /// In about seven minutes on two cores.
     pub fn quick() -> Self {
         Self {
             name: "quick",
