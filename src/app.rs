@@ -207,7 +207,7 @@ async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure
                 "the ServiceAccount lacks rights: {missing}; apply the RBAC of deploy/"
             )));
         }
-        if clock::now().monotonic.saturating_sub(started) >= PATIENCE {
+        if clock::elapsed(started) >= PATIENCE {
             let what = if missing.is_not_found() {
                 "the CRDs are not installed; run `hostup-operator crds | kubectl apply --server-side -f -`"
                     .to_owned()

@@ -22,6 +22,11 @@ pub fn now() -> Moment {
     })
 }
 
+/// How long ago a moment of the monotonic clock was.
+pub fn elapsed(since: Duration) -> Duration {
+    now().monotonic.saturating_sub(since)
+}
+
 fn duration(read: Timespec) -> Duration {
     let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or_default())

@@ -10,7 +10,6 @@ use kube::{Api, Client};
 use super::api_call::{self, ApiError};
 use crate::api::NAME;
 use crate::clock;
-use crate::domain::moment::Moment;
 
 /// How long a lease lasts without renewal, as in client-go.
 const DURATION: Duration = Duration::from_secs(15);
@@ -21,13 +20,6 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// The longest wait after a refusal, which lasts until somebody puts it right.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
-
-/// How long ago, also where the machine slept; a wall clock that is set is no reason to stop.
-fn without_wall(earlier: &Moment) -> Duration {
-    let now = clock::now();
-    let slept = now.with_sleep.saturating_sub(earlier.with_sleep);
-    slept.max(now.monotonic.saturating_sub(earlier.monotonic))
-}
 
 /// A Lease in one namespace, and who we are.
 pub struct Election {
@@ -78,7 +70,7 @@ impl Election {
                 Ok(false) => {
                     return "no longer the leader: another process has taken the Lease".to_owned();
                 }
-                Err(error) if without_wall(&renewed) >= RENEW_DEADLINE => {
+                Err(error) if clock::now().since_without_wall(&renewed) >= RENEW_DEADLINE => {
                     return format!(
                         "the Lease could not be renewed for {} s, so this process ends: {error}",
                         RENEW_DEADLINE.as_secs()
@@ -123,7 +115,7 @@ impl Election {
         };
         self.seen = Some((mark.0, mark.1, since));
         let mine = held.as_deref() == Some(self.identity.as_str());
-        if !mine && held.is_some() && clock::now().monotonic.saturating_sub(since) < DURATION {
+        if !mine && held.is_some() && clock::elapsed(since) < DURATION {
             return Ok(false);
         }
         let now = MicroTime(clock::now().wall);

@@ -58,12 +58,16 @@ impl Sighting {
                     result_of: Some(other.clone()),
                     ..vm
                 };
-                let why = Text::new(&format!("{} bears the token, but {}", vm.id, anothers(other)));
-                Self::Unclear(vm, why)
+                unclear(&vm, &anothers(other))
             }
             Self::None | Self::Unclear(..) | Self::Several(_) => self,
         }
     }
+}
+
+fn unclear(vm: &Vm, why: &str) -> Sighting {
+    let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
+    Sighting::Unclear(vm.clone(), why)
 }
 
 fn anothers(other: &RecordName) -> String {
@@ -85,14 +89,10 @@ pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> S
 }
 
 fn of_bearer(vm: &Vm, ordered: Size) -> Sighting {
-    let unclear = |why: &str| {
-        let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
-        Sighting::Unclear(vm.clone(), why)
-    };
     match (&vm.result_of, vm.size) {
-        (Some(other), _) => unclear(&anothers(other)),
-        (None, _) if !vm.is_payg => unclear("is not shown as a pay-as-you-go VM"),
-        (None, None) => unclear("its size is not shown"),
+        (Some(other), _) => unclear(vm, &anothers(other)),
+        (None, _) if !vm.is_payg => unclear(vm, "is not shown as a pay-as-you-go VM"),
+        (None, None) => unclear(vm, "its size is not shown"),
         (None, Some(size)) if size == ordered => Sighting::One(vm.clone()),
         (None, Some(_)) => Sighting::OtherSize(vm.clone()),
     }

@@ -20,8 +20,13 @@ impl Moment {
     /// How long ago `earlier` was, by the clock that says the most.
     pub fn since(&self, earlier: &Self) -> Duration {
         let wall = Duration::try_from(self.wall.duration_since(earlier.wall)).unwrap_or_default();
-        wall.max(self.monotonic.saturating_sub(earlier.monotonic))
-            .max(self.with_sleep.saturating_sub(earlier.with_sleep))
+        wall.max(self.since_without_wall(earlier))
+    }
+
+    /// The same without the time of day, which may be set.
+    pub fn since_without_wall(&self, earlier: &Self) -> Duration {
+        let awake = self.monotonic.saturating_sub(earlier.monotonic);
+        awake.max(self.with_sleep.saturating_sub(earlier.with_sleep))
     }
 }
 

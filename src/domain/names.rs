@@ -54,9 +54,14 @@ impl ChainKey {
     /// A number has one spelling: of two records, at most one is attempt 2.
     pub fn attempt(&self, record: &RecordName) -> Option<u32> {
         let number = record.as_str().strip_prefix(&self.0)?.strip_prefix('-')?;
-        let n: u32 = number.parse().ok()?;
-        (n > 0 && n.to_string() == number).then_some(n)
+        attempt_number(number)
     }
+}
+
+/// The number of an attempt, if it is spelled as [`ChainKey::record`] spells it.
+pub fn attempt_number(text: &str) -> Option<u32> {
+    let n: u32 = text.parse().ok()?;
+    (n > 0 && n.to_string() == text).then_some(n)
 }
 
 /// The mark that a VM bought for one object of one installation bears in its name; 60 bits.

@@ -134,7 +134,7 @@ pub struct Preflight {
     pub deployments: Deployments,
     /// What the account's limits leave.
     pub remaining: Remaining,
-    /// Every VM of the account that bears the token of the purchase.
+    /// Every VM of the account whose name contains the token of the purchase.
     pub vms: Vec<Vm>,
 }
 

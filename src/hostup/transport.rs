@@ -190,7 +190,7 @@ impl Transport {
 
     fn observe(&self, route: Route, error: Option<&ReadError>, started: Duration) {
         let class = error.map_or("ok", ReadError::class);
-        (self.observer)(route, class, clock::now().monotonic.saturating_sub(started));
+        (self.observer)(route, class, clock::elapsed(started));
     }
 
     /// Sends one paid POST and reads its whole answer within its deadline.
@@ -213,7 +213,7 @@ impl Transport {
             PaidAnswer::Answered { status: 200..300, .. } => "ok",
             PaidAnswer::Answered { .. } => "refused",
         };
-        (self.observer)(route, class, clock::now().monotonic.saturating_sub(started));
+        (self.observer)(route, class, clock::elapsed(started));
         answer
     }
 

@@ -145,13 +145,31 @@ fn violations(file: &Path, floor: &str, lines: &[(usize, String)]) -> Vec<String
     found
 }
 
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    sources(&source(), &mut files);
+    assert!(files.len() > 30, "only {} files were looked at", files.len());
+    files
+}
+
+/// Every line of code that is wrong in its file.
+fn lines_that(is_wrong: impl Fn(&Path, &str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in &files() {
+        let wrong = code(file).into_iter().filter(|(_, line)| is_wrong(file, line));
+        found.extend(wrong.map(|(n, line)| format!("{}:{n} {line}", file.display())));
+    }
+    found
+}
+
 #[test]
 fn imports_point_down_only() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    assert!(files.len() > 30, "only {} files were looked at", files.len());
-    let found: Vec<String> = files
+    let source = source();
+    let found: Vec<String> = files()
         .iter()
         .flat_map(|file| violations(file, floor_of(&source, file), &code(file)))
         .collect();
@@ -191,18 +209,8 @@ const STORES: [&str; 2] = ["controllers/run.rs", "controllers/config/rivals.rs"]
 
 #[test]
 fn nobody_walks_all_records() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    let mut found = Vec::new();
-    for file in &files {
-        let holds_a_store = STORES.iter().any(|store| file.ends_with(store));
-        for (n, line) in code(file) {
-            if walks(&line, holds_a_store) {
-                found.push(format!("{}:{n} {line}", file.display()));
-            }
-        }
-    }
+    let holds_a_store = |file: &Path| STORES.iter().any(|store| file.ends_with(store));
+    let found = lines_that(|file, line| walks(line, holds_a_store(file)));
     assert_eq!(found, Vec::<String>::new());
     assert!(walks("for object in self.store.state() {", true));
     assert!(walks("store: Store<Watched>,", false));
@@ -211,15 +219,8 @@ fn nobody_walks_all_records() {
 
 #[test]
 fn the_time_is_asked_of_one_clock() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    files.retain(|file| *file != source.join("clock.rs"));
-    let mut found = Vec::new();
-    for file in &files {
-        let asked = code(file).into_iter().filter(|(_, line)| asks_the_time(line));
-        found.extend(asked.map(|(n, line)| format!("{}:{n} {line}", file.display())));
-    }
+    let clock = source().join("clock.rs");
+    let found = lines_that(|file, line| file != clock && asks_the_time(line));
     assert_eq!(found, Vec::<String>::new());
     for line in [
         "let started = Instant::now();",
@@ -250,10 +251,7 @@ fn walks(line: &str, holds_a_store: bool) -> bool {
 
 #[test]
 fn no_file_is_longer_than_can_be_read_at_once() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    for file in files.into_iter().filter(|file| !file.ends_with("tests.rs")) {
+    for file in files().into_iter().filter(|file| !file.ends_with("tests.rs")) {
         let lines = code(&file).len();
         assert!(lines <= 600, "{} has {lines} lines without tests", file.display());
     }

@@ -2,7 +2,7 @@
 
 use crate::domain::digest;
 use crate::domain::ids::RecordName;
-use crate::domain::names::{ChainKey, VmToken};
+use crate::domain::names::{ChainKey, VmToken, attempt_number};
 
 /// Characters of the hash that a record's name begins with.
 const HASH: usize = 26;
@@ -25,10 +25,7 @@ impl Name {
     pub(super) fn of(record: &RecordName) -> Self {
         let attempt = || {
             let (hash, number) = record.as_str().split_once('-')?;
-            let n: u32 = number.parse().ok()?;
-            // Nothing else is written as it was read.
-            let same = n > 0 && n.to_string() == number;
-            Some(Self::Attempt(Chain::of(hash)?, n)).filter(|_| same)
+            Some(Self::Attempt(Chain::of(hash)?, attempt_number(number)?))
         };
         attempt().unwrap_or_else(|| Self::Other(record.as_str().into()))
     }

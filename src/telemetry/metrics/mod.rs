@@ -364,7 +364,7 @@ impl Observer for Listener {
             metrics
                 .durations
                 .get_or_create(&controller)
-                .observe(clock::now().monotonic.saturating_sub(started).as_secs_f64());
+                .observe(clock::elapsed(started).as_secs_f64());
             let result = if outcome.is_ok() {
                 "success"
             } else {

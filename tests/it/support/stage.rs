@@ -16,6 +16,7 @@ use kube::runtime::wait::await_condition;
 use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
+use super::behind::OPERATIONS;
 use super::{Operator, PATIENCE, client_of, control_plane, is_shared};
 
 /// The API key that the stage's account and Secret hold.
@@ -496,8 +497,8 @@ impl Stage {
     }
 }
 
-/// The records of a stage on the shared control plane. Every operator there is shown all records as it starts: those
-/// of a test that is over go.
+/// Deletes the records of a stage on the shared control plane once its test is over: every operator there is shown all
+/// records when it starts.
 pub struct RecordsLeft {
     plane: &'static ControlPlane,
     namespace: String,
@@ -509,12 +510,11 @@ impl Drop for RecordsLeft {
             return;
         }
         let plane = self.plane;
-        let records = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
         let own = format!(
-            "{records}?fieldSelector=spec.subject.namespace%3D{}",
+            "{OPERATIONS}?fieldSelector=spec.subject.namespace%3D{}",
             self.namespace
         );
-        // What is left costs time, and nothing else.
+        // If it fails, the tests that follow only take longer.
         std::thread::spawn(move || drop(plane.kubectl(&["delete", "--raw", &own])));
     }
 }
