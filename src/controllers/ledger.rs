@@ -221,7 +221,7 @@ impl Ledger {
             .take_back(&RecordName::new(object.name_any()), version);
     }
 
-    /// Whether the VM bears the token of another purchase than `own`, and that purchase may have made it.
+    /// Whether the VM's name contains the token of another purchase (not `own`) that may have created the VM.
     pub fn bears_anothers_token(&self, vm: &Vm, own: Option<&VmToken>) -> bool {
         let index = self.index();
         let anothers = |token: &VmToken| Some(token) != own && index.accounted(token) == Some(true);
@@ -365,6 +365,12 @@ pub fn prune(object: &mut Watched) {
         status.conditions = Vec::new();
         status.message = None;
     }
+}
+
+/// The namespace that a record belongs to; none where it cannot be read.
+pub fn tenant(object: &Watched) -> &str {
+    let record = object.0.as_ref();
+    record.map_or("", |record| record.spec.subject.namespace.as_str())
 }
 
 /// Where a chain ends.

@@ -169,7 +169,7 @@ async fn operations(
     });
     let of_reconcile = turns.clone();
     let reconcile = move |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
-        let Some(turn) = begin(&of_reconcile, seen.as_ref(), &ctx) else {
+        let Some(turn) = begin(&of_reconcile, seen.as_ref(), ledger::tenant(&seen), &ctx) else {
             return ready(Ok(Action::await_change())).boxed();
         };
         let name = seen.name_any();
@@ -317,10 +317,10 @@ impl Buyer {
         });
         let (of_reconcile, of_end, asked) = (turns.clone(), turns, ctx.clone());
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
-            let Some(turn) = begin(&of_reconcile, seen.as_ref(), &ctx) else {
+            let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+            let Some(turn) = begin(&of_reconcile, seen.as_ref(), &namespace, &ctx) else {
                 return ready(Ok(Action::await_change())).boxed();
             };
-            let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
             let edition = (
                 seen.uid().unwrap_or_default(),
                 seen.meta().generation.unwrap_or_default(),
@@ -377,10 +377,16 @@ impl Backoff for AtOnce {
     fn reset(&mut self) {}
 }
 
-fn begin<K: Resource<DynamicType = ()>>(turns: &Arc<Turns>, object: &K, ctx: &Context) -> Option<Turn> {
+fn begin<K: Resource<DynamicType = ()>>(
+    turns: &Arc<Turns>,
+    object: &K,
+    tenant: &str,
+    ctx: &Context,
+) -> Option<Turn> {
     let made = object.meta().creation_timestamp.as_ref().map(|made| made.0);
     let place = (object.namespace().unwrap_or_default(), object.name_any());
-    turns.begin(place, made.unwrap_or(Timestamp::MIN), ctx.moment().monotonic)
+    let now = ctx.moment().monotonic;
+    turns.begin(place, tenant, made.unwrap_or(Timestamp::MIN), now)
 }
 
 /// The objects to look at, each once it stands in the store. Those of a list stand there only when the

@@ -1,7 +1,8 @@
-//! Whose turn it is to be looked at: so many at a time, in the order in which they came, and of those that came
-//! together the oldest first. kube looks at what waits in no order at all, so nothing waits there.
+//! Whose turn it is to be looked at: so many at a time, one of each namespace after the other; within a namespace in
+//! the order in which they came, and of those that came together the oldest first. kube looks at what waits in no order
+//! at all, so nothing waits there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,9 +26,15 @@ pub struct Turns {
 struct Queue {
     looked_at: usize,
     called: HashSet<Place>,
-    waiting: BTreeMap<Order, Place>,
-    orders: HashMap<Place, Order>,
+    /// Of each tenant that has any.
+    waiting: HashMap<Tenant, BTreeMap<Order, Place>>,
+    /// Those tenants, who was served last at the end.
+    tenants: VecDeque<Tenant>,
+    orders: HashMap<Place, (Tenant, Order)>,
 }
+
+/// The namespace for whose objects the workers' time is spent.
+type Tenant = String;
 
 /// When it came, roughly; the age of the object; where it is.
 type Order = (u128, Timestamp, Place);
@@ -45,19 +52,24 @@ impl Turns {
         })
     }
 
-    /// The turn of an object that was made at `made` and comes `now`, by the monotonic clock; `None` where it is called
-    /// later.
-    pub fn begin(self: &Arc<Self>, place: Place, made: Timestamp, now: Duration) -> Option<Turn> {
+    /// The turn of an object of `tenant` that was made at `made` and comes `now`, by the monotonic clock; `None` where it
+    /// is called later.
+    pub fn begin(
+        self: &Arc<Self>,
+        place: Place,
+        tenant: &str,
+        made: Timestamp,
+        now: Duration,
+    ) -> Option<Turn> {
         let mut queue = self.lock();
-        let has_room = queue.waiting.is_empty() && queue.taken() < self.at_a_time;
+        let has_room = queue.tenants.is_empty() && queue.taken() < self.at_a_time;
         if queue.called.remove(&place) || (has_room && !queue.orders.contains_key(&place)) {
             queue.looked_at += 1;
             return Some(Turn(self.clone()));
         }
         if !queue.orders.contains_key(&place) {
             let order = (now.as_millis() / TOGETHER.as_millis(), made, place.clone());
-            queue.orders.insert(place.clone(), order.clone());
-            queue.waiting.insert(order, place);
+            queue.wait(place, tenant.to_owned(), order);
         }
         None
     }
@@ -65,9 +77,7 @@ impl Turns {
     /// An object is gone: nobody answers a call for it.
     pub fn gone(&self, place: &Place) {
         let mut queue = self.lock();
-        if let Some(order) = queue.orders.remove(place) {
-            queue.waiting.remove(&order);
-        }
+        queue.leave(place);
         queue.called.remove(place);
         self.call_next(queue);
     }
@@ -75,10 +85,9 @@ impl Turns {
     fn call_next(&self, mut queue: MutexGuard<'_, Queue>) {
         let mut called = Vec::new();
         while queue.taken() < self.at_a_time {
-            let Some((_, place)) = queue.waiting.pop_first() else {
+            let Some(place) = queue.next() else {
                 break;
             };
-            queue.orders.remove(&place);
             queue.called.insert(place.clone());
             called.push(place);
         }
@@ -96,6 +105,36 @@ impl Turns {
 impl Queue {
     fn taken(&self) -> usize {
         self.looked_at + self.called.len()
+    }
+
+    fn wait(&mut self, place: Place, tenant: Tenant, order: Order) {
+        self.orders.insert(place.clone(), (tenant.clone(), order.clone()));
+        if !self.waiting.contains_key(&tenant) {
+            self.tenants.push_back(tenant.clone());
+        }
+        self.waiting.entry(tenant).or_default().insert(order, place);
+    }
+
+    fn leave(&mut self, place: &Place) {
+        let Some((tenant, order)) = self.orders.remove(place) else {
+            return;
+        };
+        if let Some(of_tenant) = self.waiting.get_mut(&tenant) {
+            of_tenant.remove(&order);
+            if of_tenant.is_empty() {
+                self.waiting.remove(&tenant);
+                self.tenants.retain(|other| *other != tenant);
+            }
+        }
+    }
+
+    /// Takes the next one out.
+    fn next(&mut self) -> Option<Place> {
+        let tenant = self.tenants.front()?;
+        let place = self.waiting.get(tenant)?.values().next()?.clone();
+        self.tenants.rotate_left(1);
+        self.leave(&place);
+        Some(place)
     }
 }
 
@@ -131,7 +170,7 @@ mod tests {
         let (turns, calls) = turns(1);
         let begin = |name: &str, made: i64, now: u64| {
             let made = Timestamp::from_second(made).unwrap();
-            turns.begin(place(name), made, Duration::from_millis(now))
+            turns.begin(place(name), "shop", made, Duration::from_millis(now))
         };
         let mut turn = begin("first", 100, 0);
         assert!(turn.is_some());
@@ -158,9 +197,31 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_with_many_objects_keeps_another_one_waiting_for_one_turn() {
+        let (turns, calls) = turns(1);
+        let begin = |namespace: &str, name: &str| {
+            turns.begin(place(name), namespace, Timestamp::UNIX_EPOCH, Duration::ZERO)
+        };
+        let mut turn = begin("large", "first");
+        for n in 0..100 {
+            assert!(begin("large", &format!("l-{n:03}")).is_none());
+        }
+        assert!(begin("small", "s-0").is_none() && begin("small", "s-1").is_none());
+        let mut called = Vec::new();
+        for _ in 0..6 {
+            drop(turn);
+            let (_, name) = calls.lock().unwrap().pop().unwrap();
+            turn = begin("", &name);
+            called.push(name);
+        }
+        assert_eq!(called, ["l-000", "s-0", "l-001", "s-1", "l-002", "l-003"]);
+        assert!(turn.is_some());
+    }
+
+    #[test]
     fn one_that_is_gone_keeps_no_other_waiting() {
         let (turns, calls) = turns(1);
-        let begin = |name: &str| turns.begin(place(name), Timestamp::UNIX_EPOCH, Duration::ZERO);
+        let begin = |name: &str| turns.begin(place(name), "shop", Timestamp::UNIX_EPOCH, Duration::ZERO);
         let turn = begin("a");
         assert!(begin("b").is_none() && begin("c").is_none() && begin("d").is_none());
         turns.gone(&place("c"));
@@ -184,7 +245,8 @@ mod tests {
                     // kube never looks at one object twice at a time.
                     0 if !under_way.contains_key(&which) => {
                         let now = Duration::from_millis(step as u64 * 30);
-                        match turns.begin(place(&name), Timestamp::UNIX_EPOCH, now) {
+                        let tenant = if which < 3 { "shop" } else { "web" };
+                        match turns.begin(place(&name), tenant, Timestamp::UNIX_EPOCH, now) {
                             Some(turn) => {
                                 waiting.remove(&which);
                                 under_way.insert(which, turn);
@@ -204,9 +266,14 @@ mod tests {
                 let queue = turns.lock();
                 prop_assert!(under_way.len() <= at_a_time.into());
                 prop_assert_eq!(queue.looked_at, under_way.len());
-                let known = queue.waiting.len() + queue.called.len();
+                let in_line: usize = queue.waiting.values().map(BTreeMap::len).sum();
+                prop_assert_eq!(in_line, queue.orders.len());
+                let tenants: HashSet<&Tenant> = queue.tenants.iter().collect();
+                prop_assert_eq!(tenants.len(), queue.tenants.len());
+                prop_assert_eq!(tenants, queue.waiting.keys().collect());
+                let known = in_line + queue.called.len();
                 prop_assert_eq!(known, waiting.len(), "nobody is lost");
-                prop_assert!(queue.waiting.is_empty() || queue.taken() == usize::from(at_a_time));
+                prop_assert!(queue.tenants.is_empty() || queue.taken() == usize::from(at_a_time));
                 let called = calls.lock().unwrap();
                 prop_assert!(queue.called.iter().all(|place| called.contains(place)));
             }
