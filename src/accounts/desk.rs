@@ -8,13 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::asker::{Age, Asked, Asker, Want, Who};
+use super::away::Away;
 use super::jobs::Jobs;
 use super::leaves::Leaves;
-use super::pace::Pace;
+use super::pace::{Pace, Promise};
 use super::question::{Answer, Question, Reading, Readings};
-use super::queue::{Class, Next, Queue, after_failure};
+use super::queue::{Class, Next, Queue};
 use super::sold::Sold;
+use crate::domain::ids::RecordName;
 use crate::domain::moment::Moment;
+use crate::domain::operation::JobTimes;
 use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
 use crate::hostup::{ReadError, Signal};
@@ -28,7 +31,8 @@ const WOKEN: usize = 4;
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(2);
 /// An older reading answers nothing: purchases rest on readings no older than a minute, and need a moment too.
 pub(super) const LASTS: Duration = Duration::from_secs(50);
-/// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it.
+/// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it. A shorter one is nothing but
+/// pace.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
 /// What is read after a job has ended waits a moment, for others that end with it.
 const GATHERS: Duration = Duration::from_millis(200);
@@ -75,13 +79,6 @@ pub struct Desk {
     served: u64,
     /// From 0 to 255: what keeps the tries of several keys apart.
     spread: u32,
-}
-
-/// HostUp seems to be away: one call at a time tries.
-struct Away {
-    why: ReadError,
-    failures: u32,
-    next: Duration,
 }
 
 impl Desk {
@@ -210,11 +207,11 @@ impl Desk {
     }
 
     /// Whether one more may be woken. A purchase is woken only where its paid call may leave. While HostUp asks to wait
-    /// it is woken too, so that its status says so.
+    /// for long it is woken too, so that its status says so.
     fn may_be_woken(&self, class: Class, now: Moment) -> bool {
         self.woken.len() < WOKEN
             && (class != Class::Approved
-                || self.pace.held(now.monotonic).is_some()
+                || self.limited(now).is_some()
                 || self.leaves.may_give(&self.pace, now))
     }
 
@@ -234,13 +231,28 @@ impl Desk {
     }
 
     /// Leave for one paid call of `who`; it lasts until [`Desk::paid`].
-    pub fn take_paid_call(&mut self, who: &Who, now: Moment) -> bool {
-        self.pace.held(now.monotonic).is_none() && self.leaves.take(who, &mut self.pace, now)
+    pub fn take_paid_call(&mut self, who: &Who, now: Moment) -> Option<Promise> {
+        if self.pace.held(now.monotonic).is_some() {
+            return None;
+        }
+        self.leaves.take(who, &mut self.pace, now)
     }
 
-    /// A paid call has ended, or will not be made.
-    pub fn paid(&mut self) {
-        self.leaves.ended();
+    /// The paid call leaves now.
+    ///
+    /// # Errors
+    /// [`ReadError::RateLimited`] where HostUp wants none: another call may have been told since leave was given.
+    pub fn paid_call_leaves(&mut self, call: Promise, now: Moment) -> Result<(), ReadError> {
+        if self.pace.held(now.monotonic).is_some() {
+            return Err(self.wait_asked_for(now));
+        }
+        self.pace.leaves_late(call, now.monotonic);
+        Ok(())
+    }
+
+    /// A paid call has ended; `unmade` where it did not leave.
+    pub fn paid(&mut self, unmade: Option<Promise>) {
+        self.leaves.ended(unmade, &mut self.pace);
     }
 
     /// Somebody whose turn it was has no leave for its paid call: it is woken once it may have.
@@ -322,8 +334,7 @@ impl Desk {
             Err(ReadError::Unavailable(_)) => return self.failed(question, reading.answer, now),
             Err(ReadError::RateLimited { .. }) => {
                 self.queue.again(question, false, at);
-                let lasts = self.pace.held(at).is_some_and(|until| until >= at + SHOWN_FROM);
-                return if lasts {
+                return if self.limited(now).is_some() {
                     self.tell(Some(question))
                 } else {
                     Vec::new()
@@ -359,16 +370,21 @@ impl Desk {
         Vec::new()
     }
 
-    /// A call leaves that no question asked for: a paid one, or a further page of a list. It counts.
+    /// A call leaves that no question asked for: a further page of a list, say. It counts. Returns how long it has to
+    /// wait instead, if it has.
     ///
     /// # Errors
     /// [`ReadError::RateLimited`] where HostUp wants none.
-    pub fn may_leave(&mut self, now: Moment) -> Result<(), ReadError> {
+    pub fn may_leave(&mut self, now: Moment) -> Result<Option<Duration>, ReadError> {
         if let Some(held) = self.limited(now) {
             return Err(held);
         }
-        self.pace.left(now.monotonic);
-        Ok(())
+        let wait = self.pace.next(true, now.monotonic).saturating_sub(now.monotonic);
+        if !wait.is_zero() {
+            return Ok(Some(wait));
+        }
+        self.pace.leaves(now.monotonic);
+        Ok(None)
     }
 
     /// Tells the pace what an answer's headers say.
@@ -387,14 +403,19 @@ impl Desk {
         (now.since(&reading.began) <= ago).then(|| reading.clone())
     }
 
-    /// HostUp wants no call at all.
+    /// HostUp wants no call for so long that people are told.
     pub fn limited(&self, now: Moment) -> Option<ReadError> {
         let until = self.pace.held(now.monotonic)?;
+        (until >= now.monotonic + SHOWN_FROM).then(|| self.wait_asked_for(now))
+    }
+
+    fn wait_asked_for(&self, now: Moment) -> ReadError {
+        let until = self.pace.held(now.monotonic).unwrap_or(now.monotonic);
         let until = now
             .wall
             .checked_add(until.saturating_sub(now.monotonic))
             .unwrap_or(Timestamp::MAX);
-        Some(ReadError::RateLimited { until })
+        ReadError::RateLimited { until }
     }
 
     /// This much is ordered with the key, if the limits as they were read last leave room for it.
@@ -417,9 +438,9 @@ impl Desk {
         self.sold.left(limits, began)
     }
 
-    /// The least time that any of the last jobs took, by HostUp's own word.
-    pub fn jobs_take(&self) -> Option<Duration> {
-        self.jobs.take()
+    /// What is known of the time that jobs take, for the job of `record`.
+    pub fn job_times(&mut self, record: &RecordName, now: Moment) -> JobTimes {
+        self.jobs.times(record, now.monotonic)
     }
 
     /// The pace, for metrics.
@@ -457,7 +478,7 @@ impl Desk {
 
     fn begin(&mut self, question: Question, at: Duration) -> Next {
         self.under_way += 1;
-        self.pace.left(at);
+        self.pace.leaves(at);
         Next::Call(question)
     }
 
@@ -576,21 +597,15 @@ impl Desk {
         let at = now.monotonic;
         let failures = self.queue.again(question, true, at);
         let Err(why) = answer else { return Vec::new() };
-        let spread = |wait: Duration| wait.saturating_sub(wait * self.spread / 1024);
         if let Some(away) = &mut self.away {
-            away.failures = away.failures.saturating_add(1);
-            away.next = at + spread(after_failure(away.failures));
+            away.failed_again(self.spread, at);
             return Vec::new();
         }
         if failures >= 2 {
             self.trouble.insert(question.clone(), (why.clone(), now));
         }
         if self.queue.fails_everywhere() {
-            self.away = Some(Away {
-                why,
-                failures: 2,
-                next: at + after_failure(2),
-            });
+            self.away = Some(Away::new(why, at));
             return self.tell(None);
         }
         if failures == 2 {
@@ -643,6 +658,7 @@ fn order(session: &Session) -> Order {
 mod tests {
     use super::super::jobs::KEPT;
     use super::super::leaves::PAID_UNDER_WAY;
+    use super::super::queue::after_failure;
     use super::*;
     use crate::domain::ids::SubjectKind;
     use crate::domain::ids::VpsId;
@@ -906,8 +922,8 @@ mod tests {
             desk.ask(asker(n), limits(Age::Asked), at(SECOND));
         }
         calls(&mut desk, SECOND);
-        while desk.take_paid_call(&who(9), at(SECOND)) {
-            desk.paid();
+        while desk.take_paid_call(&who(9), at(SECOND)).is_some() {
+            desk.paid(None);
         }
         desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
         assert_eq!(desk.turns(at(SECOND)), []);
@@ -921,10 +937,46 @@ mod tests {
         assert!(until > SECOND && until < SECOND * 2, "{until:?}");
         assert_eq!(desk.turns(at(until)), [who(1)]);
         assert!(
-            !desk.take_paid_call(&who(2), at(until)),
+            desk.take_paid_call(&who(2), at(until)).is_none(),
             "the call is counted for another"
         );
-        assert!(desk.take_paid_call(&who(1), at(until)));
+        assert!(desk.take_paid_call(&who(1), at(until)).is_some());
+    }
+
+    #[test]
+    fn a_wait_of_a_moment_is_told_to_nobody_and_nobody_is_woken_into_it() {
+        let mut desk = desk();
+        let wants_none = |desk: &mut Desk, wait: Duration, now: Duration| {
+            let budget = Some((0, wait));
+            desk.signal(Signal::Well { budget }, at(now));
+        };
+        let deployments = || {
+            vec![Want {
+                question: Question::Deployments,
+                age: Age::Asked,
+            }]
+        };
+        for n in 1..=2 {
+            desk.ask(asker(n), limits(Age::Asked), at(SECOND));
+        }
+        calls(&mut desk, SECOND);
+        wants_none(&mut desk, SECOND, SECOND);
+        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+        assert_eq!(desk.turns(at(SECOND)), []);
+        assert!(matches!(
+            desk.ask(asker(3), deployments(), at(SECOND)),
+            Asked::Waiting
+        ));
+        assert_eq!(desk.next(at(SECOND)), Next::Wait(Some(SECOND * 2)));
+        assert_eq!(desk.may_leave(at(SECOND)).unwrap(), Some(SECOND));
+        assert_eq!(desk.turns(at(SECOND * 2)), [who(1), who(2)]);
+        assert_eq!(desk.next(at(SECOND * 2)), Next::Call(Question::Deployments));
+        wants_none(&mut desk, SECOND * 30, SECOND * 3);
+        assert!(matches!(
+            desk.ask(asker(3), deployments(), at(SECOND * 3)),
+            Asked::Held(_)
+        ));
+        assert!(desk.may_leave(at(SECOND * 3)).is_err());
     }
 
     #[test]
@@ -937,8 +989,8 @@ mod tests {
             assert_eq!(desk.turns(at(SECOND)), [who(1)]);
             what(&mut desk);
             let mut left = 0;
-            while desk.take_paid_call(&who(9), at(SECOND)) {
-                desk.paid();
+            while desk.take_paid_call(&who(9), at(SECOND)).is_some() {
+                desk.paid(None);
                 left += 1;
             }
             left
@@ -953,8 +1005,8 @@ mod tests {
         });
         let waits_again = left_after(|desk| desk.wait_again(&who(1)));
         let makes_it = left_after(|desk| {
-            assert!(desk.take_paid_call(&who(1), at(SECOND)));
-            desk.paid();
+            assert!(desk.take_paid_call(&who(1), at(SECOND)).is_some());
+            desk.paid(None);
         });
         assert_eq!([needs_it_not, reads_more, waits_again], [makes_it + 1; 3]);
     }
@@ -971,17 +1023,17 @@ mod tests {
         let first: Vec<Who> = (1..=all - 2).map(who).collect();
         assert_eq!(desk.turns(at(SECOND)), first);
         for who in &first {
-            assert!(desk.take_paid_call(who, at(SECOND)));
+            assert!(desk.take_paid_call(who, at(SECOND)).is_some());
             desk.forget(who);
         }
         let now = at(SECOND * 20);
         assert_eq!(desk.turns(now), []);
-        desk.paid();
+        desk.paid(None);
         assert_eq!(desk.turns(now), [who(all - 1)]);
         // It was woken in vain, and waits again in its place.
         desk.wait_again(&who(all - 1));
         assert_eq!(desk.turns(now), [who(all - 1)]);
-        assert!(desk.take_paid_call(&who(all - 1), now));
+        assert!(desk.take_paid_call(&who(all - 1), now).is_some());
         // So does one that was looked at for something else, and turns out to be a purchase.
         let other = Asker {
             class: Class::Routine,
@@ -991,10 +1043,10 @@ mod tests {
             desk.ask(other, limits(Age::Before(SECOND * 40)), now),
             Asked::Ready(_)
         ));
-        assert!(!desk.take_paid_call(&who(0), now));
+        assert!(desk.take_paid_call(&who(0), now).is_none());
         desk.wait_again(&who(0));
         assert_eq!(desk.turns(now), []);
-        desk.paid();
+        desk.paid(None);
         assert_eq!(desk.turns(now), [who(0)]);
     }
 
@@ -1015,13 +1067,13 @@ mod tests {
             }));
             desk.arrived(&job, reading(now.monotonic, now.monotonic, ended), now);
             desk.forget(&who(1));
-            desk.jobs_take()
+            desk.job_times(&RecordName::new("another"), now)
         };
-        assert_eq!(end(1, None), None);
-        assert_eq!(end(2, Some(60)), Some(SECOND * 60));
-        assert_eq!(end(3, Some(90)), Some(SECOND * 60));
+        assert_eq!(end(1, None), JobTimes::Unknown);
+        assert_eq!(end(2, Some(60)), JobTimes::AtLeast(SECOND * 60));
+        assert_eq!(end(3, Some(90)), JobTimes::AtLeast(SECOND * 60));
         let last = (4..4 + KEPT as u64).map(|n| end(n, Some(300))).last();
-        assert_eq!(last, Some(Some(SECOND * 300)));
+        assert_eq!(last, Some(JobTimes::AtLeast(SECOND * 300)));
     }
 
     #[test]

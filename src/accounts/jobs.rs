@@ -4,27 +4,64 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::question::Answer;
+use crate::domain::ids::RecordName;
 use crate::domain::job::JobState;
+use crate::domain::operation::JobTimes;
 use crate::hostup::ReadError;
 
 /// Jobs whose times are remembered.
 pub(super) const KEPT: usize = 16;
 
+/// While nothing is known, one job is polled to find out for so long, and then another.
+const FINDS_OUT_WITHIN: Duration = Duration::from_secs(30);
+
 /// What the last jobs took that were completed, by HostUp's own word.
 #[derive(Default)]
-pub(super) struct Jobs(VecDeque<Duration>);
+pub(super) struct Jobs {
+    took: VecDeque<Duration>,
+    /// Whose job finds it out, and since when.
+    finds_out: Option<(RecordName, Duration)>,
+}
 
 impl Jobs {
     /// Takes in what an answer says of a job.
     pub(super) fn note(&mut self, answer: &Result<Answer, ReadError>) {
         if let Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) = answer {
-            self.0.truncate(KEPT - 1);
-            self.0.push_front(*took);
+            self.took.truncate(KEPT - 1);
+            self.took.push_front(*took);
         }
     }
 
-    /// The least time that any of them took.
-    pub(super) fn take(&self) -> Option<Duration> {
-        self.0.iter().min().copied()
+    /// What is known, for the job of `record`; `now` is by the monotonic clock.
+    pub(super) fn times(&mut self, record: &RecordName, now: Duration) -> JobTimes {
+        if let Some(fastest) = self.took.iter().min() {
+            return JobTimes::AtLeast(*fastest);
+        }
+        match &self.finds_out {
+            Some((other, since)) if other != record && now.saturating_sub(*since) < FINDS_OUT_WITHIN => {
+                JobTimes::FoundOutByAnother
+            }
+            Some((same, _)) if same == record => JobTimes::Unknown,
+            Some(_) | None => {
+                self.finds_out = Some((record.clone(), now));
+                JobTimes::Unknown
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_job_finds_out_how_long_they_take_and_then_another() {
+        let mut jobs = Jobs::default();
+        let mut times = |name: &str, now: u64| jobs.times(&RecordName::new(name), Duration::from_secs(now));
+        assert_eq!(times("a", 0), JobTimes::Unknown);
+        assert_eq!(times("b", 1), JobTimes::FoundOutByAnother);
+        assert_eq!(times("a", 2), JobTimes::Unknown);
+        assert_eq!(times("b", 31), JobTimes::Unknown, "the first one tells nothing");
+        assert_eq!(times("a", 32), JobTimes::FoundOutByAnother);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::asker::Who;
-use super::pace::{Left, Pace};
+use super::pace::{Pace, Promise};
 use crate::domain::moment::Moment;
 
 /// Paid calls under way with one key.
@@ -12,7 +12,7 @@ pub const PAID_UNDER_WAY: usize = 4;
 /// Leaves to make one paid call.
 #[derive(Default)]
 pub struct Leaves {
-    given: HashMap<Who, Left>,
+    given: HashMap<Who, Promise>,
     under_way: usize,
 }
 
@@ -29,24 +29,27 @@ impl Leaves {
 
     /// Gives leave. The call is counted from now on.
     pub fn give(&mut self, who: &Who, pace: &mut Pace, now: Moment) {
-        self.given.insert(who.clone(), pace.left(now.monotonic));
+        self.given.insert(who.clone(), pace.promise(now.monotonic));
     }
 
-    /// Uses the leave of `who`, or one that is there for whoever comes: others were given theirs and may be slow to come.
-    pub fn take(&mut self, who: &Who, pace: &mut Pace, now: Moment) -> bool {
-        if self.given.remove(who).is_none() {
-            if !self.has_room(0, pace, now) {
-                return false;
-            }
-            pace.left(now.monotonic);
-        }
+    /// Uses the leave of `who`. Without one it uses free room, even if others have not used their leaves yet: they may
+    /// be slow.
+    pub fn take(&mut self, who: &Who, pace: &mut Pace, now: Moment) -> Option<Promise> {
+        let call = match self.given.remove(who) {
+            Some(call) => call,
+            None if self.has_room(0, pace, now) => pace.promise(now.monotonic),
+            None => return None,
+        };
         self.under_way += 1;
-        true
+        Some(call)
     }
 
-    /// A paid call has ended, or will not be made.
-    pub fn ended(&mut self) {
+    /// A paid call has ended; `unmade` where it did not leave.
+    pub fn ended(&mut self, unmade: Option<Promise>, pace: &mut Pace) {
         self.under_way = self.under_way.saturating_sub(1);
+        if let Some(call) = unmade {
+            pace.did_not_leave(call);
+        }
     }
 
     /// The call that leave was given for is not made, and not counted any more.

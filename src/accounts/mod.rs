@@ -2,6 +2,7 @@
 //! waits for HostUp here: who asks takes what is there, or is woken once it has come.
 
 mod asker;
+mod away;
 mod desk;
 mod jobs;
 mod leaves;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -26,12 +28,15 @@ pub use queue::Class;
 
 use crate::clock;
 use crate::domain::answer::PaidAnswer;
+use crate::domain::ids::RecordName;
 use crate::domain::moment::Moment;
+use crate::domain::operation::JobTimes;
 use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
 use crate::domain::text::Text;
 use crate::hostup::{self, HostUp, PaidOrder, PaidPermit, ReadError, Route, Signal, Traffic};
 use desk::Desk;
+use pace::Promise;
 use queue::Next;
 
 /// Keys kept; the idle ones beyond go.
@@ -172,8 +177,11 @@ impl Account {
     pub fn paid_permit(&self, who: &Who) -> Leave {
         let now = clock::now();
         let mut desk = lock(&self.reader.desk);
-        if desk.take_paid_call(who, now) {
-            return Leave::Given(PaidPermit::holding(Paid(self.reader.clone())));
+        if let Some(counted) = desk.take_paid_call(who, now) {
+            return Leave::Given(PaidCall {
+                reader: self.reader.clone(),
+                counted: Some(counted),
+            });
         }
         if desk.limited(now).is_some() {
             return Leave::Limited;
@@ -184,17 +192,17 @@ impl Account {
         Leave::Later
     }
 
-    /// The least time that jobs of the account take, as far as this process has seen.
-    pub fn jobs_take(&self) -> Option<Duration> {
-        lock(&self.reader.desk).jobs_take()
+    /// What this process has seen of the time that jobs of the account take, for the job of `record`.
+    pub fn job_times(&self, record: &RecordName) -> JobTimes {
+        lock(&self.reader.desk).job_times(record, clock::now())
     }
 
     /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything.
-    pub async fn paid_post(&self, route: Route, permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        // Another call with this key may have been told to wait since the permit was taken.
-        if let Some(held) = lock(&self.reader.desk).limited(clock::now()) {
+    pub async fn paid_post(&self, route: Route, mut call: PaidCall, order: PaidOrder<'_>) -> PaidAnswer {
+        if let Err(held) = call.leaves() {
             return PaidAnswer::NotSent(Text::new(&held.to_string()));
         }
+        let permit = PaidPermit::holding(call);
         self.reader.client.paid_post(route, permit, order).await
     }
 
@@ -217,7 +225,7 @@ impl Account {
 /// Whether a paid call may leave.
 pub enum Leave {
     /// It may.
-    Given(PaidPermit),
+    Given(PaidCall),
     /// Not inside a wait that HostUp has asked for.
     Limited,
     /// Others come first; who asked is woken when it may.
@@ -225,12 +233,26 @@ pub enum Leave {
 }
 
 /// A paid call that may leave or is under way.
-struct Paid(Arc<Reader>);
+pub struct PaidCall {
+    reader: Arc<Reader>,
+    /// As it was counted, until it leaves.
+    counted: Option<Promise>,
+}
 
-impl Drop for Paid {
+impl PaidCall {
+    fn leaves(&mut self) -> Result<(), ReadError> {
+        if let Some(counted) = self.counted {
+            lock(&self.reader.desk).paid_call_leaves(counted, clock::now())?;
+            self.counted = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PaidCall {
     fn drop(&mut self) {
-        lock(&self.0.desk).paid();
-        self.0.wake_next();
+        lock(&self.reader.desk).paid(self.counted);
+        self.reader.wake_next();
     }
 }
 
@@ -359,9 +381,17 @@ impl Reader {
 struct Told(Weak<Reader>);
 
 impl Traffic for Told {
-    fn may_leave(&self) -> Result<(), ReadError> {
-        let reader = self.0.upgrade();
-        reader.map_or(Ok(()), |reader| lock(&reader.desk).may_leave(clock::now()))
+    fn may_leave(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        async {
+            while let Some(reader) = self.0.upgrade() {
+                let wait = lock(&reader.desk).may_leave(clock::now())?;
+                drop(reader);
+                let Some(wait) = wait else { break };
+                tokio::time::sleep(wait).await;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     fn signal(&self, signal: Signal) {

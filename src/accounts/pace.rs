@@ -13,8 +13,9 @@ const BURST: u32 = 10;
 /// No more calls than those of a second leave within this time, a burst included: what leaves a second after another
 /// call may still reach HostUp within one.
 const WINDOW: Duration = Duration::from_millis(1_050);
-/// The rate grows by one call a second after so long without a refusal.
-const GROWS_AFTER: Duration = Duration::from_secs(10);
+/// The rate grows by one call a second after so long without a refusal: a try that HostUp refuses costs the key a wait of
+/// its choice.
+const GROWS_AFTER: Duration = Duration::from_secs(120);
 /// As long as it is below one that was refused, it comes back by one call a second after so long.
 const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
 /// A rate that was refused is not tried again for so long.
@@ -33,13 +34,11 @@ struct Budget {
     until: Duration,
 }
 
-/// A call that is counted.
+/// A call that is counted and has not left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct Promise {
     at: Duration,
     gap: Duration,
-    /// Until when it counts in HostUp's budget.
-    until: Option<Duration>,
 }
 
 /// The pace of one key.
@@ -53,6 +52,8 @@ pub struct Pace {
     due: Duration,
     /// When the last ones left, as many as may within a window.
     left: VecDeque<Duration>,
+    /// Calls that are counted and have not left.
+    promised: u32,
     budget: Option<Budget>,
     held_until: Option<Duration>,
     limits_in_a_row: u32,
@@ -68,6 +69,7 @@ impl Pace {
             refused: None,
             due: now,
             left: VecDeque::new(),
+            promised: 0,
             budget: None,
             held_until: None,
             limits_in_a_row: 0,
@@ -111,8 +113,18 @@ impl Pace {
         self.left.get(first).map(|left| *left + WINDOW)
     }
 
-    /// A call leaves; also a paid one, which waits for nobody.
-    pub fn left(&mut self, now: Duration) -> Left {
+    /// A call leaves.
+    pub fn leaves(&mut self, now: Duration) {
+        self.count(now);
+    }
+
+    /// A call is counted that leaves soon: a paid one.
+    pub fn promise(&mut self, now: Duration) -> Promise {
+        self.promised = self.promised.saturating_add(1);
+        self.count(now)
+    }
+
+    fn count(&mut self, now: Duration) -> Promise {
         let gap = match self.budget(now) {
             Some(budget) if budget.left > 0 => {
                 (budget.until.saturating_sub(now) / budget.left).max(SHORTEST_GAP)
@@ -120,28 +132,42 @@ impl Pace {
             Some(_) | None => self.gap(),
         };
         self.due = self.due.max(now) + gap;
+        self.note(now);
+        let own_gap = self.gap();
+        if let Some(budget) = &mut self.budget {
+            budget.left = budget.left.saturating_sub(1);
+            // Once HostUp counts anew nothing is owed.
+            self.due = self.due.min(budget.until.max(now + own_gap));
+        }
+        Promise { at: now, gap }
+    }
+
+    /// A promised call leaves now: HostUp counts it from now on.
+    pub fn leaves_late(&mut self, call: Promise, now: Duration) {
+        self.uncount(call);
+        self.note(now);
+    }
+
+    /// A promised call does not leave after all.
+    pub fn did_not_leave(&mut self, call: Promise) {
+        self.due = self.due.saturating_sub(call.gap);
+        self.uncount(call);
+        if let Some(budget) = &mut self.budget {
+            budget.left = budget.left.saturating_add(1);
+        }
+    }
+
+    fn note(&mut self, now: Duration) {
         if self.left.len() >= PER_SECOND.1 as usize {
             self.left.pop_front();
         }
         self.left.push_back(now);
-        let mut until = None;
-        if let Some(budget) = &mut self.budget {
-            until = (budget.left > 0).then_some(budget.until);
-            budget.left = budget.left.saturating_sub(1);
-        }
-        Left { at: now, gap, until }
     }
 
-    /// A call that was counted did not leave after all.
-    pub fn did_not_leave(&mut self, call: Left) {
-        self.due = self.due.saturating_sub(call.gap);
+    fn uncount(&mut self, call: Promise) {
+        self.promised = self.promised.saturating_sub(1);
         if let Some(n) = self.left.iter().rposition(|at| *at == call.at) {
             self.left.remove(n);
-        }
-        if let Some(budget) = &mut self.budget
-            && call.until == Some(budget.until)
-        {
-            budget.left = budget.left.saturating_add(1);
         }
     }
 
@@ -162,8 +188,9 @@ impl Pace {
         }
         if let Some((left, wait)) = budget {
             let wait = wait.min(LONGEST_WAIT);
+            // HostUp does not know of the calls that are promised.
             self.budget = Some(Budget {
-                left,
+                left: left.saturating_sub(self.promised),
                 until: now + wait,
             });
             if left == 0 {
@@ -232,7 +259,7 @@ mod tests {
             if now >= from + span {
                 return left;
             }
-            pace.left(now);
+            pace.leaves(now);
             left += 1;
         }
     }
@@ -248,7 +275,7 @@ mod tests {
         let mut now = SECOND;
         while now < SECOND * 12 {
             now = pace.next(true, now);
-            pace.left(now);
+            pace.leaves(now);
             left.push(now);
         }
         for (n, first) in left.iter().enumerate() {
@@ -289,8 +316,12 @@ mod tests {
         assert_eq!(after(&mut pace, 60), PER_SECOND.0 - 1);
         let minutes = u32::try_from(REFUSED_FOR.as_secs() / 60).unwrap();
         assert_eq!(after(&mut pace, 60 * (minutes - 2)), PER_SECOND.0 - 1);
-        assert!(after(&mut pace, 120 + 60) > PER_SECOND.0);
-        assert_eq!(after(&mut pace, 3_600), PER_SECOND.1, "where nothing is refused");
+        assert!(after(&mut pace, 120 + 4 * 60) > PER_SECOND.0);
+        assert_eq!(
+            after(&mut pace, 2 * 3_600),
+            PER_SECOND.1,
+            "where nothing is refused"
+        );
     }
 
     #[test]
@@ -308,18 +339,56 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_that_is_used_up_owes_nothing_once_hostup_counts_anew() {
+        let each = Duration::from_secs(1);
+        let mut pace = Pace::new(SECOND);
+        let (mut now, mut begins, mut used, mut all) = (SECOND, SECOND, 0, 0);
+        while now < SECOND * 21 {
+            // Who waits asks again when the time has come.
+            while pace.next(true, now) > now {
+                now = pace.next(true, now);
+            }
+            pace.leaves(now);
+            if now >= begins + each {
+                (begins, used) = (now, 0);
+            }
+            used += 1;
+            all += 1;
+            assert!(used <= 20, "refused at {now:?}");
+            // Jobs that end come in heaps, and an answer takes a moment.
+            now += Duration::from_millis(if all % 20 == 3 { 400 } else { 1 });
+            let left = begins + each;
+            pace.went_well(Some((20 - used, left.saturating_sub(now))), now);
+        }
+        assert!(all >= 18 * 20, "{all}");
+    }
+
+    #[test]
+    fn a_second_has_no_more_calls_than_it_may_however_late_those_leave_that_were_counted() {
+        let mut pace = Pace::new(SECOND);
+        let late: Vec<Promise> = (0..5).map(|_| pace.promise(SECOND)).collect();
+        calls(&mut pace, true, SECOND, SECOND);
+        let now = SECOND + Duration::from_millis(900);
+        for call in late {
+            pace.leaves_late(call, now);
+        }
+        let more = calls(&mut pace, true, now, SECOND);
+        assert_eq!(more, 15, "beside the five that are late");
+    }
+
+    #[test]
     fn a_call_that_did_not_leave_takes_no_place() {
         for budget in [None, Some((20, SECOND * 60))] {
             let mut pace = Pace::new(SECOND);
             pace.went_well(budget, SECOND);
             for at in [SECOND, SECOND, SECOND * 2] {
-                pace.left(at);
+                pace.leaves(at);
             }
             let mut expected = pace.clone();
-            let call = pace.left(SECOND * 2);
+            let call = pace.promise(SECOND * 2);
             pace.did_not_leave(call);
             for pace in [&mut pace, &mut expected] {
-                pace.left(SECOND * 2);
+                pace.leaves(SECOND * 2);
             }
             assert_eq!((pace.due, &pace.left), (expected.due, &expected.left));
             assert_eq!(pace.remaining(SECOND * 2), expected.remaining(SECOND * 2));
@@ -327,7 +396,7 @@ mod tests {
         // HostUp has counted anew since.
         let mut pace = Pace::new(SECOND);
         pace.went_well(Some((20, SECOND * 60)), SECOND);
-        let call = pace.left(SECOND);
+        let call = pace.promise(SECOND);
         pace.went_well(Some((7, SECOND * 60)), SECOND * 2);
         pace.did_not_leave(call);
         assert_eq!(pace.remaining(SECOND * 2), Some(7));
@@ -366,7 +435,7 @@ mod tests {
                             prop_assert!(next >= (*held).min(now + LONGEST_WAIT) || *held <= now);
                         }
                         if next == now {
-                            pace.left(now);
+                            pace.leaves(now);
                         }
                     }
                 }

@@ -6,6 +6,8 @@ mod names;
 mod transport;
 mod wire;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,11 +60,11 @@ pub enum Signal {
 
 /// Who is told of the pace.
 pub trait Traffic: Send + Sync {
-    /// A call follows that was not asked for by itself: a further page, say. It counts.
+    /// A call follows that was not asked for by itself: a further page, say. It counts, and waits until it may leave.
     ///
     /// # Errors
     /// [`ReadError::RateLimited`] where HostUp wants none.
-    fn may_leave(&self) -> Result<(), ReadError>;
+    fn may_leave(&self) -> Pin<Box<dyn Future<Output = Result<(), ReadError>> + Send + '_>>;
     /// Something was learnt.
     fn signal(&self, signal: Signal);
 }
@@ -246,7 +248,7 @@ impl Account {
         let mut cursor: Option<String> = None;
         for page in 0..MOST_PAGES {
             if page > 0 {
-                self.traffic.may_leave()?;
+                self.traffic.may_leave().await?;
             }
             let mut query = vec![("limit", "100")];
             if let Some(cursor) = &cursor {
@@ -285,7 +287,7 @@ impl Account {
             .ok_or_else(|| ReadError::unreadable(Route::Vps, "the answer is not about this VPS"))?;
         if power_unknown {
             let path = ["api", "v2", "vps", id.as_str(), "status"];
-            self.traffic.may_leave()?;
+            self.traffic.may_leave().await?;
             let status: wire::VpsStatus = self.get(Route::VpsStatus, &path, &[]).await?;
             vm.running = status.power_state.as_deref() == Some("running");
         }

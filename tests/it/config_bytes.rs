@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 
 use hostup_operator::domain::approval::Approval;
 use hostup_operator::domain::chain::{Brakes, Chain};
@@ -153,8 +154,8 @@ async fn looked(
 struct Unpaced;
 
 impl Traffic for Unpaced {
-    fn may_leave(&self) -> Result<(), hostup::ReadError> {
-        Ok(())
+    fn may_leave(&self) -> BoxFuture<'_, Result<(), hostup::ReadError>> {
+        futures::future::ready(Ok(())).boxed()
     }
 
     fn signal(&self, _signal: Signal) {}

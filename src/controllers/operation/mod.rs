@@ -22,7 +22,7 @@ use crate::accounts::Who;
 use crate::api;
 use crate::api::operation::{OperationState, SubjectRef};
 use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::operation::{Input, Need, first_look, need, next_look, step};
+use crate::domain::operation::{Input, JobTimes, Need, first_look, is_just_taken, need, next_look, step};
 use crate::domain::record::State;
 use observe::Reading;
 
@@ -114,7 +114,12 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let mut followed = ctx.desk.followed(&name);
     let now = ctx.now();
     if followed.memo.not_before == Timestamp::MIN {
-        followed.memo.not_before = first_look(&record, times, now);
+        let jobs = if is_just_taken(&record) {
+            observe::job_times(&ctx, &object, &record).await
+        } else {
+            JobTimes::Unknown
+        };
+        followed.memo.not_before = first_look(&record, jobs, times, now);
         if followed.memo.not_before > now {
             remember(&ctx, &name, followed.clone());
         }
@@ -163,8 +168,8 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let next = if let Some((until, _)) = &retry {
         *until
     } else {
-        let jobs_take = observe::jobs_take(&ctx, &object, &record).await;
-        next_look(&record, jobs_take, times, ctx.now())
+        let jobs = observe::job_times(&ctx, &object, &record).await;
+        next_look(&record, jobs, times, ctx.now())
     };
     if retry.is_none() {
         followed.memo.not_before = next;

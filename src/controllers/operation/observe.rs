@@ -1,7 +1,5 @@
 //! What is read of HostUp to follow a call.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::accounts::{Age, Answer, Asker, Class, Question, Want, Who};
@@ -14,7 +12,7 @@ use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
 use crate::domain::names::VmToken;
-use crate::domain::operation::{Input, InventoryReading, OptionsReading, next_look};
+use crate::domain::operation::{Input, InventoryReading, JobTimes, OptionsReading, next_look};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Matter, Record, State, later};
 use crate::domain::report::Trouble;
@@ -35,16 +33,15 @@ pub enum Reading {
     Held(Timestamp, Trouble),
 }
 
-/// The least time that jobs of the account take, where it is known and matters.
-pub async fn jobs_take(ctx: &Context, object: &VpsOperation, record: &Record) -> Option<Duration> {
+/// What is known of the time that jobs of the account take, where it matters.
+pub async fn job_times(ctx: &Context, object: &VpsOperation, record: &Record) -> JobTimes {
     if record.known.state != State::Accepted || record.known.job.is_none() {
-        return None;
+        return JobTimes::Unknown;
     }
-    let (account, _) = ctx
+    let account = ctx
         .account(&object.spec.subject.namespace, &credentials(object))
-        .await
-        .ok()?;
-    account.jobs_take()
+        .await;
+    account.map_or(JobTimes::Unknown, |(account, _)| account.job_times(&record.name))
 }
 
 /// The job, and the VMs that may be its own once it has ended. Where an unknown outcome's job is not known to HostUp
@@ -138,7 +135,7 @@ async fn read_job(
     Ok(Input::Job(state, vms))
 }
 
-/// The VMs that bear the token, and whether the key reads the source too.
+/// Reads the VMs whose names contain the token, and whether the key can also read the source.
 pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     let read = searched(ctx, object, record).await;
     settle(ctx, record, read)
@@ -239,7 +236,7 @@ async fn read_named(
     }
 }
 
-/// The token that the VM of a restore bears.
+/// The token in the name of the VM that a restore creates.
 fn token(record: &Record) -> Option<VmToken> {
     match &record.matter {
         Matter::Restore(restored) => restored.token(),
@@ -258,7 +255,7 @@ async fn list(
     vms_of(ctx, object, record, &read, hints)
 }
 
-/// The VMs that bear the token of the purchase, or that its job names.
+/// The VMs whose names contain the token of the purchase, and those that its job names.
 fn vms_of(
     ctx: &Context,
     object: &VpsOperation,
@@ -334,7 +331,7 @@ fn until(ctx: &Context, record: &Record, trouble: &Trouble, now: Timestamp) -> T
     } else {
         times.poll_interval * 2
     };
-    let again = next_look(record, None, times, now).min(later(now, times.gate_interval));
+    let again = next_look(record, JobTimes::Unknown, times, now).min(later(now, times.gate_interval));
     trouble
         .until
         .unwrap_or_else(|| again.max(later(now, jittered(pause))))

@@ -7,22 +7,22 @@ use futures::FutureExt;
 
 use super::claim::{Held, SendPermit};
 use super::record;
-use crate::accounts::Account;
+use crate::accounts::{Account, PaidCall};
 use crate::controllers::context::Context;
 use crate::controllers::fail_point;
 use crate::domain::answer::{Call, Verdict, classify};
 use crate::domain::operation::Input;
 use crate::domain::record::Matter;
 use crate::domain::text::Text;
-use crate::hostup::{PaidOrder, PaidPermit, Route};
+use crate::hostup::{PaidOrder, Route};
 
 /// Hands the permit to a task that sends, reads the answer and records it.
-pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
+pub fn start(ctx: &Arc<Context>, permit: SendPermit, account: Account, leave: PaidCall) {
     let task = run(ctx.clone(), permit, account, leave);
     ctx.paid_calls.spawn(task);
 }
 
-async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: PaidPermit) {
+async fn run(ctx: Arc<Context>, permit: SendPermit, account: Account, leave: PaidCall) {
     let (held, request, deadline) = match permit.redeem(&ctx) {
         Ok(redeemed) => redeemed,
         Err(held) => {
@@ -50,7 +50,7 @@ async fn post(
     ctx: &Context,
     held: &Held,
     account: &Account,
-    leave: PaidPermit,
+    leave: PaidCall,
     order: PaidOrder<'_>,
 ) -> Verdict {
     tracing::info!(

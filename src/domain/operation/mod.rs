@@ -90,7 +90,7 @@ pub enum Input {
     Overdue,
     /// The job has lasted too long.
     DeadlinePassed,
-    /// The job as polled, and, where it has ended, the VMs of the account that bear the token or that the job names.
+    /// The job as polled. If it has ended: the VMs whose names contain the token, and those that the job names.
     Job(JobState, Vec<Vm>),
     /// A complete list of VMs.
     Inventory(InventoryReading),
@@ -115,7 +115,7 @@ pub enum Input {
 /// A complete list read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryReading {
-    /// Every VM of the account that bears the token.
+    /// Every VM of the account whose name contains the token.
     pub vms: Vec<Vm>,
     /// Whether the key could read the source VPS too.
     pub reads_source: bool,
@@ -161,16 +161,54 @@ fn has_new_answer(record: &Record, memo: &Memo) -> bool {
     record.answer.is_some() && record.answer != memo.tried
 }
 
-/// Before when a record that this process has not looked at yet needs no look: HostUp has just taken the order.
-pub fn first_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
+/// What an account has shown of the time that its jobs take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobTimes {
+    /// Nothing yet.
+    Unknown,
+    /// Nothing yet, and another job of the account is polled to find out.
+    FoundOutByAnother,
+    /// None of the last ones took less.
+    AtLeast(Duration),
+}
+
+/// Polls that a job leaves out while another one finds out how long jobs take.
+const LEFT_TO_ANOTHER: u32 = 3;
+
+/// Whether HostUp has just taken the order, and its job was not looked at yet.
+pub fn is_just_taken(record: &Record) -> bool {
     let known = &record.known;
-    match known.quiet_since {
-        Some(taken) if known.state == State::Accepted && known.job.is_some() && known.evidence.is_none() => {
-            // Another machine's clock may have written it.
-            later(taken.min(now), times.poll_interval)
+    known.state == State::Accepted
+        && known.quiet_since.is_some()
+        && known.job.is_some()
+        && known.evidence.is_none()
+}
+
+/// Before when a record that this process has not looked at yet needs no look: HostUp has just taken the order.
+pub fn first_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
+    let Some(taken) = record.known.quiet_since.filter(|_| is_just_taken(record)) else {
+        return Timestamp::MIN;
+    };
+    let longest = times.poll_interval * LEFT_TO_ANOTHER;
+    let wait = match jobs {
+        JobTimes::Unknown => times.poll_interval,
+        JobTimes::FoundOutByAnother => longest,
+        JobTimes::AtLeast(fastest) => {
+            let whole = over(fastest);
+            if whole <= longest {
+                whole
+            } else {
+                times.poll_interval
+            }
         }
-        Some(_) | None => Timestamp::MIN,
-    }
+    };
+    // Another machine's clock may have written it.
+    later(taken.min(now), wait.max(times.poll_interval))
+}
+
+/// When a job that takes so long is over for certain, with what the times of two machines differ by.
+fn over(takes: Duration) -> Duration {
+    takes + takes / 16 + LATE
 }
 
 /// When to look again after a look at `now` that changed nothing.
@@ -178,7 +216,7 @@ pub fn first_look(record: &Record, times: &Times, now: Timestamp) -> Timestamp {
 /// A job is polled not faster than the poll interval nor slower than 5 % of its age, unless no job of the account was
 /// seen to be so fast: then half of the time is waited that it takes at least, and all of it where little is left. An
 /// unknown outcome is looked for a few times within the settle time and then at the resync interval.
-pub fn next_look(record: &Record, jobs_take: Option<Duration>, times: &Times, now: Timestamp) -> Timestamp {
+pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
     let told = says_not_executed(record);
     let longest = LONGEST_POLL.max(times.poll_interval);
     let wait = match (record.known.state, record.known.evidence) {
@@ -188,13 +226,17 @@ pub fn next_look(record: &Record, jobs_take: Option<Duration>, times: &Times, no
             let since = |begin: Timestamp| Duration::try_from(now.duration_since(begin)).unwrap_or_default();
             let by_age = (since(record.claimed_by()) / 20).clamp(times.poll_interval, longest);
             let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
-            let expected = jobs_take
-                .filter(|_| evidence.is_none())
-                .map(|fastest| (fastest + fastest / 16 + LATE).saturating_sub(since(taken)));
-            match expected {
-                Some(Duration::ZERO) | None => by_age,
-                Some(left) if left <= times.poll_interval * 3 => left.max(times.poll_interval),
-                Some(left) => (left / 2).min(times.poll_interval * 30).min(longest).max(by_age),
+            let soon = times.poll_interval * LEFT_TO_ANOTHER;
+            match jobs {
+                JobTimes::FoundOutByAnother if evidence.is_none() => by_age.max(soon),
+                JobTimes::AtLeast(fastest) if evidence.is_none() => {
+                    match over(fastest).saturating_sub(since(taken)) {
+                        Duration::ZERO => by_age,
+                        left if left <= soon => left.max(times.poll_interval),
+                        left => (left / 2).min(times.poll_interval * 30).min(longest).max(by_age),
+                    }
+                }
+                JobTimes::Unknown | JobTimes::FoundOutByAnother | JobTimes::AtLeast(_) => by_age,
             }
         }
     };

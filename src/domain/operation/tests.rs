@@ -325,7 +325,7 @@ fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
 }
 
 /// When a job that was taken at `now()` is polled, in seconds, within 1,000 of them.
-fn polls(jobs_take: Option<u64>) -> Vec<u64> {
+fn polls(jobs: JobTimes) -> Vec<u64> {
     let taken = Record {
         known: Known {
             quiet_since: Some(now()),
@@ -333,12 +333,11 @@ fn polls(jobs_take: Option<u64>) -> Vec<u64> {
         },
         ..accepted()
     };
-    let jobs_take = jobs_take.map(Duration::from_secs);
-    let mut at = first_look(&taken, &times(), now());
+    let mut at = first_look(&taken, jobs, &times(), now());
     let mut polls = Vec::new();
     while at < after(1_000) {
         polls.push(u64::try_from(at.duration_since(now()).as_secs()).unwrap());
-        at = next_look(&taken, jobs_take, &times(), at);
+        at = next_look(&taken, jobs, &times(), at);
     }
     polls
 }
@@ -346,11 +345,15 @@ fn polls(jobs_take: Option<u64>) -> Vec<u64> {
 #[test]
 fn a_job_is_polled_rarely_before_the_fastest_one_that_was_seen_would_have_ended() {
     let interval = times().poll_interval.as_secs();
-    assert_eq!(polls(None)[0], interval);
-    assert_eq!(polls(Some(1)), polls(None), "no faster than the poll interval");
-    let of_five = polls(Some(5));
-    assert_eq!(of_five[..2], [interval, 5]);
-    let of_ten_minutes = polls(Some(600));
+    let at_least = |seconds| polls(JobTimes::AtLeast(Duration::from_secs(seconds)));
+    let unknown = polls(JobTimes::Unknown);
+    assert_eq!(unknown[..2], [interval, interval * 2]);
+    assert_eq!(at_least(1), unknown, "no faster than the poll interval");
+    assert_eq!(at_least(5)[0], 5);
+    let by_another = polls(JobTimes::FoundOutByAnother);
+    assert_eq!(by_another[..2], [interval * 3, interval * 6]);
+    let of_ten_minutes = at_least(600);
+    assert_eq!(of_ten_minutes[0], interval, "a long job is shown to have begun");
     let before = of_ten_minutes.iter().filter(|at| **at < 600).count();
     assert!(before <= 16, "{of_ten_minutes:?}");
     assert!(
@@ -359,7 +362,7 @@ fn a_job_is_polled_rarely_before_the_fastest_one_that_was_seen_would_have_ended(
     );
     let gaps = of_ten_minutes.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(gaps.max().unwrap() <= 60, "one that fails is seen");
-    assert_eq!(polls(Some(1_000_000))[0], interval, "whatever HostUp says");
+    assert_eq!(at_least(1_000_000)[0], interval, "whatever HostUp says");
 }
 
 #[test]
@@ -372,7 +375,7 @@ fn the_clock_of_who_wrote_the_record_puts_no_look_off() {
         ..accepted()
     };
     assert_eq!(
-        first_look(&ahead, &times(), now()),
+        first_look(&ahead, JobTimes::Unknown, &times(), now()),
         later(now(), times().poll_interval)
     );
     let seen_failed = Record {
@@ -382,7 +385,10 @@ fn the_clock_of_who_wrote_the_record_puts_no_look_off() {
         },
         ..ahead
     };
-    assert_eq!(first_look(&seen_failed, &times(), now()), Timestamp::MIN);
+    assert_eq!(
+        first_look(&seen_failed, JobTimes::Unknown, &times(), now()),
+        Timestamp::MIN
+    );
 }
 
 #[test]
@@ -515,7 +521,7 @@ fn an_answer_acts_only_on_an_unknown_outcome() {
 #[test]
 fn a_job_is_polled_neither_faster_than_two_seconds_nor_slower_than_five_percent_of_its_age() {
     for age in [0_u32, 10, 40, 100, 600, 1200] {
-        let wait = next_look(&accepted(), None, &times(), after(age.into()))
+        let wait = next_look(&accepted(), JobTimes::Unknown, &times(), after(age.into()))
             .duration_since(after(age.into()))
             .as_secs_f64();
         assert!(
