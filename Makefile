@@ -42,6 +42,10 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 	$(CARGO) test --locked -p hostup-sim
 	$(CARGO) test --locked -p hostup-bench
 
+.PHONY: search
+search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
+	$(if $(STATES),SEARCH_STATES=$(STATES)) $(CARGO) test --locked --lib purchase::tests::search -- --nocapture
+
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool
 	promtool=$$(bash tests/alerts/promtool.sh) && \

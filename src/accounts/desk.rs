@@ -1,6 +1,8 @@
 //! Everything that is known of one key: what was read with it, who waits for what, and which call leaves next. Pure:
 //! it is given the time, and says what to do.
 
+mod paid;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use super::asker::{Age, Asked, Asker, Want, Who};
 use super::away::Away;
 use super::jobs::Jobs;
 use super::leaves::Leaves;
-use super::pace::{Pace, Promise};
+use super::pace::Pace;
 use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Next, Queue};
 use super::sold::Sold;
@@ -230,44 +232,6 @@ impl Desk {
         self.leaves.give_back(who, &mut self.pace);
     }
 
-    /// Leave for one paid call of `who`; it lasts until [`Desk::paid`].
-    pub fn take_paid_call(&mut self, who: &Who, now: Moment) -> Option<Promise> {
-        if self.pace.held(now.monotonic).is_some() {
-            return None;
-        }
-        self.leaves.take(who, &mut self.pace, now)
-    }
-
-    /// The paid call leaves now.
-    ///
-    /// # Errors
-    /// [`ReadError::RateLimited`] where HostUp wants none: another call may have been told since leave was given.
-    pub fn paid_call_leaves(&mut self, call: Promise, now: Moment) -> Result<(), ReadError> {
-        if self.pace.held(now.monotonic).is_some() {
-            return Err(self.wait_asked_for(now));
-        }
-        self.pace.leaves_late(call, now.monotonic);
-        Ok(())
-    }
-
-    /// A paid call has ended; `unmade` where it did not leave.
-    pub fn paid(&mut self, unmade: Option<Promise>) {
-        self.leaves.ended(unmade, &mut self.pace);
-    }
-
-    /// Somebody whose turn it was has no leave for its paid call: it is woken once it may have.
-    pub fn wait_again(&mut self, who: &Who) {
-        if let Some(session) = self.sessions.get_mut(who)
-            && matches!(session.place, Place::Woken(_))
-        {
-            session.place = Place::Complete;
-            // Whatever it asked for before, a purchase waits now.
-            session.asker.class = session.asker.class.min(Class::Approved);
-            self.complete.insert(order(session));
-            self.sleeps(who);
-        }
-    }
-
     /// Whether nothing waits.
     pub fn rests(&self) -> bool {
         self.queue.is_empty() && self.complete.is_empty()
@@ -370,16 +334,21 @@ impl Desk {
         Vec::new()
     }
 
-    /// A call leaves that no question asked for: a further page of a list, say. It counts. Returns how long it has to
-    /// wait instead, if it has.
+    /// A call leaves that no question asked for: a further page of a list, say. It counts, and is as urgent as any, for
+    /// what has begun is finished first. Returns how long it has to wait instead, if it has.
     ///
     /// # Errors
-    /// [`ReadError::RateLimited`] where HostUp wants none.
+    /// [`ReadError::RateLimited`] where that would be long.
     pub fn may_leave(&mut self, now: Moment) -> Result<Option<Duration>, ReadError> {
         if let Some(held) = self.limited(now) {
             return Err(held);
         }
         let wait = self.pace.next(true, now.monotonic).saturating_sub(now.monotonic);
+        if wait >= SHOWN_FROM {
+            // Nobody waits so long within a call that keeps others from being made.
+            let until = now.wall.checked_add(wait).unwrap_or(Timestamp::MAX);
+            return Err(ReadError::RateLimited { until });
+        }
         if !wait.is_zero() {
             return Ok(Some(wait));
         }

@@ -19,6 +19,8 @@ const FINDS_OUT_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Jobs {
     took: VecDeque<Duration>,
+    /// HostUp does not tell when its jobs were made and finished: there is nothing to find out.
+    is_untold: bool,
     /// Whose job finds it out, and since when.
     finds_out: Option<(RecordName, Duration)>,
 }
@@ -26,9 +28,13 @@ pub(super) struct Jobs {
 impl Jobs {
     /// Takes in what an answer says of a job.
     pub(super) fn note(&mut self, answer: &Result<Answer, ReadError>) {
-        if let Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) = answer {
-            self.took.truncate(KEPT - 1);
-            self.took.push_front(*took);
+        match answer {
+            Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) => {
+                self.took.truncate(KEPT - 1);
+                self.took.push_front(*took);
+            }
+            Ok(Answer::Job(JobState::Completed { took: None, .. })) => self.is_untold = true,
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -36,6 +42,9 @@ impl Jobs {
     pub(super) fn times(&mut self, record: &RecordName, now: Duration) -> JobTimes {
         if let Some(fastest) = self.took.iter().min() {
             return JobTimes::AtLeast(*fastest);
+        }
+        if self.is_untold {
+            return JobTimes::Unknown;
         }
         match &self.finds_out {
             Some((other, since)) if other != record && now.saturating_sub(*since) < FINDS_OUT_WITHIN => {
@@ -63,5 +72,17 @@ mod tests {
         assert_eq!(times("a", 2), JobTimes::Unknown);
         assert_eq!(times("b", 31), JobTimes::Unknown, "the first one tells nothing");
         assert_eq!(times("a", 32), JobTimes::FoundOutByAnother);
+    }
+
+    #[test]
+    fn nobody_waits_for_times_that_hostup_does_not_tell() {
+        let mut jobs = Jobs::default();
+        let times = |jobs: &mut Jobs, name: &str| jobs.times(&RecordName::new(name), Duration::ZERO);
+        times(&mut jobs, "a");
+        jobs.note(&Ok(Answer::Job(JobState::Completed {
+            hints: Vec::new(),
+            took: None,
+        })));
+        assert_eq!(times(&mut jobs, "b"), JobTimes::Unknown);
     }
 }

@@ -33,8 +33,9 @@ use crate::domain::moment::Moment;
 use crate::domain::operation::JobTimes;
 use crate::domain::preflight::Remaining;
 use crate::domain::price::Size;
+use crate::domain::purchase::RightToSend;
 use crate::domain::text::Text;
-use crate::hostup::{self, HostUp, PaidOrder, PaidPermit, ReadError, Route, Signal, Traffic};
+use crate::hostup::{self, HostUp, ReadError, Signal, Traffic};
 use desk::Desk;
 use pace::Promise;
 use queue::Next;
@@ -97,6 +98,8 @@ impl Accounts {
         if let Some(reader) = reader.and_then(|reader| reader.upgrade()) {
             lock(&reader.desk).forget(who);
             reader.wake_next();
+            // What was kept for it may leave for another.
+            reader.changed.notify_one();
         }
     }
 
@@ -197,13 +200,20 @@ impl Account {
         lock(&self.reader.desk).job_times(record, clock::now())
     }
 
+    /// Waits while HostUp wants no call for a moment only: a claim that is given up costs a try.
+    pub async fn wait_a_moment(&self) {
+        let moment = lock(&self.reader.desk).moment(clock::now());
+        if let Some(moment) = moment {
+            tokio::time::sleep(moment).await;
+        }
+    }
+
     /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything.
-    pub async fn paid_post(&self, route: Route, mut call: PaidCall, order: PaidOrder<'_>) -> PaidAnswer {
+    pub async fn paid_post(&self, right: RightToSend, mut call: PaidCall) -> PaidAnswer {
         if let Err(held) = call.leaves() {
             return PaidAnswer::NotSent(Text::new(&held.to_string()));
         }
-        let permit = PaidPermit::holding(call);
-        self.reader.client.paid_post(route, permit, order).await
+        self.reader.client.paid_post(right).await
     }
 
     /// This much is ordered with the key from now on; `false` if the limits as they were read last leave no room for it.
@@ -226,9 +236,9 @@ impl Account {
 pub enum Leave {
     /// It may.
     Given(PaidCall),
-    /// Not inside a wait that HostUp has asked for.
+    /// Not inside a wait that HostUp has asked for, of two seconds or more.
     Limited,
-    /// Others come first; who asked is woken when it may.
+    /// Others come first, or HostUp wants none for a moment; who asked is woken when it may.
     Later,
 }
 
@@ -253,6 +263,7 @@ impl Drop for PaidCall {
     fn drop(&mut self) {
         lock(&self.reader.desk).paid(self.counted);
         self.reader.wake_next();
+        self.reader.changed.notify_one();
     }
 }
 

@@ -104,7 +104,7 @@ impl Pace {
         due.saturating_sub(gap * (BURST - 1)).max(of_window).max(now)
     }
 
-    /// When a call may leave so that no window has more than it may; `None` where it never had. Of a count that nobody
+    /// When a call may leave so that no window has more than it may; `None` where fewer have left. Of a count that nobody
     /// told a part is kept for urgent calls too.
     fn window_opens(&self, urgent: bool) -> Option<Duration> {
         let all = self.per_second as usize;
@@ -134,7 +134,7 @@ impl Pace {
         self.due = self.due.max(now) + gap;
         self.note(now);
         let own_gap = self.gap();
-        if let Some(budget) = &mut self.budget {
+        if let Some(budget) = self.budget.as_mut().filter(|budget| now < budget.until) {
             budget.left = budget.left.saturating_sub(1);
             // Once HostUp counts anew nothing is owed.
             self.due = self.due.min(budget.until.max(now + own_gap));

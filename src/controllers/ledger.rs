@@ -20,7 +20,7 @@ use crate::api::stored::Stored;
 use crate::clock;
 use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
 use crate::domain::inventory::Vm;
-use crate::domain::ledger::{Caps, Figures, Index, PaidCalls};
+use crate::domain::ledger::{Caps, Figures, Index, PaidCalls, Walk};
 use crate::domain::names::{ChainKey, VmToken};
 
 /// Reads of one chain at the same time.
@@ -152,25 +152,19 @@ impl Ledger {
         Ok(Some(Tail { last, missing: None }))
     }
 
-    /// The search begins at the highest record that is known of, for those below it may have been deleted.
     async fn tail_in_etcd(&self, key: &ChainKey, named: Option<u32>) -> Result<Tail, ApiError> {
         let seen = self.index().last_attempt(key);
-        let known = seen.max(named).unwrap_or(0);
-        let mut last = match known {
-            0 => None,
-            n => self.get(&key.record(n)).await?.map(Arc::new),
-        };
-        let is_gone = known > 0 && last.is_none();
-        let mut n = known;
+        let mut walk = Walk::from(seen, named);
+        let mut last = None;
         loop {
-            n = n.saturating_add(1);
-            match self.get(&key.record(n)).await? {
-                Some(next) => last = Some(Arc::new(next)),
-                None => break,
+            let record = self.get(&key.record(walk.attempt())).await?;
+            let end = walk.read(record.is_some());
+            last = record.map(Arc::new).or(last);
+            if let Some(end) = end {
+                let missing = end.missing.map(|n| key.record(n));
+                return Ok(Tail { last, missing });
             }
         }
-        let missing = Some(key.record(known)).filter(|_| is_gone && last.is_none());
-        Ok(Tail { last, missing })
     }
 
     /// When the attempts of a chain were made that came to nothing for an object of this name, by attempt; as far as

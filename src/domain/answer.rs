@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::receipt::{self, Receipt};
-use super::record::Invoice;
+use super::record::{Invoice, Matter};
 use super::text::Text;
 
 /// What the network gave back for one paid POST.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaidAnswer {
     /// No byte of the request left this host: connection refused, name not found, TLS failed.
     NotSent(Text),
@@ -103,6 +103,16 @@ pub enum Call {
 }
 
 impl Call {
+    /// The one that orders `matter`.
+    pub fn of(matter: &Matter) -> Self {
+        match matter {
+            Matter::Restore(_) => Self::RestoreToCloudVm,
+            Matter::Config(_) => Self::CommitResources,
+            Matter::LegacyEstimate(_) => Self::LegacyEstimate,
+            Matter::LegacyUpgrade(_) => Self::LegacyUpgrade,
+        }
+    }
+
     /// Whether its body may hold passwords, card data and tokens, so that nothing of it is shown.
     fn is_legacy(self) -> bool {
         match self {

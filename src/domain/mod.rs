@@ -18,6 +18,7 @@ pub mod options;
 pub mod order;
 pub mod preflight;
 pub mod price;
+pub mod purchase;
 pub mod question;
 pub mod quote;
 pub mod reason;

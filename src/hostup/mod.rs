@@ -18,10 +18,10 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use error::ReadError;
-pub use transport::{Observer, PaidOrder, PaidPermit};
+pub use transport::Observer;
 
 use crate::clock;
-use crate::domain::answer::{PaidAnswer, wait_asked_for};
+use crate::domain::answer::{Call, PaidAnswer, wait_asked_for};
 use crate::domain::config::Preview;
 use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
@@ -29,6 +29,7 @@ use crate::domain::job::JobState;
 use crate::domain::options::Offer;
 use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::price::{BillingCycle, Size};
+use crate::domain::purchase::RightToSend;
 use crate::domain::record::Invoice;
 use transport::{Get, Transport};
 
@@ -63,7 +64,7 @@ pub trait Traffic: Send + Sync {
     /// A call follows that was not asked for by itself: a further page, say. It counts, and waits until it may leave.
     ///
     /// # Errors
-    /// [`ReadError::RateLimited`] where HostUp wants none.
+    /// [`ReadError::RateLimited`] where that would be long.
     fn may_leave(&self) -> Pin<Box<dyn Future<Output = Result<(), ReadError>> + Send + '_>>;
     /// Something was learnt.
     fn signal(&self, signal: Signal);
@@ -133,6 +134,16 @@ pub enum Route {
 }
 
 impl Route {
+    /// Where a paid call goes.
+    pub fn of(call: Call) -> Self {
+        match call {
+            Call::RestoreToCloudVm => Self::RestoreToPayg,
+            Call::CommitResources => Self::ConfigCommit,
+            Call::LegacyEstimate => Self::LegacyEstimate,
+            Call::LegacyUpgrade => Self::LegacyUpgrade,
+        }
+    }
+
     /// A label of few values.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -220,10 +231,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything. The
-    /// permit is held until the answer is there.
-    pub async fn paid_post(&self, route: Route, _permit: PaidPermit, order: PaidOrder<'_>) -> PaidAnswer {
-        let answer = self.transport.paid_post(route, &self.key, order).await;
+    /// Sends one paid POST: no retry, redirect, proxy or pooled connection, HTTP/1.1, one deadline for everything.
+    pub async fn paid_post(&self, right: RightToSend) -> PaidAnswer {
+        let answer = self.transport.paid_post(&self.key, right).await;
         if let PaidAnswer::Answered {
             status: 429,
             retry_after,

@@ -14,6 +14,7 @@ use super::names::CompleteFirst;
 use super::{ReadError, Route, Signal, Traffic, Way, cause};
 use crate::clock;
 use crate::domain::answer::{PaidAnswer, wait_asked_for};
+use crate::domain::purchase::RightToSend;
 use crate::domain::text::Text;
 
 /// Told of every call: route, class of the outcome, how long it took.
@@ -22,26 +23,6 @@ pub type Observer = Arc<dyn Fn(Route, &str, Duration) + Send + Sync>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read; HostUp's own are some kilobytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
-
-/// Leave to make one paid call; what it holds is let go once the call has ended.
-pub struct PaidPermit(#[allow(dead_code)] Box<dyn Send>);
-
-impl PaidPermit {
-    /// With what is held until the call has ended.
-    pub fn holding(held: impl Send + 'static) -> Self {
-        Self(Box::new(held))
-    }
-}
-
-/// What a paid POST says, and within which time it must be over.
-pub struct PaidOrder<'a> {
-    /// The request path.
-    pub path: &'a str,
-    /// The exact body.
-    pub body: String,
-    /// One deadline for everything.
-    pub deadline: Duration,
-}
 
 /// What a read asks for.
 pub(super) struct Get<'a> {
@@ -194,16 +175,11 @@ impl Transport {
     }
 
     /// Sends one paid POST and reads its whole answer within its deadline.
-    pub(super) async fn paid_post(
-        &self,
-        route: Route,
-        key: &SecretString,
-        order: PaidOrder<'_>,
-    ) -> PaidAnswer {
-        let PaidOrder { path, body, deadline } = order;
+    pub(super) async fn paid_post(&self, key: &SecretString, right: RightToSend) -> PaidAnswer {
         let started = clock::now().monotonic;
-        let answer = match (self.url(&Get::path(route, path)), headers(key)) {
-            (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, body, deadline).await,
+        let route = Route::of(right.call());
+        let answer = match (self.url(&Get::path(route, right.path())), headers(key)) {
+            (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, &right).await,
             (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
             (_, None) => PaidAnswer::NotSent(Text::new("the key has characters that no API key has")),
         };
@@ -222,16 +198,15 @@ impl Transport {
         url: Url,
         key: &SecretString,
         mut headers: HeaderMap,
-        body: String,
-        deadline: Duration,
+        right: &RightToSend,
     ) -> PaidAnswer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let sent = self
             .paid
             .post(url)
             .headers(headers)
-            .body(body)
-            .timeout(deadline)
+            .body(right.body().to_owned())
+            .timeout(right.within())
             .send()
             .await;
         match read(sent, key).await {

@@ -7,17 +7,23 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 
+use hostup_operator::api::shared::CredentialsSecretRef;
+use hostup_operator::api::{self, RecordDraft};
+use hostup_operator::clock;
 use hostup_operator::domain::approval::Approval;
 use hostup_operator::domain::chain::{Brakes, Chain};
 use hostup_operator::domain::config::{
     Account, Decision, Facts, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
 };
-use hostup_operator::domain::ids::{InstanceId, KeyMark, Subject, SubjectKind, Uid, VpsId};
+use hostup_operator::domain::ids::{Holder, InstanceId, KeyMark, Subject, SubjectKind, Uid, VpsId};
 use hostup_operator::domain::options::{OptionValue, Values};
 use hostup_operator::domain::order::Order;
 use hostup_operator::domain::price::BillingCycle;
-use hostup_operator::domain::record::{KeyInUse, Times};
-use hostup_operator::hostup::{self, HostUp, PaidOrder, PaidPermit, Signal, Traffic, Way};
+use hostup_operator::domain::purchase::{
+    self, Created, Effect, Event, Plan, Purchase, Reread, RightToSend, Standing,
+};
+use hostup_operator::domain::record::{Claim, KeyInUse, Times};
+use hostup_operator::hostup::{self, HostUp, Signal, Traffic, Way};
 use hostup_sim::{ConfigOption, Route, Sim, Vps};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -161,6 +167,54 @@ impl Traffic for Unpaced {
     fn signal(&self, _signal: Signal) {}
 }
 
+/// What the machine of a purchase yields once everything before the POST went well.
+fn right_to_send(order: &Order) -> RightToSend {
+    let claim = Claim {
+        holder: Holder::new("ours"),
+        instance: InstanceId::new("one"),
+        made_at: clock::now().wall,
+        send_before: Timestamp::MAX,
+    };
+    let draft = RecordDraft {
+        order,
+        credentials: &CredentialsSecretRef::default(),
+        claim: &claim,
+    };
+    let record = api::record(&draft.object()).unwrap();
+    let now = clock::now();
+    let plan = Plan {
+        order: order.clone(),
+        approval: None,
+        claim,
+        read: now,
+        found: None,
+    };
+    let object = purchase::Reading::Found(Standing {
+        is_same: true,
+        is_unchanged: true,
+        is_being_deleted: false,
+        is_suspended: false,
+        is_told_alike: true,
+    });
+    let reread = purchase::Reading::Found(Reread {
+        is_sending: true,
+        is_as_drafted: true,
+    });
+    let mut purchase = Purchase::new(plan, TIMES, now);
+    for event in [
+        Event::Begun,
+        Event::Reserved(true),
+        Event::Created(Created::Made(Some(Box::new(record)))),
+        Event::Looked(object, reread),
+    ] {
+        purchase.next(event, now);
+    }
+    match purchase.next(Event::HandedOver, now) {
+        Effect::Post(right) => right,
+        other => panic!("nothing is sent: {other:?}"),
+    }
+}
+
 /// Approves what is shown, and sends the order that follows. `None` where nothing differs.
 async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) -> Option<Order> {
     let account = hostup.account(key.clone(), Arc::new(Unpaced));
@@ -174,13 +228,7 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
     let Decision::Buy(order) = looked(&account, n, &wanted, Some(Approval::Quote(quote.id))).await else {
         panic!("approved and not bought: {wanted:?}");
     };
-    let post = PaidOrder {
-        path: &order.path,
-        body: order.body.clone(),
-        deadline: Duration::from_secs(30),
-    };
-    let permit = PaidPermit::holding(());
-    account.paid_post(hostup::Route::ConfigCommit, permit, post).await;
+    account.paid_post(right_to_send(&order)).await;
     Some(*order)
 }
 

@@ -1,10 +1,10 @@
 //! The paid call: claimed once, sent once, followed to its end. Shared by all kinds that buy.
 
-pub mod claim;
+mod drive;
+mod market;
 mod observe;
 pub mod purchase;
-pub mod record;
-pub mod send;
+mod record;
 
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ use crate::accounts::Who;
 use crate::api;
 use crate::api::operation::{OperationState, SubjectRef};
 use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::operation::{Input, JobTimes, Need, first_look, is_just_taken, need, next_look, step};
-use crate::domain::record::State;
+use crate::domain::operation::{Input, Need, first_look, need, next_look, step};
+use crate::domain::record::{Record, State};
+use crate::domain::text::Text;
 use observe::Reading;
 
 /// What the store of the records that are followed is to make of an event, once the index has taken it in. A finished
@@ -114,11 +115,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let mut followed = ctx.desk.followed(&name);
     let now = ctx.now();
     if followed.memo.not_before == Timestamp::MIN {
-        let jobs = if is_just_taken(&record) {
-            observe::job_times(&ctx, &object, &record).await
-        } else {
-            JobTimes::Unknown
-        };
+        let jobs = observe::job_times(&ctx, &object, &record).await;
         followed.memo.not_before = first_look(&record, jobs, times, now);
         if followed.memo.not_before > now {
             remember(&ctx, &name, followed.clone());
@@ -160,7 +157,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     };
     let known = step(
         &record,
-        claim::knowing(&ctx, &record, input),
+        knowing(&ctx, &record, input),
         &mut followed.memo,
         times,
         ctx.now(),
@@ -195,6 +192,16 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     }
     let next = Some(next).filter(|_| !known.state.is_final());
     Ok(at(next, ctx.now(), times))
+}
+
+/// What is to be said of an overdue record, knowing what this process did.
+fn knowing(ctx: &Context, record: &Record, input: Input) -> Input {
+    if input == Input::Overdue && ctx.desk.knows_unsent(&record.claim.holder) {
+        return Input::Withdrawn(Text::new(
+            "withdrawn: the API server did not confirm the claim, so nothing was sent",
+        ));
+    }
+    input
 }
 
 /// Wakes the subject of a record that is known by the watch only.

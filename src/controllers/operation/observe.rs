@@ -12,7 +12,9 @@ use crate::domain::ids::VpsId;
 use crate::domain::inventory::Vm;
 use crate::domain::job::JobState;
 use crate::domain::names::VmToken;
-use crate::domain::operation::{Input, InventoryReading, JobTimes, OptionsReading, next_look};
+use crate::domain::operation::{
+    Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
+};
 use crate::domain::reason::Reason;
 use crate::domain::record::{Evidence, Job, Matter, Record, State, later};
 use crate::domain::report::Trouble;
@@ -35,7 +37,7 @@ pub enum Reading {
 
 /// What is known of the time that jobs of the account take, where it matters.
 pub async fn job_times(ctx: &Context, object: &VpsOperation, record: &Record) -> JobTimes {
-    if record.known.state != State::Accepted || record.known.job.is_none() {
+    if !waits_for_its_job(record) {
         return JobTimes::Unknown;
     }
     let account = ctx

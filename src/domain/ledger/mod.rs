@@ -3,6 +3,7 @@
 mod index;
 mod money;
 mod name;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -16,6 +17,7 @@ use super::record::{Evidence, State};
 
 pub use index::{Figures, Index};
 pub use money::{Purse, Spending, Sums};
+pub use tail::Walk;
 pub use window::{Caps, PaidCalls};
 
 /// A record as the index takes it in.

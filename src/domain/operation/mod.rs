@@ -172,11 +172,12 @@ pub enum JobTimes {
     AtLeast(Duration),
 }
 
-/// Polls that a job leaves out while another one finds out how long jobs take.
-const LEFT_TO_ANOTHER: u32 = 3;
+/// Poll intervals between two polls while another job finds out how long they take; an end that is expected within so
+/// long is waited for.
+const RARELY: u32 = 3;
 
-/// Whether HostUp has just taken the order, and its job was not looked at yet.
-pub fn is_just_taken(record: &Record) -> bool {
+/// HostUp has taken the order, and the record says nothing of the end of its job.
+pub fn waits_for_its_job(record: &Record) -> bool {
     let known = &record.known;
     known.state == State::Accepted
         && known.quiet_since.is_some()
@@ -186,10 +187,10 @@ pub fn is_just_taken(record: &Record) -> bool {
 
 /// Before when a record that this process has not looked at yet needs no look: HostUp has just taken the order.
 pub fn first_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
-    let Some(taken) = record.known.quiet_since.filter(|_| is_just_taken(record)) else {
+    let Some(taken) = record.known.quiet_since.filter(|_| waits_for_its_job(record)) else {
         return Timestamp::MIN;
     };
-    let longest = times.poll_interval * LEFT_TO_ANOTHER;
+    let longest = times.poll_interval * RARELY;
     let wait = match jobs {
         JobTimes::Unknown => times.poll_interval,
         JobTimes::FoundOutByAnother => longest,
@@ -226,7 +227,7 @@ pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp)
             let since = |begin: Timestamp| Duration::try_from(now.duration_since(begin)).unwrap_or_default();
             let by_age = (since(record.claimed_by()) / 20).clamp(times.poll_interval, longest);
             let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
-            let soon = times.poll_interval * LEFT_TO_ANOTHER;
+            let soon = times.poll_interval * RARELY;
             match jobs {
                 JobTimes::FoundOutByAnother if evidence.is_none() => by_age.max(soon),
                 JobTimes::AtLeast(fastest) if evidence.is_none() => {

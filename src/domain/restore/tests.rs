@@ -83,7 +83,7 @@ fn forever(per_hour: &str) -> Approval {
     }
 }
 
-fn intent() -> Intent {
+pub(crate) fn intent() -> Intent {
     Intent {
         subject: subject(),
         source: VpsId::new("vps_source"),
@@ -109,9 +109,10 @@ fn open() -> ProviderGate {
     }
 }
 
-fn preflight() -> Preflight {
+/// Everything is open, as read at `read_at`.
+pub(crate) fn preflight_at(read_at: Timestamp) -> Preflight {
     Preflight {
-        read_at: now(),
+        read_at,
         key: key("7"),
         source_size: Some(SIZE),
         backups: vec![ListedBackup {
@@ -144,6 +145,10 @@ fn preflight() -> Preflight {
     }
 }
 
+fn preflight() -> Preflight {
+    preflight_at(now())
+}
+
 /// The key of a Secret in this version.
 pub(crate) fn key(version: &str) -> KeyInUse {
     KeyInUse {
@@ -174,7 +179,7 @@ pub(crate) fn chain() -> Chain {
     }
 }
 
-fn view(account: Account) -> View {
+pub(crate) fn view(account: Account) -> View {
     View {
         chain: chain(),
         account,
@@ -187,12 +192,17 @@ fn read(preflight: Preflight) -> View {
     view(Account::Preflight(Box::new(preflight)))
 }
 
-/// A record of the order that an approved, open view makes.
-pub(crate) fn record(state: State) -> Record {
+/// The order that an approved, open view makes.
+pub(crate) fn order() -> Order {
     let Decision::Buy(order) = decide(&intent(), &read(preflight()), &times(), now()) else {
         panic!("the standard view buys");
     };
-    recorded(*order, state)
+    *order
+}
+
+/// Its record.
+pub(crate) fn record(state: State) -> Record {
+    recorded(order(), state)
 }
 
 /// The record that a claim of this order makes.

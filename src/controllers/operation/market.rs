@@ -1,0 +1,362 @@
+//! What a purchase acts upon in the product: etcd for its record and its object, HostUp for its call.
+
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+
+use super::drive::Port;
+use super::record;
+use crate::accounts::{Account, PaidCall};
+use crate::api::operation::{OperationState, VpsOperation};
+use crate::api::shared::OperationRef;
+use crate::api::{self, RecordDraft};
+use crate::controllers::api_call::{self, ApiError};
+use crate::controllers::context::Context;
+use crate::controllers::desk::InFlight;
+use crate::controllers::subject::{Buyer, objects};
+use crate::controllers::{Error, fail_point, jittered, refused};
+use crate::domain::answer::PaidAnswer;
+use crate::domain::ids::{Holder, RecordName, Subject};
+use crate::domain::ledger::Caps;
+use crate::domain::moment::Moment;
+use crate::domain::price::Size;
+use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
+use crate::domain::record::{Known, Matter, Record};
+use crate::domain::text::Text;
+
+/// The account that pays, and its leave for the one call.
+pub type Paid = (Account, PaidCall);
+
+/// What one purchase acts upon.
+pub struct Market<K> {
+    ctx: Arc<Context>,
+    subject: Subject,
+    name: RecordName,
+    /// What the object's status told of records when it was looked at first.
+    told_before: Option<OperationRef>,
+    drafted: VpsOperation,
+    /// The record as it was read last.
+    stands: Option<VpsOperation>,
+    account: Option<Account>,
+    leave: Option<PaidCall>,
+    size: Option<Size>,
+    is_reserved: bool,
+    in_flight: Option<InFlight>,
+    /// Who waits until the call is handed over.
+    told: Option<oneshot::Sender<Result<bool, Error>>>,
+    /// Why the create failed.
+    refusal: Option<ApiError>,
+    has_sent: bool,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Buyer> Market<K> {
+    /// For `plan`, which `object` wants.
+    pub fn new(
+        ctx: &Arc<Context>,
+        object: &K,
+        plan: &Plan,
+        paid: Option<Paid>,
+        told: oneshot::Sender<Result<bool, Error>>,
+    ) -> Self {
+        let draft = RecordDraft {
+            order: &plan.order,
+            credentials: object.credentials(),
+            claim: &plan.claim,
+        };
+        let (account, leave) = paid.unzip();
+        let size = match &plan.order.matter {
+            Matter::Restore(restored) => Some(restored.ordered),
+            Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
+        };
+        Self {
+            ctx: ctx.clone(),
+            subject: plan.order.subject.clone(),
+            name: draft.name(),
+            told_before: K::operation(&object.status()).cloned(),
+            drafted: draft.object(),
+            stands: None,
+            account,
+            leave,
+            size,
+            is_reserved: false,
+            in_flight: None,
+            told: Some(told),
+            refusal: None,
+            has_sent: false,
+            kind: PhantomData,
+        }
+    }
+
+    /// Tells who waits whether the call is being sent.
+    fn tell(&mut self, begun: Result<bool, Error>) {
+        if let Some(told) = self.told.take() {
+            // A reconcile that was cut short waits no more.
+            let _gone = told.send(begun);
+        }
+    }
+
+    fn is_ours(&self, object: &VpsOperation) -> bool {
+        let holder = &self.drafted.spec.claim.holder;
+        !holder.is_empty() && object.spec.claim.holder == *holder
+    }
+
+    /// Takes the record in as it was read.
+    fn read_back(&mut self, object: VpsOperation) -> Option<Box<Record>> {
+        let is_ours = self.is_ours(&object);
+        if is_ours && self.stands.is_none() {
+            self.ctx.desk.claimed(&self.name);
+            self.ctx.ledger.made(object.clone());
+        }
+        let record = api::record(&object);
+        let record = record.inspect_err(|error| {
+            tracing::error!(operation = %self.name, %error, "the record of a claim cannot be read back");
+        });
+        if is_ours && record.is_ok() {
+            self.stands = Some(object);
+        }
+        record.ok().map(Box::new)
+    }
+
+    /// No record was made: what was reserved for it is free again.
+    fn not_made(&mut self) {
+        if self.is_reserved {
+            self.ctx.ledger.release(&self.name);
+            self.unsell();
+        }
+    }
+
+    fn unsell(&self) {
+        if let (Some(account), Some(size)) = (&self.account, self.size) {
+            account.unsell(size);
+        }
+    }
+
+    /// The record as it stands no longer concerns this purchase.
+    fn rests(&mut self, record: &Record) {
+        record::show(&self.ctx, &record.name, &record.subject, None);
+        // Only now may others of this process take the record for one that nobody sends.
+        self.in_flight = None;
+    }
+
+    /// What the end of the purchase means to the rest of the process.
+    pub fn ended(mut self, end: End) {
+        let ctx = self.ctx.clone();
+        match end {
+            End::NotMade => {
+                self.not_made();
+                self.tell(Ok(false));
+            }
+            End::Refused => {
+                self.not_made();
+                let refusal = self.refusal.take().map_or(Error::Panicked, Error::from);
+                self.tell(Err(refusal));
+            }
+            End::Unconfirmed => {
+                self.not_made();
+                // It may still show up; then nothing was sent for it, and this process can say so.
+                ctx.desk
+                    .never_sent(&Holder::new(self.drafted.spec.claim.holder.clone()));
+                fail_point::reach("after-claim");
+                let refusal = self.refusal.take().map_or(Error::Panicked, Error::from);
+                self.tell(Err(refusal));
+            }
+            End::Unreadable => {
+                self.unsell();
+                ctx.desk
+                    .never_sent(&Holder::new(self.drafted.spec.claim.holder.clone()));
+                self.tell(Ok(false));
+            }
+            End::Recorded { from, record, known } => {
+                record::tell(&ctx, from, &record, &known);
+                self.rests(&record);
+                record::wake(&ctx, &record, known.state);
+            }
+            End::Settled(record) => {
+                tracing::warn!(operation = %record.name, state = record.known.state.as_str(),
+                    "the sender's answer came after the record was settled otherwise");
+                self.rests(&record);
+                record::wake(&ctx, &record, record.known.state);
+            }
+            End::Gone(record, known) => {
+                tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was \
+                    under way; what is known of it stands only in this line");
+                self.rests(&record);
+                record::wake(&ctx, &record, known.state);
+            }
+            End::Confused => {
+                tracing::error!(operation = %self.name, "a purchase lost its way; this is a bug. Its record asks a \
+                    person once its time has passed");
+                self.tell(Err(Error::Panicked));
+            }
+        }
+        if self.has_sent {
+            fail_point::reach("after-answer-recorded");
+        }
+    }
+}
+
+impl<K: Buyer> Port for Market<K> {
+    fn now(&self) -> Moment {
+        self.ctx.moment()
+    }
+
+    fn reserve(&mut self, pays: bool) -> bool {
+        let caps = if pays {
+            self.ctx.settings.caps
+        } else {
+            Caps {
+                all: None,
+                of_namespace: None,
+            }
+        };
+        // Another object may have ordered what the limits had left when both were looked at.
+        let sells = |account: &Account| self.size.is_none_or(|size| account.sell(size));
+        if !self.account.as_ref().is_none_or(sells) {
+            return false;
+        }
+        let namespace = &self.subject.namespace;
+        self.is_reserved = self
+            .ctx
+            .ledger
+            .reserve(&self.name, namespace, caps, self.ctx.now());
+        if !self.is_reserved {
+            self.unsell();
+        }
+        self.is_reserved
+    }
+
+    async fn create(&mut self) -> Created {
+        self.in_flight = Some(self.ctx.desk.begin(&self.name));
+        let by = api_call::by_us();
+        match api_call::within(self.ctx.ledger.api().create(&by, &self.drafted)).await {
+            Ok(object) => Created::Made(self.read_back(object)),
+            Err(error) => {
+                let created = if error.is_refusal() {
+                    Created::Refused
+                } else if error.is_conflict() {
+                    Created::Conflict
+                } else {
+                    Created::Unclear
+                };
+                self.refusal = Some(error);
+                created
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Reading<Box<Record>> {
+        match self.ctx.ledger.get(&self.name).await {
+            Ok(Some(object)) => self.read_back(object).map_or(Reading::Unreadable, Reading::Found),
+            Ok(None) => Reading::None,
+            Err(_) => Reading::Unreadable,
+        }
+    }
+
+    async fn look(&mut self) -> (Reading<Standing>, Reading<Reread>) {
+        fail_point::reach("after-claim");
+        let objects = objects::<K>(&self.ctx, &self.subject.namespace);
+        let records = self.ctx.ledger.api();
+        let object = api_call::found(objects.get(&self.subject.name));
+        let record = api_call::found(records.get(self.name.as_str()));
+        let (object, record) = futures::join!(object, record);
+        if let Ok(Some(object)) = &object {
+            K::recent(&self.ctx).put(object.clone());
+        }
+        let standing = |object: K| Standing {
+            is_same: object.meta().uid.as_deref() == Some(self.subject.uid.as_str()),
+            is_unchanged: object.meta().generation == Some(self.subject.generation),
+            is_being_deleted: object.meta().deletion_timestamp.is_some(),
+            is_suspended: object.is_suspended(),
+            is_told_alike: K::operation(&object.status()) == self.told_before.as_ref(),
+        };
+        let reread = |record: VpsOperation| Reread {
+            is_sending: record
+                .status
+                .and_then(|status| status.state)
+                .is_none_or(|state| state == OperationState::Sending),
+            is_as_drafted: record.spec == self.drafted.spec,
+        };
+        (seen(object, standing), seen(record, reread))
+    }
+
+    async fn hand_over(&mut self) {
+        fail_point::reach("after-second-look");
+        self.tell(Ok(true));
+        if let Some(account) = &self.account {
+            account.wait_a_moment().await;
+        }
+    }
+
+    async fn post(&mut self, right: RightToSend) -> PaidAnswer {
+        fail_point::reach("before-send");
+        self.has_sent = true;
+        let (Some(account), Some(leave)) = (&self.account, self.leave.take()) else {
+            return PaidAnswer::NotSent(Text::new("there is no account to send it with; this is a bug"));
+        };
+        let price = self
+            .drafted
+            .spec
+            .quote
+            .as_ref()
+            .map(|quote| quote.summary.as_str());
+        tracing::info!(
+            operation = %self.name, namespace = %self.subject.namespace, object = %self.subject.name,
+            price = price.unwrap_or_default(), "sending the paid call"
+        );
+        let call = AssertUnwindSafe(account.paid_post(right, leave)).catch_unwind();
+        let answer = call.await.unwrap_or_else(|_| {
+            PaidAnswer::Lost(Text::new("the operator panicked while it sent; this is a bug"))
+        });
+        fail_point::reach("after-answer");
+        answer
+    }
+
+    async fn write(&mut self, known: Known) -> Written {
+        if !self.has_sent {
+            // No worker waits for a write that the API server refuses, and no call for this one's.
+            self.leave = None;
+            self.tell(Ok(false));
+        }
+        let pays = self.account.is_some();
+        if !pays {
+            fail_point::reach("after-adoption-claim");
+        }
+        let Some(object) = self.stands.clone() else {
+            return Written::Unclear;
+        };
+        match record::keep(&self.ctx, &object, &known) {
+            Err((_, other)) if !pays => return Written::Anothers(other),
+            Ok(()) | Err(_) => {}
+        }
+        let Err(error) = record::put(&self.ctx, object, &known).await else {
+            return Written::Stood;
+        };
+        if error.is_gone() {
+            return Written::Gone;
+        }
+        tracing::warn!(operation = %self.name, %error, ?known, "the outcome could not be written; trying again");
+        let Some(refusal) = refused::refusal(&error) else {
+            return Written::Unclear;
+        };
+        record::show(&self.ctx, &self.name, &self.subject, Some(refusal));
+        Written::Refused
+    }
+
+    async fn wait(&mut self, wait: Duration) {
+        tokio::time::sleep(jittered(wait)).await;
+    }
+}
+
+fn seen<A, B>(read: Result<Option<A>, ApiError>, facts: impl FnOnce(A) -> B) -> Reading<B> {
+    match read {
+        Ok(Some(object)) => Reading::Found(facts(object)),
+        Ok(None) => Reading::None,
+        Err(error) if error.is_throttled() => Reading::Busy,
+        Err(_) => Reading::Unreadable,
+    }
+}
