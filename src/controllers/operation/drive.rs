@@ -23,7 +23,7 @@ pub trait Port: Send {
     /// Reads the object and the record together.
     fn look(&mut self) -> impl Future<Output = (Reading<Standing>, Reading<Reread>)> + Send;
     /// Tells who waits that the call is about to be sent.
-    fn hand_over(&mut self) -> impl Future<Output = ()> + Send;
+    fn hand_over(&mut self);
     /// Sends the one call.
     fn post(&mut self, right: RightToSend) -> impl Future<Output = PaidAnswer> + Send;
     /// Writes what is known over the record as it was read last.
@@ -45,7 +45,7 @@ pub async fn drive(mut purchase: Purchase, port: &mut impl Port) -> End {
                 Event::Looked(object, record)
             }
             Effect::HandOver => {
-                port.hand_over().await;
+                port.hand_over();
                 Event::HandedOver
             }
             Effect::Post(right) => Event::Answered(port.post(right).await),

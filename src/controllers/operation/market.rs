@@ -138,6 +138,7 @@ impl<K: Buyer> Market<K> {
 
     /// The record as it stands no longer concerns this purchase.
     fn rests(&mut self, record: &Record) {
+        self.tell(Ok(false));
         record::show(&self.ctx, &record.name, &record.subject, None);
         // Only now may others of this process take the record for one that nobody sends.
         self.in_flight = None;
@@ -259,6 +260,9 @@ impl<K: Buyer> Port for Market<K> {
 
     async fn look(&mut self) -> (Reading<Standing>, Reading<Reread>) {
         fail_point::reach("after-claim");
+        if let Some(account) = &self.account {
+            account.wait_a_moment().await;
+        }
         let objects = objects::<K>(&self.ctx, &self.subject.namespace);
         let records = self.ctx.ledger.api();
         let object = api_call::found(objects.get(&self.subject.name));
@@ -284,12 +288,9 @@ impl<K: Buyer> Port for Market<K> {
         (seen(object, standing), seen(record, reread))
     }
 
-    async fn hand_over(&mut self) {
+    fn hand_over(&mut self) {
         fail_point::reach("after-second-look");
         self.tell(Ok(true));
-        if let Some(account) = &self.account {
-            account.wait_a_moment().await;
-        }
     }
 
     async fn post(&mut self, right: RightToSend) -> PaidAnswer {

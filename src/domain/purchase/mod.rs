@@ -361,6 +361,10 @@ impl Purchase {
         if !in_time {
             return self.withdrawn(record, "the claim was too old to be sent", now);
         }
+        let approval = self.plan.approval.as_ref();
+        if approval.is_some_and(|approval| approval.has_ended(now.wall)) {
+            return self.withdrawn(record, "the approval ended before anything was sent", now);
+        }
         // What was drafted counts, and not what came back: whoever stands in between may have changed it.
         let order = &self.plan.order;
         let right = RightToSend {

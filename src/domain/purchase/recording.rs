@@ -90,6 +90,14 @@ impl Recording {
                 self.at = At::Gone { looks: looks - 1 };
                 Ok((self, Effect::Wait(BETWEEN_LOOKS)))
             }
+            (At::Gone { .. }, Event::Read(Reading::Found(fresh))) => {
+                if fresh.claim.holder != self.record.claim.holder {
+                    return Err(Box::new(End::Gone(self.record, self.wanted)));
+                }
+                // What is written next is written over this one.
+                self.record = fresh;
+                Ok(self.again())
+            }
             (At::Gone { .. }, Event::Read(_)) => Ok(self.again()),
             (At::Rereading, Event::Read(read)) => self.reread(read, times, now),
             (_, _) => Err(Box::new(End::Confused)),

@@ -395,6 +395,20 @@ fn a_record_is_gone_only_after_three_reads_say_so() {
 }
 
 #[test]
+fn what_somebody_settled_is_not_written_over_though_a_write_said_that_the_record_is_gone() {
+    let mut purchase = sent();
+    purchase.next(Event::Answered(accepted()), at(1));
+    purchase.next(Event::Written(Written::Gone), at(2));
+    purchase.next(Event::Waited, at(2));
+    let mut settled = held_by("mine");
+    settled.known.state = Outcome::Abandoned;
+    purchase.next(Event::Read(Reading::Found(settled)), at(2));
+    purchase.next(Event::Waited, at(2));
+    let end = purchase.next(Event::Read(Reading::Unreadable), at(2));
+    assert!(matches!(end, Effect::End(End::Settled(_))), "{end:?}");
+}
+
+#[test]
 fn a_record_that_another_one_replaced_is_left_alone() {
     let mut purchase = sent();
     purchase.next(Event::Answered(accepted()), at(1));
