@@ -346,8 +346,7 @@ impl Desk {
         let wait = self.pace.next(true, now.monotonic).saturating_sub(now.monotonic);
         if wait >= SHOWN_FROM {
             // Nobody waits so long within a call that keeps others from being made.
-            let until = now.wall.checked_add(wait).unwrap_or(Timestamp::MAX);
-            return Err(ReadError::RateLimited { until });
+            return Err(rate_limited(wait, now));
         }
         if !wait.is_zero() {
             return Ok(Some(wait));
@@ -380,11 +379,7 @@ impl Desk {
 
     fn wait_asked_for(&self, now: Moment) -> ReadError {
         let until = self.pace.held(now.monotonic).unwrap_or(now.monotonic);
-        let until = now
-            .wall
-            .checked_add(until.saturating_sub(now.monotonic))
-            .unwrap_or(Timestamp::MAX);
-        ReadError::RateLimited { until }
+        rate_limited(until.saturating_sub(now.monotonic), now)
     }
 
     /// This much is ordered with the key, if the limits as they were read last leave room for it.
@@ -613,6 +608,11 @@ impl Desk {
         let queue = &self.queue;
         self.trouble.retain(|question, _| queue.get(question).is_some());
     }
+}
+
+fn rate_limited(wait: Duration, now: Moment) -> ReadError {
+    let until = now.wall.checked_add(wait).unwrap_or(Timestamp::MAX);
+    ReadError::RateLimited { until }
 }
 
 fn order(session: &Session) -> Order {

@@ -16,8 +16,8 @@ use super::report::{Report, Trouble};
 const MOST_TRIES: usize = 8;
 /// First and longest wait between two attempts.
 const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
-/// Readings older than this are not bought upon.
-const READINGS_LAST: Duration = Duration::from_secs(60);
+/// Readings older than this are not bought upon (safety sentence 5).
+pub const READINGS_LAST: Duration = Duration::from_secs(60);
 
 /// What the ledger, the object's status and the operator's own settings say.
 #[derive(Debug, Clone)]

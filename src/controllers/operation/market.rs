@@ -25,7 +25,7 @@ use crate::domain::ledger::Caps;
 use crate::domain::moment::Moment;
 use crate::domain::price::Size;
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
-use crate::domain::record::{Known, Matter, Record};
+use crate::domain::record::{Known, Matter, Record, State};
 use crate::domain::text::Text;
 
 /// The account that pays, and its leave for the one call.
@@ -122,8 +122,8 @@ impl<K: Buyer> Market<K> {
         record.ok().map(Box::new)
     }
 
-    /// No record was made: what was reserved for it is free again.
-    fn not_made(&mut self) {
+    /// No record was made. Frees what was reserved for it.
+    fn not_made(&self) {
         if self.is_reserved {
             self.ctx.ledger.release(&self.name);
             self.unsell();
@@ -136,17 +136,29 @@ impl<K: Buyer> Market<K> {
         }
     }
 
-    /// The record as it stands no longer concerns this purchase.
-    fn rests(&mut self, record: &Record) {
+    /// Remembers that nothing was sent for the claim: its record may still show up.
+    fn never_sent(&self) {
+        let holder = &self.drafted.spec.claim.holder;
+        self.ctx.desk.never_sent(&Holder::new(holder.clone()));
+    }
+
+    /// Tells who waits why the create failed.
+    fn tell_of_the_create(&mut self) {
+        let failed = self.refusal.take().map_or(Error::Panicked, Error::from);
+        self.tell(Err(failed));
+    }
+
+    /// Leaves the record to the rest of the process, in this state.
+    fn let_go(&mut self, record: &Record, state: State) {
         self.tell(Ok(false));
         record::show(&self.ctx, &record.name, &record.subject, None);
         // Only now may others of this process take the record for one that nobody sends.
         self.in_flight = None;
+        record::wake(&self.ctx, record, state);
     }
 
     /// What the end of the purchase means to the rest of the process.
     pub fn ended(mut self, end: End) {
-        let ctx = self.ctx.clone();
         match end {
             End::NotMade => {
                 self.not_made();
@@ -154,40 +166,32 @@ impl<K: Buyer> Market<K> {
             }
             End::Refused => {
                 self.not_made();
-                let refusal = self.refusal.take().map_or(Error::Panicked, Error::from);
-                self.tell(Err(refusal));
+                self.tell_of_the_create();
             }
             End::Unconfirmed => {
                 self.not_made();
-                // It may still show up; then nothing was sent for it, and this process can say so.
-                ctx.desk
-                    .never_sent(&Holder::new(self.drafted.spec.claim.holder.clone()));
+                self.never_sent();
                 fail_point::reach("after-claim");
-                let refusal = self.refusal.take().map_or(Error::Panicked, Error::from);
-                self.tell(Err(refusal));
+                self.tell_of_the_create();
             }
             End::Unreadable => {
                 self.unsell();
-                ctx.desk
-                    .never_sent(&Holder::new(self.drafted.spec.claim.holder.clone()));
+                self.never_sent();
                 self.tell(Ok(false));
             }
             End::Recorded { from, record, known } => {
-                record::tell(&ctx, from, &record, &known);
-                self.rests(&record);
-                record::wake(&ctx, &record, known.state);
+                record::tell(&self.ctx, from, &record, &known);
+                self.let_go(&record, known.state);
             }
             End::Settled(record) => {
                 tracing::warn!(operation = %record.name, state = record.known.state.as_str(),
                     "the sender's answer came after the record was settled otherwise");
-                self.rests(&record);
-                record::wake(&ctx, &record, record.known.state);
+                self.let_go(&record, record.known.state);
             }
             End::Gone(record, known) => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was \
                     under way; what is known of it stands only in this line");
-                self.rests(&record);
-                record::wake(&ctx, &record, known.state);
+                self.let_go(&record, known.state);
             }
             End::Confused => {
                 tracing::error!(operation = %self.name, "a purchase lost its way; this is a bug. Its record asks a \

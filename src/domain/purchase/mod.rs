@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::answer::{Call, PaidAnswer, classify};
 use super::approval::Approval;
+use super::chain::READINGS_LAST;
 use super::ids::Holder;
 use super::inventory::Sighting;
 use super::moment::Moment;
@@ -22,8 +23,6 @@ use super::text::Text;
 use recording::Recording;
 pub use recording::Written;
 
-/// Gates and price are bought upon for so long, by every clock (safety sentence 5).
-const READINGS_LAST: Duration = Duration::from_secs(60);
 /// Reads that clear up an unclear answer to the create, and the wait between two.
 const LOOKS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -31,7 +30,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 const SECOND_LOOKS: u32 = 4;
 const BETWEEN_SECOND_LOOKS: Duration = Duration::from_millis(300);
 
-/// What is to be done. Whoever drives the machine does it once, and tells what came of it.
+/// What the driver does next. It does it once, and then gives the machine the [`Event`] that it names.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Take the place in the caps and in the account's limits; then [`Event::Reserved`]. Where nothing is sent no cap
@@ -69,9 +68,9 @@ pub enum End {
     Unconfirmed,
     /// The record that was made cannot be read. Nothing was sent for it.
     Unreadable,
-    /// The outcome stands in the record, which was in the first state before.
+    /// The outcome is written to the record.
     Recorded {
-        /// Before.
+        /// The state of the record before.
         from: Outcome,
         /// The record that was written over.
         record: Box<Record>,
@@ -80,7 +79,7 @@ pub enum End {
     },
     /// The record was settled otherwise before.
     Settled(Box<Record>),
-    /// The record is gone, or another one stands in its place; this would have been written.
+    /// The record is gone, or another one has its name. With the outcome that could not be written.
     Gone(Box<Record>, Known),
     /// What came back answers nothing that was asked: a bug.
     Confused,
@@ -135,7 +134,7 @@ pub enum Reading<T> {
     Unreadable,
 }
 
-/// The object as it stands at the second look.
+/// The facts of the object at the second look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct Standing {
@@ -151,7 +150,7 @@ pub struct Standing {
     pub is_told_alike: bool,
 }
 
-/// The record as it stands at the second look.
+/// The facts of the record at the second look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reread {
     /// Nobody settled it.
@@ -365,7 +364,7 @@ impl Purchase {
         if approval.is_some_and(|approval| approval.has_ended(now.wall)) {
             return self.withdrawn(record, "the approval ended before anything was sent", now);
         }
-        // What was drafted counts, and not what came back: whoever stands in between may have changed it.
+        // The draft is sent, and not what the API server returned: an admission webhook may have changed that.
         let order = &self.plan.order;
         let right = RightToSend {
             call: Call::of(&order.matter),

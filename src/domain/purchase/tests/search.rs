@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
 use super::world::{
-    ATTEMPTS, Came, Choice, DRIVERS, Does, Driver, Executed, Life, Mutant, Rec, Says, Sees, Shipped, TIMES,
-    Then, Told, World, Wrong,
+    ATTEMPTS, Buying, Came, Choice, DRIVERS, Does, Driver, Executed, Life, Mutant, Rec, Says, Sees, Shipped,
+    TIMES, Then, Told, World, Wrong,
 };
 use super::*;
 
@@ -143,12 +143,8 @@ impl Search {
                 let driver = running(&mut next, d)?;
                 match driver.life {
                     // Between the last look at the clocks and the bytes nothing stands that could be held up.
-                    Life::Buying {
-                        does: Does::HandOver | Does::Post,
-                        ..
-                    }
-                    | Life::Idle => return None,
-                    Life::Buying { .. } => driver.is_frozen = true,
+                    Life::Buying(buying) if buying.does != Does::Post => driver.is_frozen = true,
+                    Life::Buying(_) | Life::Idle => return None,
                 }
             }
             Act::Thaw(d) => {
@@ -197,11 +193,8 @@ impl Search {
                 }
                 next.object.exists = true;
                 next.object.uid += 1;
-                (
-                    next.object.generation,
-                    next.object.named,
-                    next.object.is_suspended,
-                ) = (1, 0, false);
+                (next.object.generation, next.object.is_suspended) = (1, false);
+                (next.object.named, next.object.tells) = (0, false);
             }
             Act::DeleteRecord(n) => {
                 take(&mut next.edits)?;
@@ -258,13 +251,9 @@ impl Search {
         let holder = next.holders;
         next.holders += 1;
         let made = before.clock(usize::from(d));
-        let listed = before
-            .executed
-            .iter()
-            .filter(|one| **one == Executed::Listed)
-            .count();
+        let listed = before.listed();
         let then = self.shipped.begin(order, holder, made, listed, adopts);
-        let life = Life::Buying {
+        let buying = Buying {
             purchase: 0,
             does: Does::Reserve,
             order,
@@ -273,42 +262,42 @@ impl Search {
             version: 0,
             told: (before.object.named, before.object.tells),
         };
-        goes_on(next, d, life, then, None);
+        goes_on(next, d, buying, then, None);
         self.alone(next, d);
         Some(())
     }
 
     /// Does what concerns nobody else: no other process can come between.
     fn alone(&mut self, next: &mut World, d: u8) {
-        while let Some(driver) = next.drivers.get(usize::from(d)).copied()
-            && let Life::Buying { purchase, does, .. } = driver.life
+        while let Some(driver) = next.drivers.get(usize::from(d))
+            && let Life::Buying(buying) = driver.life
         {
-            let came = match does {
+            let came = match buying.does {
                 Does::Reserve => Came::Reserved,
                 Does::HandOver => Came::HandedOver,
                 Does::Wait => Came::Waited,
                 Does::Create | Does::Read | Does::Look | Does::Post | Does::Write(_) => return,
             };
-            let then = self.shipped.next(purchase, came, next.clock(usize::from(d)));
-            goes_on(next, d, driver.life, then, None);
+            let then = self
+                .shipped
+                .next(buying.purchase, came, next.clock(usize::from(d)));
+            goes_on(next, d, buying, then, None);
         }
     }
 
     fn does(&mut self, next: &mut World, d: u8, how: How) -> Option<()> {
         let now = next.clock(usize::from(d));
-        let life = running(next, d)?.life;
-        let Life::Buying {
-            purchase,
+        let Life::Buying(mut buying) = running(next, d)?.life else {
+            return None;
+        };
+        let Buying {
             does,
             order,
             holder,
             made,
-            mut version,
             told,
-        } = life
-        else {
-            return None;
-        };
+            ..
+        } = buying;
         let placed = self.shipped.placed(order);
         let n = placed.attempt;
         let there = next.record(n);
@@ -420,7 +409,7 @@ impl Search {
             Does::Write(known) => {
                 let stands = match ours {
                     _ if there.is_none() => Err(Came::Gone),
-                    Some(rec) if rec.version == version => Ok(rec),
+                    Some(rec) if rec.version == buying.version => Ok(rec),
                     _ => Err(Came::WriteUnclear),
                 };
                 match (how, stands) {
@@ -445,22 +434,13 @@ impl Search {
         };
         match came {
             Came::Made(_, rec) | Came::Found(_, rec) if rec.holder == holder => {
-                version = rec.version;
+                buying.version = rec.version;
                 next.drivers[usize::from(d)].claimed |= bit(n);
             }
             _ => {}
         }
-        let then = self.shipped.next(purchase, came, now);
-        let life = Life::Buying {
-            purchase,
-            does,
-            order,
-            holder,
-            made,
-            version,
-            told,
-        };
-        goes_on(next, d, life, then, wrong);
+        let then = self.shipped.next(buying.purchase, came, now);
+        goes_on(next, d, buying, then, wrong);
         self.alone(next, d);
         Some(())
     }
@@ -486,18 +466,14 @@ impl Search {
     fn follow(&mut self, next: &mut World, d: u8, n: u8, sees: Sees) -> Option<()> {
         let now = next.clock(usize::from(d));
         let rec = next.record(n)?;
-        let listed = next
-            .executed
-            .iter()
-            .filter(|one| **one == Executed::Listed)
-            .count();
+        let listed = next.listed();
         if sees != Sees::Well {
             take(&mut next.faults)?;
         }
         let driver = *running(next, d)?;
         let is_in_flight = match driver.life {
             Life::Idle => false,
-            Life::Buying { order, .. } => self.shipped.placed(order).attempt == n,
+            Life::Buying(buying) => self.shipped.placed(buying.order).attempt == n,
         };
         let is_unsent = driver.unsent & bit(rec.holder) != 0;
         let (known, absent) =
@@ -530,37 +506,21 @@ fn running(world: &mut World, d: u8) -> Option<&mut Driver> {
         .filter(|driver| !driver.is_frozen)
 }
 
-fn goes_on(world: &mut World, d: u8, life: Life, then: Then, wrong: Option<Wrong>) {
+fn goes_on(world: &mut World, d: u8, buying: Buying, then: Then, wrong: Option<Wrong>) {
     world.wrong = world.wrong.or(wrong);
     let driver = &mut world.drivers[usize::from(d)];
-    let Life::Buying {
-        order,
-        holder,
-        made,
-        version,
-        told,
-        ..
-    } = life
-    else {
-        return;
-    };
     driver.life = match then {
-        Then::Does(purchase, does) => Life::Buying {
+        Then::Does(purchase, does) => Life::Buying(Buying {
             purchase,
             does,
-            order,
-            holder,
-            made,
-            version,
-            told,
-        },
+            ..buying
+        }),
         Then::Ended {
             is_unconfirmed,
             is_confused,
-            ..
         } => {
             if is_unconfirmed {
-                driver.unsent |= bit(holder);
+                driver.unsent |= bit(buying.holder);
             }
             if is_confused {
                 world.wrong = Some(Wrong::Confused);
@@ -583,7 +543,7 @@ fn execute(world: &mut World, n: u8) -> Option<Wrong> {
 }
 
 fn is_about_to_send(driver: &Driver) -> bool {
-    matches!(driver.life, Life::Buying { does: Does::Post, .. }) && !driver.is_frozen
+    matches!(driver.life, Life::Buying(buying) if buying.does == Does::Post) && !driver.is_frozen
 }
 
 fn time_passes(world: &mut World, until: u8) -> Option<()> {

@@ -75,17 +75,22 @@ pub struct Driver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Life {
     Idle,
-    /// A purchase of this order, as this holder, begun then; the version of the record that it read last.
-    Buying {
-        purchase: u32,
-        does: Does,
-        order: u8,
-        holder: u8,
-        made: u32,
-        version: u8,
-        /// What the status told at the first look.
-        told: (u8, bool),
-    },
+    Buying(Buying),
+}
+
+/// A purchase that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Buying {
+    pub purchase: u32,
+    pub does: Does,
+    pub order: u8,
+    pub holder: u8,
+    /// When it began, by its own clock.
+    pub made: u32,
+    /// Of the record that it read last.
+    pub version: u8,
+    /// What the status told at the first look.
+    pub told: (u8, bool),
 }
 
 /// An effect, in few bytes.
@@ -228,7 +233,7 @@ impl World {
         self.seconds().saturating_sub(self.drivers[driver].lag)
     }
 
-    fn listed(&self) -> usize {
+    pub fn listed(&self) -> usize {
         self.executed
             .iter()
             .filter(|one| **one == Executed::Listed)
@@ -300,11 +305,7 @@ pub enum Says {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {
     Does(u32, Does),
-    Ended {
-        is_recorded: bool,
-        is_unconfirmed: bool,
-        is_confused: bool,
-    },
+    Ended { is_unconfirmed: bool, is_confused: bool },
 }
 
 /// The facts of an order that its record bears.
@@ -549,7 +550,6 @@ impl Shipped {
             }
             Effect::Wait(_) => Ok(Does::Wait),
             Effect::End(end) => Err(Then::Ended {
-                is_recorded: matches!(end, End::Recorded { .. } | End::Settled(_) | End::Gone(..)),
                 is_unconfirmed: matches!(end, End::Unconfirmed | End::Unreadable),
                 is_confused: end == End::Confused,
             }),
