@@ -18,8 +18,8 @@ use tower::{BoxError, ServiceBuilder};
 use url::Url;
 
 use crate::args::Proxies;
-use crate::controllers::api_call::with_causes;
-use crate::domain::text::Text;
+use crate::cluster::api_call::with_causes;
+use crate::domain::values::text::Text;
 use crate::telemetry::api_calls::CountApiCalls;
 use crate::telemetry::metrics::Metrics;
 

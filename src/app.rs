@@ -17,16 +17,17 @@ use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api_server;
 use crate::args::{self, Proxies, Run};
-use crate::chance;
-use crate::clock;
-use crate::controllers::api_call::{self, ApiError};
-use crate::controllers::lease::Election;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::cluster::api_call::{self, ApiError};
+use crate::cluster::lease::Election;
+use crate::controllers::context::Parts;
 use crate::controllers::observer::Observer;
 use crate::controllers::policies;
-use crate::controllers::run::{self as controllers, Parts};
+use crate::controllers::run as controllers;
 use crate::controllers::settings::{Settings, Watched};
-use crate::domain::ids::InstanceId;
-use crate::hostup::{self, HostUp, Way};
+use crate::domain::values::ids::InstanceId;
+use crate::hostup::{self, HostUp, Http, Way};
 use crate::telemetry::http::Probes;
 use crate::telemetry::metrics::{Listener, Metrics};
 
@@ -53,19 +54,23 @@ pub enum Failure {
 pub async fn run(args: Run) -> Result<(), Failure> {
     let origin = args.origin().map_err(Failure::Setup)?;
     args.check().map_err(Failure::Setup)?;
+    let clock = Clock::of_the_machine();
+    let chance = Chance::of_the_machine();
     let metrics = Arc::new(Metrics::default());
     let calls = metrics.clone();
     let way = Way {
         proxy: args.hostup_proxy.clone(),
         trusted: trusted(&args)?,
     };
+    let http = Http::new(way, args.request_timeout)
+        .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
     let hostup = HostUp::new(
         origin,
-        way,
+        Arc::new(http),
+        clock.clone(),
         args.request_timeout,
         Arc::new(move |route, class, took| calls.provider_call(route, class, took)),
-    )
-    .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
+    );
     let environment = args::proxies();
     tell_of_unused_proxies(&args, &environment);
     let lease_namespace = lease_namespace(&args)?;
@@ -89,7 +94,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     }
     let serving = tokio::spawn(probes.clone().serve(listener));
     let watched = watched(&args);
-    wait_for_crds(&client, &watched).await?;
+    wait_for_crds(&client, &clock, &watched).await?;
     probes.crds_seen();
     let settings = Settings {
         instance: instance(&client, &args).await?,
@@ -101,9 +106,14 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         times: args.times(),
     };
     tracing::info!(instance = %settings.instance, watched = ?settings.watched, read_only = settings.read_only, "ready");
-    let observer: Arc<dyn Observer> = Arc::new(Listener(metrics.clone()));
+    let observer: Arc<dyn Observer> = Arc::new(Listener {
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    });
     let guarding = tokio::spawn(policies::watch(client.clone(), observer.clone()));
     let parts = Parts {
+        clock,
+        chance,
         client: client.clone(),
         hostup,
         settings,
@@ -130,7 +140,8 @@ async fn lead(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let attach = |context| metrics.attach(context);
-    let mut election = Election::new(client, lease_namespace, identity());
+    let identity = identity(&parts.chance);
+    let mut election = Election::new(client, lease_namespace, identity, parts.clock.clone());
     tokio::select! {
         () = election.win() => {}
         () = stop.cancelled() => return Ok(()),
@@ -178,8 +189,8 @@ fn watched(args: &Run) -> Watched {
 
 /// Waits for the API server and for all CRDs. A namespace that the operator may not read keeps no other from
 /// being served.
-async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure> {
-    let started = clock::now().monotonic;
+async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Result<(), Failure> {
+    let started = clock.now().monotonic;
     let operations: Api<VpsOperation> = Api::all(client.clone());
     loop {
         let all = async {
@@ -207,7 +218,7 @@ async fn wait_for_crds(client: &Client, watched: &Watched) -> Result<(), Failure
                 "the ServiceAccount lacks rights: {missing}; apply the RBAC of deploy/"
             )));
         }
-        if clock::elapsed(started) >= PATIENCE {
+        if clock.elapsed(started) >= PATIENCE {
             let what = if missing.is_not_found() {
                 "the CRDs are not installed; run `hostup-operator crds | kubectl apply --server-side -f -`"
                     .to_owned()
@@ -308,8 +319,8 @@ fn tell_of_unused_proxies(args: &Run, environment: &Proxies) {
 }
 
 /// A name that no other process has, also not this one after a restart.
-fn identity() -> String {
+fn identity(chance: &Chance) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let random = chance::bytes().map_or(0, u64::from_ne_bytes);
+    let random = chance.bytes().map_or(0, u64::from_ne_bytes);
     format!("{}_{random:016x}", host.trim())
 }

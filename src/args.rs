@@ -14,10 +14,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use crate::domain::ids::InstanceId;
 use crate::domain::ledger::Caps;
-use crate::domain::record::Times;
-use crate::domain::text::Text;
+use crate::domain::ledger::record::Times;
+use crate::domain::values::ids::InstanceId;
+use crate::domain::values::text::Text;
 use crate::telemetry::logs::LogFormat;
 
 /// Restores HostUp VPS backups and keeps paid VPS options from Kubernetes objects, and pays at most once.

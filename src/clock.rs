@@ -1,11 +1,12 @@
-//! The three clocks of this process.
+//! The three clocks of this process, given to whoever needs the time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::domain::moment::Moment;
+use crate::domain::values::moment::Moment;
 
 #[cfg(target_os = "linux")]
 const WITH_SLEEP: ClockId = ClockId::Boottime;
@@ -13,18 +14,36 @@ const WITH_SLEEP: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const WITH_SLEEP: ClockId = ClockId::Monotonic;
 
-/// Now, by each of them.
-pub fn now() -> Moment {
-    shifted(Moment {
-        wall: Timestamp::now(),
-        monotonic: duration(clock_gettime(ClockId::Monotonic)),
-        with_sleep: duration(clock_gettime(WITH_SLEEP)),
-    })
-}
+/// Tells the time to whoever it is given to.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
 
-/// How long ago a moment of the monotonic clock was.
-pub fn elapsed(since: Duration) -> Duration {
-    now().monotonic.saturating_sub(since)
+impl Clock {
+    /// The clocks of this machine.
+    pub fn of_the_machine() -> Self {
+        Self(Arc::new(|| {
+            shifted(Moment {
+                wall: Timestamp::now(),
+                monotonic: duration(clock_gettime(ClockId::Monotonic)),
+                with_sleep: duration(clock_gettime(WITH_SLEEP)),
+            })
+        }))
+    }
+
+    /// Clocks that show what `now` says.
+    pub fn told_by(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// Now, by each clock.
+    pub fn now(&self) -> Moment {
+        (self.0)()
+    }
+
+    /// How long ago a moment of the monotonic clock was.
+    pub fn elapsed(&self, since: Duration) -> Duration {
+        self.now().monotonic.saturating_sub(since)
+    }
 }
 
 fn duration(read: Timespec) -> Duration {

@@ -10,6 +10,7 @@ pub mod app;
 pub mod args;
 pub mod chance;
 pub mod clock;
+pub mod cluster;
 pub mod controllers;
 pub mod domain;
 pub mod hostup;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::question::{Question, Readings};
 use super::queue::Class;
-use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::moment::Moment;
+use crate::domain::values::ids::{RecordName, SubjectKind};
+use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
 
 /// Who asks, and is woken.

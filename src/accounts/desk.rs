@@ -17,11 +17,11 @@ use super::pace::Pace;
 use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Next, Queue};
 use super::sold::Sold;
-use crate::domain::ids::RecordName;
-use crate::domain::moment::Moment;
-use crate::domain::operation::JobTimes;
-use crate::domain::preflight::Remaining;
-use crate::domain::price::Size;
+use crate::domain::action::follow::JobTimes;
+use crate::domain::consent::price::Size;
+use crate::domain::provider::preflight::Remaining;
+use crate::domain::values::ids::RecordName;
+use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Signal};
 
 /// Reads of one key that are under way together.
@@ -629,10 +629,10 @@ mod tests {
     use super::super::leaves::PAID_UNDER_WAY;
     use super::super::queue::after_failure;
     use super::*;
-    use crate::domain::ids::SubjectKind;
-    use crate::domain::ids::VpsId;
-    use crate::domain::job::JobState;
-    use crate::domain::text::Text;
+    use crate::domain::provider::job::JobState;
+    use crate::domain::values::ids::SubjectKind;
+    use crate::domain::values::ids::VpsId;
+    use crate::domain::values::text::Text;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::question::Answer;
-use crate::domain::ids::RecordName;
-use crate::domain::job::JobState;
-use crate::domain::operation::JobTimes;
+use crate::domain::action::follow::JobTimes;
+use crate::domain::provider::job::JobState;
+use crate::domain::values::ids::RecordName;
 use crate::hostup::ReadError;
 
 /// Jobs whose times are remembered.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::asker::Who;
 use super::pace::{Pace, Promise};
-use crate::domain::moment::Moment;
+use crate::domain::values::moment::Moment;
 
 /// Paid calls under way with one key.
 pub const PAID_UNDER_WAY: usize = 4;

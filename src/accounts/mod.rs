@@ -26,15 +26,15 @@ pub use asker::{Age, Asked, Asker, Want, Who};
 pub use question::{Answer, Question, Reading, Readings};
 pub use queue::Class;
 
-use crate::clock;
-use crate::domain::answer::PaidAnswer;
-use crate::domain::ids::RecordName;
-use crate::domain::moment::Moment;
-use crate::domain::operation::JobTimes;
-use crate::domain::preflight::Remaining;
-use crate::domain::price::Size;
+use crate::clock::Clock;
+use crate::domain::action::answer::PaidAnswer;
+use crate::domain::action::follow::JobTimes;
+use crate::domain::consent::price::Size;
+use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::RightToSend;
-use crate::domain::text::Text;
+use crate::domain::values::ids::RecordName;
+use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
 use crate::hostup::{self, HostUp, ReadError, Signal, Traffic};
 use desk::Desk;
 use pace::Promise;
@@ -49,6 +49,7 @@ pub type Wake = Arc<dyn Fn(&Who) + Send + Sync>;
 /// Every key that is in use.
 pub struct Accounts {
     hostup: HostUp,
+    clock: Clock,
     wake: Wake,
     by_key: Mutex<HashMap<[u8; 32], Arc<Reader>>>,
     /// Where each of those that wait has asked.
@@ -57,9 +58,10 @@ pub struct Accounts {
 
 impl Accounts {
     /// No key yet; `wake` is told whose questions are answered.
-    pub fn new(hostup: HostUp, wake: Wake) -> Arc<Self> {
+    pub fn new(hostup: HostUp, clock: Clock, wake: Wake) -> Arc<Self> {
         Arc::new(Self {
             hostup,
+            clock,
             wake,
             by_key: Mutex::default(),
             asking: Mutex::default(),
@@ -71,7 +73,7 @@ impl Accounts {
         let hash: [u8; 32] = Sha256::digest(key.expose_secret().as_bytes()).into();
         let mut readers = lock(&self.by_key);
         if readers.len() >= KEYS_KEPT {
-            let now = clock::now();
+            let now = self.clock.now();
             readers.retain(|_, reader| Arc::strong_count(reader) > 1 || !lock(&reader.desk).is_idle(now));
         }
         let reader = readers.entry(hash).or_insert_with(|| {
@@ -80,8 +82,9 @@ impl Accounts {
                 secret: secret.to_owned(),
                 client: self.hostup.account(key.clone(), Arc::new(Told(this.clone()))),
                 accounts: Arc::downgrade(self),
+                clock: self.clock.clone(),
                 wake: self.wake.clone(),
-                desk: Mutex::new(Desk::new(clock::now(), u32::from(hash[0]))),
+                desk: Mutex::new(Desk::new(self.clock.now(), u32::from(hash[0]))),
                 changed: Notify::new(),
                 reading: Mutex::new(false),
             })
@@ -105,7 +108,7 @@ impl Accounts {
 
     /// What is known of each key, for metrics.
     pub fn states(&self) -> Vec<KeyState> {
-        let now = clock::now();
+        let now = self.clock.now();
         let readers: Vec<Arc<Reader>> = lock(&self.by_key).values().cloned().collect();
         readers.iter().map(|reader| reader.state(now)).collect()
     }
@@ -113,7 +116,7 @@ impl Accounts {
     /// HostUp answers one key again: the others need not wait for their own tries.
     fn hostup_is_back(&self) {
         let readers: Vec<Arc<Reader>> = lock(&self.by_key).values().cloned().collect();
-        let now = clock::now();
+        let now = self.clock.now();
         for reader in readers {
             if lock(&reader.desk).try_soon(now) {
                 reader.changed.notify_one();
@@ -163,7 +166,7 @@ impl Account {
             lock(&elsewhere.desk).forget(&who);
             elsewhere.wake_next();
         }
-        let asked = lock(&self.reader.desk).ask(asker, wants, clock::now());
+        let asked = lock(&self.reader.desk).ask(asker, wants, self.reader.clock.now());
         if !matches!(asked, Asked::Ready(_)) {
             self.reader.read_on();
         }
@@ -172,13 +175,13 @@ impl Account {
 
     /// What was read no longer than `ago`, if it was; nothing is asked.
     pub fn glance(&self, question: &Question, ago: Duration) -> Option<Arc<Reading>> {
-        lock(&self.reader.desk).glance(question, ago, clock::now())
+        lock(&self.reader.desk).glance(question, ago, self.reader.clock.now())
     }
 
     /// Leave for `who` to make one paid call now, taken before the claim so that the call can follow at once. It waits
     /// for no read.
     pub fn paid_permit(&self, who: &Who) -> Leave {
-        let now = clock::now();
+        let now = self.reader.clock.now();
         let mut desk = lock(&self.reader.desk);
         if let Some(counted) = desk.take_paid_call(who, now) {
             return Leave::Given(PaidCall {
@@ -197,12 +200,12 @@ impl Account {
 
     /// What this process has seen of the time that jobs of the account take, for the job of `record`.
     pub fn job_times(&self, record: &RecordName) -> JobTimes {
-        lock(&self.reader.desk).job_times(record, clock::now())
+        lock(&self.reader.desk).job_times(record, self.reader.clock.now())
     }
 
     /// Waits while HostUp wants no call for a moment only: a claim that is given up costs a try.
     pub async fn wait_a_moment(&self) {
-        let moment = lock(&self.reader.desk).moment(clock::now());
+        let moment = lock(&self.reader.desk).moment(self.reader.clock.now());
         if let Some(moment) = moment {
             tokio::time::sleep(moment).await;
         }
@@ -218,7 +221,7 @@ impl Account {
 
     /// This much is ordered with the key from now on; `false` if the limits as they were read last leave no room for it.
     pub fn sell(&self, size: Size) -> bool {
-        lock(&self.reader.desk).sell(size, clock::now())
+        lock(&self.reader.desk).sell(size, self.reader.clock.now())
     }
 
     /// It was not ordered after all.
@@ -252,7 +255,7 @@ pub struct PaidCall {
 impl PaidCall {
     fn leaves(&mut self) -> Result<(), ReadError> {
         if let Some(counted) = self.counted {
-            lock(&self.reader.desk).paid_call_leaves(counted, clock::now())?;
+            lock(&self.reader.desk).paid_call_leaves(counted, self.reader.clock.now())?;
             self.counted = None;
         }
         Ok(())
@@ -273,6 +276,7 @@ struct Reader {
     secret: String,
     client: hostup::Account,
     accounts: Weak<Accounts>,
+    clock: Clock,
     wake: Wake,
     desk: Mutex<Desk>,
     changed: Notify,
@@ -295,13 +299,13 @@ impl Reader {
     async fn read(self: Arc<Self>) {
         loop {
             self.wake_next();
-            let next = lock(&self.desk).next(clock::now());
+            let next = lock(&self.desk).next(self.clock.now());
             match next {
                 Next::Call(question) => {
                     tokio::spawn(self.clone().call(question));
                 }
                 Next::Wait(until) => {
-                    let now = clock::now().monotonic;
+                    let now = self.clock.now().monotonic;
                     let wait = until.map_or(Duration::MAX, |until| until.saturating_sub(now));
                     let _timeout = tokio::time::timeout(wait, self.changed.notified()).await;
                 }
@@ -318,7 +322,7 @@ impl Reader {
     }
 
     async fn call(self: Arc<Self>, question: Question) {
-        let began = clock::now();
+        let began = self.clock.now();
         let asked = AssertUnwindSafe(self.asked(&question)).catch_unwind().await;
         let answer = asked.unwrap_or_else(|_| {
             Err(ReadError::unreadable(
@@ -326,7 +330,7 @@ impl Reader {
                 "the operator panicked while it read; this is a bug",
             ))
         });
-        let ended = clock::now();
+        let ended = self.clock.now();
         let reading = Reading { began, ended, answer };
         let (told, is_back) = {
             let mut desk = lock(&self.desk);
@@ -364,7 +368,7 @@ impl Reader {
     }
 
     fn wake_next(&self) {
-        let turns = lock(&self.desk).turns(clock::now());
+        let turns = lock(&self.desk).turns(self.clock.now());
         for who in &turns {
             (self.wake)(who);
         }
@@ -395,7 +399,7 @@ impl Traffic for Told {
     fn may_leave(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         async {
             while let Some(reader) = self.0.upgrade() {
-                let wait = lock(&reader.desk).may_leave(clock::now())?;
+                let wait = lock(&reader.desk).may_leave(reader.clock.now())?;
                 drop(reader);
                 let Some(wait) = wait else { break };
                 tokio::time::sleep(wait).await;
@@ -407,7 +411,7 @@ impl Traffic for Told {
 
     fn signal(&self, signal: Signal) {
         if let Some(reader) = self.0.upgrade() {
-            lock(&reader.desk).signal(signal, clock::now());
+            lock(&reader.desk).signal(signal, reader.clock.now());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::domain::answer::RETRY_AFTER_DEFAULT;
+use crate::domain::action::answer::RETRY_AFTER_DEFAULT;
 
 /// Calls a second where HostUp says nothing (assumed: no page gives a number), and how fast it may become.
 const PER_SECOND: (u32, u32) = (20, 50);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::config::Preview;
-use crate::domain::ids::{Uid, VpsId};
-use crate::domain::inventory::Vm;
-use crate::domain::job::JobState;
-use crate::domain::moment::Moment;
-use crate::domain::options::Offer;
-use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
-use crate::domain::record::Invoice;
+use crate::domain::ledger::record::Invoice;
+use crate::domain::options::Preview;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::job::JobState;
+use crate::domain::provider::options::Offer;
+use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::values::ids::{Uid, VpsId};
+use crate::domain::values::moment::Moment;
 use crate::hostup::{OwnVps, ReadError, Route};
 
 /// One question. Two that are equal are answered by one call.

@@ -257,7 +257,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::VpsId;
+    use crate::domain::values::ids::VpsId;
     use proptest::prelude::*;
 
     fn question(n: u32) -> Question {

@@ -1,9 +1,9 @@
 //! What this process has ordered with a key: HostUp's limits that were read before do not show it.
 
 use super::desk::LASTS;
-use crate::domain::moment::Moment;
-use crate::domain::preflight::Remaining;
-use crate::domain::price::Size;
+use crate::domain::consent::price::Size;
+use crate::domain::provider::preflight::Remaining;
+use crate::domain::values::moment::Moment;
 
 /// The orders of a key, for as long as a reading may be older than they are.
 #[derive(Default)]

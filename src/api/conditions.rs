@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::domain::reason::Standing;
+use crate::domain::status::reason::Standing;
 
 /// Bytes of a message that are kept: no object grows past 200 KiB, and Kubernetes takes 32 Ki characters.
 const LONGEST_MESSAGE: usize = 16 * 1024;
@@ -118,7 +118,7 @@ fn whole_seconds(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::reason::Reason;
+    use crate::domain::status::reason::Reason;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

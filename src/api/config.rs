@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::{
     CredentialsSecretRef, EXACT, GateStatus, InvoiceStatus, OperationRef, QuoteStatus, TIME,
 };
-use crate::domain::options::OptionValue;
+use crate::domain::provider::options::OptionValue;
 
 /// Most characters of an option's value that a status shows; one more says that there were others.
 pub const SHOWN_VALUE: usize = 64;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::restore::BackupStatus;
 use super::shared::{EXACT, GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
-use crate::domain::options::OptionValue;
+use crate::domain::provider::options::OptionValue;
 
 /// The record of one paid call, made before it is sent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -6,34 +6,56 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
+use kube::runtime::controller::Action;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::config::Rivals;
 use super::desk::Desk;
 use super::failures::Failures;
 use super::ledger::Ledger;
 use super::observer::Observer;
-use super::recent::Recent;
-use super::secrets::{NoCredentials, Secrets};
+use super::options::Rivals;
 use super::settings::Settings;
 use super::wakes::Wakes;
 use crate::accounts::{Account, Accounts, Question, Readings};
 use crate::api::config::VpsResourceConfig;
 use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
-use crate::clock;
-use crate::domain::ids::{Subject, VpsId};
-use crate::domain::inventory::{self, Finding, Vm};
-use crate::domain::moment::Moment;
-use crate::domain::reason::Reason;
-use crate::domain::record::KeyInUse;
-use crate::domain::report::Trouble;
-use crate::domain::text::Text;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::cluster::recent::Recent;
+use crate::cluster::secrets::{NoCredentials, Secrets};
+use crate::domain::ledger::record::KeyInUse;
+use crate::domain::provider::inventory::{self, Finding, Vm};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::{Subject, VpsId};
+use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
 use crate::hostup::{HostUp, ReadError, Route};
+
+/// What the controllers are made from.
+pub struct Parts {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
+    /// The API server.
+    pub client: Client,
+    /// The provider.
+    pub hostup: HostUp,
+    /// What the admin decided.
+    pub settings: Settings,
+    /// Who listens.
+    pub observer: Arc<dyn Observer>,
+}
 
 /// What every reconcile is given.
 pub struct Context {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
     /// The API server, without automatic retries.
     pub client: Client,
     /// The provider, by API key.
@@ -77,27 +99,30 @@ const AUDITED_ONCE_IN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Puts the parts together.
-    pub fn new(
-        client: Client,
-        hostup: HostUp,
-        settings: Settings,
-        ledger: Ledger,
-        observer: Arc<dyn Observer>,
-        stopping: CancellationToken,
-    ) -> Self {
+    pub fn new(parts: Parts, ledger: Ledger, stopping: CancellationToken) -> Self {
+        let Parts {
+            clock,
+            chance,
+            client,
+            hostup,
+            settings,
+            observer,
+        } = parts;
         let wakes = Arc::new(Wakes::default());
         let woken = wakes.clone();
         Self {
-            accounts: Accounts::new(hostup, Arc::new(move |who| woken.asker(who))),
-            secrets: Secrets::new(client.clone()),
+            accounts: Accounts::new(hostup, clock.clone(), Arc::new(move |who| woken.asker(who))),
+            secrets: Secrets::new(client.clone(), clock.clone()),
             rivals: Rivals::default(),
-            restores: Recent::default(),
-            configs: Recent::default(),
+            restores: Recent::new(clock.clone()),
+            configs: Recent::new(clock.clone()),
             desk: Arc::default(),
             failures: Failures::default(),
             paid_calls: TaskTracker::new(),
             wakes,
             findings: Mutex::default(),
+            clock,
+            chance,
             client,
             settings,
             ledger,
@@ -113,7 +138,12 @@ impl Context {
 
     /// The time by every clock, for what may be done only while readings are fresh.
     pub fn moment(&self) -> Moment {
-        clock::now()
+        self.clock.now()
+    }
+
+    /// Has the object looked at again at `at`, never at once; `None` waits for a change.
+    pub fn again_at(&self, at: Option<Timestamp>) -> Action {
+        super::at(at, self.now(), &self.settings.times, &self.chance)
     }
 
     /// Has the object looked at soon: something about its record has changed.

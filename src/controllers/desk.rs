@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::ids::{Holder, RecordName};
-use crate::domain::operation::Memo;
-use crate::domain::report::Trouble;
+use crate::domain::action::follow::Memo;
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::{Holder, RecordName};
 
 /// Notes by record.
 #[derive(Default)]

@@ -11,17 +11,17 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 
-use super::api_call::{self, ApiError};
-use super::heartbeat::Heartbeat;
-use super::recent::{Recent, Source};
 use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
-use crate::clock;
-use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
-use crate::domain::inventory::Vm;
+use crate::clock::Clock;
+use crate::cluster::api_call::{self, ApiError};
+use crate::cluster::heartbeat::Heartbeat;
+use crate::cluster::recent::{Recent, Source};
+use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::{Caps, Figures, Index, PaidCalls, Walk};
-use crate::domain::names::{ChainKey, VmToken};
+use crate::domain::provider::inventory::Vm;
+use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
 
 /// Reads of one chain at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -48,12 +48,13 @@ impl Ledger {
         instance: InstanceId,
         made: UnboundedSender<VpsOperation>,
         heartbeat: Heartbeat,
+        clock: Clock,
     ) -> Self {
         Self {
             client,
-            index: Mutex::new(Index::new(instance.clone(), clock::now().wall)),
+            index: Mutex::new(Index::new(instance.clone(), clock.now().wall)),
             instance,
-            recent: Recent::default(),
+            recent: Recent::new(clock),
             complete: AtomicBool::default(),
             made,
             heartbeat,

@@ -1,32 +1,25 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
-pub mod api_call;
-pub mod config;
 pub mod context;
 pub mod desk;
-mod events;
 pub mod fail_point;
 mod failures;
-pub mod heartbeat;
-pub mod lease;
 pub mod ledger;
 pub mod observe;
 pub mod observer;
 pub mod operation;
+pub mod options;
 pub mod policies;
 mod reading;
-mod recent;
 mod refused;
 pub mod reporter;
 pub mod restore;
 mod rhythm;
 pub mod run;
-pub mod secrets;
 pub mod settings;
 pub mod subject;
 mod turns;
 pub mod wakes;
-mod watch;
 
 use std::time::Duration;
 
@@ -34,16 +27,16 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use thiserror::Error;
 
-use crate::chance;
-use crate::domain::ids::{RecordName, VpsId};
-use crate::domain::record::Times;
+use crate::chance::Chance;
+use crate::domain::ledger::record::Times;
+use crate::domain::values::ids::{RecordName, VpsId};
 
 /// A reconcile that could not be finished; it is tried again.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API server could not be read or written.
     #[error(transparent)]
-    Api(#[from] api_call::ApiError),
+    Api(#[from] crate::cluster::api_call::ApiError),
     /// Two records came to the same VM at the same time; it is kept for the one that was first.
     #[error("VPS {0} is being recorded as the result of VpsOperation {1}")]
     AnothersResult(VpsId, RecordName),
@@ -69,21 +62,20 @@ const SPREAD_FROM: Duration = Duration::from_secs(90);
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Looks again at `at`, never at once.
-fn at(at: Option<Timestamp>, now: Timestamp, times: &Times) -> Action {
+fn at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
             // Long waits are spread, so that objects that were made together do not come back together.
-            let spread = if wait > SPREAD_FROM { jittered(wait) } else { wait };
+            let spread = if wait > SPREAD_FROM {
+                chance.jittered(wait)
+            } else {
+                wait
+            };
             Action::requeue(spread.max(SHORTEST.min(times.poll_interval)))
         }
     }
-}
-
-/// A wait that differs from object to object, so that they do not come back all at once.
-fn jittered(wait: Duration) -> Duration {
-    wait + wait * chance::below(1000) / 4000
 }
 
 #[cfg(test)]
@@ -95,7 +87,12 @@ mod tests {
     fn a_moment_that_is_past_is_a_second_away() {
         let now = Timestamp::UNIX_EPOCH;
         let past = Timestamp::MIN;
-        let requeued = |at| format!("{:?}", super::at(Some(at), now, &times()));
+        let requeued = |at| {
+            format!(
+                "{:?}",
+                super::at(Some(at), now, &times(), &Chance::of_the_machine())
+            )
+        };
         assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));
         assert_eq!(requeued(now), requeued(past));
         let minute = now + jiff::SignedDuration::from_secs(60);

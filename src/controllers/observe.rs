@@ -7,26 +7,26 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource};
 
-use super::api_call;
+use super::Error;
 use super::context::{Blocked, Context};
 use super::ledger::Tail;
 use super::reading;
-use super::recent::Source;
 use super::subject::Buyer;
-use super::{Error, jittered};
 use crate::accounts::{Asker, Class};
 use crate::api::conditions;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::api::{self, InvalidRecord};
-use crate::domain::chain::{Brakes, Chain};
-use crate::domain::ids::{RecordName, Subject};
-use crate::domain::moment::Moment;
-use crate::domain::names::ChainKey;
-use crate::domain::order::TRIES_LAST;
-use crate::domain::reason::Reason;
-use crate::domain::record::later;
-use crate::domain::report::Trouble;
+use crate::cluster::api_call;
+use crate::cluster::recent::Source;
+use crate::domain::ledger::chain::{Brakes, Chain};
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::order::TRIES_LAST;
+use crate::domain::ledger::record::later;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::{RecordName, Subject};
+use crate::domain::values::moment::Moment;
 
 /// The wait of an object that found something changed while it was looked at.
 pub const SOON: Duration = Duration::from_secs(1);
@@ -46,8 +46,8 @@ pub struct Shown {
 }
 
 /// Who looks is woken once what was asked has come.
-pub fn waiting() -> Action {
-    Action::requeue(jittered(WOKEN_BEFORE))
+pub fn waiting(ctx: &Context) -> Action {
+    Action::requeue(ctx.chance.jittered(WOKEN_BEFORE))
 }
 
 /// What asking HostUp brought.

@@ -5,8 +5,8 @@ use kube::runtime::controller::Action;
 
 use super::Error;
 use super::policies::Guard;
-pub use super::watch::Life;
-use crate::domain::record::{Record, State};
+pub use crate::cluster::watch::Life;
+use crate::domain::ledger::record::{Record, State};
 
 /// One reconcile, as the wrapper sees it.
 pub type Reconcile = BoxFuture<'static, Result<Action, Error>>;

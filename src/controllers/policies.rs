@@ -12,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::api_call::{self, ApiError};
 use super::observer::Observer;
+use crate::cluster::api_call::{self, ApiError};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);

@@ -3,8 +3,8 @@
 use super::context::{Blocked, Context, blocked};
 use crate::accounts::{Account, Age, Asked, Asker, Question, Readings, Want, Who};
 use crate::api::shared::CredentialsSecretRef;
-use crate::domain::ids::Subject;
-use crate::domain::record::KeyInUse;
+use crate::domain::ledger::record::KeyInUse;
+use crate::domain::values::ids::Subject;
 
 /// What was read, with which key.
 pub struct Read {

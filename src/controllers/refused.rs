@@ -11,18 +11,19 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api_call::{self, ApiError};
+use super::Error;
 use super::context::Context;
 use super::observe::{self, Shown};
-use super::recent::Source;
 use super::subject::Buyer;
-use super::{Error, at, events, jittered};
 use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
-use crate::domain::reason::Reason;
-use crate::domain::report::{Report, Trouble};
-use crate::domain::text::Text;
+use crate::cluster::api_call::{self, ApiError};
+use crate::cluster::events;
+use crate::cluster::recent::Source;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{Report, Trouble};
+use crate::domain::values::text::Text;
 
 /// One look at an object; `None` where it would pay for something and etcd must be read for that.
 type Look<K> = for<'a> fn(&'a Arc<Context>, &'a K, Source) -> BoxFuture<'a, Result<Option<Action>, Error>>;
@@ -61,7 +62,7 @@ pub async fn told<K: Buyer>(
             return Ok(action);
         }
     }
-    Ok(Action::requeue(jittered(observe::SOON)))
+    Ok(Action::requeue(ctx.chance.jittered(observe::SOON)))
 }
 
 async fn look_at<K: Buyer>(
@@ -176,7 +177,7 @@ async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<A
         }
         put?;
     }
-    Ok(at(report.wake, ctx.now(), &ctx.settings.times))
+    Ok(ctx.again_at(report.wake))
 }
 
 async fn put_status<K: Buyer>(

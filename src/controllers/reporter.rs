@@ -5,15 +5,16 @@ use kube::ResourceExt;
 
 use super::context::Context;
 use super::subject::{Buyer, objects};
-use super::{Error, api_call, events, fail_point, refused};
+use super::{Error, fail_point, refused};
 use crate::api::conditions::{self, Holds, Statement};
-use crate::domain::gate::{self, Gate};
-use crate::domain::ids::Subject;
-use crate::domain::quote::Quote;
-use crate::domain::reason::Reason;
-use crate::domain::record::{Evidence, Record, State};
-use crate::domain::report::Report;
-use crate::domain::text::Text;
+use crate::cluster::{api_call, events};
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::record::{Evidence, Record, State};
+use crate::domain::provider::gate::{self, Gate};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Report;
+use crate::domain::values::ids::Subject;
+use crate::domain::values::text::Text;
 
 /// Writes `after` if it differs from what stands there, and tells of a reason that is new.
 pub async fn write<K: Buyer, F>(

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::moment::Moment;
+use crate::domain::values::moment::Moment;
 
 /// Entries kept before those that hold nothing back any more are thrown away.
 const KEPT: usize = 1024;

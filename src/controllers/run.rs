@@ -16,26 +16,26 @@ use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
-use super::heartbeat::Heartbeat;
+use super::context::{Context, Parts};
 use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observe::Shown;
-use super::observer::{Observer, Reconcile};
+use super::observer::Reconcile;
 use super::rhythm::Rhythm;
-use super::settings::{Settings, Watched};
+use super::settings::Watched;
 use super::turns::{Place, Turn, Turns};
-use super::watch::{Life, watch};
-use super::{Error, api_call, config, jittered, operation, recent, restore};
+use super::{Error, operation, options, restore};
 use crate::accounts::Who;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api::stored::Stored;
-use crate::domain::ids::SubjectKind;
-use crate::hostup::HostUp;
+use crate::cluster::heartbeat::Heartbeat;
+use crate::cluster::watch::{Life, watch};
+use crate::cluster::{api_call, recent};
+use crate::domain::values::ids::SubjectKind;
 
 /// An object that nobody edits is looked at once in so long, unless the operator itself wants it sooner.
 const LOOKED_AT_ONCE_IN: Duration = Duration::from_secs(2);
@@ -46,44 +46,20 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A restore as it is watched: metadata only.
 type WatchedRestore = Stored<PartialObjectMeta<VpsBackupRestore>>;
 
-/// What the controllers are made from.
-pub struct Parts {
-    /// The API server.
-    pub client: Client,
-    /// The provider.
-    pub hostup: HostUp,
-    /// What the admin decided.
-    pub settings: Settings,
-    /// Who listens.
-    pub observer: Arc<dyn Observer>,
-}
-
 /// Runs every controller until `stop`, then waits for the paid calls that are under way, so that
 /// their outcomes are recorded. `started` is given the context once it exists.
 pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc<Context>)) {
-    let Parts {
-        client,
-        hostup,
-        settings,
-        observer,
-    } = parts;
     let (records, writer) = store::<WatchedOperation>();
-    let watched = settings.watched.clone();
+    let watched = parts.settings.watched.clone();
     let (made, own) = unbounded();
     let ledger = Ledger::new(
-        client.clone(),
-        settings.instance.clone(),
+        parts.client.clone(),
+        parts.settings.instance.clone(),
         made,
-        Heartbeat::begin(),
+        Heartbeat::begin(parts.clock.clone()),
+        parts.clock.clone(),
     );
-    let ctx = Arc::new(Context::new(
-        client,
-        hostup,
-        settings,
-        ledger,
-        observer,
-        stop.clone(),
-    ));
+    let ctx = Arc::new(Context::new(parts, ledger, stop.clone()));
     started(ctx.clone());
 
     let operations = operations(&ctx, own, records.clone(), writer, stop.clone());
@@ -204,14 +180,14 @@ async fn restores(ctx: &Arc<Context>, namespace: Option<String>, stop: Cancellat
 }
 
 async fn configs(ctx: &Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
-    let (objects, writer) = store::<config::Watched>();
+    let (objects, writer) = store::<options::Watched>();
     ctx.rivals.add(objects.clone());
     // What becomes of one matters to the others that want the same VPS: they wait for it, or behind it.
     let noting = ctx.clone();
-    let stream = of_namespace::<config::Watched>(ctx, SubjectKind::VpsResourceConfig, namespace.as_deref())
-        .modify(config::prune)
+    let stream = of_namespace::<options::Watched>(ctx, SubjectKind::VpsResourceConfig, namespace.as_deref())
+        .modify(options::prune)
         .reflect(writer)
-        .inspect_ok(move |event| config::note(&noting, event));
+        .inspect_ok(move |event| options::note(&noting, event));
     let buyer = Buyer {
         kind: SubjectKind::VpsResourceConfig,
         namespace,
@@ -219,7 +195,7 @@ async fn configs(ctx: &Arc<Context>, namespace: Option<String>, stop: Cancellati
     };
     buyer
         .drive(ctx, objects, stream, |seen, ctx| {
-            config::reconcile(seen, ctx).boxed()
+            options::reconcile(seen, ctx).boxed()
         })
         .await;
 }
@@ -465,7 +441,9 @@ fn tell_of_the_end<T>(
 
 fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let wait = jittered(ctx.failures.failed::<K>(&namespace, &name, error));
+    let wait = ctx
+        .chance
+        .jittered(ctx.failures.failed::<K>(&namespace, &name, error));
     match error {
         Error::Api(error) if error.is_conflict() => {
             tracing::debug!(%error, kind = %K::kind(&()), namespace, object = name,

@@ -1,8 +1,8 @@
 //! What the admin decided, once, at start.
 
-use crate::domain::ids::InstanceId;
 use crate::domain::ledger::Caps;
-use crate::domain::record::Times;
+use crate::domain::ledger::record::Times;
+use crate::domain::values::ids::InstanceId;
 
 /// Everything that the controllers need to know of flags and environment.
 #[derive(Debug, Clone)]

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::Context;
-use super::recent::Recent;
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::restore::{VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{CredentialsSecretRef, OperationRef, QuoteStatus};
-use crate::domain::ids::SubjectKind;
+use crate::cluster::recent::Recent;
+use crate::domain::values::ids::SubjectKind;
 
 /// A kind whose objects buy.
 pub trait Buyer:

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::accounts::Who;
-use crate::domain::ids::{RecordName, Subject, SubjectKind};
+use crate::domain::values::ids::{RecordName, Subject, SubjectKind};
 
 /// Has an object looked at soon, by namespace and name.
 pub type Wake = Box<dyn Fn(&str, &str) + Send>;

@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use super::Route;
 use super::wire::codes;
-use crate::domain::answer;
-use crate::domain::record::Invoice;
-use crate::domain::text::Text;
+use crate::domain::action::answer;
+use crate::domain::ledger::record::Invoice;
+use crate::domain::values::text::Text;
 
 /// Why a read brought nothing. The texts are stable: the same trouble reads the same each time.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

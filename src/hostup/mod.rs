@@ -2,7 +2,9 @@
 
 mod cause;
 mod error;
+mod http;
 mod names;
+mod provider;
 mod transport;
 mod wire;
 
@@ -11,26 +13,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 use url::Url;
 
 pub use error::ReadError;
+pub use http::{Http, Way, certificates};
+pub use provider::{Broken, Exchange, Kind, Provider, Request, Response};
 pub use transport::Observer;
 
-use crate::clock;
-use crate::domain::answer::{Call, PaidAnswer, wait_asked_for};
-use crate::domain::config::Preview;
-use crate::domain::ids::VpsId;
-use crate::domain::inventory::Vm;
-use crate::domain::job::JobState;
-use crate::domain::options::Offer;
-use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
-use crate::domain::price::{BillingCycle, Size};
+use crate::clock::Clock;
+use crate::domain::action::answer::{Call, PaidAnswer, wait_asked_for};
+use crate::domain::consent::price::{BillingCycle, Size};
+use crate::domain::ledger::record::Invoice;
+use crate::domain::options::Preview;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::job::JobState;
+use crate::domain::provider::options::Offer;
+use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
 use crate::domain::purchase::RightToSend;
-use crate::domain::record::Invoice;
+use crate::domain::values::ids::VpsId;
 use transport::{Get, Transport};
 
 /// More options than this are no list of options.
@@ -68,34 +69,6 @@ pub trait Traffic: Send + Sync {
     fn may_leave(&self) -> Pin<Box<dyn Future<Output = Result<(), ReadError>> + Send + '_>>;
     /// Something was learnt.
     fn signal(&self, signal: Signal);
-}
-
-/// How HostUp is reached.
-#[derive(Debug, Clone, Default)]
-pub struct Way {
-    /// An HTTP proxy that tunnels.
-    pub proxy: Option<Url>,
-    /// Further certificates of CAs that are trusted.
-    pub trusted: Vec<CertificateDer<'static>>,
-}
-
-/// Reads every certificate of a PEM file; other things may stand between them.
-///
-/// # Errors
-/// What is wrong with the file: one certificate that is left out would be missed at a bad time.
-pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let read = read.map_err(|error| format!("it is not PEM ({error})"))?;
-    if read.is_empty() {
-        return Err("it holds no certificate".to_owned());
-    }
-    let mut roots = RootCertStore::empty();
-    for (certificate, n) in read.iter().zip(1..) {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| format!("its certificate number {n} cannot be used ({error})"))?;
-    }
-    Ok(read)
 }
 
 /// One endpoint, as metrics and logs name it.
@@ -197,19 +170,23 @@ pub struct OwnVps {
 }
 
 impl HostUp {
-    /// A client for `origin`.
-    ///
-    /// # Errors
-    /// When the HTTP clients cannot be made, e.g. because the TLS roots cannot be read.
+    /// HostUp at `origin`, reached by `provider`; a read takes no longer than `timeout`.
     pub fn new(
         origin: Url,
-        way: Way,
-        request_timeout: Duration,
+        provider: Arc<dyn Provider>,
+        clock: Clock,
+        timeout: Duration,
         observer: Observer,
-    ) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            transport: Arc::new(Transport::new(origin, way, request_timeout, observer)?),
-        })
+    ) -> Self {
+        Self {
+            transport: Arc::new(Transport {
+                origin,
+                provider,
+                clock,
+                timeout,
+                observer,
+            }),
+        }
     }
 
     /// The account that `key` belongs to; `traffic` is told of its calls.
@@ -240,7 +217,7 @@ impl Account {
             body,
         } = &answer
         {
-            let wait = wait_asked_for(retry_after.as_deref(), body, clock::now().wall);
+            let wait = wait_asked_for(retry_after.as_deref(), body, self.transport.clock.now().wall);
             self.traffic.signal(Signal::Limited { wait });
         }
         answer

@@ -1,28 +1,22 @@
-//! How bytes reach HostUp. Reads: one pooled client, without retries: who asks again decides that. The paid POST: a
-//! client of its own that can send its bytes only once.
+//! What is asked of HostUp, and what its answers are worth before anybody reads them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::names::CompleteFirst;
-use super::{ReadError, Route, Signal, Traffic, Way, cause};
-use crate::clock;
-use crate::domain::answer::{PaidAnswer, wait_asked_for};
+use super::provider::{Broken, Kind, Provider, Request, Response};
+use super::{ReadError, Route, Signal, Traffic};
+use crate::clock::Clock;
+use crate::domain::action::answer::{PaidAnswer, wait_asked_for};
 use crate::domain::purchase::RightToSend;
-use crate::domain::text::Text;
+use crate::domain::values::text::Text;
 
 /// Told of every call: route, class of the outcome, how long it took.
 pub type Observer = Arc<dyn Fn(Route, &str, Duration) + Send + Sync>;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read; HostUp's own are some kilobytes.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a read asks for.
 pub(super) struct Get<'a> {
@@ -57,50 +51,15 @@ impl<'a> Get<'a> {
 }
 
 pub(super) struct Transport {
-    origin: Url,
-    timeout: Duration,
-    reads: Client,
-    paid: Client,
-    observer: Observer,
+    pub(super) origin: Url,
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) clock: Clock,
+    /// Of a read.
+    pub(super) timeout: Duration,
+    pub(super) observer: Observer,
 }
 
 impl Transport {
-    pub(super) fn new(
-        origin: Url,
-        way: Way,
-        timeout: Duration,
-        observer: Observer,
-    ) -> Result<Self, reqwest::Error> {
-        let trusted = way.trusted.iter().map(|der| Certificate::from_der(der));
-        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
-        // For https a proxy tunnels: it sees the name of HostUp and bytes that it cannot read, let alone repeat.
-        let proxy = way.proxy.map(Proxy::https).transpose()?;
-        let common = || -> ClientBuilder {
-            let client = Client::builder()
-                .user_agent(concat!("hostup-operator/", env!("CARGO_PKG_VERSION")))
-                // Shorter than the whole, so that the same trouble reads the same each time.
-                .connect_timeout(CONNECT_TIMEOUT.min(timeout * 3 / 4))
-                .redirect(redirect::Policy::none())
-                .retry(retry::never())
-                .no_proxy()
-                .dns_resolver(CompleteFirst)
-                .tls_certs_merge(trusted.clone())
-                .http1_only()
-                .tcp_nodelay(true);
-            match &proxy {
-                Some(proxy) => client.proxy(proxy.clone()),
-                None => client,
-            }
-        };
-        Ok(Self {
-            origin,
-            timeout,
-            reads: common().pool_idle_timeout(Duration::from_secs(20)).build()?,
-            paid: common().pool_max_idle_per_host(0).build()?,
-            observer,
-        })
-    }
-
     /// Reads, once.
     pub(super) async fn get(
         &self,
@@ -108,7 +67,7 @@ impl Transport {
         key: &SecretString,
         get: Get<'_>,
     ) -> Result<Vec<u8>, ReadError> {
-        let started = clock::now().monotonic;
+        let started = self.clock.now().monotonic;
         let result = self.get_once(traffic, key, &get).await;
         self.observe(get.route, result.as_ref().err(), started);
         result
@@ -120,11 +79,36 @@ impl Transport {
         key: &SecretString,
         get: &Get<'_>,
     ) -> Result<Vec<u8>, ReadError> {
-        let (url, headers) = self.address(key, get)?;
-        let request = self.reads.get(url).headers(headers).timeout(self.timeout);
-        let answer = read(request.send().await, key).await;
-        let answer = answer.map_err(|error| ReadError::unreadable(get.route, &cause::of(&error)))?;
-        settle(traffic, get.route, answer)
+        let answer = self.read(key, get, Kind::Read, String::new()).await?;
+        self.settle(traffic, get.route, answer)
+    }
+
+    async fn read(
+        &self,
+        key: &SecretString,
+        get: &Get<'_>,
+        kind: Kind,
+        body: String,
+    ) -> Result<Response, ReadError> {
+        let url = self
+            .url(get)
+            .ok_or_else(|| ReadError::unreadable(get.route, "the path is not usable"))?;
+        let headers = headers(key, kind).ok_or_else(|| {
+            ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
+        })?;
+        let request = Request {
+            kind,
+            url,
+            headers,
+            body,
+            within: self.timeout,
+        };
+        let answer = self
+            .provider
+            .exchange(request)
+            .await
+            .map(|answer| masked(answer, key));
+        answer.map_err(|broken| ReadError::unreadable(get.route, broken.why()))
     }
 
     /// Sends a dry run, once.
@@ -135,7 +119,7 @@ impl Transport {
         get: Get<'_>,
         body: String,
     ) -> Result<Vec<u8>, ReadError> {
-        let started = clock::now().monotonic;
+        let started = self.clock.now().monotonic;
         let result = self.preview_once(traffic, key, &get, body).await;
         self.observe(get.route, result.as_ref().err(), started);
         result
@@ -148,37 +132,26 @@ impl Transport {
         get: &Get<'_>,
         body: String,
     ) -> Result<Vec<u8>, ReadError> {
-        let (url, mut headers) = self.address(key, get)?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let request = self.reads.post(url).headers(headers).body(body);
-        let answer = read(request.timeout(self.timeout).send().await, key).await;
-        let answer = answer.map_err(|error| ReadError::unreadable(get.route, &cause::of(&error)))?;
+        let answer = self.read(key, get, Kind::DryRun, body).await?;
         match answer.status {
-            200..300 | 429 => settle(traffic, get.route, answer),
+            200..300 | 429 => self.settle(traffic, get.route, answer),
             status => Err(ReadError::of_dry_run(get.route, status, &answer.body)),
         }
     }
 
-    fn address(&self, key: &SecretString, get: &Get<'_>) -> Result<(Url, HeaderMap), ReadError> {
-        let url = self
-            .url(get)
-            .ok_or_else(|| ReadError::unreadable(get.route, "the path is not usable"))?;
-        let headers = headers(key).ok_or_else(|| {
-            ReadError::Unauthorized(Text::new("the key has characters that no API key has"))
-        })?;
-        Ok((url, headers))
-    }
-
     fn observe(&self, route: Route, error: Option<&ReadError>, started: Duration) {
         let class = error.map_or("ok", ReadError::class);
-        (self.observer)(route, class, clock::elapsed(started));
+        (self.observer)(route, class, self.clock.elapsed(started));
     }
 
     /// Sends one paid POST and reads its whole answer within its deadline.
     pub(super) async fn paid_post(&self, key: &SecretString, right: RightToSend) -> PaidAnswer {
-        let started = clock::now().monotonic;
+        let started = self.clock.now().monotonic;
         let route = Route::of(right.call());
-        let answer = match (self.url(&Get::path(route, right.path())), headers(key)) {
+        let answer = match (
+            self.url(&Get::path(route, right.path())),
+            headers(key, Kind::Paid),
+        ) {
             (Some(url), Some(headers)) => self.paid_post_to(url, key, headers, &right).await,
             (None, _) => PaidAnswer::NotSent(Text::new("the request path is not usable")),
             (_, None) => PaidAnswer::NotSent(Text::new("the key has characters that no API key has")),
@@ -189,7 +162,7 @@ impl Transport {
             PaidAnswer::Answered { status: 200..300, .. } => "ok",
             PaidAnswer::Answered { .. } => "refused",
         };
-        (self.observer)(route, class, clock::elapsed(started));
+        (self.observer)(route, class, self.clock.elapsed(started));
         answer
     }
 
@@ -197,29 +170,54 @@ impl Transport {
         &self,
         url: Url,
         key: &SecretString,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         right: &RightToSend,
     ) -> PaidAnswer {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let sent = self
-            .paid
-            .post(url)
-            .headers(headers)
-            .body(right.body().to_owned())
-            .timeout(right.within())
-            .send()
-            .await;
-        match read(sent, key).await {
-            // The border is exact: a connection that was never made has carried no byte. Through a proxy it is made
-            // once the tunnel stands and TLS within it is agreed.
-            Err(error) if error.is_connect() => PaidAnswer::NotSent(Text::new(&cause::of(&error))),
-            Err(error) => PaidAnswer::Lost(Text::new(&cause::of(&error))),
-            Ok(answer) if answer.too_large => PaidAnswer::Lost(Text::new("the answer is too large")),
-            Ok(answer) => PaidAnswer::Answered {
-                status: answer.status,
-                retry_after: answer.text(RETRY_AFTER.as_str()).map(str::to_owned),
-                body: answer.body,
-            },
+        let request = Request {
+            kind: Kind::Paid,
+            url,
+            headers,
+            body: right.body().to_owned(),
+            within: right.within(),
+        };
+        match self.provider.exchange(request).await {
+            Err(Broken::NotSent(why)) => PaidAnswer::NotSent(Text::new(&why)),
+            Err(Broken::Lost(why)) => PaidAnswer::Lost(Text::new(&why)),
+            Ok(answer) if answer.is_too_large => PaidAnswer::Lost(Text::new("the answer is too large")),
+            Ok(answer) => {
+                let answer = masked(answer, key);
+                PaidAnswer::Answered {
+                    status: answer.status,
+                    retry_after: text(&answer, RETRY_AFTER.as_str()).map(str::to_owned),
+                    body: answer.body,
+                }
+            }
+        }
+    }
+
+    /// What an answer is worth, and what it says of the pace.
+    fn settle(&self, traffic: &dyn Traffic, route: Route, answer: Response) -> Result<Vec<u8>, ReadError> {
+        let now = self.clock.now().wall;
+        match answer.status {
+            200..300 if answer.is_too_large => Err(ReadError::unreadable(route, "the answer is too large")),
+            200..300 => {
+                let wait =
+                    |reset: Timestamp| Duration::try_from(reset.duration_since(now)).unwrap_or_default();
+                let left = text(&answer, "x-ratelimit-remaining").and_then(|text| text.trim().parse().ok());
+                let reset = text(&answer, "x-ratelimit-reset").and_then(|text| text.trim().parse().ok());
+                let budget = left.zip(reset.map(wait));
+                traffic.signal(Signal::Well { budget });
+                Ok(answer.body)
+            }
+            429 => {
+                let wait = wait_asked_for(text(&answer, RETRY_AFTER.as_str()), &answer.body, now);
+                traffic.signal(Signal::Limited { wait });
+                let until = now
+                    .checked_add(wait.unwrap_or_default())
+                    .unwrap_or(Timestamp::MAX);
+                Err(ReadError::RateLimited { until })
+            }
+            status => Err(ReadError::of_status(route, status, &answer.body)),
         }
     }
 
@@ -254,78 +252,25 @@ impl Transport {
     }
 }
 
-/// What an answer is worth, and what it says of the pace.
-fn settle(traffic: &dyn Traffic, route: Route, answer: Answer) -> Result<Vec<u8>, ReadError> {
-    let now = clock::now().wall;
-    match answer.status {
-        200..300 if answer.too_large => Err(ReadError::unreadable(route, "the answer is too large")),
-        200..300 => {
-            let wait = |reset: Timestamp| Duration::try_from(reset.duration_since(now)).unwrap_or_default();
-            let left = answer.number("x-ratelimit-remaining");
-            let budget = left.zip(answer.time("x-ratelimit-reset").map(wait));
-            traffic.signal(Signal::Well { budget });
-            Ok(answer.body)
-        }
-        429 => {
-            let wait = wait_asked_for(answer.text(RETRY_AFTER.as_str()), &answer.body, now);
-            traffic.signal(Signal::Limited { wait });
-            let until = now
-                .checked_add(wait.unwrap_or_default())
-                .unwrap_or(Timestamp::MAX);
-            Err(ReadError::RateLimited { until })
-        }
-        status => Err(ReadError::of_status(route, status, &answer.body)),
-    }
-}
-
-fn headers(key: &SecretString) -> Option<HeaderMap> {
+fn headers(key: &SecretString, kind: Kind) -> Option<HeaderMap> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).ok()?;
     bearer.set_sensitive(true);
-    let accept = HeaderValue::from_static("application/json");
-    Some(HeaderMap::from_iter([(AUTHORIZATION, bearer), (ACCEPT, accept)]))
+    let json = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(AUTHORIZATION, bearer), (ACCEPT, json.clone())]);
+    if kind != Kind::Read {
+        headers.insert(CONTENT_TYPE, json);
+    }
+    Some(headers)
 }
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    too_large: bool,
+fn text<'a>(answer: &'a Response, header: &str) -> Option<&'a str> {
+    answer.headers.get(header)?.to_str().ok()
 }
 
-impl Answer {
-    fn text(&self, header: &str) -> Option<&str> {
-        self.headers.get(header)?.to_str().ok()
-    }
-
-    fn number(&self, header: &str) -> Option<u32> {
-        self.text(header)?.trim().parse().ok()
-    }
-
-    fn time(&self, header: &str) -> Option<Timestamp> {
-        self.text(header)?.trim().parse().ok()
-    }
-}
-
-/// Reads the whole answer, but never more than [`MOST_BYTES`]. A key that HostUp echoes is taken out
-/// before anybody can store or show it.
-async fn read(sent: Result<Response, reqwest::Error>, key: &SecretString) -> Result<Answer, reqwest::Error> {
-    let mut response = sent?;
-    let mut answer = Answer {
-        status: response.status().as_u16(),
-        headers: std::mem::take(response.headers_mut()),
-        body: Vec::new(),
-        too_large: false,
-    };
-    while let Some(chunk) = response.chunk().await? {
-        if answer.body.len() + chunk.len() > MOST_BYTES {
-            answer.too_large = true;
-            answer.body.clear();
-            break;
-        }
-        answer.body.extend_from_slice(&chunk);
-    }
+/// A key that HostUp echoes is taken out before anybody can store or show it.
+fn masked(mut answer: Response, key: &SecretString) -> Response {
     mask(&mut answer.body, key.expose_secret().as_bytes());
-    Ok(answer)
+    answer
 }
 
 fn mask(body: &mut [u8], key: &[u8]) {

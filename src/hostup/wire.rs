@@ -7,17 +7,17 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::answer::{blockers_in, words};
-use crate::domain::config;
-use crate::domain::ids::{BackupId, VpsId};
-use crate::domain::inventory::Vm;
-use crate::domain::money::{Amount, Currency};
-use crate::domain::options::{Offer, OptionKind, OptionValue};
-use crate::domain::preflight;
-use crate::domain::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
-use crate::domain::receipt;
-use crate::domain::record::Invoice;
-use crate::domain::text::Text;
+use crate::domain::action::answer::{blockers_in, words};
+use crate::domain::action::receipt;
+use crate::domain::consent::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
+use crate::domain::ledger::record::Invoice;
+use crate::domain::options;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
+use crate::domain::provider::preflight;
+use crate::domain::values::ids::{BackupId, VpsId};
+use crate::domain::values::money::{Amount, Currency};
+use crate::domain::values::text::Text;
 
 /// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
 const LONGEST_ID: usize = 63;
@@ -538,7 +538,7 @@ struct PriceChange {
 
 impl Preview {
     /// Only a body that says of itself that it was a dry run is one.
-    pub(super) fn read(answer: &[u8], body: String) -> Option<config::Preview> {
+    pub(super) fn read(answer: &[u8], body: String) -> Option<options::Preview> {
         let read: Self = serde_json::from_slice(answer).ok()?;
         if read.success == Some(false) {
             return None;
@@ -547,7 +547,7 @@ impl Preview {
             .actions
             .and_then(|actions| actions.can_commit)
             .unwrap_or_default();
-        Some(config::Preview {
+        Some(options::Preview {
             body,
             price: read.price_change.and_then(PriceChange::into_price),
             can_commit: gate.into(),

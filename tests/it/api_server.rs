@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use control_plane::{Action, ControlPlane, Gate, Request, Rule, status};
-use hostup_operator::domain::names::ChainKey;
+use hostup_operator::domain::ledger::names::ChainKey;
 use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
 use serde_json::{Value, json};
 

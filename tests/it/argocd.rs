@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hostup_operator::api::conditions;
-use hostup_operator::domain::reason::{Reason, Standing};
+use hostup_operator::domain::status::reason::{Reason, Standing};
 use mlua::{Lua, LuaOptions, LuaSerdeExt, StdLib};
 use serde_json::{Value, json};
 

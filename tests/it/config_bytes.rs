@@ -9,21 +9,21 @@ use futures::{FutureExt, StreamExt};
 
 use hostup_operator::api::shared::CredentialsSecretRef;
 use hostup_operator::api::{self, RecordDraft};
-use hostup_operator::clock;
-use hostup_operator::domain::approval::Approval;
-use hostup_operator::domain::chain::{Brakes, Chain};
-use hostup_operator::domain::config::{
+use hostup_operator::clock::Clock;
+use hostup_operator::domain::consent::approval::Approval;
+use hostup_operator::domain::consent::price::BillingCycle;
+use hostup_operator::domain::ledger::chain::{Brakes, Chain};
+use hostup_operator::domain::ledger::order::Order;
+use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
+use hostup_operator::domain::options::{
     Account, Decision, Facts, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
 };
-use hostup_operator::domain::ids::{Holder, InstanceId, KeyMark, Subject, SubjectKind, Uid, VpsId};
-use hostup_operator::domain::options::{OptionValue, Values};
-use hostup_operator::domain::order::Order;
-use hostup_operator::domain::price::BillingCycle;
+use hostup_operator::domain::provider::options::{OptionValue, Values};
 use hostup_operator::domain::purchase::{
     self, Created, Effect, Event, Plan, Purchase, Reread, RightToSend, Standing,
 };
-use hostup_operator::domain::record::{Claim, KeyInUse, Times};
-use hostup_operator::hostup::{self, HostUp, Signal, Traffic, Way};
+use hostup_operator::domain::values::ids::{Holder, InstanceId, KeyMark, Subject, SubjectKind, Uid, VpsId};
+use hostup_operator::hostup::{self, HostUp, Http, Signal, Traffic, Way};
 use hostup_sim::{ConfigOption, Route, Sim, Vps};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -172,7 +172,7 @@ fn right_to_send(order: &Order) -> RightToSend {
     let claim = Claim {
         holder: Holder::new("ours"),
         instance: InstanceId::new("one"),
-        made_at: clock::now().wall,
+        made_at: Clock::of_the_machine().now().wall,
         send_before: Timestamp::MAX,
     };
     let draft = RecordDraft {
@@ -181,7 +181,7 @@ fn right_to_send(order: &Order) -> RightToSend {
         claim: &claim,
     };
     let record = api::record(&draft.object()).unwrap();
-    let now = clock::now();
+    let now = Clock::of_the_machine().now();
     let plan = Plan {
         order: order.clone(),
         approval: None,
@@ -236,13 +236,10 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
 async fn told(wishes: Vec<Values>) -> usize {
     let sim = Sim::start();
     let url = sim.url().parse().unwrap();
-    let hostup = HostUp::new(
-        url,
-        Way::default(),
-        Duration::from_secs(30),
-        Arc::new(|_, _, _| {}),
-    )
-    .unwrap();
+    let timeout = Duration::from_secs(30);
+    let http = Http::new(Way::default(), timeout).unwrap();
+    let clock = Clock::of_the_machine();
+    let hostup = HostUp::new(url, Arc::new(http), clock, timeout, Arc::new(|_, _, _| {}));
     let key = "key-of-the-wishes";
     sim.world(|world| {
         let account = world.add_empty_account(key);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use control_plane::{Action, ControlPlane, Gate as ProxyGate, Rule};
-use hostup_operator::domain::ids::VpsId;
-use hostup_operator::domain::names::ChainKey;
+use hostup_operator::domain::ledger::names::ChainKey;
+use hostup_operator::domain::values::ids::VpsId;
 use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage as Moment, World};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use hostup_operator::controllers::fail_point;
-use hostup_operator::domain::ids::InstanceId;
-use hostup_operator::domain::names::VmToken;
+use hostup_operator::domain::ledger::names::VmToken;
+use hostup_operator::domain::values::ids::InstanceId;
 use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};
 use serde_json::{Value, json};
 

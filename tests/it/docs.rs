@@ -6,7 +6,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use control_plane::User;
 use hostup_operator::args::Args;
-use hostup_operator::domain::reason::{Reason, Standing};
+use hostup_operator::domain::status::reason::{Reason, Standing};
 use serde_json::Value;
 
 use crate::support::chart::as_user;

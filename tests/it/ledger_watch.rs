@@ -1,7 +1,7 @@
 //! The watch of the records stands still or is dead, and records are deleted meanwhile.
 
 use control_plane::{Action, Gate, Rule};
-use hostup_operator::domain::names::ChainKey;
+use hostup_operator::domain::ledger::names::ChainKey;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 

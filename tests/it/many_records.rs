@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use control_plane::{ControlPlane, Request};
 use futures::{StreamExt, stream};
-use hostup_operator::domain::ids::{InstanceId, VpsId};
+use hostup_operator::domain::ledger::names::{ChainKey, VmToken};
+use hostup_operator::domain::ledger::record::{Evidence, State};
 use hostup_operator::domain::ledger::{Content, Entry, Index};
-use hostup_operator::domain::money::Amount;
-use hostup_operator::domain::names::{ChainKey, VmToken};
-use hostup_operator::domain::record::{Evidence, State};
+use hostup_operator::domain::values::ids::{InstanceId, VpsId};
+use hostup_operator::domain::values::money::Amount;
 use hostup_sim::RestoreBehaviour;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};

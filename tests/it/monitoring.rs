@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use control_plane::{Action, Gate, Rule};
-use hostup_operator::domain::record::State;
+use hostup_operator::domain::ledger::record::State;
 use hostup_sim::{Answer, Fault, Outcome, RateLimit, RestoreBehaviour, Route};
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Objects, records and namespaces that go away and come back, in every state of a life.
 
 use control_plane::{Action, Gate as ProxyGate};
-use hostup_operator::domain::ids::InstanceId;
-use hostup_operator::domain::names::VmToken;
+use hostup_operator::domain::ledger::names::VmToken;
+use hostup_operator::domain::values::ids::InstanceId;
 use hostup_sim::{Answer, Fault, Gate, Outcome, RestoreBehaviour, Route, Stage as Moment, Vps};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use control_plane::{Action, Gate, Rule};
-use hostup_operator::domain::ids::InstanceId;
-use hostup_operator::domain::names::VmToken;
+use hostup_operator::domain::ledger::names::VmToken;
+use hostup_operator::domain::values::ids::InstanceId;
 use hostup_sim::{
     Answer, Fault, JobResult, JobView, NameAs, RestoreBehaviour, Route, SOURCE_VPS, Vps, World,
 };

@@ -9,7 +9,7 @@ use hostup_operator::api::config::VpsResourceConfig;
 use hostup_operator::api::operation::VpsOperation;
 use hostup_operator::api::restore::VpsBackupRestore;
 use hostup_operator::api::{self, crds};
-use hostup_operator::domain::names::ChainKey;
+use hostup_operator::domain::ledger::names::ChainKey;
 use kube::CustomResourceExt;
 use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::{Value, json};

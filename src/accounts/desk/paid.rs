@@ -6,7 +6,7 @@ use super::super::asker::Who;
 use super::super::pace::Promise;
 use super::super::queue::Class;
 use super::{Desk, Place, order};
-use crate::domain::moment::Moment;
+use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
 
 impl Desk {

@@ -6,12 +6,12 @@ use super::{InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::config::{
     ChangeCeiling, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
 };
-use crate::domain::approval::{Approval, Ceiling};
-use crate::domain::config::{Intent, LegacyWish, OptionsWish, Wish};
-use crate::domain::digest;
-use crate::domain::ids::{SubjectKind, VpsId};
-use crate::domain::money::Amount;
-use crate::domain::options::{OptionValue, Values};
+use crate::domain::consent::approval::{Approval, Ceiling};
+use crate::domain::options::{Intent, LegacyWish, OptionsWish, Wish};
+use crate::domain::provider::options::{OptionValue, Values};
+use crate::domain::values::digest;
+use crate::domain::values::ids::{SubjectKind, VpsId};
+use crate::domain::values::money::Amount;
 
 /// What the object asks for.
 ///

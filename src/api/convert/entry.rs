@@ -4,11 +4,11 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::operation::{OperationType, VpsOperation};
 use crate::api::stored::Stored;
-use crate::domain::ids::{InstanceId, RecordName, VpsId};
+use crate::domain::ledger::names::VmToken;
+use crate::domain::ledger::record::{Evidence, State};
 use crate::domain::ledger::{Content, Entry};
-use crate::domain::money::Amount;
-use crate::domain::names::VmToken;
-use crate::domain::record::{Evidence, State};
+use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
+use crate::domain::values::money::Amount;
 
 /// What a record says, as far as anything is asked of all of them. Less is asked of it than of one that is acted
 /// upon, so more of them can be read.

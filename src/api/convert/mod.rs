@@ -10,15 +10,15 @@ use thiserror::Error;
 
 use super::restore::BackupStatus;
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
-use crate::domain::approval::{Approval, Ceiling};
-use crate::domain::gate::{Gate, GateName};
-use crate::domain::ids::{Subject, SubjectKind, Uid, VpsId};
-use crate::domain::money::{Amount, Currency};
-use crate::domain::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
-use crate::domain::quote::{Quote, QuoteId};
-use crate::domain::record::{Backup, Bought, Invoice, Record};
-use crate::domain::rfc3339;
-use crate::domain::text::Text;
+use crate::domain::consent::approval::{Approval, Ceiling};
+use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
+use crate::domain::consent::quote::{Quote, QuoteId};
+use crate::domain::ledger::record::{Backup, Bought, Invoice, Record};
+use crate::domain::provider::gate::{Gate, GateName};
+use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
+use crate::domain::values::money::{Amount, Currency};
+use crate::domain::values::rfc3339;
+use crate::domain::values::text::Text;
 
 pub use config::config_intent;
 pub use entry::entry;

@@ -15,17 +15,19 @@ use crate::api::operation::{
 use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
-use crate::domain::ids::{BackupId, Holder, InstanceId, JobId, RecordName, Subject, SubjectKind, Uid, VpsId};
-use crate::domain::money::{Amount, Currency};
-use crate::domain::options::{Difference, OptionValue, Values};
-use crate::domain::order::Order;
-use crate::domain::price::Size;
-use crate::domain::reason::Standing;
-use crate::domain::record::{
+use crate::domain::consent::price::Size;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{
     Answer, Backup, Bought, Cause, Change, Claim, Estimate, Evidence, Invoice, Job, Known, Matter, Record,
     Restoration, State,
 };
-use crate::domain::text::Text;
+use crate::domain::provider::options::{Difference, OptionValue, Values};
+use crate::domain::status::reason::Standing;
+use crate::domain::values::ids::{
+    BackupId, Holder, InstanceId, JobId, RecordName, Subject, SubjectKind, Uid, VpsId,
+};
+use crate::domain::values::money::{Amount, Currency};
+use crate::domain::values::text::Text;
 
 /// What a new record is made from.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use super::{InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::restore::{BackupSelector, RestoreApproval, VpsBackupRestore};
-use crate::domain::approval::{Approval, Ceiling};
-use crate::domain::digest;
-use crate::domain::ids::{BackupId, SubjectKind, VpsId};
-use crate::domain::preflight::{BackupChoice, Target};
+use crate::domain::consent::approval::{Approval, Ceiling};
+use crate::domain::provider::preflight::{BackupChoice, Target};
 use crate::domain::restore::Intent;
+use crate::domain::values::digest;
+use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
 
 /// What the object asks for.
 ///

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::domain::answer::PaidAnswer;
-use crate::domain::moment::Moment;
+use crate::domain::action::answer::PaidAnswer;
+use crate::domain::ledger::record::{Known, Record};
 use crate::domain::purchase::{
     Created, Effect, End, Event, Purchase, Reading, Reread, RightToSend, Standing, Written,
 };
-use crate::domain::record::{Known, Record};
+use crate::domain::values::moment::Moment;
 
 /// What a purchase acts upon. Each is done once, as far as one call goes: nothing in here tries again.
 pub trait Port: Send {

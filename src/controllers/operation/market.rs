@@ -14,19 +14,19 @@ use crate::accounts::{Account, PaidCall};
 use crate::api::operation::{OperationState, VpsOperation};
 use crate::api::shared::OperationRef;
 use crate::api::{self, RecordDraft};
-use crate::controllers::api_call::{self, ApiError};
+use crate::cluster::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::desk::InFlight;
 use crate::controllers::subject::{Buyer, objects};
-use crate::controllers::{Error, fail_point, jittered, refused};
-use crate::domain::answer::PaidAnswer;
-use crate::domain::ids::{Holder, RecordName, Subject};
+use crate::controllers::{Error, fail_point, refused};
+use crate::domain::action::answer::PaidAnswer;
+use crate::domain::consent::price::Size;
 use crate::domain::ledger::Caps;
-use crate::domain::moment::Moment;
-use crate::domain::price::Size;
+use crate::domain::ledger::record::{Known, Matter, Record, State};
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
-use crate::domain::record::{Known, Matter, Record, State};
-use crate::domain::text::Text;
+use crate::domain::values::ids::{Holder, RecordName, Subject};
+use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
 
 /// The account that pays, and its leave for the one call.
 pub type Paid = (Account, PaidCall);
@@ -353,7 +353,7 @@ impl<K: Buyer> Port for Market<K> {
     }
 
     async fn wait(&mut self, wait: Duration) {
-        tokio::time::sleep(jittered(wait)).await;
+        tokio::time::sleep(self.ctx.chance.jittered(wait)).await;
     }
 }
 

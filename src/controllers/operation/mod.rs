@@ -13,18 +13,18 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::watcher::Event;
 
-use super::api_call::ApiError;
 use super::context::Context;
 use super::desk::Followed;
 use super::ledger::Watched;
-use super::{Error, at, refused};
+use super::{Error, refused};
 use crate::accounts::Who;
 use crate::api;
 use crate::api::operation::{OperationState, SubjectRef};
-use crate::domain::ids::{RecordName, SubjectKind};
-use crate::domain::operation::{Input, Need, first_look, need, next_look, step};
-use crate::domain::record::{Record, State};
-use crate::domain::text::Text;
+use crate::cluster::api_call::ApiError;
+use crate::domain::action::follow::{Input, Need, first_look, need, next_look, step};
+use crate::domain::ledger::record::{Record, State};
+use crate::domain::values::ids::{RecordName, SubjectKind};
+use crate::domain::values::text::Text;
 use observe::Reading;
 
 /// What the store of the records that are followed is to make of an event, once the index has taken it in. A finished
@@ -142,9 +142,9 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
             if !followed.memo.in_flight {
                 ctx.wake(&record.subject);
             }
-            return Ok(at(until, now, times));
+            return Ok(ctx.again_at(until));
         }
-        Reading::Waiting => return Ok(super::observe::waiting()),
+        Reading::Waiting => return Ok(super::observe::waiting(&ctx)),
         Reading::Held(until, trouble) => {
             let why = trouble.message.clone();
             (Input::Unreadable(why), Some((until, trouble)))
@@ -175,7 +175,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     remember(&ctx, &name, followed);
     if known == record.known {
         ctx.wake(&record.subject);
-        return Ok(at(Some(next), ctx.now(), times));
+        return Ok(ctx.again_at(Some(next)));
     }
     if let Err(error) = record::write(&ctx, Arc::unwrap_or_clone(object), &record, &known).await {
         // What was found does not stand; an answer that was looked into is looked into again.
@@ -191,7 +191,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         return Err(error);
     }
     let next = Some(next).filter(|_| !known.state.is_final());
-    Ok(at(next, ctx.now(), times))
+    Ok(ctx.again_at(next))
 }
 
 /// What is to be said of an overdue record, knowing what this process did.

@@ -7,18 +7,18 @@ use crate::api::operation::VpsOperation;
 use crate::api::shared::CredentialsSecretRef;
 use crate::controllers::context::{Blocked, Context, blocked};
 use crate::controllers::desk::Followed;
-use crate::controllers::{Error, fail_point, jittered, reading};
-use crate::domain::ids::VpsId;
-use crate::domain::inventory::Vm;
-use crate::domain::job::JobState;
-use crate::domain::names::VmToken;
-use crate::domain::operation::{
+use crate::controllers::{Error, fail_point, reading};
+use crate::domain::action::follow::{
     Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
-use crate::domain::reason::Reason;
-use crate::domain::record::{Evidence, Job, Matter, Record, State, later};
-use crate::domain::report::Trouble;
-use crate::domain::text::Text;
+use crate::domain::ledger::names::VmToken;
+use crate::domain::ledger::record::{Evidence, Job, Matter, Record, State, later};
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::job::JobState;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::VpsId;
+use crate::domain::values::text::Text;
 use crate::hostup::{ReadError, Route};
 
 /// What came of a look.
@@ -336,5 +336,5 @@ fn until(ctx: &Context, record: &Record, trouble: &Trouble, now: Timestamp) -> T
     let again = next_look(record, JobTimes::Unknown, times, now).min(later(now, times.gate_interval));
     trouble
         .until
-        .unwrap_or_else(|| again.max(later(now, jittered(pause))))
+        .unwrap_or_else(|| again.max(later(now, ctx.chance.jittered(pause))))
 }

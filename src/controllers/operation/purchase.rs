@@ -10,18 +10,17 @@ use tokio::sync::oneshot;
 use super::drive::drive;
 use super::market::{Market, Paid};
 use crate::accounts::Leave;
-use crate::chance;
 use crate::controllers::context::{Blocked, Context};
 use crate::controllers::observe::SOON;
 use crate::controllers::subject::Buyer;
-use crate::controllers::{Error, fail_point, jittered, reading};
-use crate::domain::approval::Approval;
-use crate::domain::ids::Holder;
-use crate::domain::inventory::Sighting;
-use crate::domain::moment::Moment;
-use crate::domain::order::Order;
+use crate::controllers::{Error, fail_point, reading};
+use crate::domain::consent::approval::Approval;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Claim, later};
+use crate::domain::provider::inventory::Sighting;
 use crate::domain::purchase::{Plan, Purchase};
-use crate::domain::record::{Claim, later};
+use crate::domain::values::ids::Holder;
+use crate::domain::values::moment::Moment;
 
 /// When the object is looked at again after its call was handed over, if no answer wakes it before.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -43,13 +42,13 @@ pub async fn buy<K: Buyer>(
     let account = match ctx.account(&order.subject.namespace, credentials).await {
         Ok((account, key)) if key.secret_version == order.secret_version => account,
         Ok(_) | Err(Blocked::Waiting | Blocked::Held(_) | Blocked::Trouble(_)) => {
-            return Ok(Some(Action::requeue(jittered(SOON))));
+            return Ok(Some(Action::requeue(ctx.chance.jittered(SOON))));
         }
         Err(Blocked::Error(error)) => return Err(error),
     };
     let leave = match account.paid_permit(&reading::who(&order.subject)) {
         Leave::Given(leave) => leave,
-        Leave::Limited => return Ok(Some(Action::requeue(jittered(SOON)))),
+        Leave::Limited => return Ok(Some(Action::requeue(ctx.chance.jittered(SOON)))),
         Leave::Later => return Ok(None),
     };
     fail_point::reach("before-claim");
@@ -62,7 +61,11 @@ pub async fn buy<K: Buyer>(
     };
     let paid = Some((account, leave));
     let is_sent = begin(ctx, object, plan, paid).await?;
-    let wait = if is_sent { LOOK_AGAIN } else { jittered(SOON) };
+    let wait = if is_sent {
+        LOOK_AGAIN
+    } else {
+        ctx.chance.jittered(SOON)
+    };
     Ok(Some(Action::requeue(wait)))
 }
 
@@ -84,7 +87,7 @@ pub async fn adopt<K: Buyer>(
         found: Some(found),
     };
     begin(ctx, object, plan, None).await?;
-    Ok(Action::requeue(jittered(SOON)))
+    Ok(Action::requeue(ctx.chance.jittered(SOON)))
 }
 
 /// A claim that was begun is seen through, whatever becomes of the reconcile that began it. Once the process is told to
@@ -111,7 +114,7 @@ async fn begin<K: Buyer>(
 /// A claim with a holder that nobody else has.
 fn fresh_claim(ctx: &Context) -> Claim {
     // Without randomness there is no holder that is ours alone; with an empty one nothing is begun.
-    let holder = chance::bytes::<16>().map_or_else(String::new, |random| {
+    let holder = ctx.chance.bytes::<16>().map_or_else(String::new, |random| {
         BASE32_NOPAD.encode(&random).to_ascii_lowercase()
     });
     let made_at = ctx.now();

@@ -4,12 +4,12 @@ use kube::ResourceExt;
 
 use crate::api;
 use crate::api::operation::VpsOperation;
-use crate::controllers::api_call::{self, ApiError};
+use crate::cluster::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point};
-use crate::domain::ids::{RecordName, Subject, VpsId};
-use crate::domain::record::{Evidence, Known, Matter, Record, State};
-use crate::domain::report::Trouble;
+use crate::domain::ledger::record::{Evidence, Known, Matter, Record, State};
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
 /// Writes `known` over what was read, if nobody wrote meanwhile.
 ///

@@ -12,10 +12,10 @@ use super::Error;
 use super::context::Context;
 use super::observe::{self as common, Look, Shown};
 use super::operation::purchase;
-use super::recent::Source;
 use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
+use crate::cluster::recent::Source;
 use crate::domain::restore::{Decision, decide};
 
 /// Looks at one object once.
@@ -53,7 +53,7 @@ async fn look(
                 let consent = intent.approval.clone();
                 let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
                 let Some(action) = bought else {
-                    return Ok(Some(common::waiting()));
+                    return Ok(Some(common::waiting(ctx)));
                 };
                 break action;
             }
@@ -64,7 +64,7 @@ async fn look(
             Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
         if !look.take(read, &mut view.account) {
-            return Ok(Some(common::waiting()));
+            return Ok(Some(common::waiting(ctx)));
         }
     };
     look.end(ctx, &intent.subject, &view.chain);

@@ -5,18 +5,18 @@ use std::time::Duration;
 use crate::accounts::{self, Age, Answer, Asker, Class, Question, Want};
 use crate::api::conditions;
 use crate::api::restore::VpsBackupRestore;
+use crate::cluster::recent::Source;
 use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
-use crate::controllers::recent::Source;
-use crate::domain::ids::{BackupId, Subject, VpsId};
-use crate::domain::inventory::Vm;
-use crate::domain::moment::Moment;
-use crate::domain::names::ChainKey;
-use crate::domain::preflight::Preflight;
-use crate::domain::record::{Bought, Matter};
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::record::{Bought, Matter};
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::preflight::Preflight;
 use crate::domain::restore::{Account, Intent, View};
+use crate::domain::values::ids::{BackupId, Subject, VpsId};
+use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Route};
 
 /// The view without anything of HostUp: the chain of records, and what the status shows.

@@ -7,15 +7,15 @@ use crate::api::InvalidSpec;
 use crate::api::conditions::{self, Statement};
 use crate::api::restore::{BackupStatus, VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
+use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{self, attempted_steps, closed_after, kept_steps, steps};
-use crate::controllers::{Error, at};
-use crate::domain::gate::Gate;
-use crate::domain::quote::Quote;
-use crate::domain::reason::Reason;
-use crate::domain::record::{Backup, Evidence, Matter, Record, State};
-use crate::domain::report::{Report, Trouble};
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::record::{Backup, Evidence, Matter, Record, State};
+use crate::domain::provider::gate::Gate;
 use crate::domain::restore::{self, Facts};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{Report, Trouble};
 
 /// Writes the report if it differs from what stands there, and tells when to look again.
 pub async fn publish(
@@ -34,7 +34,7 @@ pub async fn publish(
         ..shown.status
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(at(report.wake, ctx.now(), &ctx.settings.times))
+    Ok(ctx.again_at(report.wake))
 }
 
 /// A spec that cannot be understood; it waits for a change.

@@ -9,10 +9,10 @@ use super::money::{Account, Fund, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::window::{Call, Weight, Window};
 use super::{Content, Entry, PaidCalls, Purse, Spending};
-use crate::domain::ids::{InstanceId, RecordName, Subject, VpsId};
-use crate::domain::names::{ChainKey, VmToken};
-use crate::domain::order::TRIES_LAST;
-use crate::domain::record::{Evidence, State, later};
+use crate::domain::ledger::names::{ChainKey, VmToken};
+use crate::domain::ledger::order::TRIES_LAST;
+use crate::domain::ledger::record::{Evidence, State, later};
+use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
 
 /// A record that the API server did not date counts as new for ever.
 const UNDATED: i64 = i64::MAX;

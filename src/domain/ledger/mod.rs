@@ -1,8 +1,12 @@
 //! The ledger as one process knows it by the watch: what can be asked of all records without looking at each.
 
+pub mod chain;
 mod index;
 mod money;
 mod name;
+pub mod names;
+pub mod order;
+pub mod record;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -10,10 +14,10 @@ mod window;
 
 use jiff::Timestamp;
 
-use super::ids::{InstanceId, RecordName, VpsId};
-use super::money::Amount;
-use super::names::VmToken;
-use super::record::{Evidence, State};
+use crate::domain::ledger::names::VmToken;
+use crate::domain::ledger::record::{Evidence, State};
+use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
+use crate::domain::values::money::Amount;
 
 pub use index::{Figures, Index};
 pub use money::{Purse, Spending, Sums};

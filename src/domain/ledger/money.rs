@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::money::{Amount, Total};
+use crate::domain::values::money::{Amount, Total};
 
 /// Whose money it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::domain::ids::{Subject, SubjectKind, Uid};
-use crate::domain::names::ChainKey;
-use crate::domain::order::TRIES_LAST;
-use crate::domain::record::later;
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::order::TRIES_LAST;
+use crate::domain::ledger::record::later;
+use crate::domain::values::ids::{Subject, SubjectKind, Uid};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::name::Name;
-use crate::domain::chain::Cap;
-use crate::domain::record::later;
+use crate::domain::ledger::chain::Cap;
+use crate::domain::ledger::record::later;
 
 /// The window of `--max-paid-calls`.
 const LASTS: Duration = Duration::from_secs(24 * 60 * 60);

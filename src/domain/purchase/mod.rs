@@ -10,16 +10,16 @@ mod tests;
 
 use std::time::Duration;
 
-use super::answer::{Call, PaidAnswer, classify};
-use super::approval::Approval;
-use super::chain::READINGS_LAST;
-use super::ids::Holder;
-use super::inventory::Sighting;
-use super::moment::Moment;
-use super::operation::Input;
-use super::order::Order;
-use super::record::{Claim, Known, Record, State as Outcome, Times};
-use super::text::Text;
+use crate::domain::action::answer::{Call, PaidAnswer, classify};
+use crate::domain::action::follow::Input;
+use crate::domain::consent::approval::Approval;
+use crate::domain::ledger::chain::READINGS_LAST;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Claim, Known, Record, State as Outcome, Times};
+use crate::domain::provider::inventory::Sighting;
+use crate::domain::values::ids::Holder;
+use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
 use recording::Recording;
 pub use recording::Written;
 

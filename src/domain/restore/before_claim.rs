@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
-use crate::domain::approval::{self, Approval, Consent};
-use crate::domain::gate::{self, Gate, GateName};
-use crate::domain::ids::Subject;
-use crate::domain::inventory::{self, Sighting};
-use crate::domain::names::{ChainKey, vm_name};
-use crate::domain::order::{Attempt, Order};
-use crate::domain::preflight::{self, BackupChoice, Preflight};
-use crate::domain::price::{HourlyPrice, Price, Size};
-use crate::domain::quote::{self, Quote, QuoteBasis};
-use crate::domain::reason::Reason;
-use crate::domain::record::{Backup, Cause, Matter, Restoration, Times, later};
+use crate::domain::consent::approval::{self, Approval, Consent};
+use crate::domain::consent::price::{HourlyPrice, Price, Size};
+use crate::domain::consent::quote::{self, Quote, QuoteBasis};
+use crate::domain::ledger::names::{ChainKey, vm_name};
+use crate::domain::ledger::order::{Attempt, Order};
+use crate::domain::ledger::record::{Backup, Cause, Matter, Restoration, Times, later};
+use crate::domain::provider::gate::{self, Gate, GateName};
+use crate::domain::provider::inventory::{self, Sighting};
+use crate::domain::provider::preflight::{self, BackupChoice, Preflight};
+use crate::domain::status::reason::Reason;
+use crate::domain::values::ids::Subject;
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {

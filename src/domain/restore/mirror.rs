@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
-use crate::domain::names::VmToken;
-use crate::domain::question::{self, Answers};
-use crate::domain::reason::Reason;
-use crate::domain::record::{Bought, Evidence, Record, Restoration, State, Times, later};
-use crate::domain::report::mirrored_look;
-use crate::domain::text::Text;
+use crate::domain::action::question::{self, Answers};
+use crate::domain::ledger::names::VmToken;
+use crate::domain::ledger::record::{Bought, Evidence, Record, Restoration, State, Times, later};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::mirrored_look;
+use crate::domain::values::text::Text;
 
 /// The part of a life in which a record says how things stand.
 pub(super) fn mirror(

@@ -7,18 +7,18 @@ pub(crate) mod tests;
 
 use jiff::Timestamp;
 
-use super::approval::Approval;
-use super::chain::Chain;
-use super::gate::Gate;
-use super::ids::{BackupId, InstanceId, Subject, VpsId};
-use super::inventory::{Sighting, Vm};
-use super::names::VmToken;
-use super::order::Order;
-use super::preflight::{BackupChoice, Preflight, Target};
-use super::quote::Quote;
-use super::reason::Reason;
-use super::record::{Backup, Bought, Matter, Record, Times};
-use super::report::{self, Trouble};
+use crate::domain::consent::approval::Approval;
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::names::VmToken;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Backup, Bought, Matter, Record, Times};
+use crate::domain::provider::gate::Gate;
+use crate::domain::provider::inventory::{Sighting, Vm};
+use crate::domain::provider::preflight::{BackupChoice, Preflight, Target};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{self, Trouble};
+use crate::domain::values::ids::{BackupId, InstanceId, Subject, VpsId};
 use before_claim::before_the_claim;
 use mirror::mirror;
 

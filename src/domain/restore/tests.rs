@@ -4,19 +4,21 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::approval::Ceiling;
-use crate::domain::chain::{Brakes, Cap};
-use crate::domain::gate;
-use crate::domain::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
-use crate::domain::inventory::Vm;
-use crate::domain::money::{Amount, Currency};
-use crate::domain::order::TRIES_LAST;
-use crate::domain::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
-use crate::domain::price::Size;
-use crate::domain::price::tests::rates;
-use crate::domain::quote::QuoteId;
-use crate::domain::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, Restoration, State, later};
-use crate::domain::text::Text;
+use crate::domain::consent::approval::Ceiling;
+use crate::domain::consent::price::Size;
+use crate::domain::consent::price::tests::rates;
+use crate::domain::consent::quote::QuoteId;
+use crate::domain::ledger::chain::{Brakes, Cap};
+use crate::domain::ledger::order::TRIES_LAST;
+use crate::domain::ledger::record::{
+    Answer, Claim, Evidence, Job, KeyInUse, Known, Restoration, State, later,
+};
+use crate::domain::provider::gate;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
+use crate::domain::values::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
+use crate::domain::values::money::{Amount, Currency};
+use crate::domain::values::text::Text;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
@@ -992,7 +994,7 @@ pub(crate) fn unknown_with(answer: Option<Answer>) -> Record {
 pub(crate) fn accepted() -> Record {
     let mut accepted = record(State::Accepted);
     accepted.known.job = Some(Job {
-        id: crate::domain::ids::JobId::parse("job_1").unwrap(),
+        id: crate::domain::values::ids::JobId::parse("job_1").unwrap(),
         poll_path: "/api/jobs/job_1".into(),
     });
     accepted

@@ -11,9 +11,9 @@ use prometheus_client::registry::Registry;
 
 use super::{FloatGauge, IntGauge, StateLabels};
 use crate::controllers::context::Context;
+use crate::domain::ledger::record::State;
 use crate::domain::ledger::{Purse, Spending};
-use crate::domain::money::Amount;
-use crate::domain::record::State;
+use crate::domain::values::money::Amount;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MoneyLabels {

@@ -20,13 +20,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::observer::{Life, Observer, Reconcile};
 use crate::controllers::policies::Guard;
 use crate::controllers::settings::Watched;
-use crate::domain::record::{Record, State};
+use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
 use ledger::LedgerGauges;
 use provider::Provider;
@@ -345,16 +345,21 @@ fn as_older_text(text: &str) -> String {
 }
 
 /// The metrics as the controllers see them.
-pub struct Listener(pub Arc<Metrics>);
+pub struct Listener {
+    /// Where they are kept.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+}
 
 impl Observer for Listener {
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile {
-        let metrics = self.0.clone();
+        let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
         // `name` is the span's own in a JSON line.
         let span = tracing::info_span!("reconcile", kind, namespace, object = name);
         let controller = ControllerLabels { controller: kind };
         async move {
-            let started = clock::now().monotonic;
+            let started = clock.now().monotonic;
             metrics.active.get_or_create(&controller).inc();
             let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
                 metrics.panics.get_or_create(&controller).inc();
@@ -364,7 +369,7 @@ impl Observer for Listener {
             metrics
                 .durations
                 .get_or_create(&controller)
-                .observe(clock::elapsed(started).as_secs_f64());
+                .observe(clock.elapsed(started).as_secs_f64());
             let result = if outcome.is_ok() {
                 "success"
             } else {
@@ -385,11 +390,14 @@ impl Observer for Listener {
     }
 
     fn paid_call(&self, _record: &Record, state: State) {
-        self.0.paid_calls.get_or_create(&StateLabels::of(state)).inc();
+        self.metrics
+            .paid_calls
+            .get_or_create(&StateLabels::of(state))
+            .inc();
     }
 
     fn asks_a_person(&self, _record: &Record) {
-        self.0.questions.inc();
+        self.metrics.questions.inc();
     }
 
     fn watch(&self, kind: &'static str, namespace: &str, life: Life) {
@@ -398,11 +406,11 @@ impl Observer for Listener {
             namespace: namespace.to_owned(),
         };
         let up = i64::from(life != Life::Failed);
-        self.0.watches.get_or_create(&labels).set(up);
+        self.metrics.watches.get_or_create(&labels).set(up);
     }
 
     fn audit(&self, without_record: usize, twins: usize) {
-        self.0.found(without_record, twins);
+        self.metrics.found(without_record, twins);
     }
 
     fn policy(&self, guard: Guard, in_force: Option<bool>) {
@@ -411,10 +419,13 @@ impl Observer for Listener {
         };
         match in_force {
             Some(in_force) => {
-                self.0.policies.get_or_create(&label).set(i64::from(in_force));
+                self.metrics
+                    .policies
+                    .get_or_create(&label)
+                    .set(i64::from(in_force));
             }
             None => {
-                self.0.policies.remove(&label);
+                self.metrics.policies.remove(&label);
             }
         }
     }

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use hostup_operator::domain::ids::InstanceId;
-use hostup_operator::domain::names::{ChainKey, VmToken, vm_name};
+use hostup_operator::domain::ledger::names::{ChainKey, VmToken, vm_name};
+use hostup_operator::domain::values::ids::InstanceId;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};

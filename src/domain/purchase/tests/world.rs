@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use super::*;
-use crate::domain::inventory::Vm;
-use crate::domain::job::JobState;
+use crate::domain::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::domain::ledger::Walk;
-use crate::domain::names::ChainKey;
-use crate::domain::operation::{InventoryReading, Memo, Need, need, step};
-use crate::domain::record::Answer;
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::record::Answer;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::job::JobState;
 use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
 use crate::domain::restore::{Account, Decision, decide};
 
@@ -486,7 +486,7 @@ impl Shipped {
             Decision::ReadPreflight | Decision::ReadVm(_) => Choice::Show(true),
             Decision::Leave => Choice::Show(false),
             Decision::Report(report) => {
-                Choice::Show(report.reason != crate::domain::reason::Reason::LedgerMissing)
+                Choice::Show(report.reason != crate::domain::status::reason::Reason::LedgerMissing)
             }
         }
     }
@@ -691,6 +691,6 @@ impl Shipped {
     }
 }
 
-fn uid(n: u8) -> crate::domain::ids::Uid {
-    crate::domain::ids::Uid::new(format!("uid-{n}"))
+fn uid(n: u8) -> crate::domain::values::ids::Uid {
+    crate::domain::values::ids::Uid::new(format!("uid-{n}"))
 }

@@ -1,0 +1,9 @@
+//! The API server, without policy: calls, Secrets, events, the Lease, watches, and what of it is known.
+
+pub mod api_call;
+pub mod events;
+pub mod heartbeat;
+pub mod lease;
+pub mod recent;
+pub mod secrets;
+pub mod watch;

@@ -1,0 +1,118 @@
+//! The controller of `VpsResourceConfig`: observe, decide, act, report.
+
+mod observe;
+mod report;
+mod rivals;
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::watcher;
+
+use super::Error;
+use super::context::Context;
+use super::observe::{self as common, Look, Shown};
+use super::operation::purchase;
+use super::refused;
+use crate::api;
+use crate::api::config::VpsResourceConfig;
+use crate::api::stored::Stored;
+use crate::cluster::recent::Source;
+use crate::domain::ledger::record::Matter;
+use crate::domain::options::{Decision, decide};
+use crate::domain::values::ids::SubjectKind;
+
+pub use rivals::{Rivals, Watched, prune};
+
+/// Wakes those to whom an event of another object matters, for both want the same VPS.
+pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
+    let (object, matters) = match event {
+        watcher::Event::Apply(Stored(Ok(object))) | watcher::Event::InitApply(Stored(Ok(object))) => {
+            (object, ctx.rivals.note(object))
+        }
+        watcher::Event::Delete(Stored(Ok(object))) => {
+            ctx.rivals.forget(object);
+            (object, true)
+        }
+        watcher::Event::Apply(_)
+        | watcher::Event::InitApply(_)
+        | watcher::Event::Delete(_)
+        | watcher::Event::Init
+        | watcher::Event::InitDone => return,
+    };
+    if matters {
+        for other in ctx.rivals.others(object) {
+            let namespace = other.namespace().unwrap_or_default();
+            ctx.wakes
+                .object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
+        }
+    }
+}
+
+/// Looks at one object once.
+///
+/// # Errors
+/// When the API server could not be read or written; the object is looked at again.
+pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.rivals.ready().await;
+    refused::told(
+        &ctx,
+        &seen,
+        |ctx, object, source| look(ctx, object, source).boxed(),
+        |ctx, object, trouble| report::lasting(ctx, object, trouble).boxed(),
+    )
+    .await
+}
+
+async fn look(
+    ctx: &Arc<Context>,
+    object: &VpsResourceConfig,
+    source: Source,
+) -> Result<Option<Action>, Error> {
+    let intent = match api::config_intent(object) {
+        Ok(intent) => intent,
+        Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),
+    };
+    let mut view = observe::ledger(ctx, object, &intent, source).await?;
+    let mut look = Look::begin(ctx.moment());
+    let action = loop {
+        let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
+        let read = match decision {
+            Decision::AwaitRival(until) => break ctx.again_at(Some(until)),
+            Decision::Buy(_) if source == Source::Known => return Ok(None),
+            // One that was made meanwhile, or was looked at.
+            Decision::Buy(_) if observe::rival(ctx, object, &view.chain) != view.rival => {
+                break Action::requeue(ctx.chance.jittered(common::SOON));
+            }
+            Decision::Leave => break Action::await_change(),
+            Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,
+            Decision::Buy(order) => {
+                // The admin's flag is the consent to an estimate, so that no approval of it can end.
+                let consent = match order.matter {
+                    Matter::LegacyEstimate(_) => None,
+                    Matter::Restore(_) | Matter::Config(_) | Matter::LegacyUpgrade(_) => {
+                        intent.approval.clone()
+                    }
+                };
+                let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let Some(action) = bought else {
+                    return Ok(Some(common::waiting(ctx)));
+                };
+                break action;
+            }
+            Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
+            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, look.since).await?,
+            Decision::Preview(body) => {
+                observe::preview(ctx, object, &intent, &view, look.since, body).await?
+            }
+            Decision::TryKey => observe::key(ctx, object, &intent).await?,
+        };
+        if !look.take(read, &mut view.account) {
+            return Ok(Some(common::waiting(ctx)));
+        }
+    };
+    look.end(ctx, &intent.subject, &view.chain);
+    Ok(Some(action))
+}

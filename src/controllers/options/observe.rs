@@ -1,0 +1,215 @@
+//! What the config controller reads, from etcd and from HostUp.
+
+use crate::accounts::{Answer, Question, Want};
+use crate::api;
+use crate::api::conditions;
+use crate::api::config::VpsResourceConfig;
+use crate::cluster::recent::Source;
+use crate::controllers::Error;
+use crate::controllers::context::{Blocked, Context, about_vps};
+use crate::controllers::observe::{self as common, Read, as_read, gap};
+use crate::controllers::reading;
+use crate::controllers::reporter::DRIFTED;
+use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::record::Record;
+use crate::domain::options::{Account, Intent, Reading, Rival, Seen, View, Wish};
+use crate::domain::values::ids::VpsId;
+use crate::domain::values::moment::Moment;
+use crate::hostup::ReadError;
+
+/// The view without anything of HostUp: the chain of records, and what the status shows.
+pub async fn ledger(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    source: Source,
+) -> Result<View, Error> {
+    let key = intent.chain();
+    let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
+    let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
+    let history = ctx.ledger.before(&key, tail, source).await?;
+    chain.gap = gap(&key, &history);
+    if matches!(intent.wish, Wish::Legacy(_)) {
+        // Nothing but the records remembers what the older route has executed.
+        chain.missing = chain.missing.or_else(|| chain.gap.clone());
+    }
+    let history: Result<Vec<Record>, _> = history
+        .iter()
+        .flatten()
+        .map(|record| api::record(record))
+        .collect();
+    let history = history.unwrap_or_else(|unreadable| {
+        chain.unreadable = Some(unreadable.to_string());
+        Vec::new()
+    });
+    Ok(View {
+        history,
+        rival: rival(ctx, object, &chain),
+        seen: seen(object, intent),
+        committed_dry_run: object
+            .status
+            .as_ref()
+            .is_some_and(|status| status.committed_dry_run.as_deref() == Some(intent.digest.as_str())),
+        legacy_enabled: ctx.settings.legacy_upgrade,
+        account: Account::Unread,
+        chain,
+    })
+}
+
+/// Whether an older object comes first, as things stand now.
+pub fn rival(ctx: &Context, object: &VpsResourceConfig, chain: &Chain) -> Rival {
+    let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
+    ctx.rivals.standing(object, ordered)
+}
+
+fn seen(object: &VpsResourceConfig, intent: &Intent) -> Seen {
+    let Some(status) = &object.status else {
+        return Seen::Never;
+    };
+    if status.in_force.as_deref() != Some(intent.digest.as_str()) {
+        return Seen::Never;
+    }
+    match conditions::find(&status.conditions, DRIFTED) {
+        Some(drifted) if drifted.status == "True" => Seen::Drifted {
+            since: drifted.last_transition_time.0,
+        },
+        Some(_) | None => Seen::InForce,
+    }
+}
+
+/// The VPS and its options.
+pub async fn options(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+) -> Result<Read<Account>, Error> {
+    let now = ctx.moment();
+    let Wish::Options(wish) = &intent.wish else {
+        return Ok(Read::Account(Account::Unread, now));
+    };
+    let read = read_options(ctx, object, intent, &wish.vps).await;
+    as_read(read, now, Account::Trouble)
+}
+
+async fn read_options(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    vps: &VpsId,
+) -> Result<(Account, Moment), Blocked> {
+    let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
+    let of_vps = || reading::now(Question::Vps(vps.clone()));
+    let mut read = ask(ctx, object, intent, vec![of_vps()]).await?;
+    let mut own = read.readings.own_vps(vps).map_err(about)?;
+    let mut offers = Vec::new();
+    if !own.is_payg {
+        let wants = vec![of_vps(), reading::now(Question::Options(vps.clone()))];
+        read = ask(ctx, object, intent, wants).await?;
+        offers = read.readings.options(vps).map_err(about)?;
+        own = read.readings.own_vps(vps).map_err(about)?;
+    }
+    let began = read.readings.began().unwrap_or(ctx.moment());
+    let reading = Reading {
+        read_at: began.wall,
+        key: read.key,
+        is_payg: own.is_payg,
+        cycle: own.cycle,
+        offers,
+        invoices: None,
+        preview: None,
+    };
+    Ok((Account::Read(Box::new(reading)), began))
+}
+
+/// The invoices that stand in the way, on top of what was read from `began` on.
+pub async fn invoices(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    view: &View,
+    began: Moment,
+) -> Result<Read<Account>, Error> {
+    let question = |vps: VpsId| Question::Invoices(vps);
+    on_top(ctx, object, intent, view, began, question, |reading, answer| {
+        if let Answer::Invoices(invoices) = answer {
+            reading.invoices = Some(invoices.clone());
+        }
+    })
+    .await
+}
+
+/// A dry run with this body, on top of what was read from `began` on.
+pub async fn preview(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    view: &View,
+    began: Moment,
+    body: String,
+) -> Result<Read<Account>, Error> {
+    let question = |vps: VpsId| Question::DryRun(vps, body, intent.subject.uid.clone());
+    on_top(ctx, object, intent, view, began, question, |reading, answer| {
+        if let Answer::DryRun(preview) = answer {
+            reading.preview = Some(preview.clone());
+        }
+    })
+    .await
+}
+
+/// One more reading of the same VPS, put on top of what was read of it.
+async fn on_top(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    view: &View,
+    began: Moment,
+    question: impl FnOnce(VpsId) -> Question,
+    put: impl FnOnce(&mut Reading, &Answer),
+) -> Result<Read<Account>, Error> {
+    let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
+        return Ok(Read::Waiting);
+    };
+    let mut reading = reading.clone();
+    let vps = VpsId::new(vps);
+    let question = question(vps.clone());
+    let asked = ask(ctx, object, intent, vec![reading::now(question.clone())]).await;
+    let credentials = &object.spec.credentials_secret_ref;
+    let with = asked.and_then(|read| {
+        let answer = read.readings.take(&question, |answer| Some(answer.clone()));
+        put(
+            &mut reading,
+            &answer.map_err(|error| about_vps(error, &vps, credentials))?,
+        );
+        Ok((Account::Read(reading), began))
+    });
+    as_read(with, ctx.moment(), Account::Trouble)
+}
+
+/// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
+pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<Read<Account>, Error> {
+    let now = ctx.moment();
+    let namespace = &intent.subject.namespace;
+    let credentials = &object.spec.credentials_secret_ref;
+    let read = ask(ctx, object, intent, vec![reading::now(Question::Vms)]).await;
+    let read = read.and_then(|read| {
+        ctx.vms(namespace, &credentials.name, &read.readings)?;
+        let began = read.readings.began().unwrap_or(now);
+        let key = Account::Key {
+            read_at: began.wall,
+            key: read.key,
+        };
+        Ok((key, began))
+    });
+    as_read(read, now, Account::Trouble)
+}
+
+async fn ask(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    wants: Vec<Want>,
+) -> Result<reading::Read, Blocked> {
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let credentials = &object.spec.credentials_secret_ref;
+    reading::ask(ctx, asker, &intent.subject.namespace, credentials, wants).await
+}

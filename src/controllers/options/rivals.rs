@@ -1,0 +1,252 @@
+//! Objects that want the options of the same VPS: the oldest whose key has read it is responsible.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::api::conditions;
+use crate::api::config::VpsResourceConfig;
+use crate::api::stored::Stored;
+use crate::domain::ledger::record::later;
+use crate::domain::options::Rival;
+use crate::domain::provider::options::OptionValue;
+use crate::domain::status::reason::{Reason, Standing};
+use crate::domain::values::ids::Uid;
+
+/// How long an older object is waited for that nobody could look at.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The wait for lists at the start.
+const MOST_WAIT: Duration = Duration::from_secs(30);
+
+/// An object as it is watched: one that cannot be read breaks no list.
+pub type Watched = Stored<VpsResourceConfig>;
+
+/// All objects of this process, by what a watch shows of them.
+#[derive(Default)]
+pub struct Rivals {
+    stores: Mutex<Vec<Store<Watched>>>,
+    noted: Mutex<HashMap<String, ReadBy>>,
+    listed: OnceCell<()>,
+}
+
+impl Rivals {
+    /// Adds what one more watch keeps.
+    pub fn add(&self, store: Store<Watched>) {
+        self.lock().push(store);
+    }
+
+    /// Waits until every watch has listed its objects, once and not for one that cannot.
+    pub async fn ready(&self) {
+        let list = || async {
+            let stores = self.lock().clone();
+            let all = future::join_all(stores.iter().map(Store::wait_until_ready));
+            if tokio::time::timeout(MOST_WAIT, all).await.is_err() {
+                tracing::warn!("some VpsResourceConfigs cannot be listed; going on without them");
+            }
+        };
+        self.listed.get_or_init(list).await;
+    }
+
+    /// Whether an older object comes first. One whose key has read the VPS does; one whose key could not is nobody, or
+    /// anybody could claim another one's VPS by name; one that nobody has looked at yet is waited for. `ordered` is the
+    /// object of the chain's last record: nothing is ordered with a key that did not read it, and the status may say
+    /// so only later.
+    pub fn standing(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> Rival {
+        let older = self.others(object).into_iter().filter(|other| {
+            let is_there = other.metadata.deletion_timestamp.is_none();
+            is_there && is_older(other, object, ordered)
+        });
+        let standings = older.map(|other| match read_by(&other) {
+            _ if has_ordered(&other, ordered) => Rival::Responsible,
+            ReadBy::ItsKey => Rival::Responsible,
+            ReadBy::NotItsKey => Rival::None,
+            ReadBy::Nobody => Rival::Unseen {
+                until: later(made(&other).max(made(object)), PATIENCE),
+            },
+        });
+        standings.max().unwrap_or(Rival::None)
+    }
+
+    /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
+    pub fn note(&self, object: &VpsResourceConfig) -> bool {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let read = read_by(object);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.insert(uid, read) != Some(read)
+    }
+
+    /// An object is gone.
+    pub fn forget(&self, object: &VpsResourceConfig) {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.remove(&uid);
+    }
+
+    /// The other objects that want the same VPS.
+    pub fn others(&self, object: &VpsResourceConfig) -> Vec<VpsResourceConfig> {
+        let Some(vps) = &object.spec.vps_id else {
+            // An order of the older route is no lasting wish; its records alone keep it from others.
+            return Vec::new();
+        };
+        let stores = self.lock();
+        let all = stores.iter().flat_map(Store::state);
+        all.filter_map(|other| {
+            let other = other.0.as_ref().ok()?;
+            let same_vps = other.spec.vps_id.as_ref() == Some(vps);
+            (same_vps && other.metadata.uid != object.metadata.uid).then(|| other.clone())
+        })
+        .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Store<Watched>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an object's own key has read the VPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadBy {
+    /// It has: the status shows options only then.
+    ItsKey,
+    /// It does not read it, or is not to.
+    NotItsKey,
+    /// It has not been tried, or HostUp did not answer.
+    Nobody,
+}
+
+fn read_by(object: &VpsResourceConfig) -> ReadBy {
+    let Some(status) = &object.status else {
+        return ReadBy::Nobody;
+    };
+    if !status.current.is_empty() {
+        return ReadBy::ItsKey;
+    }
+    let ready = conditions::find(&status.conditions, "Ready").map(|ready| ready.reason.as_str());
+    let reason = Reason::ALL.iter().find(|reason| Some(reason.as_str()) == ready);
+    match reason.map(|reason| reason.standing()) {
+        None | Some(Standing::Progressing) => ReadBy::Nobody,
+        Some(Standing::Done | Standing::Waiting | Standing::Stalled) => ReadBy::NotItsKey,
+    }
+}
+
+/// Of two that were made in one second the one that has ordered comes first, else the uid decides.
+fn is_older(other: &VpsResourceConfig, this: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
+    let rank = |object: &VpsResourceConfig| {
+        (
+            made(object),
+            !has_ordered(object, ordered),
+            object.metadata.uid.clone(),
+        )
+    };
+    rank(other) < rank(this)
+}
+
+fn has_ordered(object: &VpsResourceConfig, ordered: Option<&Uid>) -> bool {
+    let uid = object.metadata.uid.as_deref();
+    ordered.is_some_and(|ordered| uid == Some(ordered.as_str()))
+}
+
+fn made(object: &VpsResourceConfig) -> Timestamp {
+    object.creation_timestamp().map_or(Timestamp::MIN, |made| made.0)
+}
+
+/// Drops what nobody is asked for, before the object is kept.
+pub fn prune(object: &mut Watched) {
+    let object = match &mut object.0 {
+        Ok(object) => object,
+        Err(unreadable) => {
+            unreadable.status = Value::Null;
+            return;
+        }
+    };
+    if let Some(resources) = &mut object.spec.resources {
+        // Such a value is of an older schema, and only told of.
+        resources.extra.retain(|_, value| {
+            !matches!(value, IntOrString::String(word) if word.chars().count() > OptionValue::LONGEST_WORD)
+        });
+    }
+    if let Some(status) = &mut object.status {
+        status.conditions.retain(|condition| condition.type_ == "Ready");
+        status.gates = Vec::new();
+        status.quote = None;
+        status.invoice = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(uid: &str, second: u32, status: &Value) -> VpsResourceConfig {
+        let object = json!({
+            "apiVersion": "vps.hostup.se/v1alpha1",
+            "kind": "VpsResourceConfig",
+            "metadata": {
+                "name": uid, "namespace": "shop", "uid": uid,
+                "creationTimestamp": format!("2026-11-20T10:00:{second:02}Z"),
+            },
+            "spec": {
+                "vpsId": "vps_1", "resources": {"bandwidthGb": 4096}, "credentialsSecretRef": {"name": "hostup-api"},
+            },
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ready(reason: &str) -> Value {
+        let condition = json!({
+            "type": "Ready", "status": "False", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-20T10:00:00Z", "observedGeneration": 1,
+        });
+        json!({"observedGeneration": 1, "conditions": [condition]})
+    }
+
+    #[test]
+    fn an_older_object_comes_first_where_its_key_read_the_vps_and_is_waited_for_where_nobody_knows() {
+        let mut shown = ready("AwaitingApproval");
+        shown["current"] = json!({"bandwidthGb": "2048"});
+        let until = "2026-11-20T10:01:05Z".parse().unwrap();
+        let (none, unseen, responsible) = (Rival::None, Rival::Unseen { until }, Rival::Responsible);
+        let rows = [
+            ("nobody has looked", Value::Null, unseen, responsible),
+            (
+                "HostUp did not answer",
+                ready("ProviderUnavailable"),
+                unseen,
+                responsible,
+            ),
+            ("it is looked at", ready("Reconciling"), unseen, responsible),
+            ("its key is refused", ready("Unauthorized"), none, responsible),
+            ("its key read it", shown, responsible, responsible),
+        ];
+        for (what, status, alone, with_an_order) in rows {
+            for (other, is_older) in [(object("a", 1, &status), true), (object("a", 9, &status), false)] {
+                let (reader, mut writer) = store();
+                writer.apply_watcher_event(&Event::Apply(Stored(Ok(other))));
+                let rivals = Rivals::default();
+                rivals.add(reader);
+                let this = object("b", 5, &Value::Null);
+                let standing = |ordered: Option<&str>| rivals.standing(&this, ordered.map(Uid::new).as_ref());
+                let expected = if is_older {
+                    [alone, alone, with_an_order]
+                } else {
+                    [none; 3]
+                };
+                let seen = [None, Some("b"), Some("a")].map(standing);
+                assert_eq!(seen, expected, "{what}, older: {is_older}");
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A change of options: read back until HostUp shows it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, open_to_another};
+use crate::domain::ledger::record::{Answer, Change, Evidence, Invoice, Known, Record, State, Times, later};
+use crate::domain::provider::options;
+use crate::domain::values::text::Text;
+
+/// What an accepted or unknown change needs next.
+pub(super) fn need(record: &Record, memo: &Memo, now: Timestamp) -> Need {
+    let unknown = record.known.state == State::Unknown;
+    let new_answer = unknown && has_new_answer(record, memo);
+    match &record.answer {
+        // One that was refused once is not taken again until it was taken back.
+        Some(Answer::Adopt(_)) if new_answer && record.known.answer_refused.is_none() => {
+            Need::Say(Input::Adopted)
+        }
+        _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+        _ => Need::Options,
+    }
+}
+
+/// What a reading makes of a change.
+pub(super) fn step(
+    record: &Record,
+    change: &Change,
+    input: Input,
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    match (known.state, input) {
+        (State::Accepted | State::Unknown, Input::Options(reading)) => {
+            memo.tried.clone_from(&record.answer);
+            read_back(record, change, &reading, memo, times, now)
+        }
+        (State::Unknown, Input::Adopted) => {
+            memo.tried.clone_from(&record.answer);
+            memo.absent_reads = 0;
+            Known {
+                state: State::Accepted,
+                message: Text::new("a person said that HostUp executed it; it is read back"),
+                evidence: Some(Evidence::Person),
+                quiet_since: Some(now),
+                ..known.clone()
+            }
+        }
+        // Everything else comes too late or from a stale look, and changes nothing.
+        (_, _) => known.clone(),
+    }
+}
+
+/// How long a change that HostUp took may fail to show: `wait`, and the time that its invoice has to be paid.
+pub(super) fn patience(record: &Record, wait: Duration) -> Timestamp {
+    let since = record.known.quiet_since.unwrap_or(record.claimed_by());
+    let invoice = record.known.invoice.as_ref();
+    later(since, wait).max(invoice.and_then(Invoice::overdue_at).unwrap_or(since))
+}
+
+fn read_back(
+    record: &Record,
+    change: &Change,
+    reading: &OptionsReading,
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let succeeded = |evidence, message: &str| Known {
+        state: State::Succeeded,
+        message: Text::new(message),
+        evidence: Some(evidence),
+        answer_refused: None,
+        // From now on a reading that differs may lag behind this one.
+        quiet_since: Some(now),
+        ..known.clone()
+    };
+    let change = &change.difference;
+    if options::shows(&reading.offers, &change.to) {
+        return succeeded(Evidence::ReadBack, &format!("HostUp shows {change}"));
+    }
+    let by_person = known.evidence == Some(Evidence::Person);
+    if reading.reads_vps && by_person && options::does_not_deny(&reading.offers, &change.to) {
+        let message = "a person said that HostUp executed it; HostUp shows no value to read back";
+        return succeeded(Evidence::Person, message);
+    }
+    if !reading.reads_vps && known.state == State::Unknown {
+        let asked = Known {
+            message: Text::new(&format!(
+                "the key no longer reads {}, so that the change is not shown proves nothing",
+                record.vps
+            )),
+            // That HostUp took it stays known.
+            evidence: known
+                .evidence
+                .filter(|evidence| *evidence == Evidence::NotConverged)
+                .or(Some(Evidence::AccountMismatch)),
+            ..known.clone()
+        };
+        return open_to_another(record, asked);
+    }
+    memo.absent_reads = memo.absent_reads.saturating_add(1);
+    if known.state == State::Unknown {
+        let nothing = format!("HostUp does not show {change}");
+        let overdue = "a change that it executed should have shown up by now";
+        return absent(record, &nothing, overdue, memo, times, now);
+    }
+    let patience = match &known.invoice {
+        Some(_) => patience(record, times.job_deadline),
+        None => patience(record, times.settle_time),
+    };
+    if memo.absent_reads < ABSENT_READS || now < patience {
+        return known.clone();
+    }
+    let unpaid = known
+        .invoice
+        .as_ref()
+        .map_or_else(String::new, |invoice| format!("; is {invoice} paid?"));
+    let took = if by_person {
+        "a person said that it was executed"
+    } else {
+        "HostUp took the change"
+    };
+    Known {
+        state: State::Unknown,
+        message: Text::new(&format!("{took}, but HostUp does not show {change}{unpaid}")),
+        evidence: Some(Evidence::NotConverged),
+        answer_refused: by_person
+            .then(|| Text::new("HostUp still does not show it; give another answer, or take this one back (null) to give it again")),
+        ..known.clone()
+    }
+}

@@ -1,0 +1,497 @@
+//! The machine of one paid call: which reading it needs next, and what that reading makes of it.
+//!
+//! Its alphabet is what came back from HostUp, the clock and a person's answer. Nothing in it sends.
+
+mod config;
+mod legacy;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use std::time::Duration;
+
+use crate::domain::action::answer::Verdict;
+use crate::domain::action::receipt::Receipt;
+use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Matter, Record, State, Times, later};
+use crate::domain::provider::inventory::{Sighting, Vm};
+use crate::domain::provider::job::JobState;
+use crate::domain::provider::options::Offer;
+use crate::domain::values::ids::VpsId;
+use crate::domain::values::text::Text;
+
+/// Complete readings without the purchase before absence is taken for an answer.
+const ABSENT_READS: u32 = 3;
+/// Why a person's `NotExecuted` is not taken; it counts again only after it was taken back and given anew.
+const JOB_KNOWN: &str =
+    "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
+/// How long after the settle time HostUp may stay unreadable before a person is asked.
+const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
+/// An end that is expected is looked for so much later.
+const LATE: Duration = Duration::from_millis(200);
+/// Longest interval between two polls of one job.
+const LONGEST_POLL: Duration = Duration::from_secs(60);
+
+/// What a process remembers of an operation between two looks; lost with the process, never trusted
+/// for more than timing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memo {
+    /// This process is sending the call right now.
+    pub in_flight: bool,
+    /// Complete readings that did not show what was bought.
+    pub absent_reads: u32,
+    /// No reading before this.
+    pub not_before: Timestamp,
+    /// Since when the job has been seen ended without a VM to show.
+    pub ended_since: Option<Timestamp>,
+    /// The person's answer that was already looked into.
+    pub tried: Option<Answer>,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self {
+            in_flight: false,
+            absent_reads: 0,
+            not_before: Timestamp::MIN,
+            ended_since: None,
+            tried: None,
+        }
+    }
+}
+
+/// What the operation needs to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing; it is finished.
+    Nothing,
+    /// Time.
+    Wait(Timestamp),
+    /// No reading: this can be said at once.
+    Say(Input),
+    /// The job, and the list of VMs once the job has ended.
+    Job(Job),
+    /// The list of VMs, and whether the key still reads the source.
+    Inventory,
+    /// The VM that a person named.
+    Vm(VpsId),
+    /// The options of the VPS.
+    Options,
+}
+
+/// What was learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The sender's own answer.
+    Answered(Verdict),
+    /// The sender gave the claim up before a byte left.
+    Withdrawn(Text),
+    /// A record without an outcome, past its time, and nobody here is sending it.
+    Overdue,
+    /// The job has lasted too long.
+    DeadlinePassed,
+    /// The job as polled. If it has ended: the VMs whose names contain the token, and those that the job names.
+    Job(JobState, Vec<Vm>),
+    /// A complete list of VMs.
+    Inventory(InventoryReading),
+    /// A complete list of VMs, while the job cannot be read: it may run, so absence proves nothing.
+    JobUnreadable(Vec<Vm>),
+    /// Nothing could be read, and this is why.
+    Unreadable(Text),
+    /// The VM that a person named, or why it cannot be taken.
+    Named(Result<Vm, Text>),
+    /// The options of the VPS, as they are offered.
+    Options(OptionsReading),
+    /// Nothing can be read, and the time in which something could have shown up has passed.
+    Settled,
+    /// A person says that it was executed.
+    Adopted,
+    /// A person gives the operation up.
+    Abandoned,
+    /// A VM bore the token before the claim.
+    FoundBeforeClaim(Sighting),
+}
+
+/// A complete list read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryReading {
+    /// Every VM of the account whose name contains the token.
+    pub vms: Vec<Vm>,
+    /// Whether the key could read the source VPS too.
+    pub reads_source: bool,
+}
+
+/// A reading of the options of a VPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionsReading {
+    /// Every option.
+    pub offers: Vec<Offer>,
+    /// Whether the key could read the VPS.
+    pub reads_vps: bool,
+}
+
+/// What `record` needs next.
+pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
+    match record.known.state {
+        State::Succeeded
+        | State::Failed
+        | State::NotSent
+        | State::Rejected
+        | State::NotExecuted
+        | State::Abandoned => Need::Nothing,
+        State::Sending if memo.in_flight => {
+            let end = later(record.claimed_by(), times.paid_timeout);
+            Need::Wait(end.max(later(now, times.poll_interval)))
+        }
+        State::Sending if now <= record.overdue_at() => {
+            Need::Wait(later(record.overdue_at(), Duration::from_millis(1)))
+        }
+        State::Sending => Need::Say(Input::Overdue),
+        State::Unknown if record.answer == Some(Answer::Abandon) => Need::Say(Input::Abandoned),
+        State::Accepted | State::Unknown => match &record.matter {
+            Matter::Restore(_) => restore::need(record, memo, times, now),
+            Matter::Config(_) => config::need(record, memo, now),
+            Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => legacy::need(record, times, now),
+        },
+    }
+}
+
+/// A person's answer that this process has not looked into yet.
+fn has_new_answer(record: &Record, memo: &Memo) -> bool {
+    record.answer.is_some() && record.answer != memo.tried
+}
+
+/// What an account has shown of the time that its jobs take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobTimes {
+    /// Nothing yet.
+    Unknown,
+    /// Nothing yet, and another job of the account is polled to find out.
+    FoundOutByAnother,
+    /// None of the last ones took less.
+    AtLeast(Duration),
+}
+
+/// Poll intervals between two polls while another job finds out how long they take; an end that is expected within so
+/// long is waited for.
+const RARELY: u32 = 3;
+
+/// HostUp has taken the order, and the record says nothing of the end of its job.
+pub fn waits_for_its_job(record: &Record) -> bool {
+    let known = &record.known;
+    known.state == State::Accepted
+        && known.quiet_since.is_some()
+        && known.job.is_some()
+        && known.evidence.is_none()
+}
+
+/// Before when a record that this process has not looked at yet needs no look: HostUp has just taken the order.
+pub fn first_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
+    let Some(taken) = record.known.quiet_since.filter(|_| waits_for_its_job(record)) else {
+        return Timestamp::MIN;
+    };
+    let longest = times.poll_interval * RARELY;
+    let wait = match jobs {
+        JobTimes::Unknown => times.poll_interval,
+        JobTimes::FoundOutByAnother => longest,
+        JobTimes::AtLeast(fastest) => {
+            let whole = over(fastest);
+            if whole <= longest {
+                whole
+            } else {
+                times.poll_interval
+            }
+        }
+    };
+    // Another machine's clock may have written it.
+    later(taken.min(now), wait.max(times.poll_interval))
+}
+
+/// When a job that takes so long is over for certain, with what the times of two machines differ by.
+fn over(takes: Duration) -> Duration {
+    takes + takes / 16 + LATE
+}
+
+/// When to look again after a look at `now` that changed nothing.
+///
+/// A job is polled not faster than the poll interval nor slower than 5 % of its age, unless no job of the account was
+/// seen to be so fast: then half of the time is waited that it takes at least, and all of it where little is left. An
+/// unknown outcome is looked for a few times within the settle time and then at the resync interval.
+pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
+    let told = says_not_executed(record);
+    let longest = LONGEST_POLL.max(times.poll_interval);
+    let wait = match (record.known.state, record.known.evidence) {
+        (State::Unknown, Some(_)) if !told => times.resync_interval,
+        (State::Unknown, _) => (times.settle_time / 8).clamp(times.poll_interval, longest),
+        (_, evidence) => {
+            let since = |begin: Timestamp| Duration::try_from(now.duration_since(begin)).unwrap_or_default();
+            let by_age = (since(record.claimed_by()) / 20).clamp(times.poll_interval, longest);
+            let taken = record.known.quiet_since.unwrap_or(record.claimed_by());
+            let soon = times.poll_interval * RARELY;
+            match jobs {
+                JobTimes::FoundOutByAnother if evidence.is_none() => by_age.max(soon),
+                JobTimes::AtLeast(fastest) if evidence.is_none() => {
+                    match over(fastest).saturating_sub(since(taken)) {
+                        Duration::ZERO => by_age,
+                        left if left <= soon => left.max(times.poll_interval),
+                        left => (left / 2).min(times.poll_interval * 30).min(longest).max(by_age),
+                    }
+                }
+                JobTimes::Unknown | JobTimes::FoundOutByAnother | JobTimes::AtLeast(_) => by_age,
+            }
+        }
+    };
+    later(now, wait)
+}
+
+/// A person says so, and it was not refused because of the job.
+fn says_not_executed(record: &Record) -> bool {
+    let refused = record.known.answer_refused.as_ref();
+    record.answer == Some(Answer::NotExecuted) && refused.is_none_or(|why| why.as_str() != JOB_KNOWN)
+}
+
+/// What `input` makes of the record. The same value means that nothing is to be written.
+pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+    // An answer that was taken back is no longer refused either.
+    let taken_back = record.answer.is_none() && record.known.answer_refused.is_some();
+    if taken_back && record.known.state == State::Unknown {
+        let mut open = record.clone();
+        open.known.answer_refused = None;
+        return step(&open, input, memo, times, now);
+    }
+    let known = &record.known;
+    match (known.state, input) {
+        (State::Sending | State::Unknown, Input::Answered(verdict)) => answered(record, verdict, now),
+        (State::Sending | State::Unknown, Input::Withdrawn(why)) => Known {
+            state: State::NotSent,
+            message: why,
+            quiet_since: Some(now),
+            ..Known::sending()
+        },
+        (State::Sending, Input::Overdue) => Known {
+            state: State::Unknown,
+            message: Text::new(
+                "the operator stopped between the claim and the answer; HostUp may have been asked",
+            ),
+            quiet_since: Some(later(record.claimed_by(), times.paid_timeout)),
+            ..Known::sending()
+        },
+        (State::Accepted | State::Unknown, Input::Unreadable(why)) => unreadable(record, &why, times, now),
+        (State::Unknown, Input::Abandoned) => Known {
+            state: State::Abandoned,
+            message: Text::new(&format!(
+                "a person gave this operation up without an answer; {} costs money all the same",
+                match record.matter {
+                    Matter::Restore(_) => "a VM that was sold",
+                    Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) =>
+                        "a change that was made",
+                }
+            )),
+            evidence: Some(Evidence::Person),
+            ..known.clone()
+        },
+        (_, input) => match &record.matter {
+            Matter::Restore(restored) => restore::step(record, restored, input, memo, times, now),
+            Matter::Config(change) => config::step(record, change, input, memo, times, now),
+            Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => legacy::step(record, input, times, now),
+        },
+    }
+}
+
+fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
+    let base = Known {
+        quiet_since: Some(now),
+        ..Known::sending()
+    };
+    match verdict {
+        Verdict::NotSent(why) => Known {
+            state: State::NotSent,
+            message: why,
+            ..base
+        },
+        Verdict::Accepted(receipt) => received(receipt, base),
+        Verdict::Rejected(refusal) => Known {
+            state: State::Rejected,
+            message: Text::new(&format!("HostUp refused: {}", refusal.detail)),
+            code: Some(refusal.code),
+            invoice: refusal.invoice,
+            suggests_cancelling: refusal.suggests_cancelling,
+            not_before: refusal.retry_after.map(|wait| later(now, wait)),
+            ..base
+        },
+        // A sender that learnt nothing more keeps what others have found out meanwhile.
+        Verdict::Unknown { .. } if record.known.evidence.is_some() => record.known.clone(),
+        Verdict::Unknown { why, retry_after } => Known {
+            state: State::Unknown,
+            message: why,
+            not_before: retry_after.map(|wait| later(now, wait)),
+            ..base
+        },
+    }
+}
+
+fn received(receipt: Receipt, base: Known) -> Known {
+    match receipt {
+        Receipt::Job(job) => Known {
+            state: State::Accepted,
+            message: Text::new(&format!("HostUp accepted the order as job {}", job.id)),
+            job: Some(Job {
+                id: job.id,
+                poll_path: job.poll_path,
+            }),
+            ..base
+        },
+        Receipt::Committed { invoice } => Known {
+            state: State::Accepted,
+            message: match &invoice {
+                Some(invoice) => Text::new(&format!("HostUp took the change and made {invoice}")),
+                None => Text::new("HostUp took the change"),
+            },
+            invoice,
+            ..base
+        },
+        Receipt::Estimated(estimate) => Known {
+            state: State::Succeeded,
+            message: Text::new(if estimate.total.is_some() {
+                "HostUp estimated the upgrade"
+            } else {
+                "HostUp estimated the upgrade, and named no total"
+            }),
+            estimate: Some(estimate),
+            evidence: Some(Evidence::Answered),
+            ..base
+        },
+        Receipt::Upgraded {
+            order,
+            invoice,
+            unasked,
+        } => Known {
+            state: State::Succeeded,
+            message: Text::new(&format!(
+                "HostUp {}took the upgrade{}",
+                if unasked {
+                    "was only asked for an estimate, and "
+                } else {
+                    ""
+                },
+                order.map_or_else(String::new, |id| format!(" as order {id}"))
+            )),
+            invoice,
+            evidence: Some(if unasked {
+                Evidence::ExecutedUnasked
+            } else {
+                Evidence::Answered
+            }),
+            ..base
+        },
+    }
+}
+
+/// Until when an outcome may stay unread before a person is asked; `None` where another deadline asks.
+fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
+    match (record.known.state, &record.matter) {
+        (State::Unknown, _) => Some(later(record.settled_at(times), PATIENCE_TO_LOOK)),
+        (State::Accepted, Matter::Config(_)) => Some(config::patience(record, times.job_deadline)),
+        (_, _) => None,
+    }
+}
+
+/// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
+fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    if unread_until(record, times).is_none_or(|until| now < until) {
+        return known.clone();
+    }
+    if record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none() {
+        return Known {
+            state: State::NotExecuted,
+            message: Text::new("a person said that HostUp did not execute it; HostUp cannot be read"),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        };
+    }
+    // That HostUp took the order, or does not show it, is known; another question stands already.
+    let asked = known.state == State::Unknown && known.evidence.is_some();
+    if asked {
+        return known.clone();
+    }
+    Known {
+        state: State::Unknown,
+        message: Text::bounded(&format!("the outcome cannot be looked for: {why}"), 1000),
+        evidence: Some(Evidence::CannotLook),
+        ..known.clone()
+    }
+}
+
+/// An answer that cannot take effect must not bar the way of another one.
+fn open_to_another(record: &Record, asked: Known) -> Known {
+    match &record.answer {
+        Some(Answer::NotExecuted) => Known {
+            answer_refused: Some(Text::new(&format!(
+                "NotExecuted is not taken while {}",
+                asked.message
+            ))),
+            ..asked
+        },
+        Some(Answer::Adopt(_) | Answer::Abandon) | None => asked,
+    }
+}
+
+/// What an absence means: `nothing` says in words what is not there.
+fn absent(
+    record: &Record,
+    nothing: &str,
+    overdue: &str,
+    memo: &Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let settled = record.settled_at(times);
+    let told = says_not_executed(record);
+    let enough = memo.absent_reads >= ABSENT_READS && now >= settled;
+    match (told, enough) {
+        (true, true) => Known {
+            state: State::NotExecuted,
+            message: Text::new(&format!(
+                "a person said that HostUp did not execute it, and {nothing}"
+            )),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        },
+        (true, false) => Known {
+            message: Text::new(&format!(
+                "the answer NotExecuted takes effect at {settled:.0}, if nothing shows up before"
+            )),
+            answer_refused: None,
+            ..known.clone()
+        },
+        (false, true)
+            if !matches!(
+                known.evidence,
+                Some(Evidence::JobDeadline | Evidence::NotConverged)
+            ) =>
+        {
+            Known {
+                message: Text::new(&format!("{nothing}; {overdue}")),
+                evidence: Some(Evidence::NoneFound),
+                ..known.clone()
+            }
+        }
+        (false, _)
+            if matches!(
+                known.evidence,
+                Some(Evidence::AccountMismatch | Evidence::CannotLook)
+            ) =>
+        {
+            Known {
+                message: Text::new("the key reads the VPS again; what was bought is looked for"),
+                evidence: None,
+                ..known.clone()
+            }
+        }
+        (false, _) => known.clone(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The question that an unknown outcome puts to a person, and the commands that answer it.
+
+use crate::domain::ledger::record::{Matter, Record};
+use crate::domain::values::text::Text;
+
+/// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
+pub fn why(record: &Record, known: &Text) -> String {
+    record.known.answer_refused.as_ref().map_or_else(
+        || known.as_clause().to_owned(),
+        |refused| format!("the last answer was not taken: {}", refused.as_clause()),
+    )
+}
+
+/// What a person may answer, in the words of one kind of order.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers {
+    /// Before the command that says that it was executed.
+    pub executed: &'static str,
+    /// The JSON that says so.
+    pub adopt: &'static str,
+    /// Before the command that gives it up.
+    pub given_up: &'static str,
+}
+
+/// The three answers, each with its command, and what follows the one that lets money be spent again.
+pub fn answers(record: &Record, words: Answers) -> String {
+    let Answers {
+        executed,
+        adopt,
+        given_up,
+    } = words;
+    format!(
+        "Look in HostUp's panel, then give one of three answers. After NotExecuted {}; to prevent that, suspend the \
+         object first, in Git if it comes from Git. \
+         It was not executed: {} ; {executed}: {} ; {given_up}: {}",
+        follows(record),
+        command(record, "{\"answer\":\"NotExecuted\"}"),
+        command(record, adopt),
+        command(record, "{\"answer\":\"Abandon\"}"),
+    )
+}
+
+/// What the operator does after `NotExecuted`.
+fn follows(record: &Record) -> &'static str {
+    match record.matter {
+        Matter::Restore(_) | Matter::Config(_) | Matter::LegacyUpgrade(_) => {
+            "a new attempt is paid for at once if the approval still stands"
+        }
+        Matter::LegacyEstimate(_) => "a new estimate is asked for at once, and no approval is needed for it",
+    }
+}
+
+/// The command that gives `answer`, the JSON of a resolution.
+fn command(record: &Record, answer: &str) -> String {
+    format!(
+        "kubectl patch vpsoperation {} --type=merge -p '{{\"spec\":{{\"resolution\":{answer}}}}}'",
+        record.name
+    )
+}

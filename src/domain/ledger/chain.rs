@@ -1,0 +1,292 @@
+//! The chain of records behind an object, as it stands when deciding, and what it says of a further
+//! attempt.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::order::{Order, TRIES_LAST};
+use crate::domain::ledger::record::{Record, State, Times, later};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{Report, Trouble};
+use crate::domain::values::ids::{InstanceId, RecordName};
+
+/// Attempts of one object that may come to nothing within [`TRIES_LAST`].
+const MOST_TRIES: usize = 8;
+/// First and longest wait between two attempts.
+const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
+/// Readings older than this are not bought upon (safety sentence 5).
+pub const READINGS_LAST: Duration = Duration::from_secs(60);
+
+/// What the ledger, the object's status and the operator's own settings say.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// This installation.
+    pub instance: InstanceId,
+    /// The last record of the chain.
+    pub tail: Option<Record>,
+    /// Why the last record cannot be read, if it is there and cannot.
+    pub unreadable: Option<String>,
+    /// The last record that is known to have been made, if the ledger no longer has it.
+    pub missing: Option<RecordName>,
+    /// A record before the last one that the ledger no longer has.
+    pub gap: Option<RecordName>,
+    /// When the attempts for an object of this name that came to nothing were claimed, oldest first; those of the
+    /// last [`TRIES_LAST`].
+    pub came_to_nothing: Vec<Timestamp>,
+    /// The refused attempt after which a gate was seen closed.
+    pub closed_after: Option<RecordName>,
+    /// Why the operation cannot be followed at the moment.
+    pub following: Option<Trouble>,
+    /// The record that the status names.
+    pub shown_record: Option<RecordName>,
+    /// The quote that the status shows.
+    pub shown_quote: Option<Quote>,
+    /// Since when the object is Stalled.
+    pub stalled_since: Option<Timestamp>,
+    /// What the operator's own brakes leave.
+    pub brakes: Brakes,
+}
+
+/// The operator's own brakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brakes {
+    /// `--read-only`.
+    pub read_only: bool,
+    /// The cap on the paid calls of 24 hours that is reached, if one is.
+    pub cap_reached: Option<Cap>,
+    /// The watch of the records has shown no life for [`LEDGER_SILENCE`].
+    pub ledger_silent: bool,
+    /// No paid call with this key before, after a 429.
+    pub key_not_before: Option<Timestamp>,
+}
+
+/// The longest that the watch of the records may be silent while something is bought.
+pub const LEDGER_SILENCE: Duration = Duration::from_secs(3 * 60);
+
+/// A cap on paid calls, and its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cap {
+    /// `--max-paid-calls`.
+    All(u32),
+    /// `--max-paid-calls-per-namespace`.
+    OfNamespace(u32),
+}
+
+impl Chain {
+    /// Another installation has bought, and the status tells of it: to write anything would hide that.
+    pub fn is_told_by_another(&self) -> bool {
+        self.tail.as_ref().is_some_and(|tail| {
+            let told = self.shown_record.as_ref() == Some(&tail.name);
+            tail.claim.instance != self.instance && tail.known.state.is_final() && told
+        })
+    }
+
+    /// Why nothing may be decided upon this chain: a record is gone, unreadable, or another
+    /// installation's. `instead` says what to do where a record is gone.
+    pub fn barred(&self, instead: &str, times: &Times, now: Timestamp) -> Option<Report<()>> {
+        let (reason, message) = self.bar(instead)?;
+        Some(Report::stalled(reason, message, self.stalled_since, times, now))
+    }
+
+    fn bar(&self, instead: &str) -> Option<(Reason, String)> {
+        if let Some(missing) = &self.missing {
+            return Some((
+                Reason::LedgerMissing,
+                format!(
+                    "VpsOperation {missing} was made for this and is gone; nothing is bought, for it may have been executed. \
+                     Bring the record back from a backup{instead}"
+                ),
+            ));
+        }
+        if let Some(unreadable) = &self.unreadable {
+            return Some((Reason::OtherInstance, format!("{unreadable}; nothing is bought")));
+        }
+        let record = self.tail.as_ref()?;
+        if record.claim.instance != self.instance {
+            return Some((
+                Reason::OtherInstance,
+                format!(
+                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
+                    record.name,
+                    record.claim.instance.as_str(),
+                    self.instance.as_str()
+                ),
+            ));
+        }
+        // What has an outcome, or waits for a person's word, is shown all the same.
+        let gap = match record.known.state {
+            State::Sending | State::Accepted | State::NotSent | State::Rejected | State::NotExecuted => {
+                self.gap.as_ref()
+            }
+            State::Succeeded | State::Failed | State::Unknown | State::Abandoned => None,
+        };
+        gap.map(|gap| (Reason::LedgerMissing, without(gap, instead)))
+    }
+
+    /// Consent stands, and still the order must wait: after an attempt for an object of the same name that came
+    /// to nothing (`last`), for a record that is gone, or for a brake.
+    pub fn holds_back(
+        &self,
+        order: &Order,
+        last: Option<&Record>,
+        times: &Times,
+        now: Timestamp,
+    ) -> Option<Report<()>> {
+        let gap = || {
+            let message = without(self.gap.as_ref()?, "");
+            let reason = Reason::LedgerMissing;
+            Some(Report::stalled(reason, message, self.stalled_since, times, now))
+        };
+        self.after_the_last_attempt(order, last, times, now)
+            .or_else(gap)
+            .or_else(|| self.braked(order, times, now))
+    }
+
+    fn after_the_last_attempt(
+        &self,
+        order: &Order,
+        last: Option<&Record>,
+        times: &Times,
+        now: Timestamp,
+    ) -> Option<Report<()>> {
+        // A limit is the key's, whoever met it.
+        let limits = last.into_iter().chain(self.tail.as_ref());
+        let limited = limits.filter_map(|record| record.known.not_before).max();
+        if let Some(until) = limited.filter(|until| now < *until) {
+            let message = "HostUp asked to wait before the next paid call";
+            return Some(Report::new(Reason::RateLimited, message, Some(until)));
+        }
+        let last = last?;
+        let rejected =
+            |message: String| Report::stalled(Reason::Rejected, message, self.stalled_since, times, now);
+        let said = last.known.message.as_clause();
+        if let Some(first) = self.came_to_nothing.iter().nth_back(MOST_TRIES - 1) {
+            let until = later(*first, TRIES_LAST);
+            let report = rejected(format!(
+                "{MOST_TRIES} attempts within 24 hours came to nothing; the last: {said}. The next may follow at {until:.0}"
+            ));
+            return Some(Report {
+                wake: Some(until),
+                ..report
+            });
+        }
+        let ended = last.known.quiet_since.unwrap_or(last.claimed_by());
+        let next = later(ended, retry_wait(last.tries));
+        match last.known.state {
+            State::Rejected if limited.is_none() && !self.has_another_cause(order, last) => {
+                let code = last
+                    .known
+                    .code
+                    .as_ref()
+                    .map(|code| format!(" ({code})"))
+                    .unwrap_or_default();
+                Some(rejected(format!(
+                    "{said}{code}. It is tried again once the order, the API key, a gate or the price changes"
+                )))
+            }
+            State::Rejected | State::NotSent if now < next => {
+                let message =
+                    format!("the last attempt came to nothing: {said}. The next one follows at {next:.0}");
+                let reason = if limited.is_some() {
+                    Reason::RateLimited
+                } else {
+                    Reason::ProviderUnavailable
+                };
+                Some(Report::new(reason, message, Some(next)))
+            }
+            State::Rejected
+            | State::NotSent
+            | State::NotExecuted
+            | State::Sending
+            | State::Accepted
+            | State::Succeeded
+            | State::Failed
+            | State::Unknown
+            | State::Abandoned => None,
+        }
+    }
+
+    /// HostUp would judge something else than it refused; or a gate closed since, and is open again. Who wrote
+    /// the object anew may have put right what no reading shows.
+    fn has_another_cause(&self, order: &Order, last: &Record) -> bool {
+        last.subject.uid != order.subject.uid
+            || last.cause != order.cause
+            || self.closed_after.as_ref() == Some(&last.name)
+    }
+
+    fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
+        let gate = later(now, times.gate_interval);
+        let wait = |reason, message: String, until| Some(Report::new(reason, message, Some(until)));
+        match self.brakes {
+            Brakes { read_only: true, .. } => wait(
+                Reason::ReadOnly,
+                "nothing else is missing, but the operator runs with --read-only and sends no paid call"
+                    .into(),
+                gate,
+            ),
+            Brakes {
+                ledger_silent: true, ..
+            } => wait(
+                Reason::LedgerUnavailable,
+                format!(
+                    "nothing else is missing, but the watch of the VpsOperations has shown no life for {} s, and \
+                     nothing is bought while they cannot be followed; see the operator's log",
+                    LEDGER_SILENCE.as_secs()
+                ),
+                gate,
+            ),
+            Brakes {
+                cap_reached: Some(Cap::All(cap)),
+                ..
+            } => wait(
+                Reason::PaidCallCap,
+                format!(
+                    "nothing else is missing, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
+                ),
+                gate,
+            ),
+            Brakes {
+                cap_reached: Some(Cap::OfNamespace(cap)),
+                ..
+            } => wait(
+                Reason::PaidCallCap,
+                format!(
+                    "nothing else is missing, but {cap} paid calls (--max-paid-calls-per-namespace) have been made for \
+                     namespace {} within 24 hours",
+                    order.subject.namespace
+                ),
+                gate,
+            ),
+            Brakes {
+                key_not_before: Some(until),
+                ..
+            } if now < until => wait(
+                Reason::RateLimited,
+                "HostUp asked to wait before the next paid call with this key".into(),
+                until,
+            ),
+            Brakes { .. } if now > later(order.read_at, READINGS_LAST) => wait(
+                Reason::ProviderUnavailable,
+                "HostUp answers so slowly that gates and price are too old to buy upon".into(),
+                gate,
+            ),
+            Brakes { .. } => None,
+        }
+    }
+}
+
+fn without(gap: &RecordName, instead: &str) -> String {
+    format!(
+        "VpsOperation {gap} is gone, though a later one was made; nothing is bought, for the records do not tell what \
+         was executed. Bring the record back from a backup{instead}"
+    )
+}
+
+/// The wait after the `tries`-th attempt: 30 s, doubling, to 15 min.
+fn retry_wait(tries: u32) -> Duration {
+    let (first, longest) = RETRY_BOUNDS;
+    let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(16));
+    first.saturating_mul(factor).min(longest)
+}

@@ -1,0 +1,450 @@
+//! Options kept as written: what differs, what it costs, who allows it, and the order.
+
+use serde_json::{Value, json};
+
+use jiff::Timestamp;
+
+use super::{Account, Decision, Facts, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
+use crate::domain::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
+use crate::domain::consent::approval::{self, Approval, Consent};
+use crate::domain::consent::price::Price;
+use crate::domain::consent::quote::{self, Quote, QuoteBasis};
+use crate::domain::ledger::order::{Attempt, Order};
+use crate::domain::ledger::record::{Cause, Change, Evidence, Invoice, Matter, Record, State, later};
+use crate::domain::provider::gate::{self, Gate, GateName};
+use crate::domain::provider::options::{self, Difference, OptionValue, Values};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report;
+use crate::domain::values::text::{self, Text};
+
+impl Look<'_> {
+    pub(super) fn options(&self, wish: &OptionsWish) -> Decision {
+        match &self.view.account {
+            Account::Unread | Account::Key { .. } => Decision::ReadOptions,
+            Account::Trouble(trouble) => self.troubled(trouble),
+            Account::Read(reading) => self.with_options(wish, reading),
+        }
+    }
+
+    fn with_options(&self, wish: &OptionsWish, reading: &Reading) -> Decision {
+        let vps = &wish.vps;
+        let shown = Shown {
+            current: Some(current(reading)),
+            record: self.own_record(),
+            ..Shown::default()
+        };
+        if reading.is_payg {
+            let message = format!(
+                "{vps} is a pay-as-you-go VM, which has no such options; resize it in HostUp's panel"
+            );
+            return self.stalled(Reason::NotConfigurable, message, facts(shown));
+        }
+        let difference = match options::difference(&reading.offers, &wish.wanted, &self.confirmed()) {
+            Ok(difference) => difference,
+            Err(objections) => {
+                let message = format!(
+                    "{}. Nothing is ordered; change spec.resources",
+                    text::clause(&objections)
+                );
+                return self.stalled(Reason::UnknownOption, message, facts(shown));
+            }
+        };
+        let resync = Some(later(self.now, self.times.resync_interval));
+        if difference.is_empty() {
+            let message = if self.view.committed_dry_run {
+                format!(
+                    "{vps} has the options of the spec. HostUp had answered a dry run of them as if it had \
+                     committed it: look in HostUp's panel what it cost"
+                )
+            } else {
+                format!("{vps} has the options of the spec")
+            };
+            let bought = shown.record.as_ref().filter(|record| {
+                record.known.state == State::Succeeded && record.intent == self.intent.digest
+            });
+            let in_sync = Shown {
+                drifted: Some(false),
+                quote: bought.and_then(|record| record.quote.clone()),
+                approved: bought.map(|_| true),
+                in_force: InForce::Wish,
+                committed_dry_run: self.view.committed_dry_run,
+                ..shown.clone()
+            };
+            return reported(Reason::InSync, message, facts(in_sync), resync);
+        }
+        if self.view.committed_dry_run {
+            return committed_dry_run(shown);
+        }
+        if let Some(until) = self.may_be_a_late_reading(&difference) {
+            let message = format!(
+                "HostUp showed an order's values a moment ago, and now shows {difference} as to do; it is read \
+                 again until {until:.0}, before anything is made of it"
+            );
+            let wake = Some(later(self.now, self.times.gate_interval).min(until));
+            return reported(Reason::Converging, message, facts(shown), wake);
+        }
+        let drifted = self.has_drifted();
+        let shown = Shown {
+            drifted: drifted.then_some(true),
+            in_force: if drifted { InForce::Wish } else { InForce::Kept },
+            ..shown
+        };
+        if drifted && !wish.corrects_drift {
+            let message = format!(
+                "{vps} no longer has the options of the spec; to get them back takes {difference}. \
+                 Set driftPolicy: Correct to have it ordered, or write what is there into the spec"
+            );
+            return reported(Reason::Drifted, message, facts(shown), resync);
+        }
+        if let Some(next) = self.next_look_at_drift().filter(|_| drifted) {
+            let message =
+                format!("{vps} no longer has the options of the spec ({difference}); looking once more");
+            return reported(Reason::Drifted, message, facts(shown), Some(next));
+        }
+        if drifted && self.was_corrected_from(&difference) {
+            let message = format!(
+                "{vps} was corrected from these values before, and has them again ({difference}); \
+                 somebody else seems to want them. Nothing is ordered until the spec is changed"
+            );
+            return self.stalled(Reason::DriftContested, message, facts(shown));
+        }
+        if self.refused_for_an_invoice().is_some() && reading.invoices.is_none() {
+            return Decision::ReadInvoices;
+        }
+        let dry_run = json!({"resources": options::to_json(&difference.to), "dryRun": true}).to_string();
+        match reading.preview.as_ref().filter(|preview| preview.body == dry_run) {
+            None => Decision::Preview(dry_run),
+            Some(preview) => self.with_preview(wish, reading, &difference, preview, shown),
+        }
+    }
+
+    fn with_preview(
+        &self,
+        wish: &OptionsWish,
+        reading: &Reading,
+        difference: &Difference,
+        preview: &Preview,
+        shown: Shown,
+    ) -> Decision {
+        if preview.committed {
+            return committed_dry_run(shown);
+        }
+        let can_commit = &preview.can_commit;
+        let mut gates = options::gates(&reading.offers, difference);
+        gates.push(Gate::new(
+            GateName::CanCommit,
+            can_commit.allowed,
+            &can_commit.code,
+            &can_commit.reason,
+        ));
+        let invoice = self.invoice_in_the_way(wish, reading);
+        if let Some((gate, _)) = &invoice {
+            gates.push(gate.clone());
+        }
+        let cancels = invoice.and_then(|(_, cancels)| cancels);
+        let placed = preview
+            .price
+            .clone()
+            .map(|price| Price::Change(price.in_months_of(reading.cycle)))
+            .map(|price| self.place(wish, reading, difference, &gates, price, cancels, &shown));
+        let shown = Shown {
+            gates,
+            quote: placed.as_ref().map(|placed| placed.quote.clone()),
+            ..shown
+        };
+        let gate_time = Some(later(self.now, self.times.gate_interval));
+        if let Some(closed) = gate::closed(&shown.gates) {
+            let message = format!("closed: {closed}. It goes on by itself once they open");
+            return reported(Reason::GatesClosed, message, facts(shown), gate_time);
+        }
+        let Some(placed) = placed else {
+            let message = "HostUp names no complete price for this change, so nothing is bought";
+            return reported(Reason::ProviderUnavailable, message, facts(shown), gate_time);
+        };
+        let what = match &placed.cancels {
+            Some(invoice) => format!("{difference}, and cancelling {invoice},"),
+            None => difference.to_string(),
+        };
+        let only_by_quote = match &placed.cancels {
+            Some(invoice) => Some(format!("it cancels {invoice}")),
+            None => difference.lowers(),
+        };
+        self.order(
+            placed.order,
+            placed.quote,
+            placed.fresh,
+            only_by_quote,
+            &what,
+            shown,
+        )
+    }
+
+    /// Consent, the last attempt, the brakes; then the order.
+    pub(super) fn order(
+        &self,
+        order: Order,
+        quote: Quote,
+        fresh: Price,
+        only_by_quote: Option<String>,
+        what: &str,
+        shown: Shown,
+    ) -> Decision {
+        let approval = self.intent.approval.as_ref();
+        let consent = approval::judge(approval, &quote, &fresh, only_by_quote, self.now);
+        let shown = Shown {
+            approved: Some(consent == Consent::Given),
+            ..shown
+        };
+        let missing = approval::missing(&consent, &self.intent.subject, &quote, &fresh, what);
+        if let Some((reason, message)) = missing {
+            let wake = Some(later(self.now, self.times.resync_interval));
+            return reported(reason, message, facts(shown), wake);
+        }
+        match self.held_back(&order) {
+            Some(held) => Decision::Report(held.with(facts(shown))),
+            None => Decision::Buy(Box::new(order)),
+        }
+    }
+
+    /// What another object's order came to is no reason to hold this one's back, nor to let it go.
+    pub(super) fn held_back(&self, order: &Order) -> Option<report::Report<()>> {
+        let last = self.records_of_this_name().next();
+        self.view.chain.holds_back(order, last, self.times, self.now)
+    }
+
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt::after(
+            self.tail(),
+            self.records_of_this_name().next(),
+            &self.intent.subject,
+            self.now,
+        )
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn place(
+        &self,
+        wish: &OptionsWish,
+        reading: &Reading,
+        difference: &Difference,
+        gates: &[Gate],
+        fresh: Price,
+        cancels: Option<Invoice>,
+        shown: &Shown,
+    ) -> PlacedOrder {
+        let path = format!("/api/v2/vps/{}/actions/config", wish.vps);
+        let mut body = json!({"resources": options::to_json(&difference.to), "dryRun": false});
+        if let (Some(_), Value::Object(members)) = (&cancels, &mut body) {
+            members.insert(CANCEL_EXISTING_INVOICE.to_owned(), Value::Bool(true));
+        }
+        let body = body.to_string();
+        let follows = self.tail().and_then(Record::last_executed).cloned();
+        let request = format!("POST {path} {body}");
+        let cause = Cause::new(&request, &reading.key, gates, Some(&fresh));
+        let basis = QuoteBasis {
+            subject: self.intent.subject.uid.clone(),
+            request,
+            after: vec![
+                follows.as_ref().map_or_else(String::new, ToString::to_string),
+                difference.to_string(),
+                cancels.as_ref().map_or_else(String::new, Invoice::to_string),
+            ],
+        };
+        let quote = self.renewed(&basis, &fresh);
+        PlacedOrder {
+            order: Order {
+                subject: self.intent.subject.clone(),
+                chain: self.intent.chain(),
+                attempt: self.attempt(),
+                intent: self.intent.digest.clone(),
+                vps: wish.vps.clone(),
+                matter: Matter::Config(Change {
+                    difference: difference.clone(),
+                    corrects_drift: shown.drifted == Some(true),
+                }),
+                follows,
+                path,
+                body,
+                quote: Some(quote.clone()),
+                gates: gates.to_vec(),
+                secret_version: reading.key.secret_version.clone(),
+                cause,
+                read_at: reading.read_at,
+            },
+            quote,
+            fresh,
+            cancels,
+        }
+    }
+
+    /// The quote that stands for this request at this price.
+    pub(super) fn renewed(&self, basis: &QuoteBasis, fresh: &Price) -> Quote {
+        let approved = self.intent.approval.as_ref().and_then(Approval::quote_id);
+        quote::renew(basis, fresh, self.view.chain.shown_quote.as_ref(), approved)
+    }
+
+    /// The last order of this very object that left, if it was refused for an open invoice.
+    fn refused_for_an_invoice(&self) -> Option<&Record> {
+        let last = self
+            .own_records()
+            .find(|record| record.known.state != State::NotSent)?;
+        let code = last.known.code.as_ref().map(Text::as_str);
+        let refused = last.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
+        refused.then_some(last)
+    }
+
+    /// After such a refusal: what stands in the way now, and the invoice to cancel. HostUp is not told
+    /// which one to cancel, so it is only asked to where exactly one is open and its refusal suggested it;
+    /// that one is named by the quote.
+    fn invoice_in_the_way(&self, wish: &OptionsWish, reading: &Reading) -> Option<(Gate, Option<Invoice>)> {
+        let refused = self.refused_for_an_invoice()?;
+        let gate = |allowed, reason: &str| Gate::new(GateName::NoOpenInvoice, allowed, "", reason);
+        let open = reading.invoices.as_deref().unwrap_or_default();
+        let suggested = refused.known.suggests_cancelling;
+        Some(match open {
+            [] => (gate(true, ""), None),
+            [only] => {
+                // What the list says of it is newer than the refusal; only a name may be missing there.
+                let named = refused
+                    .known
+                    .invoice
+                    .as_ref()
+                    .filter(|_| only.id.as_str().is_empty());
+                let only = Invoice {
+                    id: named.unwrap_or(only).id.clone(),
+                    ..only.clone()
+                };
+                if suggested && wish.cancels_invoice {
+                    (
+                        gate(true, &format!("{only} is cancelled with the order")),
+                        Some(only),
+                    )
+                } else {
+                    let or = if suggested {
+                        ", or set spec.cancelExistingInvoice: true and approve the quote that names it"
+                    } else {
+                        ""
+                    };
+                    (
+                        gate(false, &format!("{only} is open; pay it in HostUp's panel{or}")),
+                        None,
+                    )
+                }
+            }
+            several => {
+                let names: Vec<String> = several.iter().take(5).map(Invoice::to_string).collect();
+                let reason = format!("open are {}; pay them in HostUp's panel", names.join(" and "));
+                (gate(false, &reason), None)
+            }
+        })
+    }
+
+    /// Values that a person has confirmed, by the newest order of each.
+    fn confirmed(&self) -> Values {
+        let mut confirmed = Values::new();
+        let records = self.view.history.iter().chain(self.tail());
+        for record in records.filter(|record| record.known.state == State::Succeeded) {
+            let Some(change) = changed(&record.matter) else {
+                continue;
+            };
+            for (key, value) in &change.difference.to {
+                if record.known.evidence == Some(Evidence::Person) {
+                    confirmed.insert(key.clone(), value.clone());
+                } else {
+                    confirmed.remove(key);
+                }
+            }
+        }
+        confirmed
+    }
+
+    /// The wish was in force, by the ledger or by the status, and is not any more.
+    fn has_drifted(&self) -> bool {
+        let last = self
+            .own_records()
+            .find(|record| record.known.state == State::Succeeded);
+        self.view.seen != Seen::Never || last.is_some_and(|last| last.intent == self.intent.digest)
+    }
+
+    /// One reading is not enough to pay for: when the next one is due, while drift was not seen that long.
+    fn next_look_at_drift(&self) -> Option<Timestamp> {
+        let since = match self.view.seen {
+            Seen::Never | Seen::InForce => self.now,
+            Seen::Drifted { since } => since,
+        };
+        Some(later(since, self.times.gate_interval)).filter(|next| self.now < *next)
+    }
+
+    /// Until when a reading that asks for what an order has just done proves nothing, whoever made it:
+    /// HostUp's readings may lag behind one another.
+    fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
+        let asked_again = |record: &&Record| {
+            let Some(change) = changed(&record.matter) else {
+                return false;
+            };
+            let done = &change.difference.to;
+            let again = |(key, value): (&String, &OptionValue)| {
+                done.get(key).is_some_and(|ordered| ordered.means(value))
+            };
+            record.known.state == State::Succeeded && difference.to.iter().any(again)
+        };
+        let records = self.view.history.iter().chain(self.tail());
+        let settled = records
+            .filter(asked_again)
+            .map(|record| record.settled_at(self.times))
+            .max()?;
+        (self.now < settled).then_some(settled)
+    }
+
+    /// A correction of this generation began from the same values.
+    fn was_corrected_from(&self, difference: &Difference) -> bool {
+        let corrections = self.own_records().filter(|record| {
+            record.known.state == State::Succeeded
+                && record.subject.generation == self.intent.subject.generation
+        });
+        corrections
+            .filter_map(|record| changed(&record.matter))
+            .any(|change| change.corrects_drift && options::same(&change.difference.from, &difference.from))
+    }
+}
+
+/// It may have spent what nobody approved, and would again.
+fn committed_dry_run(shown: Shown) -> Decision {
+    let message = "HostUp answered a dry run as if it had committed it; look in HostUp's panel what it did. \
+        These options are not asked for again until spec.resources is changed";
+    let shown = Shown {
+        committed_dry_run: true,
+        ..shown
+    };
+    let report = report::Report {
+        warns: true,
+        ..report::Report::new(Reason::NotConfigurable, message, None)
+    };
+    Decision::Report(report.with(facts(shown)))
+}
+
+struct PlacedOrder {
+    order: Order,
+    quote: Quote,
+    fresh: Price,
+    cancels: Option<Invoice>,
+}
+
+fn changed(matter: &Matter) -> Option<&Change> {
+    match matter {
+        Matter::Config(change) => Some(change),
+        Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
+    }
+}
+
+pub(super) fn facts(shown: Shown) -> Facts {
+    Facts::Shown(Box::new(shown))
+}
+
+/// Every option that HostUp shows a value for.
+fn current(reading: &Reading) -> Values {
+    let shown = reading.offers.iter();
+    shown
+        .filter_map(|offer| Some((offer.key.clone(), offer.current.clone()?)))
+        .collect()
+}

@@ -1,0 +1,195 @@
+//! The older route: one estimate, one order, each at most once. Nothing on it can be read back.
+
+use serde_json::{Value, json};
+
+use super::before_claim::facts;
+use super::mirror::older;
+use super::{Account, Decision, LegacyWish, Look, Shown, reported};
+use crate::domain::consent::price::{BillingCycle, Price};
+use crate::domain::consent::quote::{Quote, QuoteBasis};
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Cause, Estimate, Evidence, KeyInUse, Matter, Record, State};
+use crate::domain::provider::options;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report;
+use crate::domain::values::money::Amount;
+use jiff::Timestamp;
+
+impl Look<'_> {
+    pub(super) fn legacy(&self, wish: &LegacyWish) -> Decision {
+        let shown = Shown {
+            record: self.own_record(),
+            ..Shown::default()
+        };
+        let done = self.records_of_this_wish().find(|record| was_executed(record));
+        if let Some(done) = done.filter(|done| self.intent.owns(done)) {
+            return self.done(done);
+        }
+        if !self.view.legacy_enabled {
+            let message =
+                "the older upgrade route is off; the operator's admin may set --enable-legacy-upgrade";
+            return self.stalled(Reason::NotConfigurable, message, facts(shown));
+        }
+        let (read_at, key) = match &self.view.account {
+            Account::Unread | Account::Read(_) => return Decision::TryKey,
+            Account::Trouble(trouble) => return self.troubled(trouble),
+            Account::Key { read_at, key } => (*read_at, key),
+        };
+        if done.is_some() {
+            let message = "this very order was executed for another object; it is not ordered again";
+            return reported(Reason::AlreadyExecuted, message, facts(shown), None);
+        }
+        // Another one's may have been made for another account.
+        let estimated = self
+            .records_of_this_wish()
+            .filter(|record| self.intent.owns(record))
+            .find_map(|record| record.known.estimate.as_ref());
+        match estimated {
+            None => self.estimate(wish, read_at, key, shown),
+            Some(estimate) => self.upgrade(wish, estimate, read_at, key, shown),
+        }
+    }
+
+    fn done(&self, done: &Record) -> Decision {
+        let same = done.subject.uid == self.intent.subject.uid;
+        let unasked = done.known.evidence == Some(Evidence::ExecutedUnasked);
+        let reason = if same && !unasked {
+            Reason::InSync
+        } else {
+            Reason::AlreadyExecuted
+        };
+        let invoice = done.known.invoice.as_ref();
+        let pay = invoice.map_or_else(String::new, |invoice| {
+            format!("; pay {invoice} in HostUp's panel")
+        });
+        let message = format!(
+            "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
+            done.known.message.as_clause(),
+            done.name
+        );
+        let report = report::Report {
+            // Money was spent that nobody had approved.
+            warns: unasked,
+            ..report::Report::new(reason, message, None)
+        };
+        Decision::Report(report.with(facts(Shown {
+            quote: done.quote.clone(),
+            approved: done.quote.as_ref().map(|_| true),
+            record: Some(done.clone()),
+            ..Shown::default()
+        })))
+    }
+
+    /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
+    fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, key: &KeyInUse, shown: Shown) -> Decision {
+        let matter = Matter::LegacyEstimate(wish.wanted.clone());
+        let body = body(wish, false, None);
+        let order = self.legacy_order(wish, matter, body, None, key, read_at);
+        match self.held_back(&order) {
+            Some(held) => Decision::Report(held.with(facts(shown))),
+            None => Decision::Buy(Box::new(order)),
+        }
+    }
+
+    /// The estimate was made at most once, so that its price may be older than a minute here.
+    fn upgrade(
+        &self,
+        wish: &LegacyWish,
+        estimate: &Estimate,
+        read_at: Timestamp,
+        key: &KeyInUse,
+        shown: Shown,
+    ) -> Decision {
+        let cycle = BillingCycle::read(wish.cycle.as_deref().unwrap_or_default());
+        let Some(price) = estimate.price(cycle) else {
+            let message =
+                "HostUp's estimate names no total, so nothing is bought, and it is asked for once only";
+            return self.stalled(Reason::Rejected, message, facts(shown));
+        };
+        let body = body(wish, true, estimate.draft);
+        let fresh = Price::Change(price);
+        let basis = QuoteBasis {
+            subject: self.intent.subject.uid.clone(),
+            request: format!("POST {} {body}", path(wish)),
+            after: vec![
+                self.tail()
+                    .and_then(Record::last_executed)
+                    .map_or_else(String::new, ToString::to_string),
+            ],
+        };
+        let quote = self.renewed(&basis, &fresh);
+        let matter = Matter::LegacyUpgrade(wish.wanted.clone());
+        let order = self.legacy_order(wish, matter, body, Some(quote.clone()), key, read_at);
+        let shown = Shown {
+            quote: Some(quote.clone()),
+            ..shown
+        };
+        let credit = estimate.total.is_some_and(Amount::is_negative);
+        let only_by_quote = credit.then(|| "its total is negative, so that it lowers something".to_owned());
+        let what = older(&wish.vmid, &wish.wanted);
+        self.order(order, quote, fresh, only_by_quote, &what, shown)
+    }
+
+    fn legacy_order(
+        &self,
+        wish: &LegacyWish,
+        matter: Matter,
+        body: String,
+        quote: Option<Quote>,
+        key: &KeyInUse,
+        read_at: Timestamp,
+    ) -> Order {
+        let path = path(wish);
+        let request = format!("POST {path} {body}");
+        let price = quote.as_ref().map(|quote| &quote.price);
+        let cause = Cause::new(&request, key, &[], price);
+        Order {
+            subject: self.intent.subject.clone(),
+            chain: self.intent.chain(),
+            attempt: self.attempt(),
+            intent: self.intent.digest.clone(),
+            vps: wish.vmid.clone(),
+            matter,
+            follows: self.tail().and_then(Record::last_executed).cloned(),
+            path,
+            body,
+            quote,
+            gates: Vec::new(),
+            secret_version: key.secret_version.clone(),
+            cause,
+            read_at,
+        }
+    }
+
+    /// Every record of this request, the last one first.
+    fn records_of_this_wish(&self) -> impl Iterator<Item = &Record> {
+        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        all.filter(|record| record.intent == self.intent.digest)
+    }
+}
+
+fn was_executed(record: &Record) -> bool {
+    let upgrade = matches!(record.matter, Matter::LegacyUpgrade(_));
+    let unasked = record.known.evidence == Some(Evidence::ExecutedUnasked);
+    let by_person = record.known.evidence == Some(Evidence::Person);
+    record.known.state == State::Succeeded && (upgrade || unasked || by_person)
+}
+
+fn path(wish: &LegacyWish) -> String {
+    format!("/api/vm/{}/upgrade", wish.vmid)
+}
+
+fn body(wish: &LegacyWish, send: bool, draft: Option<u64>) -> String {
+    let mut body = json!({"resources": options::to_json(&wish.wanted), "send": send});
+    if let Value::Object(members) = &mut body {
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                members.insert(name.to_owned(), value);
+            }
+        };
+        put("cycle", wish.cycle.clone().map(Value::String));
+        put("package", wish.package.clone().map(Value::String));
+        put("draftId", draft.map(Value::from));
+    }
+    body.to_string()
+}

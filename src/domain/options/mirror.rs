@@ -1,0 +1,194 @@
+//! While a record is under way: it says how things stand.
+
+use super::before_claim::facts;
+use super::{Decision, Facts, InForce, Look, Shown, reported};
+use crate::domain::action::question::{self, Answers};
+use crate::domain::ledger::record::{Evidence, Matter, Record, State, later};
+use crate::domain::provider::options::Values;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::mirrored_look;
+use crate::domain::values::ids::VpsId;
+use crate::domain::values::text::Text;
+
+impl Look<'_> {
+    /// Another object's record: nothing of it is told but its name, which tells nothing.
+    fn mirror_another(&self, record: &Record) -> Decision {
+        let wake = Some(later(self.now, self.times.gate_interval));
+        let (reason, message) = match (record.known.state, record.known.evidence) {
+            (State::Abandoned, _) => (
+                Reason::Abandoned,
+                format!(
+                    "nothing is ordered for this VPS any more, as VpsOperation {} says",
+                    record.name
+                ),
+            ),
+            (State::Unknown, Some(_)) => (
+                Reason::OutcomeUnknown,
+                format!(
+                    "another object's order for this VPS may have been executed, and nothing is ordered before \
+                     a person says so: {}",
+                    answers(record)
+                ),
+            ),
+            _ => (
+                Reason::ConfirmingOutcome,
+                format!(
+                    "another object's order for this VPS (VpsOperation {}) has no known outcome yet; it is \
+                     waited for",
+                    record.name
+                ),
+            ),
+        };
+        reported(reason, message, Facts::Kept, wake)
+    }
+
+    /// What a record says that neither is done nor allows a further attempt.
+    pub(super) fn mirror(&self, record: &Record) -> Decision {
+        if !self.intent.owns(record) {
+            return self.mirror_another(record);
+        }
+        let corrects_drift = match &record.matter {
+            Matter::Config(change) => change.corrects_drift,
+            Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => false,
+        };
+        let shown = facts(Shown {
+            gates: record.gates.clone(),
+            quote: record.quote.clone(),
+            approved: Some(true),
+            record: Some(record.clone()),
+            drifted: corrects_drift.then_some(true),
+            in_force: if corrects_drift {
+                InForce::Kept
+            } else {
+                InForce::Nothing
+            },
+            ..Shown::default()
+        });
+        let known = &record.known;
+        let (message, clause) = (&known.message, known.message.as_clause());
+        let again = Some(mirrored_look(self.times, self.now));
+        let say = |reason, message: String| reported(reason, message, shown.clone(), again);
+        if let (State::Sending | State::Accepted | State::Unknown, None, Some(trouble)) =
+            (known.state, known.evidence, &self.view.chain.following)
+        {
+            return say(trouble.reason, trouble.message.to_string());
+        }
+        match known.state {
+            State::Sending if self.now <= later(record.claimed_from(), self.times.paid_timeout) => say(
+                Reason::Submitting,
+                format!("the paid call of VpsOperation {} is on its way", record.name),
+            ),
+            State::Sending => say(Reason::ConfirmingOutcome, confirming(record)),
+            State::Accepted => match &known.invoice {
+                Some(invoice) => say(
+                    Reason::AwaitingPayment,
+                    format!("HostUp took the change; pay {invoice} in HostUp's panel for it to take effect"),
+                ),
+                None => say(
+                    Reason::Converging,
+                    format!("{clause}; its options do not show {} yet", what(record)),
+                ),
+            },
+            State::Unknown => match known.evidence {
+                None => say(Reason::ConfirmingOutcome, confirming(record)),
+                Some(Evidence::NotConverged) => say(Reason::NotConverged, ask(record, message)),
+                Some(Evidence::AccountMismatch) => say(Reason::AccountMismatch, ask(record, message)),
+                Some(
+                    Evidence::NoneFound
+                    | Evidence::SeveralFound
+                    | Evidence::OtherSize
+                    | Evidence::Job
+                    | Evidence::JobDeadline
+                    | Evidence::VmFound
+                    | Evidence::FoundBeforeClaim
+                    | Evidence::ReadBack
+                    | Evidence::Answered
+                    | Evidence::ExecutedUnasked
+                    | Evidence::CannotLook
+                    | Evidence::Person,
+                ) => say(Reason::OutcomeUnknown, ask(record, message)),
+            },
+            State::Abandoned => say(
+                Reason::Abandoned,
+                format!(
+                    "{clause}. Nothing is ordered for this VPS any more (VpsOperation {})",
+                    record.name
+                ),
+            ),
+            // No order of options comes to these here.
+            State::Failed | State::Succeeded | State::NotSent | State::Rejected | State::NotExecuted => {
+                say(Reason::OutcomeUnknown, message.to_string())
+            }
+        }
+    }
+}
+
+fn what(record: &Record) -> String {
+    match &record.matter {
+        Matter::Config(change) => change.difference.to_string(),
+        Matter::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
+        Matter::LegacyUpgrade(values) => older(&record.vps, values),
+        Matter::Restore(_) => "a restore".to_owned(),
+    }
+}
+
+/// An order of the older route.
+pub(super) fn older(vm: &VpsId, values: &Values) -> String {
+    let values: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("the upgrade of VM {vm} ({})", values.join(", "))
+}
+
+fn confirming(record: &Record) -> String {
+    let next = match &record.matter {
+        Matter::Config(_) | Matter::Restore(_) => "it is looked for, and not sent again",
+        Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
+            "nothing shows it, so that a person is asked later; it is not sent again"
+        }
+    };
+    format!(
+        "VpsOperation {} brought no answer that tells whether HostUp executed {}; {next}",
+        record.name,
+        what(record)
+    )
+}
+
+/// The question to a person, with the command of each answer.
+fn ask(record: &Record, why: &Text) -> String {
+    let price = match record.price_summary() {
+        price if price.is_empty() => String::new(),
+        price => format!(" for {price}"),
+    };
+    format!(
+        "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it. \
+         {}",
+        question::why(record, why),
+        capitalised(&what(record)),
+        record.claim.made_at,
+        record.name,
+        answers(record),
+    )
+}
+
+fn answers(record: &Record) -> String {
+    question::answers(
+        record,
+        Answers {
+            executed: "it was executed",
+            adopt: "{\"answer\":\"Adopt\"}",
+            given_up: "order nothing for this VPS any more",
+        },
+    )
+}
+
+/// A sentence may begin with it; the key of an option stays as it is.
+fn capitalised(text: &str) -> String {
+    for (article, capital) in [("the ", "The "), ("an ", "An ")] {
+        if let Some(rest) = text.strip_prefix(article) {
+            return format!("{capital}{rest}");
+        }
+    }
+    text.to_owned()
+}

@@ -1,0 +1,361 @@
+//! What a `VpsResourceConfig` needs next: a pure function of (intent, view, now).
+
+mod before_claim;
+mod legacy;
+mod mirror;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use jiff::Timestamp;
+
+use crate::domain::consent::approval::Approval;
+use crate::domain::consent::price::{BillingCycle, ChangePrice};
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Invoice, KeyInUse, Record, State, Times};
+use crate::domain::provider::gate::Gate;
+use crate::domain::provider::options::{Offer, Values};
+use crate::domain::provider::preflight::ProviderGate;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{self, Trouble};
+use crate::domain::values::ids::{Subject, VpsId};
+
+/// What a person wants, and from where it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The object.
+    pub subject: Subject,
+    /// What it wants.
+    pub wish: Wish,
+    /// Hash of the wish as the user wrote it.
+    pub digest: String,
+    /// The person's consent.
+    pub approval: Option<Approval>,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleted: bool,
+}
+
+/// The two routes to other options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A VPS has these options, and keeps them.
+    Options(OptionsWish),
+    /// The older route takes this order, once.
+    Legacy(LegacyWish),
+}
+
+/// A VPS has these options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionsWish {
+    /// The VPS.
+    pub vps: VpsId,
+    /// The options.
+    pub wanted: Values,
+    /// `spec.cancelExistingInvoice`.
+    pub cancels_invoice: bool,
+    /// `spec.driftPolicy` is `Correct`.
+    pub corrects_drift: bool,
+}
+
+/// An order of the older route (legacy upgrade page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyWish {
+    /// The VPS, by its number.
+    pub vmid: VpsId,
+    /// Options by their numbers.
+    pub wanted: Values,
+    /// `cycle`, e.g. `m`.
+    pub cycle: Option<String>,
+    /// `package`, a product's number.
+    pub package: Option<String>,
+}
+
+impl Intent {
+    /// The chain that its records continue; shared by all objects of one VPS.
+    pub fn chain(&self) -> ChainKey {
+        match &self.wish {
+            Wish::Options(wish) => ChainKey::of_config(&wish.vps),
+            Wish::Legacy(wish) => ChainKey::of_legacy(&wish.vmid),
+        }
+    }
+
+    /// Whether the record was made for an object of this name; another one's is not shown.
+    pub fn owns(&self, record: &Record) -> bool {
+        self.subject.is_of_one_name_with(&record.subject)
+    }
+}
+
+/// What is known when deciding; the provider's part is read only when a decision asks for it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The records of this VPS, and what the operator's settings say.
+    pub chain: Chain,
+    /// The records before the chain's last one, oldest first.
+    pub history: Vec<Record>,
+    /// Whether an older object comes first.
+    pub rival: Rival,
+    /// What the status says of this wish.
+    pub seen: Seen,
+    /// The status says that HostUp answered a dry run of this wish as if it had committed it.
+    pub committed_dry_run: bool,
+    /// `--enable-legacy-upgrade`.
+    pub legacy_enabled: bool,
+    /// What HostUp said.
+    pub account: Account,
+}
+
+/// An older object that wants the options of the same VPS; ordered by how much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rival {
+    /// There is none, or none whose key reads the VPS.
+    None,
+    /// There is one that nobody has looked at yet.
+    Unseen {
+        /// So long it is waited for.
+        until: Timestamp,
+    },
+    /// There is one whose key has read the VPS: it is responsible.
+    Responsible,
+}
+
+/// Whether the wish was seen in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Not yet.
+    Never,
+    /// It was at the last look.
+    InForce,
+    /// It was, and since then it is not any more.
+    Drifted {
+        /// When that was seen first.
+        since: Timestamp,
+    },
+}
+
+/// What was read of HostUp so far.
+#[derive(Debug, Clone)]
+pub enum Account {
+    /// Nothing.
+    Unread,
+    /// Nothing, and this is why.
+    Trouble(Trouble),
+    /// The VPS and its options, and perhaps a dry run.
+    Read(Box<Reading>),
+    /// The key works; the older route has nothing to read.
+    Key {
+        /// When it was seen to work.
+        read_at: Timestamp,
+        /// The key.
+        key: KeyInUse,
+    },
+}
+
+/// Everything that was read for one decision, by one key, within one reconcile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// When the first of the reads began.
+    pub read_at: Timestamp,
+    /// The key that it was read with.
+    pub key: KeyInUse,
+    /// `billing.isPayg` (vps page).
+    pub is_payg: bool,
+    /// `billing.billingCycle` (vps page).
+    pub cycle: BillingCycle,
+    /// `configurableOptions` (options page).
+    pub offers: Vec<Offer>,
+    /// The invoices that stand in the way, once they were asked for (billing-cycle page).
+    pub invoices: Option<Vec<Invoice>>,
+    /// The dry run, once there is one.
+    pub preview: Option<Preview>,
+}
+
+/// A dry run (config page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The body that it was made with.
+    pub body: String,
+    /// What it would cost, for one billing cycle; `None` where a part is missing.
+    pub price: Option<ChangePrice>,
+    /// `actions.canCommit`, or HostUp's refusal of the dry run.
+    pub can_commit: ProviderGate,
+    /// HostUp's answer says that it was no dry run.
+    pub committed: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Read the VPS and its options, then decide again.
+    ReadOptions,
+    /// Read which invoices stand in the way, then decide again.
+    ReadInvoices,
+    /// Make a dry run with this body, then decide again.
+    Preview(String),
+    /// See that the key works, then decide again.
+    TryKey,
+    /// Claim and send.
+    Buy(Box<Order>),
+    /// Look again once the older object was looked at, at the latest then.
+    AwaitRival(Timestamp),
+    /// Leave the status as it is: it is another installation's.
+    Leave,
+    /// Show how things stand.
+    Report(Report),
+}
+
+/// How things stand with a configuration.
+pub type Report = report::Report<Facts>;
+
+/// Which facts the status shows beside the conditions.
+#[derive(Debug, Clone)]
+pub enum Facts {
+    /// Those that it already shows.
+    Kept,
+    /// Those that it already shows, and the last attempt, which came to nothing.
+    Attempted(Box<Record>),
+    /// None: they belong to another object.
+    Nothing,
+    /// These.
+    Shown(Box<Shown>),
+}
+
+/// What a status shows.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The options as HostUp shows them; `None` keeps those that the status already has.
+    pub current: Option<Values>,
+    /// The gates.
+    pub gates: Vec<Gate>,
+    /// The quote, if there is a price.
+    pub quote: Option<Quote>,
+    /// Whether the person's consent covers it; `None` while nobody asked.
+    pub approved: Option<bool>,
+    /// The last record, if it is this object's.
+    pub record: Option<Record>,
+    /// Whether the options have drifted from a spec that was in force; `None` while it never was.
+    pub drifted: Option<bool>,
+    /// Which wish is in force.
+    pub in_force: InForce,
+    /// HostUp answered a dry run of this wish as if it had committed it.
+    pub committed_dry_run: bool,
+}
+
+/// Which wish is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InForce {
+    /// The one that the status has.
+    #[default]
+    Kept,
+    /// None: another one was ordered since.
+    Nothing,
+    /// The one that was decided upon.
+    Wish,
+}
+
+/// Decides. Asks for readings; called again with them it never asks for the same.
+pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
+    let look = Look {
+        intent,
+        view,
+        times,
+        now,
+    };
+    if view.chain.is_told_by_another() {
+        return Decision::Leave;
+    }
+    if let Some(barred) = view.chain.barred("", times, now) {
+        return Decision::Report(barred.with(Facts::Kept));
+    }
+    let tail = view.chain.tail.as_ref();
+    let unsettled = tail.filter(|tail| is_unsettled(tail.known.state));
+    if let Some(record) = unsettled.filter(|record| intent.owns(record)) {
+        return look.mirror(record);
+    }
+    if intent.suspended || intent.deleted {
+        let message = if intent.deleted {
+            "being deleted: nothing is read and nothing is bought"
+        } else {
+            "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
+        };
+        return reported(Reason::Suspended, message, look.kept(), None);
+    }
+    if let Rival::Unseen { until } = view.rival
+        && now < until
+    {
+        return Decision::AwaitRival(until);
+    }
+    if view.rival == Rival::Responsible {
+        let message = "an older VpsResourceConfig is responsible for the options of this VPS; \
+            delete one of the two, this one takes over once the older is gone";
+        return look.stalled(Reason::TargetConflict, message, Facts::Nothing);
+    }
+    // Nothing follows what another object of this VPS has under way.
+    if let Some(record) = unsettled {
+        return look.mirror(record);
+    }
+    match &intent.wish {
+        Wish::Options(wish) => look.options(wish),
+        Wish::Legacy(wish) => look.legacy(wish),
+    }
+}
+
+/// Neither does it allow a further attempt, nor is it done.
+fn is_unsettled(state: State) -> bool {
+    !state.frees_the_name() && state != State::Succeeded
+}
+
+/// One look at one object.
+struct Look<'a> {
+    intent: &'a Intent,
+    view: &'a View,
+    times: &'a Times,
+    now: Timestamp,
+}
+
+fn reported(reason: Reason, message: impl Into<String>, facts: Facts, wake: Option<Timestamp>) -> Decision {
+    Decision::Report(report::Report::new(reason, message, wake).with(facts))
+}
+
+impl Look<'_> {
+    fn tail(&self) -> Option<&Record> {
+        self.view.chain.tail.as_ref()
+    }
+
+    fn stalled(&self, reason: Reason, message: impl Into<String>, facts: Facts) -> Decision {
+        let since = self.view.chain.stalled_since;
+        Decision::Report(report::Report::stalled(reason, message, since, self.times, self.now).with(facts))
+    }
+
+    fn troubled(&self, trouble: &Trouble) -> Decision {
+        let since = self.view.chain.stalled_since;
+        Decision::Report(report::Report::troubled(trouble, since, self.times, self.now).with(self.kept()))
+    }
+
+    /// What the status shows already, and what became of the last attempt if that allows another.
+    fn kept(&self) -> Facts {
+        self.own_record()
+            .filter(|record| record.known.state.frees_the_name())
+            .map_or(Facts::Kept, |record| Facts::Attempted(Box::new(record)))
+    }
+
+    /// The records of objects of this name, the last one first.
+    fn records_of_this_name(&self) -> impl Iterator<Item = &Record> {
+        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        all.filter(|record| self.intent.owns(record))
+    }
+
+    /// The records of this very object, the last one first.
+    fn own_records(&self) -> impl Iterator<Item = &Record> {
+        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        all.filter(|record| record.subject.uid == self.intent.subject.uid)
+    }
+
+    /// The chain's last record, if it is this object's to show.
+    fn own_record(&self) -> Option<Record> {
+        self.tail().filter(|tail| self.intent.owns(tail)).cloned()
+    }
+}

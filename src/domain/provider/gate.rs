@@ -1,0 +1,106 @@
+//! HostUp's action gates, as they were read.
+
+use crate::domain::values::text::{self, Text};
+
+/// Which gate; the names stand in `status.gates[].name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GateName {
+    /// `backups.actions.canRestore` and the backup itself (backups page).
+    CanRestore,
+    /// `actions.canConvertToCloud` of the source VPS, one row per blocker (convert-to-cloud page).
+    CanConvertToCloud,
+    /// `payg/deployments.actions.canDeploy` (payg deployments page).
+    CanDeploy,
+    /// Whether the region is on offer (payg deployments page).
+    Region,
+    /// Whether the ordered size fits into `payg/limits.remaining` (payg limits page).
+    Limits,
+    /// Whether the storage holds the source and the backup (restore-to-payg page).
+    Storage,
+    /// `configurableOptions[].actions.canChange`, one row per option that is closed (options page; assumed).
+    CanChange,
+    /// `actions.canCommit` of the dry run (config page).
+    CanCommit,
+    /// `blockingInvoices` after an order that was refused for one (billing-cycle page).
+    NoOpenInvoice,
+}
+
+impl GateName {
+    /// Every gate.
+    pub const ALL: [Self; 9] = [
+        Self::CanRestore,
+        Self::CanConvertToCloud,
+        Self::CanDeploy,
+        Self::Region,
+        Self::Limits,
+        Self::Storage,
+        Self::CanChange,
+        Self::CanCommit,
+        Self::NoOpenInvoice,
+    ];
+
+    /// The name as people see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CanRestore => "canRestore",
+            Self::CanConvertToCloud => "canConvertToCloud",
+            Self::CanDeploy => "canDeploy",
+            Self::Region => "region",
+            Self::Limits => "limits",
+            Self::Storage => "storage",
+            Self::CanChange => "canChange",
+            Self::CanCommit => "canCommit",
+            Self::NoOpenInvoice => "noOpenInvoice",
+        }
+    }
+}
+
+/// One gate as it was read. Only `allowed` opens it; a code alone means nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// Which one.
+    pub name: GateName,
+    /// `true` only where the provider said so.
+    pub allowed: bool,
+    /// The provider's machine-readable code, if it gave one.
+    pub code: Option<Text>,
+    /// The provider's text, or ours where the gate is computed.
+    pub reason: Option<Text>,
+}
+
+impl Gate {
+    /// A gate with a code and a reason where they are not blank.
+    pub fn new(name: GateName, allowed: bool, code: &str, reason: &str) -> Self {
+        let kept = |raw: &str| Some(Text::new(raw)).filter(|text| !text.as_str().is_empty());
+        Self {
+            name,
+            allowed,
+            code: kept(code),
+            reason: kept(reason),
+        }
+    }
+
+    /// One line for people: name, and why it is closed.
+    pub fn describe(&self) -> String {
+        let detail = match (&self.code, &self.reason) {
+            (Some(code), Some(reason)) => format!(" ({code}): {}", reason.as_clause()),
+            (Some(code), None) => format!(" ({code})"),
+            (None, Some(reason)) => format!(": {}", reason.as_clause()),
+            (None, None) => String::new(),
+        };
+        format!("{}{detail}", self.name.as_str())
+    }
+}
+
+/// Closed gates that a message tells; the status shows all of them.
+const MOST_CLOSED: usize = 12;
+
+/// The gates that keep the operation from going, in one line; `None` when all are open.
+pub fn closed(gates: &[Gate]) -> Option<String> {
+    let closed: Vec<String> = gates
+        .iter()
+        .filter(|gate| !gate.allowed)
+        .map(Gate::describe)
+        .collect();
+    (!closed.is_empty()).then(|| text::first_of(&closed, MOST_CLOSED))
+}

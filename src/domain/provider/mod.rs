@@ -1,0 +1,7 @@
+//! What HostUp shows: gates, backups, sizes, options, VMs, jobs.
+
+pub mod gate;
+pub mod inventory;
+pub mod job;
+pub mod options;
+pub mod preflight;

@@ -1,0 +1,341 @@
+//! What HostUp said before anything is bought, and what follows: the backup, the order, the gates.
+
+use jiff::Timestamp;
+
+use crate::domain::action::answer::KNOWN_BLOCKERS;
+use crate::domain::consent::price::{Rates, Size};
+use crate::domain::ledger::record::{Backup, KeyInUse};
+use crate::domain::provider::gate::{Gate, GateName};
+use crate::domain::provider::inventory::Vm;
+use crate::domain::values::ids::BackupId;
+use crate::domain::values::money::Amount;
+use crate::domain::values::text::Text;
+
+/// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
+const SMALLEST_STORAGE_GB: u32 = 50;
+
+/// Largest VM that can be ordered (restore-to-payg page).
+const LARGEST: Size = Size {
+    cpu_cores: 32,
+    memory_gb: 256,
+    storage_gb: 2000,
+};
+
+/// Blockers that speak of the source's own size (convert-to-cloud page).
+const LIMIT_BLOCKERS: [&str; 4] = [
+    "cpu_limit_exceeded",
+    "memory_limit_exceeded",
+    "storage_limit_exceeded",
+    "instance_limit_exceeded",
+];
+
+/// A gate as it stands in an answer; missing means closed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProviderGate {
+    /// `allowed: true` was there.
+    pub allowed: bool,
+    /// `code`, empty where missing.
+    pub code: String,
+    /// `reason`, empty where missing.
+    pub reason: String,
+}
+
+/// One backup as listed (backups page); HostUp has no state for one that is still being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBackup {
+    /// Its id.
+    pub id: BackupId,
+    /// When it was made; `None` while it is not complete.
+    pub created_at: Option<Timestamp>,
+    /// Its size; `None` where missing.
+    pub size_gb: Option<Amount>,
+}
+
+/// `GET /actions/convert-to-cloud` of the source VPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eligibility {
+    /// `currentBillingModel` is `payg`.
+    pub is_payg: bool,
+    /// `available: true` was there.
+    pub available: bool,
+    /// `actions.canConvertToCloud`.
+    pub gate: ProviderGate,
+    /// `blockerReasons`, at whichever place.
+    pub blockers: Vec<String>,
+    /// `requiresVerification`.
+    pub requires_verification: bool,
+    /// `prepaidWarning` in words.
+    pub prepaid_warning: Option<String>,
+}
+
+/// `GET /vps/payg/deployments`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployments {
+    /// `available: true` and `actions.canDeploy`.
+    pub can_deploy: ProviderGate,
+    /// All rates; `None` if one is missing.
+    pub rates: Option<Rates>,
+    /// `defaults.regionId`.
+    pub default_region: Option<String>,
+    /// The regions on offer; `None` where the list could not be read.
+    pub regions: Option<Vec<String>>,
+}
+
+/// `GET /vps/payg/limits`, `remaining`; a number that is missing counts as nothing left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remaining {
+    /// Cores left.
+    pub cpu_cores: u32,
+    /// Memory left, in GB.
+    pub memory_gb: u32,
+    /// Storage left, in GB.
+    pub storage_gb: u32,
+    /// VMs left.
+    pub instances: u32,
+}
+
+impl Remaining {
+    /// Whether a VM of this size still fits.
+    pub fn has(self, size: Size) -> bool {
+        self.cpu_cores >= size.cpu_cores
+            && self.memory_gb >= size.memory_gb
+            && self.storage_gb >= size.storage_gb
+            && self.instances > 0
+    }
+
+    /// What is left once a VM of this size was ordered.
+    #[must_use]
+    pub fn without(self, size: Size) -> Self {
+        Self {
+            cpu_cores: self.cpu_cores.saturating_sub(size.cpu_cores),
+            memory_gb: self.memory_gb.saturating_sub(size.memory_gb),
+            storage_gb: self.storage_gb.saturating_sub(size.storage_gb),
+            instances: self.instances.saturating_sub(1),
+        }
+    }
+}
+
+/// Everything that was read for one decision, by one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preflight {
+    /// When the first of the reads began.
+    pub read_at: Timestamp,
+    /// The key that it was read with.
+    pub key: KeyInUse,
+    /// The source's size, rounded up; `None` where a part is missing.
+    pub source_size: Option<Size>,
+    /// `backups[]`.
+    pub backups: Vec<ListedBackup>,
+    /// `backups.actions.canRestore`.
+    pub can_restore: ProviderGate,
+    /// Whether the account may use Cloud VMs.
+    pub eligibility: Eligibility,
+    /// What may be deployed, where, and at what rates.
+    pub deployments: Deployments,
+    /// What the account's limits leave.
+    pub remaining: Remaining,
+    /// Every VM of the account whose name contains the token of the purchase.
+    pub vms: Vec<Vm>,
+}
+
+/// Which backup the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupChoice {
+    /// This one.
+    Id(BackupId),
+    /// The newest complete one.
+    Latest,
+}
+
+/// The VM that the user asked for; what is not given is filled in before the price is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Target {
+    /// Name without the token.
+    pub name: Option<String>,
+    /// Region.
+    pub region: Option<String>,
+    /// Cores.
+    pub cpu_cores: Option<u32>,
+    /// Memory in GB.
+    pub memory_gb: Option<u32>,
+    /// Storage in GB.
+    pub storage_gb: Option<u32>,
+}
+
+/// Picks the backup, or says why there is none: it must be complete (`createdAt`, `sizeGb > 0`).
+pub fn choose_backup(choice: &BackupChoice, listed: &[ListedBackup]) -> Result<Backup, Text> {
+    let complete = |backup: &ListedBackup| {
+        let size_gb = backup.size_gb.filter(|size| *size > Amount::ZERO)?;
+        Some(Backup {
+            id: backup.id.clone(),
+            created_at: backup.created_at?,
+            size_gb,
+        })
+    };
+    match choice {
+        BackupChoice::Latest => listed
+            .iter()
+            .filter_map(complete)
+            .max_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)))
+            .ok_or_else(|| Text::new("the source VPS has no complete backup")),
+        BackupChoice::Id(id) => {
+            let found = listed.iter().find(|backup| backup.id == *id);
+            let found =
+                found.ok_or_else(|| Text::new(&format!("the source VPS has no backup {id} (any more)")))?;
+            complete(found).ok_or_else(|| {
+                Text::new(&format!(
+                    "backup {id} is not complete: it has no creation time or no size"
+                ))
+            })
+        }
+    }
+}
+
+/// The size to order, rounded up; `Err` names what neither the user nor the source gives.
+pub fn ordered_size(target: &Target, source: Option<Size>, backup: &Backup) -> Result<Size, Text> {
+    let missing = |what: &str| {
+        Text::new(&format!(
+            "HostUp does not show the source's {what}; set target.cloudVm.{what}"
+        ))
+    };
+    Ok(Size {
+        cpu_cores: target
+            .cpu_cores
+            .or(source.map(|s| s.cpu_cores))
+            .ok_or_else(|| missing("cpuCores"))?,
+        memory_gb: target
+            .memory_gb
+            .or(source.map(|s| s.memory_gb))
+            .ok_or_else(|| missing("memoryGb"))?,
+        storage_gb: match (target.storage_gb, source) {
+            (Some(given), _) => given,
+            (None, Some(source)) => needed_storage(source, backup),
+            (None, None) => return Err(missing("storageGb")),
+        },
+    })
+}
+
+fn needed_storage(source: Size, backup: &Backup) -> u32 {
+    source
+        .storage_gb
+        .max(backup.size_gb.ceil_to_u32())
+        .max(SMALLEST_STORAGE_GB)
+}
+
+/// Every gate, in the order in which people read them.
+pub fn gates(preflight: &Preflight, backup: &Backup, ordered: Size, region: &str) -> Vec<Gate> {
+    let mut gates = vec![from_provider(GateName::CanRestore, &preflight.can_restore)];
+    gates.extend(eligibility_gates(&preflight.eligibility));
+    gates.push(from_provider(
+        GateName::CanDeploy,
+        &preflight.deployments.can_deploy,
+    ));
+    gates.push(region_gate(&preflight.deployments, region));
+    gates.push(limits_gate(preflight.remaining, ordered));
+    gates.push(storage_gate(preflight.source_size, backup, ordered));
+    gates
+}
+
+fn from_provider(name: GateName, gate: &ProviderGate) -> Gate {
+    Gate::new(name, gate.allowed, &gate.code, &gate.reason)
+}
+
+/// One row per blocker. A limit blocker speaks of the source's own size: it is shown, and the
+/// gate `limits` decides by the ordered size. For a pay-as-you-go source only known blockers count.
+fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
+    let name = GateName::CanConvertToCloud;
+    let mut notes = eligibility.gate.reason.clone();
+    if eligibility.requires_verification {
+        notes.push_str(" (account verification is required)");
+    }
+    if let Some(warning) = &eligibility.prepaid_warning {
+        notes = format!("{notes} ({warning})");
+    }
+    let closes = |blocker: &str| {
+        let counts = !eligibility.is_payg || KNOWN_BLOCKERS.contains(&blocker);
+        counts && !LIMIT_BLOCKERS.contains(&blocker)
+    };
+    let row = |blocker: &String| Gate::new(name, !closes(blocker), blocker, &notes);
+    // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
+    let mut blockers: Vec<&String> = Vec::new();
+    for blocker in &eligibility.blockers {
+        if !blockers.contains(&blocker) {
+            blockers.push(blocker);
+        }
+    }
+    // What closes is shown first; the rest may be cut.
+    blockers.sort_by_key(|blocker| !closes(blocker));
+    blockers.truncate(20);
+    let mut rows: Vec<Gate> = blockers.into_iter().map(row).collect();
+    if rows.is_empty() {
+        let open = eligibility.available && eligibility.gate.allowed;
+        let allowed = open || eligibility.is_payg;
+        rows.push(Gate::new(name, allowed, &eligibility.gate.code, &notes));
+    }
+    rows
+}
+
+fn region_gate(deployments: &Deployments, region: &str) -> Gate {
+    let (allowed, reason) = match &deployments.regions {
+        _ if region.is_empty() => (
+            false,
+            "HostUp names no default region; set target.cloudVm.region".to_owned(),
+        ),
+        Some(regions) if regions.iter().any(|r| r == region) => (true, String::new()),
+        Some(regions) => (
+            false,
+            format!("{region} is not on offer; HostUp offers {}", regions.join(", ")),
+        ),
+        None if deployments.default_region.as_deref() == Some(region) => (true, String::new()),
+        None => (
+            true,
+            format!("HostUp lists no regions; whether {region} exists shows when it is ordered"),
+        ),
+    };
+    Gate::new(GateName::Region, allowed, "", &reason)
+}
+
+fn limits_gate(left: Remaining, ordered: Size) -> Gate {
+    let asked = [
+        ("CPU cores", ordered.cpu_cores, left.cpu_cores),
+        ("GB of memory", ordered.memory_gb, left.memory_gb),
+        ("GB of storage", ordered.storage_gb, left.storage_gb),
+        ("VMs", 1, left.instances),
+    ];
+    let Size {
+        cpu_cores,
+        memory_gb,
+        storage_gb,
+    } = LARGEST;
+    let sold = [cpu_cores, memory_gb, storage_gb, 1];
+    let lacking: Vec<String> = asked
+        .iter()
+        .zip(sold)
+        .filter(|((_, wanted, left), sold)| wanted > left || wanted > sold)
+        .map(|((what, wanted, left), sold)| {
+            format!("{wanted} {what} wanted, {left} left, {sold} at most for one VM")
+        })
+        .collect();
+    Gate::new(GateName::Limits, lacking.is_empty(), "", &lacking.join("; "))
+}
+
+fn storage_gate(source: Option<Size>, backup: &Backup, ordered: Size) -> Gate {
+    let (allowed, reason) = match source {
+        None => (false, "HostUp does not show the source's storage".to_owned()),
+        Some(source) => {
+            let needed = needed_storage(source, backup);
+            if ordered.storage_gb >= needed {
+                (true, String::new())
+            } else {
+                (
+                    false,
+                    format!(
+                        "{} GB are too small; source and backup need {needed} GB",
+                        ordered.storage_gb
+                    ),
+                )
+            }
+        }
+    };
+    Gate::new(GateName::Storage, allowed, "", &reason)
+}
