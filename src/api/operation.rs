@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::restore::BackupStatus;
 use super::shared::{EXACT, GateStatus, InvoiceStatus, QuoteStatus, ResolutionAnswer, VmSize, VmStatus};
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::provider::options::OptionValue;
 
 /// The record of one paid call, made before it is sent.
@@ -45,7 +46,7 @@ pub struct VpsOperationSpec {
     /// Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are
     /// changed. LegacyEstimate, LegacyUpgrade: the same by the older route, what it costs and the order.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
-    pub r#type: OperationType,
+    pub r#type: ActionKind,
     /// The object it was made for.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub subject: SubjectRef,
@@ -111,19 +112,6 @@ pub struct VpsOperationSpec {
     /// A person's answer to an unknown outcome. It acts only while status.state is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
-}
-
-/// Which paid call.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationType {
-    /// A backup restored to a new pay-as-you-go VM (restore-to-payg page).
-    RestoreToCloudVm,
-    /// Options of a VPS (config page).
-    CommitResources,
-    /// What options would cost, on the older route (legacy upgrade page).
-    LegacyEstimate,
-    /// Options of a VPS, on the older route (legacy upgrade page).
-    LegacyUpgrade,
 }
 
 /// A change of options.

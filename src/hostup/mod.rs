@@ -22,7 +22,8 @@ pub use provider::{Broken, Exchange, Kind, Provider, Request, Response};
 pub use transport::Observer;
 
 use crate::clock::Clock;
-use crate::domain::action::answer::{Call, PaidAnswer, wait_asked_for};
+use crate::domain::action::answer::{PaidAnswer, wait_asked_for};
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::consent::price::{BillingCycle, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options::Preview;
@@ -96,27 +97,11 @@ pub enum Route {
     BillingCycle,
     /// `POST .../actions/config` with `dryRun: true`
     ConfigPreview,
-    /// `POST .../actions/restore-to-payg`
-    RestoreToPayg,
-    /// `POST .../actions/config` with `dryRun: false`
-    ConfigCommit,
-    /// `POST /api/vm/{vmid}/upgrade` with `send: false`
-    LegacyEstimate,
-    /// `POST /api/vm/{vmid}/upgrade` with `send: true`
-    LegacyUpgrade,
+    /// A call that pays.
+    Paid(ActionKind),
 }
 
 impl Route {
-    /// Where a paid call goes.
-    pub fn of(call: Call) -> Self {
-        match call {
-            Call::RestoreToCloudVm => Self::RestoreToPayg,
-            Call::CommitResources => Self::ConfigCommit,
-            Call::LegacyEstimate => Self::LegacyEstimate,
-            Call::LegacyUpgrade => Self::LegacyUpgrade,
-        }
-    }
-
     /// A label of few values.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,10 +116,7 @@ impl Route {
             Self::UpgradeOptions => "upgrade_options",
             Self::BillingCycle => "billing_cycle",
             Self::ConfigPreview => "config_preview",
-            Self::RestoreToPayg => "restore_to_payg",
-            Self::ConfigCommit => "config_commit",
-            Self::LegacyEstimate => "legacy_estimate",
-            Self::LegacyUpgrade => "legacy_upgrade",
+            Self::Paid(kind) => kind.row().label,
         }
     }
 
@@ -151,9 +133,8 @@ impl Route {
             Self::Job => "/api/jobs/{jobId}",
             Self::UpgradeOptions => "/api/v2/vps/{id}/actions/upgrade",
             Self::BillingCycle => "/api/v2/vps/{id}/actions/billing-cycle",
-            Self::ConfigPreview | Self::ConfigCommit => "/api/v2/vps/{id}/actions/config",
-            Self::RestoreToPayg => "/api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg",
-            Self::LegacyEstimate | Self::LegacyUpgrade => "/api/vm/{vmid}/upgrade",
+            Self::ConfigPreview => "/api/v2/vps/{id}/actions/config",
+            Self::Paid(kind) => kind.row().path,
         }
     }
 }

@@ -147,7 +147,7 @@ impl Transport {
     /// Sends one paid POST and reads its whole answer within its deadline.
     pub(super) async fn paid_post(&self, key: &SecretString, right: RightToSend) -> PaidAnswer {
         let started = self.clock.now().monotonic;
-        let route = Route::of(right.call());
+        let route = Route::Paid(right.kind());
         let answer = match (
             self.url(&Get::path(route, right.path())),
             headers(key, Kind::Paid),

@@ -2,7 +2,7 @@
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::operation::{OperationType, VpsOperation};
+use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, State};
@@ -40,7 +40,7 @@ fn content(record: &VpsOperation) -> Content {
             .and_then(|status| status.state)
             .map_or(State::Sending, State::from),
         evidence: status.and_then(|status| status.evidence).map(Evidence::from),
-        unapproved: spec.r#type == OperationType::LegacyEstimate,
+        unapproved: !spec.r#type.row().needs_approval,
         not_before: status
             .and_then(|status| status.not_before.as_ref())
             .and_then(time),

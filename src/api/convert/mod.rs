@@ -10,10 +10,11 @@ use thiserror::Error;
 
 use super::restore::BackupStatus;
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
+use crate::domain::action::ordered::Backup;
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
-use crate::domain::ledger::record::{Backup, Bought, Invoice, Record};
+use crate::domain::ledger::record::{Bought, Invoice, Record};
 use crate::domain::provider::gate::{Gate, GateName};
 use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
 use crate::domain::values::money::{Amount, Currency};

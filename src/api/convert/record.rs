@@ -8,18 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{InvalidRecord, gate, shown_quote};
 use crate::api::conditions;
 use crate::api::operation::{
-    EstimateStatus, OperationEvidence, OperationState, OperationType, RecordedChanges, RecordedClaim,
-    RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec,
-    VpsOperationStatus,
+    EstimateStatus, OperationEvidence, OperationState, RecordedChanges, RecordedClaim, RecordedCredentials,
+    RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec, VpsOperationStatus,
 };
 use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
+use crate::domain::action::ordered::{Action, ActionKind, Backup, Change, Restoration};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
-    Answer, Backup, Bought, Cause, Change, Claim, Estimate, Evidence, Invoice, Job, Known, Matter, Record,
-    Restoration, State,
+    Answer, Bought, Cause, Claim, Estimate, Evidence, Invoice, Job, Known, Record, State,
 };
 use crate::domain::provider::options::{Difference, OptionValue, Values};
 use crate::domain::status::reason::Standing;
@@ -54,14 +53,14 @@ impl RecordDraft<'_> {
             claim,
         } = self;
         let subject = &order.subject;
-        let (r#type, restoration, changes) = match &order.matter {
-            Matter::Restore(restoration) => (OperationType::RestoreToCloudVm, Some(restoration), None),
-            Matter::Config(change) => (OperationType::CommitResources, None, Some(changes(change))),
-            Matter::LegacyEstimate(values) => (OperationType::LegacyEstimate, None, Some(ordered(values))),
-            Matter::LegacyUpgrade(values) => (OperationType::LegacyUpgrade, None, Some(ordered(values))),
+        let restoration = order.action.restoration();
+        let changes = match &order.action {
+            Action::Restore(_) => None,
+            Action::Options(change) => Some(changes(change)),
+            Action::LegacyEstimate(values) | Action::LegacyUpgrade(values) => Some(ordered(values)),
         };
         let spec = VpsOperationSpec {
-            r#type,
+            r#type: order.action.kind(),
             subject: SubjectRef {
                 kind: subject.kind.as_str().to_owned(),
                 namespace: subject.namespace.clone(),
@@ -160,7 +159,7 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
         },
         intent: spec.intent_digest.clone(),
         vps: VpsId::new(&spec.vps_id),
-        matter: matter(spec, &wrong)?,
+        action: action(spec, &wrong)?,
         follows: spec.follows.as_ref().map(RecordName::new),
         quote: match &spec.quote {
             Some(shown) => Some(shown_quote(shown).ok_or_else(|| wrong("quote"))?),
@@ -185,16 +184,16 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
     })
 }
 
-fn matter(
+fn action(
     spec: &VpsOperationSpec,
     wrong: &dyn Fn(&'static str) -> InvalidRecord,
-) -> Result<Matter, InvalidRecord> {
+) -> Result<Action, InvalidRecord> {
     let changes = || spec.changes.as_ref().ok_or_else(|| wrong("changes"));
     match spec.r#type {
-        OperationType::RestoreToCloudVm => {
+        ActionKind::RestoreToCloudVm => {
             let backup = spec.backup.as_ref().ok_or_else(|| wrong("backup"))?;
             let created_at = backup.created_at.parse().map_err(|_| wrong("backup.createdAt"))?;
-            Ok(Matter::Restore(Restoration {
+            Ok(Action::Restore(Restoration {
                 vm_name: spec
                     .expected_vm_name
                     .clone()
@@ -207,9 +206,9 @@ fn matter(
                 },
             }))
         }
-        OperationType::CommitResources => {
+        ActionKind::CommitResources => {
             let changes = changes()?;
-            Ok(Matter::Config(Change {
+            Ok(Action::Options(Change {
                 difference: Difference {
                     from: values(&changes.from),
                     to: values(&changes.to),
@@ -217,8 +216,8 @@ fn matter(
                 corrects_drift: changes.corrects_drift,
             }))
         }
-        OperationType::LegacyEstimate => Ok(Matter::LegacyEstimate(values(&changes()?.to))),
-        OperationType::LegacyUpgrade => Ok(Matter::LegacyUpgrade(values(&changes()?.to))),
+        ActionKind::LegacyEstimate => Ok(Action::LegacyEstimate(values(&changes()?.to))),
+        ActionKind::LegacyUpgrade => Ok(Action::LegacyUpgrade(values(&changes()?.to))),
     }
 }
 

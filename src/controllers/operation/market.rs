@@ -22,7 +22,7 @@ use crate::controllers::{Error, fail_point, refused};
 use crate::domain::action::answer::PaidAnswer;
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::Caps;
-use crate::domain::ledger::record::{Known, Matter, Record, State};
+use crate::domain::ledger::record::{Known, Record, State};
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
 use crate::domain::values::ids::{Holder, RecordName, Subject};
 use crate::domain::values::moment::Moment;
@@ -69,10 +69,7 @@ impl<K: Buyer> Market<K> {
             claim: &plan.claim,
         };
         let (account, leave) = paid.unzip();
-        let size = match &plan.order.matter {
-            Matter::Restore(restored) => Some(restored.ordered),
-            Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-        };
+        let size = plan.order.action.restoration().map(|restored| restored.ordered);
         Self {
             ctx: ctx.clone(),
             subject: plan.order.subject.clone(),

@@ -12,7 +12,7 @@ use crate::domain::action::follow::{
     Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
 use crate::domain::ledger::names::VmToken;
-use crate::domain::ledger::record::{Evidence, Job, Matter, Record, State, later};
+use crate::domain::ledger::record::{Evidence, Job, Record, State, later};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
 use crate::domain::status::reason::Reason;
@@ -240,10 +240,7 @@ async fn read_named(
 
 /// The token in the name of the VM that a restore creates.
 fn token(record: &Record) -> Option<VmToken> {
-    match &record.matter {
-        Matter::Restore(restored) => restored.token(),
-        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-    }
+    record.action.restoration()?.token()
 }
 
 async fn list(

@@ -7,7 +7,7 @@ use crate::api::operation::VpsOperation;
 use crate::cluster::api_call::{self, ApiError};
 use crate::controllers::context::Context;
 use crate::controllers::{Error, fail_point};
-use crate::domain::ledger::record::{Evidence, Known, Matter, Record, State};
+use crate::domain::ledger::record::{Evidence, Known, Record, State};
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
@@ -100,8 +100,7 @@ pub(super) fn tell(ctx: &Context, from: State, record: &Record, known: &Known) {
 /// That HostUp took a change of options is told only when the first reading back does not show it: a
 /// moment of that is not worth a write.
 pub(super) fn wake(ctx: &Context, record: &Record, state: State) {
-    match (&record.matter, state) {
-        (Matter::Config(_), State::Accepted) => {}
-        (_, _) => ctx.wake(&record.subject),
+    if state != State::Accepted || record.action.kind().row().is_told_when_accepted {
+        ctx.wake(&record.subject);
     }
 }

@@ -20,7 +20,6 @@ use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
 use crate::cluster::recent::Source;
-use crate::domain::ledger::record::Matter;
 use crate::domain::options::{Decision, decide};
 use crate::domain::values::ids::SubjectKind;
 
@@ -90,12 +89,8 @@ async fn look(
             Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,
             Decision::Buy(order) => {
                 // The admin's flag is the consent to an estimate, so that no approval of it can end.
-                let consent = match order.matter {
-                    Matter::LegacyEstimate(_) => None,
-                    Matter::Restore(_) | Matter::Config(_) | Matter::LegacyUpgrade(_) => {
-                        intent.approval.clone()
-                    }
-                };
+                let needs_approval = order.action.kind().row().needs_approval;
+                let consent = intent.approval.clone().filter(|_| needs_approval);
                 let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
                 let Some(action) = bought else {
                     return Ok(Some(common::waiting(ctx)));

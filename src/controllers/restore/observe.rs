@@ -11,7 +11,7 @@ use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Bought, Matter};
+use crate::domain::ledger::record::Bought;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::preflight::Preflight;
 use crate::domain::restore::{Account, Intent, View};
@@ -36,10 +36,7 @@ pub async fn ledger(
     let shows_tail = named.is_some() && named == tail.map(|tail| tail.name.as_str());
     let is_ready = conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
     let tried = tail.filter(|tail| tail.subject.uid == intent.subject.uid);
-    let restored = tried.and_then(|tail| match &tail.matter {
-        Matter::Restore(restored) => Some(restored.backup.id.clone()),
-        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-    });
+    let restored = tried.and_then(|tail| Some(tail.action.restoration()?.backup.id.clone()));
     Ok(View {
         account: Account::Unread,
         resolved_backup: status

@@ -10,8 +10,9 @@ use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmSta
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{self, attempted_steps, closed_after, kept_steps, steps};
+use crate::domain::action::ordered::Backup;
 use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::record::{Backup, Evidence, Matter, Record, State};
+use crate::domain::ledger::record::{Evidence, Record, State};
 use crate::domain::provider::gate::Gate;
 use crate::domain::restore::{self, Facts};
 use crate::domain::status::reason::Reason;
@@ -127,10 +128,7 @@ fn read(gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>) -> VpsBa
 }
 
 fn restored(record: &Record) -> Option<&Backup> {
-    match &record.matter {
-        Matter::Restore(restored) => Some(&restored.backup),
-        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-    }
+    Some(&record.action.restoration()?.backup)
 }
 
 /// The job in words that do not change from poll to poll, and its progress in steps of 25 %.

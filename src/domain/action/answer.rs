@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::action::receipt::{self, Receipt};
-use crate::domain::ledger::record::{Invoice, Matter};
+use crate::domain::ledger::record::Invoice;
+use crate::domain::provider::gate::KNOWN_BLOCKERS;
 use crate::domain::values::text::Text;
 
 /// What the network gave back for one paid POST.
@@ -77,83 +79,30 @@ const RETRY_AFTER_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Durati
 /// The wait of a rate limit that names none (assumed: the legacy client's first back-off).
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
-/// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
-pub const KNOWN_BLOCKERS: [&str; 8] = [
-    "has_unpaid_invoice",
-    "no_card_on_file",
-    "not_verified",
-    "no_cloud_access",
-    "cpu_limit_exceeded",
-    "memory_limit_exceeded",
-    "storage_limit_exceeded",
-    "instance_limit_exceeded",
-];
-
-/// The paid calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// `POST .../actions/restore-to-payg` (restore-to-payg page).
-    RestoreToCloudVm,
-    /// `POST .../actions/config` with `dryRun: false` (config page).
-    CommitResources,
-    /// `POST /api/vm/{vmid}/upgrade` with `send: false` (legacy upgrade page; assumed to estimate).
-    LegacyEstimate,
-    /// `POST /api/vm/{vmid}/upgrade` with `send: true` (legacy upgrade page).
-    LegacyUpgrade,
-}
-
-impl Call {
-    /// The one that orders `matter`.
-    pub fn of(matter: &Matter) -> Self {
-        match matter {
-            Matter::Restore(_) => Self::RestoreToCloudVm,
-            Matter::Config(_) => Self::CommitResources,
-            Matter::LegacyEstimate(_) => Self::LegacyEstimate,
-            Matter::LegacyUpgrade(_) => Self::LegacyUpgrade,
-        }
-    }
-
-    /// Whether its body may hold passwords, card data and tokens, so that nothing of it is shown.
-    fn is_legacy(self) -> bool {
-        match self {
-            Self::LegacyEstimate | Self::LegacyUpgrade => true,
-            Self::RestoreToCloudVm | Self::CommitResources => false,
-        }
-    }
-
-    /// What an answer without a receipt lacks.
-    fn receipt_name(self) -> &'static str {
-        match self {
-            Self::RestoreToCloudVm => "a usable job id",
-            Self::CommitResources => "saying that it committed the change",
-            Self::LegacyEstimate | Self::LegacyUpgrade => "saying plainly what it did",
-        }
-    }
-}
-
 /// Reads the answer to a paid POST.
-pub fn classify(call: Call, answer: &PaidAnswer, now: Timestamp) -> Verdict {
+pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdict {
     match answer {
         PaidAnswer::NotSent(why) => Verdict::NotSent(why.clone()),
         PaidAnswer::Lost(why) => Verdict::unknown(why.clone()),
-        PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => receipt::read(call, body)
-            .map_or_else(
+        PaidAnswer::Answered { status, body, .. } if (200..300).contains(status) => {
+            (kind.row().receipt)(body).map_or_else(
                 || {
-                    let why = format!("HostUp answered {status} without {}", call.receipt_name());
-                    Verdict::unknown(with_words(call, &why, body))
+                    let why = format!("HostUp answered {status} without {}", kind.row().receipt_says);
+                    Verdict::unknown(with_words(kind, &why, body))
                 },
                 Verdict::Accepted,
-            ),
+            )
+        }
         PaidAnswer::Answered {
             status,
             retry_after,
             body,
-        } => refused(call, *status, retry_after.as_deref(), body, now).map_or_else(
+        } => refused(kind, *status, retry_after.as_deref(), body, now).map_or_else(
             || {
                 let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
                 let held = *status == 429;
                 Verdict::Unknown {
-                    why: with_words(call, &why, body),
+                    why: with_words(kind, &why, body),
                     retry_after: held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now)),
                 }
             },
@@ -162,10 +111,10 @@ pub fn classify(call: Call, answer: &PaidAnswer, now: Timestamp) -> Verdict {
     }
 }
 
-fn with_words(call: Call, why: &str, body: &[u8]) -> Text {
+fn with_words(kind: ActionKind, why: &str, body: &[u8]) -> Text {
     let start = body.get(..400).unwrap_or(body);
     let said = Text::bounded(&String::from_utf8_lossy(start), 120);
-    if said.as_str().is_empty() || call.is_legacy() {
+    if said.as_str().is_empty() || kind.row().answers_with_secrets {
         Text::new(why)
     } else {
         Text::new(&format!("{why}: {said}"))
@@ -302,7 +251,7 @@ fn invoices_in(value: &Value, ids: &mut Vec<Text>) {
 }
 
 fn refused(
-    call: Call,
+    kind: ActionKind,
     status: u16,
     retry_after: Option<&str>,
     body: &[u8],
@@ -311,7 +260,7 @@ fn refused(
     let problem: Problem = serde_json::from_slice(body).ok()?;
     let code = problem.code.as_deref().unwrap_or_default();
     let documented = if problem.status == Some(status) {
-        is_documented(call, status, code) || is_blocked(status, code, &problem)
+        is_documented(kind, status, code) || is_blocked(status, code, &problem)
     } else {
         problem.status.is_none() && is_documented_legacy(status, &problem)
     };
@@ -348,20 +297,14 @@ pub fn blocking_invoice(body: &[u8]) -> Option<Invoice> {
 /// The refusal of an order that an open invoice stands in the way of (error catalogue).
 pub const EXISTING_INVOICE_BLOCKING: &str = "existing_invoice_blocking";
 
-/// Codes that stand on the call's page or in the error catalogue for that status; that the 409s of the
-/// config page are these is assumed.
-fn is_documented(call: Call, status: u16, code: &str) -> bool {
-    let of_options = [
-        EXISTING_INVOICE_BLOCKING,
-        "pending_orders",
-        "invoice_payment_in_progress",
-    ];
+/// Codes that stand on the call's page or in the error catalogue for that status.
+fn is_documented(kind: ActionKind, status: u16, code: &str) -> bool {
     match status {
         400 => code == "invalid_request",
         401 => code == "unauthorized",
         403 => ["forbidden", "account_inactive", "verification_failed"].contains(&code),
         404 => ["not_found", "vps_not_found", "backup_not_found"].contains(&code),
-        409 => code == "vps_not_ready" || (call != Call::RestoreToCloudVm && of_options.contains(&code)),
+        409 => kind.row().conflicts.contains(&code),
         429 => ["rate_limit_exceeded", "rate_limited"].contains(&code),
         _ => false,
     }
@@ -432,7 +375,7 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::action::receipt::AcceptedJob;
+    use crate::domain::ledger::record::Job;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -446,14 +389,14 @@ mod tests {
             retry_after: None,
             body: body.into(),
         };
-        classify(Call::RestoreToCloudVm, &answer, now())
+        classify(ActionKind::RestoreToCloudVm, &answer, now())
     }
 
     fn problem(status: u16, code: &str) -> String {
         json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code}).to_string()
     }
 
-    fn job(verdict: Verdict) -> AcceptedJob {
+    fn job(verdict: Verdict) -> Job {
         match verdict {
             Verdict::Accepted(Receipt::Job(job)) => job,
             other => panic!("not accepted: {other:?}"),
@@ -517,7 +460,7 @@ mod tests {
                 retry_after: retry_after.map(str::to_owned),
                 body: b"slow down".to_vec(),
             };
-            let Verdict::Unknown { retry_after, .. } = classify(Call::RestoreToCloudVm, &answer, now())
+            let Verdict::Unknown { retry_after, .. } = classify(ActionKind::RestoreToCloudVm, &answer, now())
             else {
                 panic!("not unknown");
             };
@@ -563,7 +506,7 @@ mod tests {
                 retry_after: None,
                 body: body.to_string().into_bytes(),
             };
-            match classify(Call::CommitResources, &answer, now()) {
+            match classify(ActionKind::CommitResources, &answer, now()) {
                 Verdict::Rejected(refusal) => {
                     let id = refusal.invoice.map(|invoice| invoice.id.to_string());
                     (refusal.suggests_cancelling, id.unwrap_or_default())

@@ -1,6 +1,80 @@
-//! A paid call: what is sent, what its answer proves, how it is followed.
+//! Calls that pay or destroy. Each action has a module of its own with its row of the table, what its answer proves, how it
+//! is followed, and its words; what is ordered stands in `ordered`, and what all share in `answer`, `follow` and `receipt`.
 
 pub mod answer;
 pub mod follow;
+mod legacy;
+mod options;
+pub mod ordered;
 pub mod question;
 pub mod receipt;
+mod restore;
+
+use jiff::Timestamp;
+
+use crate::domain::ledger::record::{Known, Record, Times};
+use follow::{Input, Memo, Need};
+use ordered::{Action, ActionKind};
+use receipt::Receipt;
+
+/// What follows `NotExecuted` where the call pays.
+const PAID_AGAIN: &str = "a new attempt is paid for at once if the approval still stands";
+
+/// What is said of one action; a new one adds its row.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The route, as metrics and logs name it.
+    pub label: &'static str,
+    /// The route, as HostUp's pages write it.
+    pub path: &'static str,
+    /// A person's approval is needed; else the admin's flag is the consent.
+    pub needs_approval: bool,
+    /// The codes of a 409 that is a documented refusal.
+    pub conflicts: &'static [&'static str],
+    /// Reads the body of a 2xx; `None` where it is no receipt.
+    pub receipt: fn(&[u8]) -> Option<Receipt>,
+    /// What an answer without a receipt lacks.
+    pub receipt_says: &'static str,
+    /// Its answers may hold passwords, card data and tokens, so that nothing of them is shown.
+    pub answers_with_secrets: bool,
+    /// Its subject is looked at again as soon as HostUp has taken the order; else when the effect has been looked for once.
+    pub is_told_when_accepted: bool,
+    /// What is done about an outcome that is not known.
+    pub looked_for: &'static str,
+    /// What costs money although a person has given the operation up.
+    pub costs_all_the_same: &'static str,
+    /// What the operator does after a person's `NotExecuted`.
+    pub after_not_executed: &'static str,
+}
+
+impl ActionKind {
+    /// Its row of the table.
+    pub fn row(self) -> &'static Row {
+        match self {
+            Self::RestoreToCloudVm => &restore::ROW,
+            Self::CommitResources => &options::ROW,
+            Self::LegacyEstimate => &legacy::ESTIMATE,
+            Self::LegacyUpgrade => &legacy::UPGRADE,
+        }
+    }
+}
+
+impl Action {
+    /// What an accepted or unknown call needs next.
+    fn need(&self, record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
+        match self {
+            Self::Restore(_) => restore::need(record, memo, times, now),
+            Self::Options(_) => options::need(record, memo, now),
+            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, times, now),
+        }
+    }
+
+    /// What a reading makes of the call.
+    fn step(&self, record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+        match self {
+            Self::Restore(restored) => restore::step(record, restored, input, memo, times, now),
+            Self::Options(change) => options::step(record, change, input, memo, times, now),
+            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, times, now),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The question that an unknown outcome puts to a person, and the commands that answer it.
 
-use crate::domain::ledger::record::{Matter, Record};
+use crate::domain::ledger::record::Record;
 use crate::domain::values::text::Text;
 
 /// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
@@ -33,21 +33,11 @@ pub fn answers(record: &Record, words: Answers) -> String {
         "Look in HostUp's panel, then give one of three answers. After NotExecuted {}; to prevent that, suspend the \
          object first, in Git if it comes from Git. \
          It was not executed: {} ; {executed}: {} ; {given_up}: {}",
-        follows(record),
+        record.action.kind().row().after_not_executed,
         command(record, "{\"answer\":\"NotExecuted\"}"),
         command(record, adopt),
         command(record, "{\"answer\":\"Abandon\"}"),
     )
-}
-
-/// What the operator does after `NotExecuted`.
-fn follows(record: &Record) -> &'static str {
-    match record.matter {
-        Matter::Restore(_) | Matter::Config(_) | Matter::LegacyUpgrade(_) => {
-            "a new attempt is paid for at once if the approval still stands"
-        }
-        Matter::LegacyEstimate(_) => "a new estimate is asked for at once, and no approval is needed for it",
-    }
 }
 
 /// The command that gives `answer`, the JSON of a resolution.

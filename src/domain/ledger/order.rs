@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Cause, Matter, Record, later};
+use crate::domain::ledger::record::{Cause, Record, later};
 use crate::domain::provider::gate::Gate;
 use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
@@ -27,7 +28,7 @@ pub struct Order {
     /// The VPS in the path, or its number on the legacy route.
     pub vps: VpsId,
     /// What is ordered.
-    pub matter: Matter,
+    pub action: Action,
     /// The last record of the chain whose call was executed.
     pub follows: Option<RecordName>,
     /// The request path.

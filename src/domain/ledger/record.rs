@@ -6,13 +6,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
 use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::names::VmToken;
 use crate::domain::provider::gate::{Gate, GateName};
-use crate::domain::provider::options::{Difference, Values};
 use crate::domain::values::digest;
-use crate::domain::values::ids::{BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, VpsId};
+use crate::domain::values::ids::{Holder, InstanceId, JobId, KeyMark, RecordName, Subject, VpsId};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -377,7 +376,7 @@ pub struct Record {
     /// The source of a restore, or the VPS whose options are changed.
     pub vps: VpsId,
     /// What was ordered.
-    pub matter: Matter,
+    pub action: Action,
     /// The last record of the chain before this one whose call was executed.
     pub follows: Option<RecordName>,
     /// The quote that was approved; a legacy estimate has none.
@@ -396,46 +395,6 @@ pub struct Record {
     pub answer: Option<Answer>,
     /// What is known of the outcome.
     pub known: Known,
-}
-
-/// What a call orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Matter {
-    /// A backup restored to a new VM (restore-to-payg page).
-    Restore(Restoration),
-    /// Options of a VPS (config page).
-    Config(Change),
-    /// What options would cost, on the older route (legacy upgrade page).
-    LegacyEstimate(Values),
-    /// Options of a VPS, on the older route (legacy upgrade page).
-    LegacyUpgrade(Values),
-}
-
-/// What a change of options orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The values, before and after.
-    pub difference: Difference,
-    /// The spec had been in force before, and drifted.
-    pub corrects_drift: bool,
-}
-
-/// What a restore orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restoration {
-    /// The new VM's name, with its token.
-    pub vm_name: String,
-    /// The ordered size.
-    pub ordered: Size,
-    /// The backup that is restored.
-    pub backup: Backup,
-}
-
-impl Restoration {
-    /// The token of the VM that it buys.
-    pub fn token(&self) -> Option<VmToken> {
-        VmToken::of_vm_name(&self.vm_name)
-    }
 }
 
 impl Record {
@@ -489,17 +448,6 @@ impl Record {
     fn witnessed(&self) -> Option<Timestamp> {
         self.created_at.map(|at| later(at, Duration::from_secs(1)))
     }
-}
-
-/// A backup that was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backup {
-    /// Its id.
-    pub id: BackupId,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Its size in GB, as HostUp wrote it.
-    pub size_gb: Amount,
 }
 
 /// The durations that decisions depend on; each is a flag of the binary.

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
 use crate::domain::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
+use crate::domain::action::ordered::{Action, Change};
 use crate::domain::consent::approval::{self, Approval, Consent};
 use crate::domain::consent::price::Price;
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::order::{Attempt, Order};
-use crate::domain::ledger::record::{Cause, Change, Evidence, Invoice, Matter, Record, State, later};
+use crate::domain::ledger::record::{Cause, Evidence, Invoice, Record, State, later};
 use crate::domain::provider::gate::{self, Gate, GateName};
 use crate::domain::provider::options::{self, Difference, OptionValue, Values};
 use crate::domain::status::reason::Reason;
@@ -258,7 +259,7 @@ impl Look<'_> {
                 attempt: self.attempt(),
                 intent: self.intent.digest.clone(),
                 vps: wish.vps.clone(),
-                matter: Matter::Config(Change {
+                action: Action::Options(Change {
                     difference: difference.clone(),
                     corrects_drift: shown.drifted == Some(true),
                 }),
@@ -344,7 +345,7 @@ impl Look<'_> {
         let mut confirmed = Values::new();
         let records = self.view.history.iter().chain(self.tail());
         for record in records.filter(|record| record.known.state == State::Succeeded) {
-            let Some(change) = changed(&record.matter) else {
+            let Some(change) = record.action.change() else {
                 continue;
             };
             for (key, value) in &change.difference.to {
@@ -379,7 +380,7 @@ impl Look<'_> {
     /// HostUp's readings may lag behind one another.
     fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
         let asked_again = |record: &&Record| {
-            let Some(change) = changed(&record.matter) else {
+            let Some(change) = record.action.change() else {
                 return false;
             };
             let done = &change.difference.to;
@@ -403,7 +404,7 @@ impl Look<'_> {
                 && record.subject.generation == self.intent.subject.generation
         });
         corrections
-            .filter_map(|record| changed(&record.matter))
+            .filter_map(|record| record.action.change())
             .any(|change| change.corrects_drift && options::same(&change.difference.from, &difference.from))
     }
 }
@@ -428,13 +429,6 @@ struct PlacedOrder {
     quote: Quote,
     fresh: Price,
     cancels: Option<Invoice>,
-}
-
-fn changed(matter: &Matter) -> Option<&Change> {
-    match matter {
-        Matter::Config(change) => Some(change),
-        Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => None,
-    }
 }
 
 pub(super) fn facts(shown: Shown) -> Facts {

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::before_claim::facts;
 use super::mirror::older;
 use super::{Account, Decision, LegacyWish, Look, Shown, reported};
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::price::{BillingCycle, Price};
 use crate::domain::consent::quote::{Quote, QuoteBasis};
 use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Cause, Estimate, Evidence, KeyInUse, Matter, Record, State};
+use crate::domain::ledger::record::{Cause, Estimate, Evidence, KeyInUse, Record, State};
 use crate::domain::provider::options;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report;
@@ -82,9 +83,9 @@ impl Look<'_> {
 
     /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
     fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, key: &KeyInUse, shown: Shown) -> Decision {
-        let matter = Matter::LegacyEstimate(wish.wanted.clone());
+        let action = Action::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
-        let order = self.legacy_order(wish, matter, body, None, key, read_at);
+        let order = self.legacy_order(wish, action, body, None, key, read_at);
         match self.held_back(&order) {
             Some(held) => Decision::Report(held.with(facts(shown))),
             None => Decision::Buy(Box::new(order)),
@@ -118,8 +119,8 @@ impl Look<'_> {
             ],
         };
         let quote = self.renewed(&basis, &fresh);
-        let matter = Matter::LegacyUpgrade(wish.wanted.clone());
-        let order = self.legacy_order(wish, matter, body, Some(quote.clone()), key, read_at);
+        let action = Action::LegacyUpgrade(wish.wanted.clone());
+        let order = self.legacy_order(wish, action, body, Some(quote.clone()), key, read_at);
         let shown = Shown {
             quote: Some(quote.clone()),
             ..shown
@@ -133,7 +134,7 @@ impl Look<'_> {
     fn legacy_order(
         &self,
         wish: &LegacyWish,
-        matter: Matter,
+        action: Action,
         body: String,
         quote: Option<Quote>,
         key: &KeyInUse,
@@ -149,7 +150,7 @@ impl Look<'_> {
             attempt: self.attempt(),
             intent: self.intent.digest.clone(),
             vps: wish.vmid.clone(),
-            matter,
+            action,
             follows: self.tail().and_then(Record::last_executed).cloned(),
             path,
             body,
@@ -169,7 +170,7 @@ impl Look<'_> {
 }
 
 fn was_executed(record: &Record) -> bool {
-    let upgrade = matches!(record.matter, Matter::LegacyUpgrade(_));
+    let upgrade = matches!(record.action, Action::LegacyUpgrade(_));
     let unasked = record.known.evidence == Some(Evidence::ExecutedUnasked);
     let by_person = record.known.evidence == Some(Evidence::Person);
     record.known.state == State::Succeeded && (upgrade || unasked || by_person)

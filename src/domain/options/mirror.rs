@@ -2,8 +2,9 @@
 
 use super::before_claim::facts;
 use super::{Decision, Facts, InForce, Look, Shown, reported};
+use crate::domain::action::ordered::Action;
 use crate::domain::action::question::{self, Answers};
-use crate::domain::ledger::record::{Evidence, Matter, Record, State, later};
+use crate::domain::ledger::record::{Evidence, Record, State, later};
 use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
@@ -47,10 +48,7 @@ impl Look<'_> {
         if !self.intent.owns(record) {
             return self.mirror_another(record);
         }
-        let corrects_drift = match &record.matter {
-            Matter::Config(change) => change.corrects_drift,
-            Matter::Restore(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => false,
-        };
+        let corrects_drift = record.action.change().is_some_and(|change| change.corrects_drift);
         let shown = facts(Shown {
             gates: record.gates.clone(),
             quote: record.quote.clone(),
@@ -124,11 +122,11 @@ impl Look<'_> {
 }
 
 fn what(record: &Record) -> String {
-    match &record.matter {
-        Matter::Config(change) => change.difference.to_string(),
-        Matter::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
-        Matter::LegacyUpgrade(values) => older(&record.vps, values),
-        Matter::Restore(_) => "a restore".to_owned(),
+    match &record.action {
+        Action::Options(change) => change.difference.to_string(),
+        Action::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
+        Action::LegacyUpgrade(values) => older(&record.vps, values),
+        Action::Restore(_) => "a restore".to_owned(),
     }
 }
 
@@ -142,16 +140,11 @@ pub(super) fn older(vm: &VpsId, values: &Values) -> String {
 }
 
 fn confirming(record: &Record) -> String {
-    let next = match &record.matter {
-        Matter::Config(_) | Matter::Restore(_) => "it is looked for, and not sent again",
-        Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
-            "nothing shows it, so that a person is asked later; it is not sent again"
-        }
-    };
     format!(
-        "VpsOperation {} brought no answer that tells whether HostUp executed {}; {next}",
+        "VpsOperation {} brought no answer that tells whether HostUp executed {}; {}",
         record.name,
-        what(record)
+        what(record),
+        record.action.kind().row().looked_for
     )
 }
 

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::approval::Ceiling;
 use crate::domain::consent::price::Recurring;
-use crate::domain::ledger::record::{Estimate, Evidence, Invoice, Matter, later};
+use crate::domain::ledger::record::{Estimate, Evidence, Invoice, later};
 use crate::domain::provider::options::tests::{number, slider};
 use crate::domain::provider::options::{OptionKind, OptionValue};
 use crate::domain::restore::tests::{chain, key, now, recorded, times, unreachable};
@@ -953,7 +954,7 @@ proptest! {
             sent["dryRun"] = json!(true);
             prop_assert_eq!(Some(sent), asked, "the commit is another request than the dry run");
             prop_assert!(approved && cents <= 50 && open_gate && !rival);
-            let Matter::Config(change) = &order.matter else { panic!("another matter") };
+            let Action::Options(change) = &order.action else { panic!("another action") };
             prop_assert!(change.difference.lowers().is_none());
             if let Some(state) = state {
                 prop_assert!(state.frees_the_name() || state == State::Succeeded);

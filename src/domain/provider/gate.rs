@@ -2,6 +2,18 @@
 
 use crate::domain::values::text::{self, Text};
 
+/// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
+pub const KNOWN_BLOCKERS: [&str; 8] = [
+    "has_unpaid_invoice",
+    "no_card_on_file",
+    "not_verified",
+    "no_cloud_access",
+    "cpu_limit_exceeded",
+    "memory_limit_exceeded",
+    "storage_limit_exceeded",
+    "instance_limit_exceeded",
+];
+
 /// Which gate; the names stand in `status.gates[].name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GateName {

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::domain::action::answer::KNOWN_BLOCKERS;
+use crate::domain::action::ordered::Backup;
 use crate::domain::consent::price::{Rates, Size};
-use crate::domain::ledger::record::{Backup, KeyInUse};
-use crate::domain::provider::gate::{Gate, GateName};
+use crate::domain::ledger::record::KeyInUse;
+use crate::domain::provider::gate::{Gate, GateName, KNOWN_BLOCKERS};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::BackupId;
 use crate::domain::values::money::Amount;

@@ -10,8 +10,9 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::domain::action::answer::{Call, PaidAnswer, classify};
+use crate::domain::action::answer::{PaidAnswer, classify};
 use crate::domain::action::follow::Input;
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::consent::approval::Approval;
 use crate::domain::ledger::chain::READINGS_LAST;
 use crate::domain::ledger::order::Order;
@@ -162,7 +163,7 @@ pub struct Reread {
 /// The right to send the one call of one record. It cannot be made anywhere else nor copied, and the POST uses it up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RightToSend {
-    call: Call,
+    kind: ActionKind,
     path: String,
     body: String,
     within: Duration,
@@ -170,8 +171,8 @@ pub struct RightToSend {
 
 impl RightToSend {
     /// Which call.
-    pub fn call(&self) -> Call {
-        self.call
+    pub fn kind(&self) -> ActionKind {
+        self.kind
     }
 
     /// The request path.
@@ -265,7 +266,7 @@ impl Purchase {
             (state @ State::Looking { .. }, Event::Waited) => (state, Effect::Look),
             (State::HandingOver { record }, Event::HandedOver) => self.redeemed(record, now),
             (State::Sending { record }, Event::Answered(answer)) => {
-                let verdict = classify(Call::of(&record.matter), &answer, now.wall);
+                let verdict = classify(record.action.kind(), &answer, now.wall);
                 self.record(record, Input::Answered(verdict), now)
             }
             (State::Recording(recording), event) => match recording.next(event, &self.times, now) {
@@ -367,7 +368,7 @@ impl Purchase {
         // The draft is sent, and not what the API server returned: an admission webhook may have changed that.
         let order = &self.plan.order;
         let right = RightToSend {
-            call: Call::of(&order.matter),
+            kind: order.action.kind(),
             path: order.path.clone(),
             body: order.body.clone(),
             within: self.times.paid_timeout.saturating_sub(waited),

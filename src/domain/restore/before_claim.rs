@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
+use crate::domain::action::ordered::{Action, Backup, Restoration};
 use crate::domain::consent::approval::{self, Approval, Consent};
 use crate::domain::consent::price::{HourlyPrice, Price, Size};
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::names::{ChainKey, vm_name};
 use crate::domain::ledger::order::{Attempt, Order};
-use crate::domain::ledger::record::{Backup, Cause, Matter, Restoration, Times, later};
+use crate::domain::ledger::record::{Cause, Times, later};
 use crate::domain::provider::gate::{self, Gate, GateName};
 use crate::domain::provider::inventory::{self, Sighting};
 use crate::domain::provider::preflight::{self, BackupChoice, Preflight};
@@ -215,7 +216,7 @@ fn place(
             ),
             intent: intent.digest.clone(),
             vps: intent.source.clone(),
-            matter: Matter::Restore(Restoration {
+            action: Action::Restore(Restoration {
                 vm_name: name,
                 ordered: size,
                 backup: backup.clone(),

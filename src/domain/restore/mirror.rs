@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
+use crate::domain::action::ordered::Restoration;
 use crate::domain::action::question::{self, Answers};
 use crate::domain::ledger::names::VmToken;
-use crate::domain::ledger::record::{Bought, Evidence, Record, Restoration, State, Times, later};
+use crate::domain::ledger::record::{Bought, Evidence, Record, State, Times, later};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
 use crate::domain::values::text::Text;

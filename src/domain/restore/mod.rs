@@ -7,12 +7,13 @@ pub(crate) mod tests;
 
 use jiff::Timestamp;
 
+use crate::domain::action::ordered::{Action, Backup};
 use crate::domain::consent::approval::Approval;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Backup, Bought, Matter, Record, Times};
+use crate::domain::ledger::record::{Bought, Record, Times};
 use crate::domain::provider::gate::Gate;
 use crate::domain::provider::inventory::{Sighting, Vm};
 use crate::domain::provider::preflight::{BackupChoice, Preflight, Target};
@@ -152,9 +153,9 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         );
         return stalled(view, times, now, Reason::NameReused, Facts::Nothing, message);
     }
-    match &record.matter {
-        Matter::Restore(restored) => mirror(intent, record, restored, view, times, now),
-        Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => {
+    match &record.action {
+        Action::Restore(restored) => mirror(intent, record, restored, view, times, now),
+        Action::Options(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
             let message = format!(
                 "VpsOperation {} is not that of a restore; nothing is bought",
                 record.name

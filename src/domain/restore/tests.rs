@@ -4,15 +4,14 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::action::ordered::{Action, Restoration};
 use crate::domain::consent::approval::Ceiling;
 use crate::domain::consent::price::Size;
 use crate::domain::consent::price::tests::rates;
 use crate::domain::consent::quote::QuoteId;
 use crate::domain::ledger::chain::{Brakes, Cap};
 use crate::domain::ledger::order::TRIES_LAST;
-use crate::domain::ledger::record::{
-    Answer, Claim, Evidence, Job, KeyInUse, Known, Restoration, State, later,
-};
+use crate::domain::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
 use crate::domain::provider::gate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, ProviderGate, Remaining};
@@ -215,7 +214,7 @@ pub(crate) fn recorded(order: Order, state: State) -> Record {
         subject: order.subject,
         intent: order.intent,
         vps: order.vps,
-        matter: order.matter,
+        action: order.action,
         follows: order.follows,
         quote: order.quote,
         gates: order.gates,
@@ -238,9 +237,9 @@ pub(crate) fn recorded(order: Order, state: State) -> Record {
 }
 
 /// What a restore's record or order is about.
-pub(crate) fn restored(matter: &Matter) -> Restoration {
-    match matter {
-        Matter::Restore(restored) => restored.clone(),
+pub(crate) fn restored(action: &Action) -> Restoration {
+    match action {
+        Action::Restore(restored) => restored.clone(),
         other => panic!("not a restore: {other:?}"),
     }
 }
@@ -648,7 +647,7 @@ fn a_vm_that_was_there_before_is_never_called_restored() {
         panic!("not a report");
     };
     assert_eq!(report.reason, Reason::AlreadyExecuted);
-    let backup = restored(&found.matter).backup.id;
+    let backup = restored(&found.action).backup.id;
     assert!(!report.message.contains(backup.as_str()), "{}", report.message);
     assert!(
         report.message.contains("nothing was bought"),
@@ -662,7 +661,7 @@ fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
     let mut seen = preflight();
     seen.vms = vec![Vm {
         id: VpsId::new("vps_new"),
-        name: restored(&record(State::Sending).matter).vm_name,
+        name: restored(&record(State::Sending).action).vm_name,
         is_payg: true,
         size: Some(SIZE),
         primary_ip: None,
@@ -691,7 +690,7 @@ fn a_latest_backup_is_resolved_once() {
         size_gb: Amount::parse("13"),
     });
     let backup = |view: &View| match decided(&latest, view) {
-        Decision::Buy(order) => restored(&order.matter).backup.id,
+        Decision::Buy(order) => restored(&order.action).backup.id,
         other => panic!("{other:?}"),
     };
     assert_eq!(backup(&read(two.clone())), BackupId::new("bkp_2"));
@@ -839,7 +838,7 @@ fn the_question_to_a_person_names_everything_and_each_answer() {
         panic!("no report");
     };
     assert_eq!(report.reason, Reason::OutcomeUnknown);
-    let token = restored(&tail.matter).token().unwrap();
+    let token = restored(&tail.action).token().unwrap();
     for part in [
         "chain-1",
         "0.66 SEK/h",

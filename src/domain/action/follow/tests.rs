@@ -1,8 +1,7 @@
 use super::*;
 use crate::domain::action::answer::Refusal;
-use crate::domain::action::receipt::AcceptedJob;
+use crate::domain::action::ordered::{Action, Change};
 use crate::domain::consent::price::Size;
-use crate::domain::ledger::record::Change;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::Difference;
 use crate::domain::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
@@ -22,7 +21,7 @@ fn vm(id: &str, name: String) -> Vm {
 }
 
 fn ours(id: &str) -> Vm {
-    vm(id, restored(&record(State::Sending).matter).vm_name)
+    vm(id, restored(&record(State::Sending).action).vm_name)
 }
 
 fn inventory(vms: Vec<Vm>) -> Input {
@@ -43,7 +42,7 @@ fn after(seconds: u64) -> Timestamp {
 fn verdicts() -> Vec<Verdict> {
     vec![
         Verdict::NotSent(Text::new("refused")),
-        Verdict::Accepted(Receipt::Job(AcceptedJob {
+        Verdict::Accepted(Receipt::Job(Job {
             id: JobId::parse("job_1").unwrap(),
             poll_path: "/api/jobs/job_1".into(),
         })),
@@ -534,7 +533,7 @@ fn a_job_is_polled_neither_faster_than_two_seconds_nor_slower_than_five_percent_
 fn any_vms() -> impl Strategy<Value = Vec<Vm>> {
     let names = prop::sample::select(vec!["ours", "other", "upper", "longer"]);
     let one = (names, any::<bool>(), any::<bool>(), 0u8..4).prop_map(|(name, is_payg, sized, id)| {
-        let own = restored(&record(State::Sending).matter).vm_name;
+        let own = restored(&record(State::Sending).action).vm_name;
         let name = match name {
             "ours" => own,
             "upper" => own.to_uppercase(),
@@ -623,7 +622,7 @@ proptest! {
 
 mod of_options {
     use super::*;
-    use crate::domain::ledger::record::{Change, Invoice, Matter};
+    use crate::domain::ledger::record::Invoice;
     use crate::domain::provider::options::tests::{number, slider};
     use crate::domain::provider::options::{Difference, Offer};
 
@@ -632,7 +631,7 @@ mod of_options {
         difference.from.insert("bandwidthGb".into(), number(2048));
         difference.to.insert("bandwidthGb".into(), number(4096));
         Record {
-            matter: Matter::Config(Change {
+            action: Action::Options(Change {
                 difference,
                 corrects_drift: false,
             }),
@@ -812,12 +811,11 @@ mod of_options {
 
 mod of_the_older_route {
     use super::*;
-    use crate::domain::ledger::record::Matter;
     use crate::domain::provider::options::Values;
 
     fn upgrade(answer: Option<Answer>) -> Record {
         Record {
-            matter: Matter::LegacyUpgrade(Values::new()),
+            action: Action::LegacyUpgrade(Values::new()),
             answer,
             ..record(State::Unknown)
         }
@@ -858,7 +856,7 @@ fn asking(evidence: Option<Evidence>) -> Record {
 /// A change of options in this state.
 fn change_in(state: State) -> Record {
     Record {
-        matter: Matter::Config(Change {
+        action: Action::Options(Change {
             difference: Difference::default(),
             corrects_drift: false,
         }),

@@ -299,7 +299,7 @@ fn without_randomness_nothing_is_claimed() {
 fn what_was_found_before_the_claim_is_recorded_and_nothing_is_sent_for_it() {
     let vm = Vm {
         id: VpsId::new("vps_new"),
-        name: restored(&order().matter).vm_name,
+        name: restored(&order().action).vm_name,
         is_payg: true,
         size: Some(SIZE),
         primary_ip: None,

@@ -361,7 +361,7 @@ fn vms(count: usize) -> Vec<Vm> {
     (0..count)
         .map(|n| Vm {
             id: VpsId::new(format!("vps_new_{n}")),
-            name: restored(&order().matter).vm_name,
+            name: restored(&order().action).vm_name,
             is_payg: true,
             size: Some(SIZE),
             primary_ip: Some(Text::new("192.0.2.1")),

@@ -2,9 +2,6 @@
 //!
 //! Its alphabet is what came back from HostUp, the clock and a person's answer. Nothing in it sends.
 
-mod config;
-mod legacy;
-mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +9,9 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 use crate::domain::action::answer::Verdict;
+use crate::domain::action::ordered::Action;
 use crate::domain::action::receipt::Receipt;
-use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Matter, Record, State, Times, later};
+use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
 use crate::domain::provider::inventory::{Sighting, Vm};
 use crate::domain::provider::job::JobState;
 use crate::domain::provider::options::Offer;
@@ -21,16 +19,16 @@ use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
-const ABSENT_READS: u32 = 3;
+pub(super) const ABSENT_READS: u32 = 3;
 /// Why a person's `NotExecuted` is not taken; it counts again only after it was taken back and given anew.
-const JOB_KNOWN: &str =
+pub(super) const JOB_KNOWN: &str =
     "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
 /// How long after the settle time HostUp may stay unreadable before a person is asked.
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
 /// An end that is expected is looked for so much later.
 const LATE: Duration = Duration::from_millis(200);
 /// Longest interval between two polls of one job.
-const LONGEST_POLL: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_POLL: Duration = Duration::from_secs(60);
 
 /// What a process remembers of an operation between two looks; lost with the process, never trusted
 /// for more than timing.
@@ -148,16 +146,12 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
         }
         State::Sending => Need::Say(Input::Overdue),
         State::Unknown if record.answer == Some(Answer::Abandon) => Need::Say(Input::Abandoned),
-        State::Accepted | State::Unknown => match &record.matter {
-            Matter::Restore(_) => restore::need(record, memo, times, now),
-            Matter::Config(_) => config::need(record, memo, now),
-            Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => legacy::need(record, times, now),
-        },
+        State::Accepted | State::Unknown => record.action.need(record, memo, times, now),
     }
 }
 
 /// A person's answer that this process has not looked into yet.
-fn has_new_answer(record: &Record, memo: &Memo) -> bool {
+pub(super) fn has_new_answer(record: &Record, memo: &Memo) -> bool {
     record.answer.is_some() && record.answer != memo.tried
 }
 
@@ -281,20 +275,12 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
             state: State::Abandoned,
             message: Text::new(&format!(
                 "a person gave this operation up without an answer; {} costs money all the same",
-                match record.matter {
-                    Matter::Restore(_) => "a VM that was sold",
-                    Matter::Config(_) | Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) =>
-                        "a change that was made",
-                }
+                record.action.kind().row().costs_all_the_same
             )),
             evidence: Some(Evidence::Person),
             ..known.clone()
         },
-        (_, input) => match &record.matter {
-            Matter::Restore(restored) => restore::step(record, restored, input, memo, times, now),
-            Matter::Config(change) => config::step(record, change, input, memo, times, now),
-            Matter::LegacyEstimate(_) | Matter::LegacyUpgrade(_) => legacy::step(record, input, times, now),
-        },
+        (_, input) => record.action.step(record, input, memo, times, now),
     }
 }
 
@@ -335,10 +321,7 @@ fn received(receipt: Receipt, base: Known) -> Known {
         Receipt::Job(job) => Known {
             state: State::Accepted,
             message: Text::new(&format!("HostUp accepted the order as job {}", job.id)),
-            job: Some(Job {
-                id: job.id,
-                poll_path: job.poll_path,
-            }),
+            job: Some(job),
             ..base
         },
         Receipt::Committed { invoice } => Known {
@@ -389,15 +372,15 @@ fn received(receipt: Receipt, base: Known) -> Known {
 
 /// Until when an outcome may stay unread before a person is asked; `None` where another deadline asks.
 fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
-    match (record.known.state, &record.matter) {
+    match (record.known.state, &record.action) {
         (State::Unknown, _) => Some(later(record.settled_at(times), PATIENCE_TO_LOOK)),
-        (State::Accepted, Matter::Config(_)) => Some(config::patience(record, times.job_deadline)),
+        (State::Accepted, Action::Options(_)) => Some(super::options::patience(record, times.job_deadline)),
         (_, _) => None,
     }
 }
 
 /// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
-fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Known {
+pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Known {
     let known = &record.known;
     if unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
@@ -425,7 +408,7 @@ fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Kno
 }
 
 /// An answer that cannot take effect must not bar the way of another one.
-fn open_to_another(record: &Record, asked: Known) -> Known {
+pub(super) fn open_to_another(record: &Record, asked: Known) -> Known {
     match &record.answer {
         Some(Answer::NotExecuted) => Known {
             answer_refused: Some(Text::new(&format!(
@@ -439,7 +422,7 @@ fn open_to_another(record: &Record, asked: Known) -> Known {
 }
 
 /// What an absence means: `nothing` says in words what is not there.
-fn absent(
+pub(super) fn absent(
     record: &Record,
     nothing: &str,
     overdue: &str,

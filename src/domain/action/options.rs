@@ -3,11 +3,61 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, open_to_another};
-use crate::domain::ledger::record::{Answer, Change, Evidence, Invoice, Known, Record, State, Times, later};
+use super::answer::EXISTING_INVOICE_BLOCKING;
+use super::follow::{
+    ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, open_to_another,
+};
+use super::receipt::{Receipt, invoice};
+use super::{PAID_AGAIN, Row};
+use crate::domain::action::ordered::Change;
+use crate::domain::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
 use crate::domain::provider::options;
 use crate::domain::values::text::Text;
+
+/// Refusals of orders of options (error catalogue; that they are the 409s of the config page is assumed).
+pub(super) const OF_OPTIONS: [&str; 4] = [
+    "vps_not_ready",
+    EXISTING_INVOICE_BLOCKING,
+    "pending_orders",
+    "invoice_payment_in_progress",
+];
+
+/// The row of this action.
+pub(super) const ROW: Row = Row {
+    label: "config_commit",
+    path: "/api/v2/vps/{id}/actions/config",
+    needs_approval: true,
+    conflicts: &OF_OPTIONS,
+    receipt: committed,
+    receipt_says: "saying that it committed the change",
+    answers_with_secrets: false,
+    is_told_when_accepted: false,
+    looked_for: "it is looked for, and not sent again",
+    costs_all_the_same: "a change that was made",
+    after_not_executed: PAID_AGAIN,
+};
+
+/// Only a body that says of itself that it was no dry run is a receipt.
+fn committed(body: &[u8]) -> Option<Receipt> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        success: Option<bool>,
+        dry_run: bool,
+        #[serde(default)]
+        payment_invoice: Value,
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    if body.dry_run || body.success == Some(false) {
+        return None;
+    }
+    Some(Receipt::Committed {
+        invoice: invoice(&body.payment_invoice),
+    })
+}
 
 /// What an accepted or unknown change needs next.
 pub(super) fn need(record: &Record, memo: &Memo, now: Timestamp) -> Need {
@@ -132,5 +182,30 @@ fn read_back(
         answer_refused: by_person
             .then(|| Text::new("HostUp still does not show it; give another answer, or take this one back (null) to give it again")),
         ..known.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_body_that_says_that_it_was_no_dry_run_is_a_receipt_of_a_change() {
+        let taken = committed(
+            json!({"dryRun": false, "paymentInvoice": null})
+                .to_string()
+                .as_bytes(),
+        );
+        assert_eq!(taken, Some(Receipt::Committed { invoice: None }));
+        for body in [
+            json!({"dryRun": true}),
+            json!({}),
+            json!({"dryRun": "false"}),
+            json!({"dryRun": false, "success": false}),
+            json!([]),
+        ] {
+            assert_eq!(committed(body.to_string().as_bytes()), None, "{body}");
+        }
     }
 }

@@ -1,18 +1,74 @@
-//! A restore: its job, then the VM by its token.
+//! A backup restored to a new pay-as-you-go VM (restore-to-payg page): a job, then the VM by its token.
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{
+use super::follow::{
     ABSENT_READS, Input, InventoryReading, JOB_KNOWN, LONGEST_POLL, Memo, Need, absent, has_new_answer,
-    open_to_another,
+    open_to_another, unreadable,
 };
-use crate::domain::ledger::record::{
-    Answer, Bought, Evidence, Known, Record, Restoration, State, Times, later,
-};
+use super::receipt::Receipt;
+use super::{PAID_AGAIN, Row};
+use crate::domain::action::ordered::Restoration;
+use crate::domain::ledger::record::{Answer, Bought, Evidence, Job, Known, Record, State, Times, later};
 use crate::domain::provider::inventory::{self, Sighting, Vm};
 use crate::domain::provider::job::JobState;
-use crate::domain::values::ids::VpsId;
+use crate::domain::values::ids::{JobId, VpsId};
 use crate::domain::values::text::Text;
+
+/// The row of this action.
+pub(super) const ROW: Row = Row {
+    label: "restore_to_payg",
+    path: "/api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg",
+    needs_approval: true,
+    conflicts: &["vps_not_ready"],
+    receipt: |body| job(body).map(Receipt::Job),
+    receipt_says: "a usable job id",
+    answers_with_secrets: false,
+    is_told_when_accepted: true,
+    looked_for: "it is looked for, and not sent again",
+    costs_all_the_same: "a VM that was sold",
+    after_not_executed: PAID_AGAIN,
+};
+
+fn job(body: &[u8]) -> Option<Job> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        success: Option<bool>,
+        operation: Operation,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Operation {
+        job_id: String,
+        #[serde(default)]
+        poll_url: Value,
+    }
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    if envelope.success == Some(false) {
+        return None;
+    }
+    let id = JobId::parse(&envelope.operation.job_id)?;
+    let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
+    Some(Job { id, poll_path })
+}
+
+/// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.
+fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
+    let plain = |path: &&str| {
+        path.starts_with("/api/")
+            && path.len() <= 200
+            && !path.contains("..")
+            && !path.contains("//")
+            && path
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
+    };
+    poll_url
+        .filter(plain)
+        .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
+}
 
 /// What an accepted or unknown restore needs next.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
@@ -215,7 +271,7 @@ impl Look<'_> {
         match self.sighting(vms) {
             Sighting::None => {
                 let why = Text::new("HostUp does not tell where the job stands, and no VM bears the token");
-                super::unreadable(self.record, &why, self.times, self.now)
+                unreadable(self.record, &why, self.times, self.now)
             }
             sighting => self.found(sighting).unwrap_or_else(|| known.clone()),
         }

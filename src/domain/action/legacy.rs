@@ -1,0 +1,216 @@
+//! An estimate or an upgrade on the older route: its answer is all that is ever known of it.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::follow::{Input, Need};
+use super::options::OF_OPTIONS;
+use super::receipt::{Receipt, amount, name};
+use super::{PAID_AGAIN, Row};
+use crate::domain::ledger::record::{
+    Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later,
+};
+use crate::domain::values::money::Currency;
+use crate::domain::values::text::Text;
+
+/// The row of an estimate.
+pub(super) const ESTIMATE: Row = Row {
+    label: "legacy_estimate",
+    needs_approval: false,
+    receipt: |body| legacy(body, true),
+    path: "/api/vm/{vmid}/upgrade",
+    conflicts: &OF_OPTIONS,
+    receipt_says: "saying plainly what it did",
+    answers_with_secrets: true,
+    is_told_when_accepted: true,
+    looked_for: "nothing shows it, so that a person is asked later; it is not sent again",
+    costs_all_the_same: "a change that was made",
+    after_not_executed: "a new estimate is asked for at once, and no approval is needed for it",
+};
+/// The row of an upgrade.
+pub(super) const UPGRADE: Row = Row {
+    label: "legacy_upgrade",
+    needs_approval: true,
+    receipt: |body| legacy(body, false),
+    path: "/api/vm/{vmid}/upgrade",
+    conflicts: &OF_OPTIONS,
+    receipt_says: "saying plainly what it did",
+    answers_with_secrets: true,
+    is_told_when_accepted: true,
+    looked_for: "nothing shows it, so that a person is asked later; it is not sent again",
+    costs_all_the_same: "a change that was made",
+    after_not_executed: PAID_AGAIN,
+};
+
+/// The legacy body holds passwords, card data and tokens: only what is named here is decoded.
+fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        success: bool,
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        success: Option<bool>,
+        upgraded: Option<bool>,
+        estimate: Option<bool>,
+        #[serde(default)]
+        draft_id: Value,
+        #[serde(default)]
+        order_id: Value,
+        #[serde(default)]
+        invoice_id: Value,
+        #[serde(default)]
+        total: Value,
+        #[serde(default)]
+        recurring: Value,
+        raw: Option<Box<RawValue>>,
+    }
+    #[derive(Deserialize)]
+    struct Raw {
+        draft: Draft,
+    }
+    #[derive(Deserialize)]
+    struct Draft {
+        currency: DraftCurrency,
+    }
+    #[derive(Deserialize)]
+    struct DraftCurrency {
+        iso: String,
+    }
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let data = envelope.data;
+    if !envelope.success || data.success == Some(false) {
+        return None;
+    }
+    let estimated = data.estimate == Some(true) && data.upgraded != Some(true);
+    if estimate_asked && estimated {
+        let raw = data
+            .raw
+            .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
+        return Some(Receipt::Estimated(Estimate {
+            draft: data.draft_id.as_u64(),
+            total: amount(&data.total),
+            recurring: amount(&data.recurring),
+            currency: raw.and_then(|raw| Currency::parse(&raw.draft.currency.iso)),
+        }));
+    }
+    // Whatever is not plainly an estimate counts as executed where one was asked for, and an order
+    // that HostUp does not call upgraded is no receipt.
+    if !estimate_asked && data.upgraded != Some(true) {
+        return None;
+    }
+    let invoice = name(&data.invoice_id).filter(|id| id.as_str() != "0");
+    Some(Receipt::Upgraded {
+        order: name(&data.order_id),
+        invoice: invoice.map(|id| Invoice {
+            id,
+            ..Invoice::unnamed()
+        }),
+        unasked: estimate_asked,
+    })
+}
+
+/// What an unknown call needs next: there is nothing to read, only time and a person's answer.
+pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
+    let settled = record.settled_at(times);
+    match &record.answer {
+        Some(Answer::Adopt(_)) => Need::Say(Input::Adopted),
+        Some(Answer::NotExecuted | Answer::Abandon) | None if now < settled => Need::Wait(settled),
+        Some(Answer::NotExecuted | Answer::Abandon) => Need::Say(Input::Settled),
+        None if record.known.evidence.is_none() => Need::Say(Input::Settled),
+        None => Need::Wait(later(now, times.resync_interval)),
+    }
+}
+
+/// What time or a person's answer makes of it.
+pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    match (known.state, input) {
+        (State::Unknown, Input::Adopted) => Known {
+            state: State::Succeeded,
+            message: Text::new("a person said that HostUp executed it"),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        },
+        (State::Unknown, Input::Settled) if now < record.settled_at(times) => known.clone(),
+        (State::Unknown, Input::Settled) if record.answer == Some(Answer::NotExecuted) => Known {
+            state: State::NotExecuted,
+            message: Text::new("a person said that HostUp did not execute it"),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        },
+        (State::Unknown, Input::Settled) => Known {
+            message: Text::new("the older route shows nothing that could be read back"),
+            evidence: Some(Evidence::NoneFound),
+            ..known.clone()
+        },
+        // Everything else comes too late or from a stale look, and changes nothing.
+        (_, _) => known.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::values::money::Amount;
+    use serde_json::json;
+
+    fn of(send: bool, body: &Value) -> Option<Receipt> {
+        let row = if send { UPGRADE } else { ESTIMATE };
+        (row.receipt)(body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn an_estimate_is_one_only_if_it_says_so_and_was_not_executed() {
+        let estimate = json!({"success": true, "data": {"success": true, "estimate": true, "draftId": 6213,
+            "total": "-205.26", "recurring": 600, "raw": {"draft": {"currency": {"iso": "SEK"}}}}});
+        let Some(Receipt::Estimated(read)) = of(false, &estimate) else {
+            panic!("no estimate");
+        };
+        assert_eq!((read.draft, read.currency), (Some(6213), Currency::parse("SEK")));
+        assert_eq!(read.total, Amount::parse("-205.26"));
+        for executed in [
+            json!({"success": true, "data": {"success": true, "upgraded": true, "estimate": true}}),
+            json!({"success": true, "data": {"success": true}}),
+        ] {
+            let receipt = of(false, &executed);
+            assert!(
+                matches!(receipt, Some(Receipt::Upgraded { unasked: true, .. })),
+                "{executed}"
+            );
+        }
+        for unclear in [
+            json!({"success": false, "data": {"success": true, "estimate": true}}),
+            json!({"success": true, "data": {"success": false, "estimate": true}}),
+            json!({"data": {"estimate": true}}),
+        ] {
+            assert_eq!(of(false, &unclear), None, "{unclear}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_one_only_if_it_says_so() {
+        let upgraded = json!({"success": true, "data": {"success": true, "upgraded": true, "orderId": 34889,
+            "invoiceId": "49526"}});
+        let Some(Receipt::Upgraded {
+            order,
+            invoice,
+            unasked: false,
+        }) = of(true, &upgraded)
+        else {
+            panic!("no upgrade");
+        };
+        assert_eq!(
+            (order, invoice.unwrap().to_string().as_str()),
+            (Some(Text::new("34889")), "invoice 49526")
+        );
+        let estimate = json!({"success": true, "data": {"success": true, "estimate": true}});
+        assert_eq!(of(true, &estimate), None);
+    }
+}

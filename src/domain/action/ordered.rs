@@ -1,0 +1,103 @@
+//! What a call orders: the data of each action. What is done with it stands in the action's own module.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::consent::price::Size;
+use crate::domain::ledger::names::VmToken;
+use crate::domain::provider::options::{Difference, Values};
+use crate::domain::values::ids::BackupId;
+use crate::domain::values::money::Amount;
+
+/// Which call: `spec.type` of a VpsOperation.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionKind {
+    /// A backup restored to a new pay-as-you-go VM (restore-to-payg page).
+    RestoreToCloudVm,
+    /// Options of a VPS (config page).
+    CommitResources,
+    /// What options would cost, on the older route (legacy upgrade page; assumed to estimate).
+    LegacyEstimate,
+    /// Options of a VPS, on the older route (legacy upgrade page).
+    LegacyUpgrade,
+}
+
+/// One call that pays or destroys, with what it orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// [`ActionKind::RestoreToCloudVm`].
+    Restore(Restoration),
+    /// [`ActionKind::CommitResources`].
+    Options(Change),
+    /// [`ActionKind::LegacyEstimate`].
+    LegacyEstimate(Values),
+    /// [`ActionKind::LegacyUpgrade`].
+    LegacyUpgrade(Values),
+}
+
+impl Action {
+    /// Which call it is.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Restore(_) => ActionKind::RestoreToCloudVm,
+            Self::Options(_) => ActionKind::CommitResources,
+            Self::LegacyEstimate(_) => ActionKind::LegacyEstimate,
+            Self::LegacyUpgrade(_) => ActionKind::LegacyUpgrade,
+        }
+    }
+
+    /// The restore, if it is one.
+    pub fn restoration(&self) -> Option<&Restoration> {
+        match self {
+            Self::Restore(restoration) => Some(restoration),
+            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
+        }
+    }
+
+    /// The change of options, if it is one by the present route.
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Options(change) => Some(change),
+            Self::Restore(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
+        }
+    }
+}
+
+/// What a change of options orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The values, before and after.
+    pub difference: Difference,
+    /// The spec had been in force before, and drifted.
+    pub corrects_drift: bool,
+}
+
+/// What a restore orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restoration {
+    /// The new VM's name, with its token.
+    pub vm_name: String,
+    /// The ordered size.
+    pub ordered: Size,
+    /// The backup that is restored.
+    pub backup: Backup,
+}
+
+impl Restoration {
+    /// The token of the VM that it buys.
+    pub fn token(&self) -> Option<VmToken> {
+        VmToken::of_vm_name(&self.vm_name)
+    }
+}
+
+/// A backup that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Its id.
+    pub id: BackupId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its size in GB, as HostUp wrote it.
+    pub size_gb: Amount,
+}
