@@ -14,4 +14,5 @@ pub mod cluster;
 pub mod controllers;
 pub mod domain;
 pub mod hostup;
+pub mod ledger;
 pub mod telemetry;

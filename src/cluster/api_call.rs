@@ -8,6 +8,8 @@ use kube::api::PostParams;
 use thiserror::Error;
 
 use crate::api::NAME;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Trouble;
 use crate::domain::values::text::Text;
 
 /// The longest that the API server may take for one call.
@@ -91,6 +93,21 @@ impl ApiError {
             }
             Self::Kube(_) | Self::Unreadable(_) | Self::Silent => None,
         }
+    }
+
+    /// What a status says of a call that the API server refuses.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let words = self.refusal()?;
+        let message = format!(
+            "the API server refuses what the operator must do: {}. Change the policy, the quota or the right that is \
+             in the way; it is tried again at least every 15 minutes",
+            words.as_clause()
+        );
+        Some(Trouble {
+            reason: Reason::ClusterRefuses,
+            message: Text::bounded(&message, 1000),
+            until: None,
+        })
     }
 
     /// 404, of the API server or of anybody on the way to it.

@@ -2,6 +2,7 @@
 
 pub mod api_call;
 pub mod events;
+pub mod fail_point;
 pub mod heartbeat;
 pub mod lease;
 pub mod recent;

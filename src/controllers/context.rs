@@ -10,16 +10,11 @@ use kube::runtime::controller::Action;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::desk::Desk;
 use super::failures::Failures;
-use super::ledger::Ledger;
 use super::observer::Observer;
 use super::options::Rivals;
 use super::settings::Settings;
-use super::wakes::Wakes;
 use crate::accounts::{Account, Accounts, Question, Readings};
-use crate::api::config::VpsResourceConfig;
-use crate::api::restore::VpsBackupRestore;
 use crate::api::shared::CredentialsSecretRef;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -33,6 +28,9 @@ use crate::domain::values::ids::{Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;
 use crate::hostup::{HostUp, ReadError, Route};
+use crate::ledger::Books;
+use crate::ledger::store::Ledger;
+use crate::ledger::wakes::Wakes;
 
 /// What the controllers are made from.
 pub struct Parts {
@@ -52,38 +50,20 @@ pub struct Parts {
 
 /// What every reconcile is given.
 pub struct Context {
-    /// The time.
-    pub clock: Clock,
-    /// Randomness.
-    pub chance: Chance,
-    /// The API server, without automatic retries.
-    pub client: Client,
+    /// What purchases are made from, and kept in.
+    pub books: Arc<Books>,
     /// The provider, by API key.
     pub accounts: Arc<Accounts>,
     /// What the admin decided.
     pub settings: Settings,
     /// API keys.
     pub secrets: Secrets,
-    /// The records.
-    pub ledger: Ledger,
     /// Which objects want the options of the same VPS.
     pub rivals: Rivals,
-    /// Restores as they are known.
-    pub restores: Recent<VpsBackupRestore>,
-    /// Changes of options as they are known.
-    pub configs: Recent<VpsResourceConfig>,
-    /// What this process remembers.
-    pub desk: Arc<Desk>,
     /// Which objects were looked at in vain.
     pub failures: Failures,
-    /// Paid calls under way; joined at shutdown.
-    pub paid_calls: TaskTracker,
-    /// The process has been told to stop.
-    pub stopping: CancellationToken,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
-    /// The controllers that can be woken.
-    pub wakes: Arc<Wakes>,
     findings: Mutex<Findings>,
 }
 
@@ -110,45 +90,52 @@ impl Context {
         } = parts;
         let wakes = Arc::new(Wakes::default());
         let woken = wakes.clone();
-        Self {
-            accounts: Accounts::new(hostup, clock.clone(), Arc::new(move |who| woken.asker(who))),
-            secrets: Secrets::new(client.clone(), clock.clone()),
-            rivals: Rivals::default(),
+        let books = Books {
             restores: Recent::new(clock.clone()),
             configs: Recent::new(clock.clone()),
-            desk: Arc::default(),
-            failures: Failures::default(),
+            memory: Arc::default(),
             paid_calls: TaskTracker::new(),
-            wakes,
-            findings: Mutex::default(),
-            clock,
+            instance: settings.instance.clone(),
+            caps: settings.caps,
+            times: settings.times,
+            observer: observer.clone(),
+            clock: clock.clone(),
+            client: client.clone(),
             chance,
-            client,
-            settings,
             ledger,
-            observer,
+            wakes,
             stopping,
+        };
+        Self {
+            accounts: Accounts::new(hostup, clock.clone(), Arc::new(move |who| woken.asker(who))),
+            secrets: Secrets::new(client, clock),
+            rivals: Rivals::default(),
+            failures: Failures::default(),
+            findings: Mutex::default(),
+            books: Arc::new(books),
+            settings,
+            observer,
         }
     }
 
     /// The time. Read once per decision, so that decisions stay functions of it.
     pub fn now(&self) -> Timestamp {
-        self.moment().wall
+        self.books.now()
     }
 
     /// The time by every clock, for what may be done only while readings are fresh.
     pub fn moment(&self) -> Moment {
-        self.clock.now()
+        self.books.moment()
     }
 
     /// Has the object looked at again at `at`, never at once; `None` waits for a change.
     pub fn again_at(&self, at: Option<Timestamp>) -> Action {
-        super::at(at, self.now(), &self.settings.times, &self.chance)
+        super::at(at, self.now(), &self.settings.times, &self.books.chance)
     }
 
     /// Has the object looked at soon: something about its record has changed.
     pub fn wake(&self, subject: &Subject) {
-        self.wakes.subject(subject);
+        self.books.wake(subject);
     }
 
     /// The account that the Secret's key belongs to, and that key.
@@ -202,7 +189,7 @@ impl Context {
             return;
         }
         audited.insert(account.to_owned(), (began, now));
-        let found = inventory::audit(vms, |token| self.ledger.accounted(token));
+        let found = inventory::audit(vms, |token| self.books.ledger.accounted(token));
         if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
             for finding in &found {
                 tracing::warn!(

@@ -1,10 +1,7 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
 pub mod context;
-pub mod desk;
-pub mod fail_point;
 mod failures;
-pub mod ledger;
 pub mod observe;
 pub mod observer;
 pub mod operation;
@@ -17,9 +14,7 @@ pub mod restore;
 mod rhythm;
 pub mod run;
 pub mod settings;
-pub mod subject;
 mod turns;
-pub mod wakes;
 
 use std::time::Duration;
 
@@ -30,6 +25,7 @@ use thiserror::Error;
 use crate::chance::Chance;
 use crate::domain::ledger::record::Times;
 use crate::domain::values::ids::{RecordName, VpsId};
+use crate::ledger;
 
 /// A reconcile that could not be finished; it is tried again.
 #[derive(Debug, Error)]
@@ -43,9 +39,23 @@ pub enum Error {
     /// The process is about to end and begins nothing new.
     #[error("the operator is stopping")]
     Stopping,
+    /// A purchase panicked or lost its way; its record asks a person once its time has passed.
+    #[error("the purchase was cut short; this is a bug, please report it with the log")]
+    CutShort,
     /// The reconcile panicked; the object is looked at again, the process goes on.
     #[error("the reconcile panicked; this is a bug, please report it with the log")]
     Panicked,
+}
+
+impl From<ledger::Error> for Error {
+    fn from(error: ledger::Error) -> Self {
+        match error {
+            ledger::Error::Api(error) => Self::Api(error),
+            ledger::Error::AnothersResult(vps, other) => Self::AnothersResult(vps, other),
+            ledger::Error::Stopping => Self::Stopping,
+            ledger::Error::CutShort => Self::CutShort,
+        }
+    }
 }
 
 impl Error {

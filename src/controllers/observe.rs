@@ -9,9 +9,7 @@ use kube::{Api, Resource};
 
 use super::Error;
 use super::context::{Blocked, Context};
-use super::ledger::Tail;
 use super::reading;
-use super::subject::Buyer;
 use crate::accounts::{Asker, Class};
 use crate::api::conditions;
 use crate::api::operation::VpsOperation;
@@ -27,6 +25,8 @@ use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject};
 use crate::domain::values::moment::Moment;
+use crate::ledger::kind::PurchasingKind;
+use crate::ledger::store::Tail;
 
 /// The wait of an object that found something changed while it was looked at.
 pub const SOON: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub struct Shown {
 
 /// Who looks is woken once what was asked has come.
 pub fn waiting(ctx: &Context) -> Action {
-    Action::requeue(ctx.chance.jittered(WOKEN_BEFORE))
+    Action::requeue(ctx.books.chance.jittered(WOKEN_BEFORE))
 }
 
 /// What asking HostUp brought.
@@ -99,7 +99,7 @@ impl Look {
             ctx.accounts.forget(&reading::who(subject));
         }
         if let Some(tail) = chain.tail.as_ref().filter(|tail| tail.known.state.is_final()) {
-            ctx.ledger.forget(&tail.name);
+            ctx.books.ledger.forget(&tail.name);
         }
     }
 }
@@ -121,7 +121,7 @@ pub fn as_read<A>(
 
 /// Who asks for an object, and how urgently: with an approval a purchase waits for it, unless it was looked at before
 /// and waits for something else.
-pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
+pub fn asker<K: PurchasingKind>(object: &K, subject: &Subject, approved: bool) -> Asker {
     let status = object.status();
     let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
     let at_rest = [
@@ -145,19 +145,19 @@ pub fn asker<K: Buyer>(object: &K, subject: &Subject, approved: bool) -> Asker {
 }
 
 /// The object that a watch has shown as it is known, if it is.
-pub fn known<K: Buyer>(ctx: &Context, seen: &Shown) -> Option<Arc<K>> {
-    K::recent(ctx).get(&seen.namespace, &seen.name, seen.version.as_deref())
+pub fn known<K: PurchasingKind>(ctx: &Context, seen: &Shown) -> Option<Arc<K>> {
+    K::recent(&ctx.books).get(&seen.namespace, &seen.name, seen.version.as_deref())
 }
 
 /// The object, read from etcd; `None` if it is gone.
-pub async fn object<K: Buyer>(ctx: &Context, seen: &Shown) -> Result<Option<Stored<K>>, Error> {
-    let api: Api<Stored<K>> = Api::namespaced(ctx.client.clone(), &seen.namespace);
+pub async fn object<K: PurchasingKind>(ctx: &Context, seen: &Shown) -> Result<Option<Stored<K>>, Error> {
+    let api: Api<Stored<K>> = Api::namespaced(ctx.books.client.clone(), &seen.namespace);
     let object = api_call::found(api.get(&seen.name)).await?;
     Ok(object.filter(|object| object.meta().uid.is_some()))
 }
 
 /// The chain behind the object: its last record, and what the status shows.
-pub async fn chain<K: Buyer>(
+pub async fn chain<K: PurchasingKind>(
     ctx: &Context,
     object: &K,
     subject: &Subject,
@@ -167,11 +167,11 @@ pub async fn chain<K: Buyer>(
     let status = object.status();
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
-    let Tail { last: tail, missing } = ctx.ledger.tail(key, attempt_named, source).await?;
+    let Tail { last: tail, missing } = ctx.books.ledger.tail(key, attempt_named, source).await?;
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));
-    let missing = missing.or_else(|| Some(next).filter(|next| ctx.desk.has_claimed(next)));
+    let missing = missing.or_else(|| Some(next).filter(|next| ctx.books.memory.has_claimed(next)));
     let tail = tail.map(|tail| api::record(&tail)).transpose();
     let (tail, unreadable) = match tail {
         Ok(tail) => (tail, None),
@@ -179,7 +179,7 @@ pub async fn chain<K: Buyer>(
     };
     let Subject { namespace, .. } = subject;
     let now = ctx.now();
-    let mut came_to_nothing = ctx.ledger.came_to_nothing(key, subject, now);
+    let mut came_to_nothing = ctx.books.ledger.came_to_nothing(key, subject, now);
     // The watch may lag behind the last one.
     if let Some(tail) = tail.as_ref().filter(|tail| {
         tail.known.state.came_to_nothing()
@@ -192,7 +192,7 @@ pub async fn chain<K: Buyer>(
         instance: ctx.settings.instance.clone(),
         following: tail
             .as_ref()
-            .and_then(|tail| ctx.desk.followed(&tail.name).trouble),
+            .and_then(|tail| ctx.books.memory.followed(&tail.name).trouble),
         unreadable: unreadable.as_ref().map(InvalidRecord::to_string),
         tail,
         missing,
@@ -204,9 +204,16 @@ pub async fn chain<K: Buyer>(
         stalled_since: conditions::stalled_since(K::conditions(&status)),
         brakes: Brakes {
             read_only: ctx.settings.read_only,
-            ledger_silent: ctx.ledger.heartbeat().is_silent(),
-            cap_reached: ctx.ledger.paid_calls(namespace, now).reaches(ctx.settings.caps),
-            key_not_before: ctx.ledger.key_not_before(namespace, &object.credentials().name),
+            ledger_silent: ctx.books.ledger.heartbeat().is_silent(),
+            cap_reached: ctx
+                .books
+                .ledger
+                .paid_calls(namespace, now)
+                .reaches(ctx.settings.caps),
+            key_not_before: ctx
+                .books
+                .ledger
+                .key_not_before(namespace, &object.credentials().name),
         },
     })
 }

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use super::Error;
 use super::context::Context;
 use super::observe::{self, Shown};
-use super::subject::Buyer;
 use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
@@ -24,6 +23,7 @@ use crate::cluster::recent::Source;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
+use crate::ledger::kind::PurchasingKind;
 
 /// One look at an object; `None` where it would pay for something and etcd must be read for that.
 type Look<K> = for<'a> fn(&'a Arc<Context>, &'a K, Source) -> BoxFuture<'a, Result<Option<Action>, Error>>;
@@ -35,7 +35,7 @@ type Show<K> = for<'a> fn(&'a Context, &'a K, &'a Trouble) -> BoxFuture<'a, Resu
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn told<K: Buyer>(
+pub async fn told<K: PurchasingKind>(
     ctx: &Arc<Context>,
     seen: &Shown,
     look: Look<K>,
@@ -62,10 +62,10 @@ pub async fn told<K: Buyer>(
             return Ok(action);
         }
     }
-    Ok(Action::requeue(ctx.chance.jittered(observe::SOON)))
+    Ok(Action::requeue(ctx.books.chance.jittered(observe::SOON)))
 }
 
-async fn look_at<K: Buyer>(
+async fn look_at<K: PurchasingKind>(
     ctx: &Arc<Context>,
     seen: &Shown,
     object: &K,
@@ -75,14 +75,14 @@ async fn look_at<K: Buyer>(
 ) -> Result<Option<Action>, Error> {
     match look(ctx, object, source).await {
         Err(error) => {
-            K::recent(ctx).forget(&seen.namespace, &seen.name);
+            K::recent(&ctx.books).forget(&seen.namespace, &seen.name);
             match lasting(&error) {
                 Some(trouble) => show(ctx, object, &trouble).await.map(Some),
                 None => Err(error),
             }
         }
         Ok(Some(rests)) if rests == Action::await_change() => {
-            K::recent(ctx).forget(&seen.namespace, &seen.name);
+            K::recent(&ctx.books).forget(&seen.namespace, &seen.name);
             Ok(Some(rests))
         }
         Ok(looked) => Ok(looked),
@@ -98,30 +98,15 @@ pub fn lasting(error: &Error) -> Option<Trouble> {
             message: Text::bounded(&format!("{error}; nothing is bought"), 1000),
             until: None,
         }),
-        ApiError::Kube(_) | ApiError::Silent => refusal(error),
+        ApiError::Kube(_) | ApiError::Silent => error.trouble(),
     }
-}
-
-/// What the status says of a call that the API server refuses.
-pub fn refusal(error: &ApiError) -> Option<Trouble> {
-    let words = error.refusal()?;
-    let message = format!(
-        "the API server refuses what the operator must do: {}. Change the policy, the quota or the right that is \
-         in the way; it is tried again at least every 15 minutes",
-        words.as_clause()
-    );
-    Some(Trouble {
-        reason: Reason::ClusterRefuses,
-        message: Text::bounded(&message, 1000),
-        until: None,
-    })
 }
 
 /// Tells that the object cannot be read. Nothing of its status but the conditions is touched.
 ///
 /// # Errors
 /// When the API server could not be written.
-async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
+async fn unreadable<K: PurchasingKind>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
     let metadata = &unreadable.metadata;
     let generation = metadata.generation.unwrap_or_default();
     let mut status = unreadable.status.as_object().cloned().unwrap_or_default();
@@ -166,7 +151,7 @@ async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<A
         if newly {
             let regarding = Stored::<K>(Err(unreadable)).object_ref(&());
             events::publish(
-                &ctx.client,
+                &ctx.books.client,
                 regarding,
                 reason,
                 &report.message,
@@ -180,7 +165,7 @@ async fn unreadable<K: Buyer>(ctx: &Context, unreadable: Unreadable) -> Result<A
     Ok(ctx.again_at(report.wake))
 }
 
-async fn put_status<K: Buyer>(
+async fn put_status<K: PurchasingKind>(
     ctx: &Context,
     unreadable: &Unreadable,
     status: &Value,
@@ -188,7 +173,7 @@ async fn put_status<K: Buyer>(
     let metadata = &unreadable.metadata;
     let resource = ApiResource::erase::<K>(&());
     let namespace = metadata.namespace.clone().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.books.client.clone(), &namespace, &resource);
     let mut object = DynamicObject {
         types: Some(TypeMeta::resource::<K>()),
         metadata: metadata.clone(),

@@ -3,10 +3,10 @@
 
 use kube::ResourceExt;
 
+use super::Error;
 use super::context::Context;
-use super::subject::{Buyer, objects};
-use super::{Error, fail_point, refused};
 use crate::api::conditions::{self, Holds, Statement};
+use crate::cluster::fail_point;
 use crate::cluster::{api_call, events};
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State};
@@ -15,9 +15,10 @@ use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Report;
 use crate::domain::values::ids::Subject;
 use crate::domain::values::text::Text;
+use crate::ledger::kind::{PurchasingKind, objects};
 
 /// Writes `after` if it differs from what stands there, and tells of a reason that is new.
-pub async fn write<K: Buyer, F>(
+pub async fn write<K: PurchasingKind, F>(
     ctx: &Context,
     object: &K,
     after: K::Status,
@@ -43,7 +44,7 @@ pub async fn write<K: Buyer, F>(
     let namespace = object.namespace().unwrap_or_default();
     let by = api_call::by_us();
     fail_point::reach("before-report");
-    let api = objects::<K>(ctx, &namespace);
+    let api = objects::<K>(&ctx.books, &namespace);
     let name = object.name_any();
     let written = api_call::within(api.replace_status(&name, &by, &object)).await;
     match written {
@@ -51,20 +52,28 @@ pub async fn write<K: Buyer, F>(
         Err(error) => {
             // Where not even the refusal can be shown, an event tells of it, once.
             let told = *reason != Reason::ClusterRefuses || ctx.failures.has_failed::<K>(&namespace, &name);
-            if let Some(refusal) = refused::refusal(&error).filter(|_| !told) {
+            if let Some(refusal) = error.trouble().filter(|_| !told) {
                 let (reason, said) = (refusal.reason, refusal.message.as_str());
-                events::publish(&ctx.client, object.object_ref(&()), reason, said, true, ctx.now()).await;
+                events::publish(
+                    &ctx.books.client,
+                    object.object_ref(&()),
+                    reason,
+                    said,
+                    true,
+                    ctx.now(),
+                )
+                .await;
             }
             return Err(error.into());
         }
-        Ok(written) => K::recent(ctx).put(written),
+        Ok(written) => K::recent(&ctx.books).put(written),
     }
     fail_point::reach("after-report");
     if newly {
         let why = Text::bounded(message, 600);
         tracing::info!(reason = reason.as_str(), %why, "the object has come to another reason");
         events::publish(
-            &ctx.client,
+            &ctx.books.client,
             object.object_ref(&()),
             *reason,
             message,
@@ -78,7 +87,11 @@ pub async fn write<K: Buyer, F>(
 
 /// The refused attempt after which a gate was seen closed: this one, if one is now, or the one that the status
 /// `before` names, while it is the last.
-pub fn closed_after<K: Buyer>(before: &K::Status, gates: &[Gate], last: Option<&Record>) -> Option<String> {
+pub fn closed_after<K: PurchasingKind>(
+    before: &K::Status,
+    gates: &[Gate],
+    last: Option<&Record>,
+) -> Option<String> {
     let refused = last.filter(|last| last.known.state == State::Rejected)?;
     let shown = K::closed_after(before) == Some(refused.name.as_str());
     (shown || gate::closed(gates).is_some()).then(|| refused.name.to_string())
@@ -156,7 +169,7 @@ pub fn drift(drifted: bool) -> Statement {
 }
 
 /// The steps that the status already shows, and what became of the last attempt.
-pub fn attempted_steps<K: Buyer>(before: &K::Status, attempt: &Record) -> Vec<Statement> {
+pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) -> Vec<Statement> {
     let mut steps = kept_steps::<K>(before);
     steps.retain(|step| step.about != SUBMITTED);
     steps.push(submitted(attempt));
@@ -164,7 +177,7 @@ pub fn attempted_steps<K: Buyer>(before: &K::Status, attempt: &Record) -> Vec<St
 }
 
 /// The steps that the status already shows, as they are.
-pub fn kept_steps<K: Buyer>(before: &K::Status) -> Vec<Statement> {
+pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<Statement> {
     let kept = ["GatesPassed", "Quoted", "Approved", SUBMITTED, DRIFTED];
     kept.into_iter()
         .filter_map(|about| {

@@ -21,7 +21,6 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Parts};
-use super::ledger::{self, Ledger, Watched as WatchedOperation};
 use super::observe::Shown;
 use super::observer::Reconcile;
 use super::rhythm::Rhythm;
@@ -36,6 +35,7 @@ use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::watch::{Life, watch};
 use crate::cluster::{api_call, recent};
 use crate::domain::values::ids::SubjectKind;
+use crate::ledger::store::{Ledger, Watched as WatchedOperation, prune, tenant};
 
 /// An object that nobody edits is looked at once in so long, unless the operator itself wants it sooner.
 const LOOKED_AT_ONCE_IN: Duration = Duration::from_secs(2);
@@ -66,11 +66,12 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     let buyers = async {
         // Counting paid calls and finding tails both need the whole ledger.
         tokio::select! {
+            biased;
             ready = records.wait_until_ready() => ready.is_ok(),
             () = stop.cancelled() => false,
         }
         .then_some(())?;
-        ctx.ledger.completed();
+        ctx.books.ledger.completed();
         let namespaces = match watched {
             Watched::All => vec![None],
             Watched::Only(names) => names.into_iter().map(Some).collect(),
@@ -92,21 +93,23 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     let forgetting = async {
         loop {
             tokio::time::sleep(recent::LASTS).await;
-            ctx.ledger.forget_old();
-            ctx.restores.forget_old();
-            ctx.configs.forget_old();
+            ctx.books.forget_old();
         }
     };
     tokio::select! {
+        biased;
         _ = controllers => {}
         () = forgetting => {}
         () = drained => tracing::warn!("the controllers did not finish in time"),
     }
-    ctx.paid_calls.close();
-    if !ctx.paid_calls.is_empty() {
-        tracing::info!(calls = ctx.paid_calls.len(), "waiting for paid calls under way");
+    ctx.books.paid_calls.close();
+    if !ctx.books.paid_calls.is_empty() {
+        tracing::info!(
+            calls = ctx.books.paid_calls.len(),
+            "waiting for paid calls under way"
+        );
     }
-    ctx.paid_calls.wait().await;
+    ctx.books.paid_calls.wait().await;
 }
 
 async fn operations(
@@ -117,19 +120,24 @@ async fn operations(
     stop: CancellationToken,
 ) {
     let noting = ctx.clone();
-    let alive = ctx.ledger.heartbeat().clone();
+    let alive = ctx.books.ledger.heartbeat().clone();
     let heard = move |life| {
         if life == Life::Seen {
             alive.beat();
         }
     };
-    let watched =
-        watched::<WatchedOperation, _>(ctx, Api::all(ctx.client.clone()), "vpsoperation", None, heard);
+    let watched = watched::<WatchedOperation, _>(
+        ctx,
+        Api::all(ctx.books.client.clone()),
+        "vpsoperation",
+        None,
+        heard,
+    );
     // What this process has made comes first, so that nothing newer of the watch is overwritten.
     let own = own.map(|record| Ok(watcher::Event::Apply(Stored(Ok(record)))));
     let stream = stream::select_with_strategy(own, watched, |(): &mut ()| PollNext::Left)
         .try_filter_map(move |event| ready(Ok(operation::note(&noting, event))))
-        .modify(ledger::prune)
+        .modify(prune)
         .reflect(writer);
     let stream = once_stored(stream, records.clone());
     let (waker, wakes) = unbounded();
@@ -138,14 +146,14 @@ async fn operations(
         // A closed channel means that the controller has stopped, and with it the need.
         let _stopped = waker.unbounded_send(ObjectRef::new(name));
     };
-    ctx.wakes.of_records(Box::new(wake));
+    ctx.books.wakes.of_records(Box::new(wake));
     let turns = Turns::new(ctx.settings.workers, move |(_, name)| {
         // As above.
         let _stopped = caller.unbounded_send(ObjectRef::new(name));
     });
     let of_reconcile = turns.clone();
     let reconcile = move |seen: Arc<WatchedOperation>, ctx: Arc<Context>| {
-        let Some(turn) = begin(&of_reconcile, seen.as_ref(), ledger::tenant(&seen), &ctx) else {
+        let Some(turn) = begin(&of_reconcile, seen.as_ref(), tenant(&seen), &ctx) else {
             return ready(Ok(Action::await_change())).boxed();
         };
         let name = seen.name_any();
@@ -214,8 +222,8 @@ where
         + 'static,
 {
     let api = match namespace {
-        None => Api::all(ctx.client.clone()),
-        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+        None => Api::all(ctx.books.client.clone()),
+        Some(namespace) => Api::namespaced(ctx.books.client.clone(), namespace),
     };
     watched(ctx, api, kind.singular(), namespace, unheard)
 }
@@ -285,7 +293,9 @@ impl Buyer {
             // A closed channel means that the controller has stopped, and with it the need.
             let _stopped = waker.unbounded_send(ObjectRef::new(name).within(namespace));
         };
-        ctx.wakes.of_objects(self.kind, self.namespace, Box::new(wake));
+        ctx.books
+            .wakes
+            .of_objects(self.kind, self.namespace, Box::new(wake));
         let kind = self.kind.singular();
         let turns = Turns::new(ctx.settings.workers, move |(namespace, name)| {
             // As above.
@@ -442,6 +452,7 @@ fn tell_of_the_end<T>(
 fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let wait = ctx
+        .books
         .chance
         .jittered(ctx.failures.failed::<K>(&namespace, &name, error));
     match error {
@@ -449,7 +460,7 @@ fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: 
             tracing::debug!(%error, kind = %K::kind(&()), namespace, object = name,
                 "somebody else has written the object meanwhile; looking at it again");
         }
-        Error::Api(_) | Error::AnothersResult(..) | Error::Stopping | Error::Panicked => {
+        Error::Api(_) | Error::AnothersResult(..) | Error::Stopping | Error::CutShort | Error::Panicked => {
             tracing::warn!(%error, kind = %K::kind(&()), namespace, object = name, wait_seconds = wait.as_secs(),
                 "a reconcile failed; trying again");
         }

@@ -12,6 +12,7 @@ use crate::domain::action::receipt;
 use crate::domain::consent::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options;
+use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
 use crate::domain::provider::preflight;
@@ -166,7 +167,7 @@ impl Gate {
     }
 }
 
-impl From<Gate> for preflight::ProviderGate {
+impl From<Gate> for ProviderGate {
     fn from(gate: Gate) -> Self {
         let blockers = gate.blockers();
         let own = gate.code.unwrap_or_default();
@@ -180,14 +181,14 @@ impl From<Gate> for preflight::ProviderGate {
 
 /// A gate that is closed wherever nothing is available. The code of one that is called open says nothing of why; what
 /// it names as blockers does.
-fn where_available(available: bool, gate: Option<Gate>) -> preflight::ProviderGate {
+fn where_available(available: bool, gate: Option<Gate>) -> ProviderGate {
     let gate = gate.unwrap_or_default();
     let blockers = gate.blockers();
-    let read = preflight::ProviderGate::from(gate);
+    let read = ProviderGate::from(gate);
     if available || !read.allowed {
         return read;
     }
-    preflight::ProviderGate {
+    ProviderGate {
         allowed: false,
         code: codes("", &blockers),
         reason: read.reason,
@@ -484,7 +485,7 @@ impl ConfigOption {
             gate: self
                 .actions
                 .and_then(|actions| actions.can_change)
-                .map(preflight::ProviderGate::from),
+                .map(ProviderGate::from),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hostup_operator::controllers::fail_point;
+use hostup_operator::cluster::fail_point;
 use hostup_operator::domain::ledger::names::VmToken;
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};

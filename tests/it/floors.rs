@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the lowest up: the module, what of ours it may import, which crates only it (and its equals) may.
-const FLOORS: [(&str, &[&str]); 10] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("domain", &["domain"]),
     ("api", &["domain", "api"]),
     ("clock", &["domain"]),
@@ -11,6 +11,12 @@ const FLOORS: [(&str, &[&str]); 10] = [
     ("cluster", &["domain", "api", "clock", "chance", "cluster"]),
     ("hostup", &["domain", "clock", "hostup"]),
     ("accounts", &["domain", "hostup", "clock", "accounts"]),
+    (
+        "ledger",
+        &[
+            "domain", "api", "clock", "chance", "cluster", "accounts", "ledger",
+        ],
+    ),
     (
         "controllers",
         &[
@@ -21,6 +27,7 @@ const FLOORS: [(&str, &[&str]); 10] = [
             "chance",
             "accounts",
             "cluster",
+            "ledger",
             "controllers",
         ],
     ),
@@ -33,6 +40,7 @@ const FLOORS: [(&str, &[&str]); 10] = [
             "clock",
             "accounts",
             "cluster",
+            "ledger",
             "controllers",
             "telemetry",
         ],
@@ -47,6 +55,7 @@ const FLOORS: [(&str, &[&str]); 10] = [
             "chance",
             "accounts",
             "cluster",
+            "ledger",
             "controllers",
             "telemetry",
             "args",
@@ -57,21 +66,38 @@ const FLOORS: [(&str, &[&str]); 10] = [
 
 /// Crates that stand on certain floors only.
 const GUARDED: [(&str, &[&str]); 9] = [
-    ("kube", &["api", "cluster", "controllers", "telemetry", "top"]),
+    (
+        "kube",
+        &["api", "cluster", "ledger", "controllers", "telemetry", "top"],
+    ),
     (
         "k8s_openapi",
-        &["api", "cluster", "controllers", "telemetry", "top"],
+        &["api", "cluster", "ledger", "controllers", "telemetry", "top"],
     ),
     ("reqwest", &["hostup"]),
     ("getrandom", &["chance"]),
     (
         "tokio",
-        &["hostup", "accounts", "cluster", "controllers", "telemetry", "top"],
+        &[
+            "hostup",
+            "accounts",
+            "cluster",
+            "ledger",
+            "controllers",
+            "telemetry",
+            "top",
+        ],
     ),
-    ("futures", &["accounts", "cluster", "controllers", "telemetry"]),
+    (
+        "futures",
+        &["accounts", "cluster", "ledger", "controllers", "telemetry"],
+    ),
     ("axum", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
-    ("tracing", &["cluster", "controllers", "telemetry", "top"]),
+    (
+        "tracing",
+        &["cluster", "ledger", "controllers", "telemetry", "top"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -273,6 +299,35 @@ fn asks(line: &str, gives: bool) -> bool {
 fn walks(line: &str, holds_a_store: bool) -> bool {
     let all = [".state()", ".state_filter(", ".state_filter_selector("];
     all.iter().any(|all| line.contains(all)) || (!holds_a_store && line.contains("Store<"))
+}
+
+/// What leads to a paid call, and the only files in which it may stand.
+const DOORS: [(&str, &[&str]); 5] = [
+    ("RightToSend {", &["domain/purchase/mod.rs"]),
+    ("Effect::Post(", &["domain/purchase/mod.rs", "ledger/driver.rs"]),
+    (
+        ".paid_post(",
+        &[
+            "ledger/port.rs",
+            "accounts/mod.rs",
+            "hostup/mod.rs",
+            "hostup/transport.rs",
+        ],
+    ),
+    ("Kind::Paid", &["hostup/transport.rs", "hostup/http.rs"]),
+    (".post(", &["ledger/driver.rs", "hostup/http.rs"]),
+];
+
+#[test]
+fn one_way_leads_to_a_paid_call() {
+    for (word, files) in DOORS {
+        let found = lines_that(|file, line| {
+            line.contains(word) && !line.contains("impl ") && !files.iter().any(|own| file.ends_with(own))
+        });
+        assert_eq!(found, Vec::<String>::new(), "{word}");
+        let used = lines_that(|_, line| line.contains(word));
+        assert!(!used.is_empty(), "{word} stands nowhere");
+    }
 }
 
 #[test]

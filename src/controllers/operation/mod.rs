@@ -1,10 +1,7 @@
 //! The paid call: claimed once, sent once, followed to its end. Shared by all kinds that buy.
 
-mod drive;
-mod market;
 mod observe;
 pub mod purchase;
-mod record;
 
 use std::sync::Arc;
 
@@ -14,8 +11,6 @@ use kube::runtime::controller::Action;
 use kube::runtime::watcher::Event;
 
 use super::context::Context;
-use super::desk::Followed;
-use super::ledger::Watched;
 use super::{Error, refused};
 use crate::accounts::Who;
 use crate::api;
@@ -25,12 +20,14 @@ use crate::domain::action::follow::{Input, Need, first_look, need, next_look, st
 use crate::domain::ledger::record::{Record, State};
 use crate::domain::values::ids::{RecordName, SubjectKind};
 use crate::domain::values::text::Text;
+use crate::ledger::record;
+use crate::ledger::store::Watched;
 use observe::Reading;
 
 /// What the store of the records that are followed is to make of an event, once the index has taken it in. A finished
 /// one is not followed any more: its subject is woken, and its place in the index is all that is kept of it.
 pub fn note(ctx: &Context, event: Event<Watched>) -> Option<Event<Watched>> {
-    let is_news = ctx.ledger.note(&event);
+    let is_news = ctx.books.ledger.note(&event);
     match event {
         Event::Init | Event::InitDone => Some(event),
         Event::InitApply(object) => match finished(&object) {
@@ -64,18 +61,9 @@ fn let_go(ctx: &Context, object: &Watched, subject: &SubjectRef) {
     let name = object.name_any();
     ctx.failures.succeeded::<Watched>("", &name);
     let name = RecordName::new(name);
-    ctx.desk.forget(&name);
+    ctx.books.memory.forget(&name);
     ctx.accounts.forget(&Who::Record(name));
     wake(ctx, subject);
-}
-
-/// Remembers what is known of a record that is followed. The watch may have shown its end meanwhile, and nobody looks
-/// at it after that.
-fn remember(ctx: &Context, name: &RecordName, followed: Followed) {
-    ctx.desk.remember(name, followed);
-    if ctx.ledger.is_finished(name) {
-        ctx.desk.forget(name);
-    }
 }
 
 /// Follows one record.
@@ -84,13 +72,18 @@ fn remember(ctx: &Context, name: &RecordName, followed: Followed) {
 /// When the API server could not be read or written; the record is looked at again.
 pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
     let name = RecordName::new(seen.name_any());
-    if !ctx.ledger.is_ours(&seen) {
+    if !ctx.books.ledger.is_ours(&seen) {
         return Ok(Action::await_change());
     }
-    let object = match ctx.ledger.known(&name, seen.resource_version().as_deref()).await {
+    let object = match ctx
+        .books
+        .ledger
+        .known(&name, seen.resource_version().as_deref())
+        .await
+    {
         Ok(Some(object)) => object,
         Ok(None) => {
-            ctx.desk.forget(&name);
+            ctx.books.memory.forget(&name);
             return Ok(Action::await_change());
         }
         Err(error @ ApiError::Unreadable(_)) => {
@@ -112,13 +105,13 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         return Ok(Action::await_change());
     }
     let times = &ctx.settings.times;
-    let mut followed = ctx.desk.followed(&name);
+    let mut followed = ctx.books.memory.followed(&name);
     let now = ctx.now();
     if followed.memo.not_before == Timestamp::MIN {
         let jobs = observe::job_times(&ctx, &object, &record).await;
         followed.memo.not_before = first_look(&record, jobs, times, now);
         if followed.memo.not_before > now {
-            remember(&ctx, &name, followed.clone());
+            record::remember(&ctx.books, &name, followed.clone());
         }
     }
     let reading = match need(&record, &followed.memo, times, now) {
@@ -172,19 +165,20 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         followed.memo.not_before = next;
     }
     followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
-    remember(&ctx, &name, followed);
+    record::remember(&ctx.books, &name, followed);
     if known == record.known {
         ctx.wake(&record.subject);
         return Ok(ctx.again_at(Some(next)));
     }
-    if let Err(error) = record::write(&ctx, Arc::unwrap_or_clone(object), &record, &known).await {
+    if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), &record, &known).await {
+        let error = Error::from(error);
         // What was found does not stand; an answer that was looked into is looked into again.
-        let mut again = ctx.desk.followed(&name);
+        let mut again = ctx.books.memory.followed(&name);
         again.memo.tried = None;
         again.memo.not_before = Timestamp::MIN;
         again.trouble = refused::lasting(&error);
         let told = again.trouble.is_some();
-        remember(&ctx, &name, again);
+        record::remember(&ctx.books, &name, again);
         if told {
             ctx.wake(&record.subject);
         }
@@ -196,7 +190,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
 
 /// What is to be said of an overdue record, knowing what this process did.
 fn knowing(ctx: &Context, record: &Record, input: Input) -> Input {
-    if input == Input::Overdue && ctx.desk.knows_unsent(&record.claim.holder) {
+    if input == Input::Overdue && ctx.books.memory.knows_unsent(&record.claim.holder) {
         return Input::Withdrawn(Text::new(
             "withdrawn: the API server did not confirm the claim, so nothing was sent",
         ));
@@ -210,7 +204,7 @@ fn wake(ctx: &Context, subject: &SubjectRef) {
         .into_iter()
         .find(|kind| kind.as_str() == subject.kind);
     if let Some(kind) = kind {
-        ctx.wakes.object(kind, &subject.namespace, &subject.name);
+        ctx.books.wakes.object(kind, &subject.namespace, &subject.name);
     }
 }
 

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use crate::accounts::{Age, Answer, Asker, Class, Question, Want, Who};
 use crate::api::operation::VpsOperation;
 use crate::api::shared::CredentialsSecretRef;
+use crate::cluster::fail_point;
 use crate::controllers::context::{Blocked, Context, blocked};
-use crate::controllers::desk::Followed;
-use crate::controllers::{Error, fail_point, reading};
+use crate::controllers::{Error, reading};
 use crate::domain::action::follow::{
     Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
@@ -20,6 +20,7 @@ use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 use crate::hostup::{ReadError, Route};
+use crate::ledger::memory::Followed;
 
 /// What came of a look.
 pub enum Reading {
@@ -131,7 +132,7 @@ async fn read_job(
         let own = token(record);
         hints.retain(|hint| {
             let named = vms.iter().find(|vm| vm.id == *hint);
-            named.is_some_and(|vm| !ctx.ledger.bears_anothers_token(vm, own.as_ref()))
+            named.is_some_and(|vm| !ctx.books.ledger.bears_anothers_token(vm, own.as_ref()))
         });
     }
     Ok(Input::Job(state, vms))
@@ -218,9 +219,9 @@ async fn read_named(
     let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
     match read.readings.vm(vps) {
         Ok(mut vm) => {
-            vm.result_of = ctx.ledger.result_of(&vm.id, Some(&record.name));
+            vm.result_of = ctx.books.ledger.result_of(&vm.id, Some(&record.name));
             let mistaken =
-                vm.result_of.is_none() && ctx.ledger.bears_anothers_token(&vm, token(record).as_ref());
+                vm.result_of.is_none() && ctx.books.ledger.bears_anothers_token(&vm, token(record).as_ref());
             Ok(Input::Named(if mistaken {
                 Err(Text::new(&format!(
                     "{vps} bears the token of another purchase; is it the right VM?"
@@ -267,7 +268,7 @@ fn vms_of(
     let own = token(record);
     let matters =
         |vm: &Vm| hints.contains(&vm.id) || own.as_ref().is_some_and(|own| own.is_borne_by(&vm.name));
-    Ok(ctx.ledger.with_results(&vms, Some(&record.name), matters))
+    Ok(ctx.books.ledger.with_results(&vms, Some(&record.name), matters))
 }
 
 /// With the key of the subject's own namespace: no record may make us read another one's Secret.
@@ -333,5 +334,5 @@ fn until(ctx: &Context, record: &Record, trouble: &Trouble, now: Timestamp) -> T
     let again = next_look(record, JobTimes::Unknown, times, now).min(later(now, times.gate_interval));
     trouble
         .until
-        .unwrap_or_else(|| again.max(later(now, ctx.chance.jittered(pause))))
+        .unwrap_or_else(|| again.max(later(now, ctx.books.chance.jittered(pause))))
 }

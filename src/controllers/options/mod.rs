@@ -44,7 +44,8 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
     if matters {
         for other in ctx.rivals.others(object) {
             let namespace = other.namespace().unwrap_or_default();
-            ctx.wakes
+            ctx.books
+                .wakes
                 .object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
         }
     }
@@ -83,7 +84,7 @@ async fn look(
             Decision::Buy(_) if source == Source::Known => return Ok(None),
             // One that was made meanwhile, or was looked at.
             Decision::Buy(_) if observe::rival(ctx, object, &view.chain) != view.rival => {
-                break Action::requeue(ctx.chance.jittered(common::SOON));
+                break Action::requeue(ctx.books.chance.jittered(common::SOON));
             }
             Decision::Leave => break Action::await_change(),
             Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,

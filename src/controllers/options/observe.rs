@@ -27,7 +27,7 @@ pub async fn ledger(
     let key = intent.chain();
     let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    let history = ctx.ledger.before(&key, tail, source).await?;
+    let history = ctx.books.ledger.before(&key, tail, source).await?;
     chain.gap = gap(&key, &history);
     if matches!(intent.wish, Wish::Legacy(_)) {
         // Nothing but the records remembers what the older route has executed.

@@ -29,7 +29,7 @@ pub async fn ledger(
     let key = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
     let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
     let attempt = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    chain.gap = gap(&key, &ctx.ledger.before(&key, attempt, Source::Etcd).await?);
+    chain.gap = gap(&key, &ctx.books.ledger.before(&key, attempt, Source::Etcd).await?);
     let status = object.status.clone().unwrap_or_default();
     let named = status.operation.as_ref().map(|operation| operation.name.as_str());
     let tail = chain.tail.as_ref();
@@ -159,6 +159,7 @@ fn as_preflight(
         deployments,
         remaining: read.account.left(limits, &read_limits),
         vms: ctx
+            .books
             .ledger
             .with_results(&vms, None, |vm| token.is_borne_by(&vm.name)),
     })

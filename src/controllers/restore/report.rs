@@ -143,7 +143,7 @@ fn job(ctx: &Context, before: &VpsBackupRestoreStatus, record: &Record) -> Optio
         }
     };
     let shown = before.job.as_ref().filter(|shown| shown.id == job.id.as_str());
-    let seen = ctx.desk.followed(&record.name).progress;
+    let seen = ctx.books.memory.followed(&record.name).progress;
     let progress = seen.max(shown.and_then(|shown| shown.progress));
     let done = record.known.state == State::Succeeded;
     Some(JobStatus {

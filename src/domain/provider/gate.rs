@@ -2,6 +2,17 @@
 
 use crate::domain::values::text::{self, Text};
 
+/// A gate as it stands in an answer; missing means closed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProviderGate {
+    /// `allowed: true` was there.
+    pub allowed: bool,
+    /// `code`, empty where missing.
+    pub code: String,
+    /// `reason`, empty where missing.
+    pub reason: String,
+}
+
 /// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
 pub const KNOWN_BLOCKERS: [&str; 8] = [
     "has_unpaid_invoice",

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::gate::{Gate, GateName};
-use crate::domain::provider::preflight::ProviderGate;
 use crate::domain::values::money::Amount;
 use crate::domain::values::text::{self, Text};
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::price::{Rates, Size};
 use crate::domain::ledger::record::KeyInUse;
-use crate::domain::provider::gate::{Gate, GateName, KNOWN_BLOCKERS};
+use crate::domain::provider::gate::{Gate, GateName, KNOWN_BLOCKERS, ProviderGate};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::BackupId;
 use crate::domain::values::money::Amount;
@@ -28,17 +28,6 @@ const LIMIT_BLOCKERS: [&str; 4] = [
     "storage_limit_exceeded",
     "instance_limit_exceeded",
 ];
-
-/// A gate as it stands in an answer; missing means closed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProviderGate {
-    /// `allowed: true` was there.
-    pub allowed: bool,
-    /// `code`, empty where missing.
-    pub code: String,
-    /// `reason`, empty where missing.
-    pub reason: String,
-}
 
 /// One backup as listed (backups page); HostUp has no state for one that is still being made.
 #[derive(Debug, Clone, PartialEq, Eq)]

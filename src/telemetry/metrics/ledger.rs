@@ -141,12 +141,12 @@ impl LedgerGauges {
 
     /// Shows the ledger, once all of it is known: a start must not look as if nothing had been bought.
     pub(super) fn read(&self, context: &Context) {
-        let last = context.ledger.heartbeat().last();
+        let last = context.books.ledger.heartbeat().last();
         self.last_life.set(Some(last.wall.as_second()));
-        if !context.ledger.is_complete() {
+        if !context.books.ledger.is_complete() {
             return;
         }
-        let figures = context.ledger.figures();
+        let figures = context.books.ledger.figures();
         for state in State::ALL {
             let count = figures.states.get(&state).copied().unwrap_or_default();
             self.operations
@@ -173,8 +173,9 @@ impl LedgerGauges {
                 }
             }
         }
-        self.paid_calls_in_window
-            .set(Some(i64::from(context.ledger.paid_calls_of_all(context.now()))));
+        self.paid_calls_in_window.set(Some(i64::from(
+            context.books.ledger.paid_calls_of_all(context.now()),
+        )));
         self.most_paid_calls.set(context.settings.caps.all.map(i64::from));
     }
 

@@ -28,6 +28,7 @@ use crate::controllers::policies::Guard;
 use crate::controllers::settings::Watched;
 use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
+use crate::ledger::Observer as LedgerObserver;
 use ledger::LedgerGauges;
 use provider::Provider;
 
@@ -255,7 +256,7 @@ impl Metrics {
     /// The controllers run, and the watch of the records has shown no life for too long.
     pub fn ledger_is_silent(&self) -> bool {
         let context = self.context.get();
-        context.is_some_and(|context| context.ledger.heartbeat().is_silent())
+        context.is_some_and(|context| context.books.ledger.heartbeat().is_silent())
     }
 
     /// Lets the gauges be read off the ledger and the accounts from now on.
@@ -352,6 +353,19 @@ pub struct Listener {
     pub clock: Clock,
 }
 
+impl LedgerObserver for Listener {
+    fn paid_call(&self, _record: &Record, state: State) {
+        self.metrics
+            .paid_calls
+            .get_or_create(&StateLabels::of(state))
+            .inc();
+    }
+
+    fn asks_a_person(&self, _record: &Record) {
+        self.metrics.questions.inc();
+    }
+}
+
 impl Observer for Listener {
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile {
         let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
@@ -387,17 +401,6 @@ impl Observer for Listener {
         }
         .instrument(span)
         .boxed()
-    }
-
-    fn paid_call(&self, _record: &Record, state: State) {
-        self.metrics
-            .paid_calls
-            .get_or_create(&StateLabels::of(state))
-            .inc();
-    }
-
-    fn asks_a_person(&self, _record: &Record) {
-        self.metrics.questions.inc();
     }
 
     fn watch(&self, kind: &'static str, namespace: &str, life: Life) {

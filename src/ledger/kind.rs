@@ -1,4 +1,4 @@
-//! What the two kinds that buy have in common for the controllers.
+//! What the two kinds that buy have in common.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::context::Context;
+use super::Books;
 use crate::api::config::{VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::restore::{VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{CredentialsSecretRef, OperationRef, QuoteStatus};
@@ -17,7 +17,7 @@ use crate::cluster::recent::Recent;
 use crate::domain::values::ids::SubjectKind;
 
 /// A kind whose objects buy.
-pub trait Buyer:
+pub trait PurchasingKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -49,12 +49,12 @@ pub trait Buyer:
     /// The quote that a status shows.
     fn quote(status: &Self::Status) -> Option<&QuoteStatus>;
     /// The objects of the kind as they are known.
-    fn recent(ctx: &Context) -> &Recent<Self>;
+    fn recent(books: &Books) -> &Recent<Self>;
 }
 
-macro_rules! buyer {
+macro_rules! purchasing_kind {
     ($kind:ident, $status:ident, $recent:ident) => {
-        impl Buyer for $kind {
+        impl PurchasingKind for $kind {
             const KIND: SubjectKind = SubjectKind::$kind;
             type Status = $status;
 
@@ -92,17 +92,17 @@ macro_rules! buyer {
                 status.quote.as_ref()
             }
 
-            fn recent(ctx: &Context) -> &Recent<$kind> {
-                &ctx.$recent
+            fn recent(books: &Books) -> &Recent<$kind> {
+                &books.$recent
             }
         }
     };
 }
 
-buyer!(VpsBackupRestore, VpsBackupRestoreStatus, restores);
-buyer!(VpsResourceConfig, VpsResourceConfigStatus, configs);
+purchasing_kind!(VpsBackupRestore, VpsBackupRestoreStatus, restores);
+purchasing_kind!(VpsResourceConfig, VpsResourceConfigStatus, configs);
 
 /// Objects of one namespace.
-pub fn objects<K: Buyer>(ctx: &Context, namespace: &str) -> Api<K> {
-    Api::namespaced(ctx.client.clone(), namespace)
+pub fn objects<K: PurchasingKind>(books: &Books, namespace: &str) -> Api<K> {
+    Api::namespaced(books.client.clone(), namespace)
 }

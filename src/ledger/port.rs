@@ -8,17 +8,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use super::drive::Port;
-use super::record;
+use super::driver::Port;
+use super::kind::{PurchasingKind, objects};
+use super::memory::InFlight;
+use super::{Books, Error, record};
 use crate::accounts::{Account, PaidCall};
 use crate::api::operation::{OperationState, VpsOperation};
 use crate::api::shared::OperationRef;
 use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
-use crate::controllers::context::Context;
-use crate::controllers::desk::InFlight;
-use crate::controllers::subject::{Buyer, objects};
-use crate::controllers::{Error, fail_point, refused};
+use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::Caps;
@@ -33,7 +32,7 @@ pub type Paid = (Account, PaidCall);
 
 /// What one purchase acts upon.
 pub struct Market<K> {
-    ctx: Arc<Context>,
+    books: Arc<Books>,
     subject: Subject,
     name: RecordName,
     /// What the object's status told of records when it was looked at first.
@@ -54,10 +53,10 @@ pub struct Market<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Buyer> Market<K> {
+impl<K: PurchasingKind> Market<K> {
     /// For `plan`, which `object` wants.
     pub fn new(
-        ctx: &Arc<Context>,
+        books: &Arc<Books>,
         object: &K,
         plan: &Plan,
         paid: Option<Paid>,
@@ -71,7 +70,7 @@ impl<K: Buyer> Market<K> {
         let (account, leave) = paid.unzip();
         let size = plan.order.action.restoration().map(|restored| restored.ordered);
         Self {
-            ctx: ctx.clone(),
+            books: books.clone(),
             subject: plan.order.subject.clone(),
             name: draft.name(),
             told_before: K::operation(&object.status()).cloned(),
@@ -106,8 +105,8 @@ impl<K: Buyer> Market<K> {
     fn read_back(&mut self, object: VpsOperation) -> Option<Box<Record>> {
         let is_ours = self.is_ours(&object);
         if is_ours && self.stands.is_none() {
-            self.ctx.desk.claimed(&self.name);
-            self.ctx.ledger.made(object.clone());
+            self.books.memory.claimed(&self.name);
+            self.books.ledger.made(object.clone());
         }
         let record = api::record(&object);
         let record = record.inspect_err(|error| {
@@ -122,7 +121,7 @@ impl<K: Buyer> Market<K> {
     /// No record was made. Frees what was reserved for it.
     fn not_made(&self) {
         if self.is_reserved {
-            self.ctx.ledger.release(&self.name);
+            self.books.ledger.release(&self.name);
             self.unsell();
         }
     }
@@ -136,22 +135,22 @@ impl<K: Buyer> Market<K> {
     /// Remembers that nothing was sent for the claim: its record may still show up.
     fn never_sent(&self) {
         let holder = &self.drafted.spec.claim.holder;
-        self.ctx.desk.never_sent(&Holder::new(holder.clone()));
+        self.books.memory.never_sent(&Holder::new(holder.clone()));
     }
 
     /// Tells who waits why the create failed.
     fn tell_of_the_create(&mut self) {
-        let failed = self.refusal.take().map_or(Error::Panicked, Error::from);
+        let failed = self.refusal.take().map_or(Error::CutShort, Error::from);
         self.tell(Err(failed));
     }
 
     /// Leaves the record to the rest of the process, in this state.
     fn let_go(&mut self, record: &Record, state: State) {
         self.tell(Ok(false));
-        record::show(&self.ctx, &record.name, &record.subject, None);
+        record::show(&self.books, &record.name, &record.subject, None);
         // Only now may others of this process take the record for one that nobody sends.
         self.in_flight = None;
-        record::wake(&self.ctx, record, state);
+        record::wake(&self.books, record, state);
     }
 
     /// What the end of the purchase means to the rest of the process.
@@ -177,7 +176,7 @@ impl<K: Buyer> Market<K> {
                 self.tell(Ok(false));
             }
             End::Recorded { from, record, known } => {
-                record::tell(&self.ctx, from, &record, &known);
+                record::tell(&self.books, from, &record, &known);
                 self.let_go(&record, known.state);
             }
             End::Settled(record) => {
@@ -193,7 +192,7 @@ impl<K: Buyer> Market<K> {
             End::Confused => {
                 tracing::error!(operation = %self.name, "a purchase lost its way; this is a bug. Its record asks a \
                     person once its time has passed");
-                self.tell(Err(Error::Panicked));
+                self.tell(Err(Error::CutShort));
             }
         }
         if self.has_sent {
@@ -202,14 +201,14 @@ impl<K: Buyer> Market<K> {
     }
 }
 
-impl<K: Buyer> Port for Market<K> {
+impl<K: PurchasingKind> Port for Market<K> {
     fn now(&self) -> Moment {
-        self.ctx.moment()
+        self.books.moment()
     }
 
     fn reserve(&mut self, pays: bool) -> bool {
         let caps = if pays {
-            self.ctx.settings.caps
+            self.books.caps
         } else {
             Caps {
                 all: None,
@@ -223,9 +222,9 @@ impl<K: Buyer> Port for Market<K> {
         }
         let namespace = &self.subject.namespace;
         self.is_reserved = self
-            .ctx
+            .books
             .ledger
-            .reserve(&self.name, namespace, caps, self.ctx.now());
+            .reserve(&self.name, namespace, caps, self.books.now());
         if !self.is_reserved {
             self.unsell();
         }
@@ -233,9 +232,9 @@ impl<K: Buyer> Port for Market<K> {
     }
 
     async fn create(&mut self) -> Created {
-        self.in_flight = Some(self.ctx.desk.begin(&self.name));
+        self.in_flight = Some(self.books.memory.begin(&self.name));
         let by = api_call::by_us();
-        match api_call::within(self.ctx.ledger.api().create(&by, &self.drafted)).await {
+        match api_call::within(self.books.ledger.api().create(&by, &self.drafted)).await {
             Ok(object) => Created::Made(self.read_back(object)),
             Err(error) => {
                 let created = if error.is_refusal() {
@@ -252,7 +251,7 @@ impl<K: Buyer> Port for Market<K> {
     }
 
     async fn read(&mut self) -> Reading<Box<Record>> {
-        match self.ctx.ledger.get(&self.name).await {
+        match self.books.ledger.get(&self.name).await {
             Ok(Some(object)) => self.read_back(object).map_or(Reading::Unreadable, Reading::Found),
             Ok(None) => Reading::None,
             Err(_) => Reading::Unreadable,
@@ -264,13 +263,13 @@ impl<K: Buyer> Port for Market<K> {
         if let Some(account) = &self.account {
             account.wait_a_moment().await;
         }
-        let objects = objects::<K>(&self.ctx, &self.subject.namespace);
-        let records = self.ctx.ledger.api();
+        let objects = objects::<K>(&self.books, &self.subject.namespace);
+        let records = self.books.ledger.api();
         let object = api_call::found(objects.get(&self.subject.name));
         let record = api_call::found(records.get(self.name.as_str()));
         let (object, record) = futures::join!(object, record);
         if let Ok(Some(object)) = &object {
-            K::recent(&self.ctx).put(object.clone());
+            K::recent(&self.books).put(object.clone());
         }
         let standing = |object: K| Standing {
             is_same: object.meta().uid.as_deref() == Some(self.subject.uid.as_str()),
@@ -331,26 +330,26 @@ impl<K: Buyer> Port for Market<K> {
         let Some(object) = self.stands.clone() else {
             return Written::Unclear;
         };
-        match record::keep(&self.ctx, &object, &known) {
+        match record::keep(&self.books, &object, &known) {
             Err((_, other)) if !pays => return Written::Anothers(other),
             Ok(()) | Err(_) => {}
         }
-        let Err(error) = record::put(&self.ctx, object, &known).await else {
+        let Err(error) = record::put(&self.books, object, &known).await else {
             return Written::Stood;
         };
         if error.is_gone() {
             return Written::Gone;
         }
         tracing::warn!(operation = %self.name, %error, ?known, "the outcome could not be written; trying again");
-        let Some(refusal) = refused::refusal(&error) else {
+        let Some(refusal) = error.trouble() else {
             return Written::Unclear;
         };
-        record::show(&self.ctx, &self.name, &self.subject, Some(refusal));
+        record::show(&self.books, &self.name, &self.subject, Some(refusal));
         Written::Refused
     }
 
     async fn wait(&mut self, wait: Duration) {
-        tokio::time::sleep(self.ctx.chance.jittered(wait)).await;
+        tokio::time::sleep(self.books.chance.jittered(wait)).await;
     }
 }
 

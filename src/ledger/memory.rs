@@ -10,7 +10,7 @@ use crate::domain::values::ids::{Holder, RecordName};
 
 /// Notes by record.
 #[derive(Default)]
-pub struct Desk(Mutex<Notes>);
+pub struct Memory(Mutex<Notes>);
 
 #[derive(Default)]
 struct Notes {
@@ -31,12 +31,12 @@ pub struct Followed {
     pub trouble: Option<Trouble>,
 }
 
-impl Desk {
+impl Memory {
     /// Marks the record as being sent by this process until the guard is dropped.
     pub fn begin(self: &Arc<Self>, name: &RecordName) -> InFlight {
         *self.lock().in_flight.entry(name.clone()).or_default() += 1;
         InFlight {
-            desk: self.clone(),
+            memory: self.clone(),
             name: name.clone(),
         }
     }
@@ -94,13 +94,13 @@ impl Desk {
 
 /// A send that is under way in this process.
 pub struct InFlight {
-    desk: Arc<Desk>,
+    memory: Arc<Memory>,
     name: RecordName,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut notes = self.desk.lock();
+        let mut notes = self.memory.lock();
         if let Some(senders) = notes.in_flight.get_mut(&self.name) {
             *senders -= 1;
             if *senders == 0 {
