@@ -1,6 +1,6 @@
 //! Answers: what is said, and how its bytes go out.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::clock::iso;
 use crate::http::{Delivery, Outgoing};
@@ -368,13 +368,7 @@ impl Answer {
             } => Reply {
                 status: *status,
                 headers: Vec::new(),
-                body: legacy_error(
-                    *status,
-                    Some(code),
-                    message,
-                    world.ids.uuid(),
-                    iso(SystemTime::now()),
-                ),
+                body: legacy_error(*status, Some(code), message, world.ids.uuid(), iso(world.wall())),
             },
             What::Raw { status, body } => {
                 let mut headers = self.headers.clone();
@@ -443,14 +437,14 @@ impl Answer {
         };
         Reply {
             status: 429,
-            headers: rate_limit_headers(60, 0, until).to_vec(),
+            headers: rate_limit_headers(60, 0, world.wall() + until).to_vec(),
             body,
         }
     }
 }
 
 fn problem_body(problem: &Problem, path: &str, world: &mut World) -> Json {
-    problem.body(path, world.ids.next("req"), iso(SystemTime::now()))
+    problem.body(path, world.ids.next("req"), iso(world.wall()))
 }
 
 impl Reply {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::clock::Clock;
 use crate::log::Finish;
 use crate::problem::phrase;
 
@@ -48,22 +49,25 @@ pub(crate) enum Read {
 /// The reading side of a connection.
 pub(crate) struct Reader {
     buffer: Vec<u8>,
+    clock: Clock,
     first_byte_at: Option<Instant>,
 }
 
 impl Reader {
-    pub(crate) fn new() -> Reader {
+    pub(crate) fn new(clock: Clock) -> Reader {
         Reader {
             buffer: Vec::new(),
+            clock,
             first_byte_at: None,
         }
     }
 
     /// Reads the next request. `count` is told of all bytes that come in.
     pub(crate) async fn next(&mut self, stream: &mut TcpStream, mut count: impl FnMut(usize)) -> Read {
-        self.first_byte_at = (!self.buffer.is_empty()).then(Instant::now);
+        self.first_byte_at = (!self.buffer.is_empty()).then(|| self.clock.now());
         let (mut incoming, length, chunked) = loop {
-            match parse_head(&self.buffer) {
+            let first_byte_at = self.first_byte_at.unwrap_or_else(|| self.clock.now());
+            match parse_head(&self.buffer, first_byte_at) {
                 Head::Whole(incoming, used, length, chunked) => {
                     self.buffer.drain(..used);
                     break (incoming, length, chunked);
@@ -113,9 +117,6 @@ impl Reader {
             }
             incoming.body = self.buffer.drain(..length).collect();
         }
-        if let Some(at) = self.first_byte_at {
-            incoming.first_byte_at = at;
-        }
         Read::Request(incoming)
     }
 
@@ -123,7 +124,7 @@ impl Reader {
         match stream.read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => false,
             Ok(bytes) => {
-                self.first_byte_at.get_or_insert_with(Instant::now);
+                self.first_byte_at.get_or_insert_with(|| self.clock.now());
                 count(bytes);
                 true
             }
@@ -138,7 +139,7 @@ enum Head {
     Garbled(&'static str),
 }
 
-fn parse_head(buffer: &[u8]) -> Head {
+fn parse_head(buffer: &[u8], first_byte_at: Instant) -> Head {
     if buffer.starts_with(b"PRI * HTTP/2.0") {
         return Head::Garbled("HTTP/2.0");
     }
@@ -195,7 +196,7 @@ fn parse_head(buffer: &[u8]) -> Head {
         version: format!("HTTP/1.{minor}"),
         headers,
         body: Vec::new(),
-        first_byte_at: Instant::now(),
+        first_byte_at,
         keep_alive,
     };
     Head::Whole(incoming, used, length, chunked)

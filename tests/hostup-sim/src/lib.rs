@@ -59,6 +59,7 @@ pub use account::{
     Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
 };
 pub use answers::{Answer, RateLimitStyle};
+pub use clock::Clock;
 pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
 pub use gates::{Gate, Stage};

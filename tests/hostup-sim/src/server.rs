@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -110,7 +110,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         shared: Arc::clone(&shared),
         id,
     };
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(shared.look(|world| world.clock.clone()));
     loop {
         let read = reader
             .next(&mut stream, |bytes| {
@@ -179,10 +179,11 @@ async fn request(incoming: Incoming, stream: &mut TcpStream, shared: &Arc<Shared
     outgoing.wait().await;
     let record = |status, finish| {
         shared.change(|world| {
+            let now = world.clock.now();
             let record = &mut world.log[index];
             record.status = status;
             record.finish = Some(finish);
-            record.finished_at = Some(Instant::now());
+            record.finished_at = Some(now);
         });
     };
     // Before the bytes leave, so that a client that has its answer finds it in the log.
@@ -213,7 +214,7 @@ impl World {
         let id = self.connections.len() as u64 + 1;
         self.connections.push(Connection {
             id,
-            opened_at: Instant::now(),
+            opened_at: self.clock.now(),
             bytes_in: 0,
             requests: 0,
             closed: false,
@@ -289,8 +290,8 @@ impl World {
             nth_on_connection,
             http_version: incoming.version.clone(),
             first_byte_at: incoming.first_byte_at,
-            received_at: Instant::now(),
-            at: SystemTime::now(),
+            received_at: self.clock.now(),
+            at: self.wall(),
             route: target.route,
             method: incoming.method.clone(),
             path: incoming.path.clone(),
@@ -312,7 +313,7 @@ impl World {
     /// Bytes that were no request are logged as one of an unknown route, so that a client that
     /// speaks HTTP/2 or TLS at us shows.
     fn log_garbled(&mut self, connection: u64, what: &str) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let index = self.log.len();
         let nth_on_connection = self.connection_mut(connection).requests + 1;
         self.log.push(RequestRecord {
@@ -322,7 +323,7 @@ impl World {
             http_version: what.to_owned(),
             first_byte_at: now,
             received_at: now,
-            at: SystemTime::now(),
+            at: self.wall(),
             route: Route::Unknown,
             method: String::new(),
             path: String::new(),

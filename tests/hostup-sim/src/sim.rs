@@ -7,11 +7,12 @@ use std::ops::Deref;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Clock;
 use crate::faults::{ArmedFault, Fault};
 use crate::gates::{ArmedGate, Gate, GateState, Stage};
 use crate::ledger::Purchase;
@@ -79,7 +80,7 @@ impl Sim {
         let handle = SimHandle {
             address: listener.local_addr()?,
             shared: Arc::new(Shared {
-                world: Mutex::new(World::new()),
+                world: Mutex::new(World::default()),
                 bell: Condvar::new(),
                 version: watch::Sender::new(0),
             }),
@@ -253,21 +254,23 @@ impl SimHandle {
     /// wakes when a job or a VM changes by the clock alone.
     #[must_use]
     pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&World) -> bool) -> bool {
-        let deadline = Instant::now() + timeout;
+        let machine = Clock::of_the_machine();
+        let deadline = machine.now() + timeout;
         let mut world = self.shared.lock();
         loop {
             if condition(&world) {
                 return true;
             }
-            let now = Instant::now();
+            let now = machine.now();
             if now >= deadline {
                 return false;
             }
-            let wake = wake_time(&world, deadline);
+            let left = deadline - now;
+            let wake = world.next_event().map_or(left, |event| event.min(left));
             world = self
                 .shared
                 .bell
-                .wait_timeout(world, wake.saturating_duration_since(now))
+                .wait_timeout(world, wake)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             world.settle();
@@ -276,18 +279,19 @@ impl SimHandle {
 
     /// [`SimHandle::wait_until`] for async tests; works in any runtime, also with paused time.
     pub async fn until(&self, timeout: Duration, mut condition: impl FnMut(&World) -> bool) -> bool {
-        let deadline = Instant::now() + timeout;
+        let machine = Clock::of_the_machine();
+        let deadline = machine.now() + timeout;
         let mut changes = self.shared.changes();
         loop {
-            let now = Instant::now();
-            let (fulfilled, wake) = self
-                .shared
-                .look(|world| (condition(world), wake_time(world, deadline)));
+            let now = machine.now();
+            let (fulfilled, event) = self.shared.look(|world| (condition(world), world.next_event()));
             if fulfilled || now >= deadline {
                 return fulfilled;
             }
-            // The timer runs in the simulator's runtime, whose time nobody pauses.
-            let mut timer = self.runtime.spawn(tokio::time::sleep_until(wake.into()));
+            let left = deadline - now;
+            let wake = event.map_or(left, |event| event.min(left));
+            // The timer is made and runs in the simulator's runtime, whose time nobody pauses.
+            let mut timer = self.runtime.spawn(async move { tokio::time::sleep(wake).await });
             tokio::select! {
                 slept = &mut timer => if slept.is_err() {
                     // The simulator has ended; nothing will change any more.
@@ -327,8 +331,4 @@ impl SimHandle {
             let _ = heard.recv();
         }
     }
-}
-
-fn wake_time(world: &World, deadline: Instant) -> Instant {
-    world.next_event().map_or(deadline, |event| event.min(deadline))
 }

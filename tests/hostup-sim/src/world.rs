@@ -1,9 +1,10 @@
 //! What the simulated provider knows. Tests read and change it under a lock.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::account::{Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes};
+use crate::clock::Clock;
 use crate::config::ConfigBehaviour;
 use crate::faults::ArmedFault;
 use crate::gates::ArmedGate;
@@ -93,8 +94,9 @@ pub struct World {
     pub odd: Oddities,
     /// Serve the admin API under `/_sim/`.
     pub admin: bool,
-    /// By how much this world's clock is ahead ([`World::advance`]).
+    /// By how much this world is ahead of its clock ([`World::advance`]).
     ahead: Duration,
+    pub(crate) clock: Clock,
     /// The jobs, oldest first.
     pub jobs: Vec<Job>,
     pub(crate) next_restores: VecDeque<RestoreBehaviour>,
@@ -129,8 +131,16 @@ impl std::fmt::Debug for World {
     }
 }
 
+impl Default for World {
+    fn default() -> World {
+        World::new(Clock::of_the_machine(), 0)
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> World {
+    /// An empty world. Its ids follow from the seed and the order of events alone.
+    #[must_use]
+    pub fn new(clock: Clock, seed: u64) -> World {
         World {
             page_size: 20,
             page_cap: None,
@@ -146,6 +156,7 @@ impl World {
             odd: Oddities::default(),
             admin: false,
             ahead: Duration::ZERO,
+            clock,
             jobs: Vec::new(),
             next_restores: VecDeque::new(),
             next_configs: VecDeque::new(),
@@ -163,7 +174,7 @@ impl World {
             faults: Vec::new(),
             gates: Vec::new(),
             hooks: Vec::new(),
-            ids: Ids::default(),
+            ids: Ids::new(seed),
             addresses: 9,
             keys_made: 0,
         }
@@ -367,7 +378,12 @@ impl World {
     /// The time by this world's clock: what jobs, new VMs and rate limits go by.
     #[must_use]
     pub fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        self.clock.now() + self.ahead
+    }
+
+    /// The wall clock, which [`World::advance`] leaves alone: what answers are dated by.
+    pub(crate) fn wall(&self) -> SystemTime {
+        self.clock.wall()
     }
 
     /// Puts the clock forward: jobs get on, VMs appear and boot, late values are set, rate limit
@@ -524,8 +540,8 @@ impl World {
 
     // ---- for the server -------------------------------------------------------------------
 
-    /// The next moment, by the real clock, at which an answer changes by itself.
-    pub(crate) fn next_event(&self) -> Option<Instant> {
+    /// How long it is until an answer changes by itself.
+    pub(crate) fn next_event(&self) -> Option<Duration> {
         let now = self.now();
         let jobs = self.jobs.iter().filter_map(|job| job.next_event(now));
         let births = self
@@ -541,7 +557,7 @@ impl World {
             Until::Paid(_) => None,
         });
         let next = jobs.chain(births).chain(values).min()?;
-        Some(Instant::now() + next.saturating_duration_since(now))
+        Some(next.saturating_duration_since(now))
     }
 
     /// Whose key a text is.
