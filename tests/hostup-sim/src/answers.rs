@@ -375,17 +375,10 @@ impl Answer {
                 if let Some(wait) = &self.retry_after {
                     headers.push(("Retry-After".to_owned(), wait.clone()));
                 }
-                return self.finish(Outgoing::new(*status, &headers, body.clone()));
+                return self.finish(Outgoing::new(*status, headers, body.clone()));
             }
             What::Bytes(bytes) => {
-                return self.finish(Outgoing {
-                    delay: Duration::ZERO,
-                    status: 0,
-                    head: Vec::new(),
-                    body: bytes.clone(),
-                    delivery: Delivery::Whole,
-                    close_after: true,
-                });
+                return self.finish(Outgoing::bytes(bytes.clone()));
             }
         };
         for (pointer, value) in &self.changes {
@@ -460,6 +453,6 @@ impl Reply {
                 "application/json; charset=utf-8".to_owned(),
             ));
         }
-        Outgoing::new(self.status, &headers, self.body.render().into_bytes())
+        Outgoing::new(self.status, headers, self.body.render().into_bytes())
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own.
 //! - [`World`] is what the provider knows: accounts, VPSs, backups, jobs. Tests read and change it
-//!   with [`SimHandle::world`].
+//!   with [`Backstage::world`].
 //! - [`Purchase`]s form the ledger: what was *executed*, whatever was answered.
 //! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
@@ -32,6 +32,7 @@
 mod account;
 mod admin;
 mod answers;
+mod backstage;
 mod body;
 mod clock;
 mod config;
@@ -43,6 +44,7 @@ mod invoice;
 mod job;
 mod ledger;
 mod legacy;
+mod life;
 mod log;
 mod options;
 mod problem;
@@ -51,6 +53,7 @@ mod restore;
 mod routes;
 mod server;
 mod sim;
+mod timers;
 mod vps;
 mod wire;
 mod world;
@@ -59,6 +62,7 @@ pub use account::{
     Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
 };
 pub use answers::{Answer, RateLimitStyle};
+pub use backstage::Backstage;
 pub use clock::Clock;
 pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
@@ -70,7 +74,7 @@ pub use legacy::{
     CurrencyAs, EstimateSays, IdAs, LEGACY_CARD, LEGACY_EMAIL, LEGACY_PASSWORD, LEGACY_PHONE,
     LEGACY_RESET_TOKEN, LEGACY_SECRETS, LegacyBehaviour, LegacyOption, MoneyAs, standard_legacy_options,
 };
-pub use log::{Auth, Connection, Finish, RequestRecord};
+pub use log::{Auth, Connection, Finish, Keep, RequestRecord};
 pub use options::{ConfigOption, CurrentAs, OptionKind, OptionValue, standard_options};
 pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
 pub use routes::Route;

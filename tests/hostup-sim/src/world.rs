@@ -13,7 +13,8 @@ use crate::invoice::{Invoice, Until, Waiting};
 use crate::job::Job;
 use crate::ledger::Purchase;
 use crate::legacy::{LegacyBehaviour, standard_legacy_options};
-use crate::log::{Auth, Connection, RequestRecord};
+use crate::life::Left;
+use crate::log::{Auth, Connection, Keep, Log};
 use crate::options::standard_options;
 use crate::restore::RestoreBehaviour;
 use crate::routes::Route;
@@ -94,6 +95,8 @@ pub struct World {
     pub odd: Oddities,
     /// Serve the admin API under `/_sim/`.
     pub admin: bool,
+    /// What is kept of the requests from now on.
+    pub keep: Keep,
     /// By how much this world is ahead of its clock ([`World::advance`]).
     ahead: Duration,
     pub(crate) clock: Clock,
@@ -110,10 +113,11 @@ pub struct World {
     pub(crate) patches: Vec<(Route, String, Option<Json>)>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) ledger: Vec<Purchase>,
-    pub(crate) log: Vec<RequestRecord>,
+    pub(crate) log: Log,
     pub(crate) connections: Vec<Connection>,
     pub(crate) faults: Vec<ArmedFault>,
     pub(crate) gates: Vec<ArmedGate>,
+    pub(crate) left: Vec<Left>,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) ids: Ids,
     pub(crate) addresses: u32,
@@ -126,7 +130,7 @@ impl std::fmt::Debug for World {
             .field("accounts", &self.accounts)
             .field("jobs", &self.jobs)
             .field("ledger", &self.ledger)
-            .field("log", &self.log)
+            .field("log", &self.log.records())
             .finish_non_exhaustive()
     }
 }
@@ -155,6 +159,7 @@ impl World {
             job_scope: None,
             odd: Oddities::default(),
             admin: false,
+            keep: Keep::default(),
             ahead: Duration::ZERO,
             clock,
             jobs: Vec::new(),
@@ -169,10 +174,11 @@ impl World {
             patches: Vec::new(),
             accounts: Vec::new(),
             ledger: Vec::new(),
-            log: Vec::new(),
+            log: Log::default(),
             connections: Vec::new(),
             faults: Vec::new(),
             gates: Vec::new(),
+            left: Vec::new(),
             hooks: Vec::new(),
             ids: Ids::new(seed),
             addresses: 9,
@@ -480,36 +486,6 @@ impl World {
             .collect()
     }
 
-    /// The request log.
-    #[must_use]
-    pub fn requests(&self) -> &[RequestRecord] {
-        &self.log
-    }
-
-    /// The request log of one route.
-    pub fn requests_on(&self, route: Route) -> impl Iterator<Item = &RequestRecord> {
-        self.log.iter().filter(move |own| own.route.is_in(route))
-    }
-
-    /// How many requests of a route arrived.
-    #[must_use]
-    pub fn count(&self, route: Route) -> usize {
-        self.requests_on(route).count()
-    }
-
-    /// How many of them were carried out.
-    #[must_use]
-    pub fn count_acted(&self, route: Route) -> usize {
-        self.requests_on(route).filter(|own| own.acted).count()
-    }
-
-    /// How many of them have been answered (in whatever way).
-    #[must_use]
-    pub fn count_answered(&self, route: Route) -> usize {
-        let answered = |own: &&RequestRecord| own.finish.is_some();
-        self.requests_on(route).filter(answered).count()
-    }
-
     /// All TCP connections, also those without a request.
     #[must_use]
     pub fn connections(&self) -> &[Connection] {
@@ -592,6 +568,7 @@ impl World {
                 }
             }
         }
+        self.hooks.retain(|(_, _, hook)| hook.is_some());
         for hook in due {
             hook(self);
         }
