@@ -3,7 +3,8 @@
 //! It is written from the provider's pages (doc comments name the page a fact comes from, or say
 //! "assumed"), never from a client, so that it cannot agree with a client's mistakes.
 //!
-//! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own.
+//! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own. [`InProcess`] answers without a
+//!   wire, for simulations under virtual time.
 //! - [`World`] is what the provider knows: accounts, VPSs, backups, jobs. Tests read and change it
 //!   with [`Backstage::world`].
 //! - [`Purchase`]s form the ledger: what was *executed*, whatever was answered.
@@ -40,6 +41,7 @@ mod faults;
 mod gates;
 mod http;
 mod ids;
+mod in_process;
 mod invoice;
 mod job;
 mod ledger;
@@ -67,6 +69,7 @@ pub use clock::Clock;
 pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
 pub use gates::{Gate, Stage};
+pub use in_process::{Call, Heard, InProcess};
 pub use invoice::Invoice;
 pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
 pub use ledger::{ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind};
