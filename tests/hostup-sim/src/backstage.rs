@@ -1,6 +1,7 @@
 //! What tests see and do behind the provider's back.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::world::World;
 pub(crate) struct Shared {
     world: Mutex<World>,
     bell: Condvar,
+    /// Threads that listen for the bell; ringing it for nobody is a system call all the same.
+    listeners: AtomicUsize,
     version: watch::Sender<u64>,
 }
 
@@ -27,6 +30,7 @@ impl Shared {
         Arc::new(Shared {
             world: Mutex::new(world),
             bell: Condvar::new(),
+            listeners: AtomicUsize::new(0),
             version: watch::Sender::new(0),
         })
     }
@@ -40,7 +44,9 @@ impl Shared {
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let result = change(&mut self.lock());
-        self.bell.notify_all();
+        if self.listeners.load(Ordering::SeqCst) > 0 {
+            self.bell.notify_all();
+        }
         self.version.send_modify(|version| *version += 1);
         result
     }
@@ -51,6 +57,23 @@ impl Shared {
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+}
+
+/// A thread that listens for the bell. It counts before it looks at the world, so that whoever changes the
+/// world after that look sees it.
+struct Listener<'a>(&'a Shared);
+
+impl Listener<'_> {
+    fn of(shared: &Shared) -> Listener<'_> {
+        shared.listeners.fetch_add(1, Ordering::SeqCst);
+        Listener(shared)
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -175,6 +198,7 @@ impl Backstage {
     pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&World) -> bool) -> bool {
         let machine = Clock::of_the_machine();
         let deadline = machine.now() + timeout;
+        let _listener = Listener::of(&self.shared);
         let mut world = self.shared.lock();
         loop {
             if condition(&world) {
