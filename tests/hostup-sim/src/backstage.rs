@@ -232,6 +232,8 @@ impl Backstage {
             }
             let mut event = self.timers.sleep(event.unwrap_or(timeout));
             tokio::select! {
+                // Not in an order that is drawn by chance.
+                biased;
                 () = timer.over() => {}
                 () = event.over() => {}
                 _ = changes.changed() => {}
