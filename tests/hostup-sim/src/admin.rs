@@ -238,14 +238,14 @@ fn invoices(world: &World) -> Json {
 
 fn text(status: u16, body: &str) -> Outgoing {
     let kind = ("Content-Type".to_owned(), "text/plain".to_owned());
-    Outgoing::new(status, &[kind], body.as_bytes().to_vec())
+    Outgoing::new(status, vec![kind], body.as_bytes().to_vec())
 }
 
 fn json(body: Json) -> Outgoing {
     let kind = ("Content-Type".to_owned(), "application/json".to_owned());
     let mut text = body.render();
     text.push('\n');
-    Outgoing::new(200, &[kind], text.into_bytes())
+    Outgoing::new(200, vec![kind], text.into_bytes())
 }
 
 fn names() -> String {

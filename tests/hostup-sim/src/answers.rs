@@ -1,6 +1,6 @@
 //! Answers: what is said, and how its bytes go out.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::clock::iso;
 use crate::http::{Delivery, Outgoing};
@@ -368,30 +368,17 @@ impl Answer {
             } => Reply {
                 status: *status,
                 headers: Vec::new(),
-                body: legacy_error(
-                    *status,
-                    Some(code),
-                    message,
-                    world.ids.uuid(),
-                    iso(SystemTime::now()),
-                ),
+                body: legacy_error(*status, Some(code), message, world.ids.uuid(), iso(world.wall())),
             },
             What::Raw { status, body } => {
                 let mut headers = self.headers.clone();
                 if let Some(wait) = &self.retry_after {
                     headers.push(("Retry-After".to_owned(), wait.clone()));
                 }
-                return self.finish(Outgoing::new(*status, &headers, body.clone()));
+                return self.finish(Outgoing::new(*status, headers, body.clone()));
             }
             What::Bytes(bytes) => {
-                return self.finish(Outgoing {
-                    delay: Duration::ZERO,
-                    status: 0,
-                    head: Vec::new(),
-                    body: bytes.clone(),
-                    delivery: Delivery::Whole,
-                    close_after: true,
-                });
+                return self.finish(Outgoing::bytes(bytes.clone()));
             }
         };
         for (pointer, value) in &self.changes {
@@ -443,14 +430,14 @@ impl Answer {
         };
         Reply {
             status: 429,
-            headers: rate_limit_headers(60, 0, until).to_vec(),
+            headers: rate_limit_headers(60, 0, world.wall() + until).to_vec(),
             body,
         }
     }
 }
 
 fn problem_body(problem: &Problem, path: &str, world: &mut World) -> Json {
-    problem.body(path, world.ids.next("req"), iso(SystemTime::now()))
+    problem.body(path, world.ids.next("req"), iso(world.wall()))
 }
 
 impl Reply {
@@ -466,6 +453,6 @@ impl Reply {
                 "application/json; charset=utf-8".to_owned(),
             ));
         }
-        Outgoing::new(self.status, &headers, self.body.render().into_bytes())
+        Outgoing::new(self.status, headers, self.body.render().into_bytes())
     }
 }

@@ -214,7 +214,7 @@ impl World {
     }
 
     /// From now on every option of the VPS costs its present price times this. In a hook
-    /// ([`SimHandle::after_next`](crate::SimHandle::after_next)) it changes prices between two calls.
+    /// ([`Backstage::after_next`](crate::Backstage::after_next)) it changes prices between two calls.
     ///
     /// # Panics
     /// If there is no such VPS.

@@ -6,7 +6,7 @@ use crate::log::Auth;
 use crate::routes::Route;
 use crate::world::World;
 
-/// A fault in the making; [`SimHandle::inject`](crate::SimHandle::inject) arms it.
+/// A fault in the making; [`Backstage::inject`](crate::Backstage::inject) arms it.
 #[derive(Clone, Debug)]
 pub struct Fault {
     route: Route,
@@ -123,6 +123,11 @@ impl ArmedFault {
         }
     }
 
+    /// It fired as often as it was to.
+    fn is_spent(&self) -> bool {
+        self.fault.times.is_some_and(|times| self.fired >= times)
+    }
+
     pub(crate) fn unfired(&self) -> Option<String> {
         let wanted = self.fault.times.unwrap_or(1);
         (self.fired < wanted).then(|| {
@@ -153,8 +158,7 @@ impl World {
         let mut verdict = None;
         for (armed, _) in self.faults.iter_mut().zip(matching).filter(|(_, is)| *is) {
             armed.seen += 1;
-            let due =
-                armed.seen > armed.fault.skip && armed.fault.times.is_none_or(|times| armed.fired < times);
+            let due = armed.seen > armed.fault.skip && !armed.is_spent();
             if due && verdict.is_none() {
                 armed.fired += 1;
                 verdict = Some(Verdict {
@@ -163,6 +167,9 @@ impl World {
                     answer: armed.fault.answer.clone(),
                 });
             }
+        }
+        if verdict.is_some() {
+            self.faults.retain(|armed| !armed.is_spent());
         }
         verdict
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::backstage::Backstage;
 use crate::routes::Route;
-use crate::sim::SimHandle;
 
 /// Where a request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +44,15 @@ impl ArmedGate {
     }
 }
 
-/// A gate that was set with [`SimHandle::hold`]. Dropping it lets the request go.
+/// A gate that was set with [`Backstage::hold`]. Dropping it lets the request go.
 #[must_use = "dropping the gate opens it"]
 pub struct Gate {
-    pub(crate) sim: SimHandle,
+    pub(crate) sim: Backstage,
     pub(crate) id: u64,
 }
 
 impl Gate {
-    /// Waits until a request is held; false if none was in time.
+    /// Blocks the thread until a request is held; false if none was in time.
     #[must_use]
     pub fn wait_held(&self, timeout: Duration) -> bool {
         let id = self.id;
@@ -101,6 +101,12 @@ impl crate::World {
             })
     }
 
+    /// The gate that holds a request.
+    pub(crate) fn gate_that_holds(&self, index: usize) -> Option<u64> {
+        let holding = |gate: &&ArmedGate| gate.state == GateState::Holding(index);
+        self.gates.iter().find(holding).map(|gate| gate.id)
+    }
+
     pub(crate) fn release_gate(&mut self, id: u64) {
         for gate in self.gates.iter_mut().filter(|gate| gate.id == id) {
             let fired = match gate.state {
@@ -110,6 +116,7 @@ impl crate::World {
             };
             gate.state = GateState::Released { fired };
         }
+        self.let_the_left_go(id);
     }
 
     /// The gate that holds a request at a stage, if one is set.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::clock::Clock;
 use crate::log::Finish;
 use crate::problem::phrase;
 
@@ -48,22 +49,25 @@ pub(crate) enum Read {
 /// The reading side of a connection.
 pub(crate) struct Reader {
     buffer: Vec<u8>,
+    clock: Clock,
     first_byte_at: Option<Instant>,
 }
 
 impl Reader {
-    pub(crate) fn new() -> Reader {
+    pub(crate) fn new(clock: Clock) -> Reader {
         Reader {
             buffer: Vec::new(),
+            clock,
             first_byte_at: None,
         }
     }
 
     /// Reads the next request. `count` is told of all bytes that come in.
     pub(crate) async fn next(&mut self, stream: &mut TcpStream, mut count: impl FnMut(usize)) -> Read {
-        self.first_byte_at = (!self.buffer.is_empty()).then(Instant::now);
+        self.first_byte_at = (!self.buffer.is_empty()).then(|| self.clock.now());
         let (mut incoming, length, chunked) = loop {
-            match parse_head(&self.buffer) {
+            let first_byte_at = self.first_byte_at.unwrap_or_else(|| self.clock.now());
+            match parse_head(&self.buffer, first_byte_at) {
                 Head::Whole(incoming, used, length, chunked) => {
                     self.buffer.drain(..used);
                     break (incoming, length, chunked);
@@ -113,9 +117,6 @@ impl Reader {
             }
             incoming.body = self.buffer.drain(..length).collect();
         }
-        if let Some(at) = self.first_byte_at {
-            incoming.first_byte_at = at;
-        }
         Read::Request(incoming)
     }
 
@@ -123,7 +124,7 @@ impl Reader {
         match stream.read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => false,
             Ok(bytes) => {
-                self.first_byte_at.get_or_insert_with(Instant::now);
+                self.first_byte_at.get_or_insert_with(|| self.clock.now());
                 count(bytes);
                 true
             }
@@ -138,7 +139,7 @@ enum Head {
     Garbled(&'static str),
 }
 
-fn parse_head(buffer: &[u8]) -> Head {
+fn parse_head(buffer: &[u8], first_byte_at: Instant) -> Head {
     if buffer.starts_with(b"PRI * HTTP/2.0") {
         return Head::Garbled("HTTP/2.0");
     }
@@ -195,14 +196,14 @@ fn parse_head(buffer: &[u8]) -> Head {
         version: format!("HTTP/1.{minor}"),
         headers,
         body: Vec::new(),
-        first_byte_at: Instant::now(),
+        first_byte_at,
         keep_alive,
     };
     Head::Whole(incoming, used, length, chunked)
 }
 
 /// A chunked body from the start of the buffer: its bytes and how many were used.
-fn parse_chunks(buffer: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
+pub(crate) fn parse_chunks(buffer: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
     let mut body = Vec::new();
     let mut at = 0;
     loop {
@@ -256,12 +257,13 @@ pub(crate) enum Delivery {
     Silence(Option<Duration>),
 }
 
-/// An answer, ready for the wire.
+/// An answer, ready to leave.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) delay: Duration,
+    /// 0: there is no head, and the body is all.
     pub(crate) status: u16,
-    pub(crate) head: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) delivery: Delivery,
     pub(crate) close_after: bool,
@@ -269,28 +271,47 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// A complete answer. A `content-length` in the headers stands instead of the true one.
-    pub(crate) fn new(status: u16, headers: &[(String, String)], body: Vec<u8>) -> Outgoing {
-        let mut head = format!("HTTP/1.1 {status} {}\r\n", phrase(status));
-        let mut close_after = false;
-        let mut length = None;
-        for (name, value) in headers {
-            if name.eq_ignore_ascii_case("content-length") {
-                close_after |= *value != body.len().to_string();
-                length = Some(value.clone());
-            } else {
-                let _ = write!(head, "{name}: {value}\r\n");
-            }
-        }
-        let length = length.unwrap_or_else(|| body.len().to_string());
-        let _ = write!(head, "Content-Length: {length}\r\n\r\n");
+    pub(crate) fn new(status: u16, mut headers: Vec<(String, String)>, body: Vec<u8>) -> Outgoing {
+        let own_length = headers
+            .iter()
+            .position(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let true_length = body.len().to_string();
+        let length = own_length.map(|place| headers.remove(place).1);
+        let close_after = length.as_ref().is_some_and(|length| *length != true_length);
+        headers.push(("Content-Length".to_owned(), length.unwrap_or(true_length)));
         Outgoing {
             delay: Duration::ZERO,
             status,
-            head: head.into_bytes(),
+            headers,
             body,
             delivery: Delivery::Whole,
             close_after,
         }
+    }
+
+    /// These bytes instead of an answer.
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Outgoing {
+        Outgoing {
+            delay: Duration::ZERO,
+            status: 0,
+            headers: Vec::new(),
+            body: bytes,
+            delivery: Delivery::Whole,
+            close_after: true,
+        }
+    }
+
+    /// Status line and headers.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        if self.status == 0 {
+            return Vec::new();
+        }
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, phrase(self.status));
+        for (name, value) in &self.headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
     }
 
     /// Waits as long as the answer is to wait.
@@ -300,7 +321,7 @@ impl Outgoing {
         }
     }
 
-    fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         (self.status != 0).then_some(self.status)
     }
 
@@ -319,7 +340,7 @@ impl Outgoing {
 
     /// Sends it. The flag says whether the connection may go on.
     pub(crate) async fn send(self, stream: &mut TcpStream) -> (Option<u16>, Finish, bool) {
-        let status = self.status();
+        let (status, head) = (self.status(), self.head());
         let left = (None, Finish::ClientLeft, false);
         match self.delivery {
             Delivery::Close => {
@@ -340,7 +361,7 @@ impl Outgoing {
                 (None, Finish::Silent, false)
             }
             Delivery::HeadThenSilence => {
-                if stream.write_all(&self.head).await.is_err() {
+                if stream.write_all(&head).await.is_err() {
                     return left;
                 }
                 gone(stream).await;
@@ -348,7 +369,7 @@ impl Outgoing {
             }
             Delivery::Cut { after, reset } => {
                 let body = &self.body[..after.min(self.body.len())];
-                if stream.write_all(&self.head).await.is_err() || stream.write_all(body).await.is_err() {
+                if stream.write_all(&head).await.is_err() || stream.write_all(body).await.is_err() {
                     return left;
                 }
                 if reset {
@@ -362,9 +383,9 @@ impl Outgoing {
             }
             Delivery::Drip { every, from_start } => {
                 let (at_once, slowly) = if from_start {
-                    (Vec::new(), [self.head, self.body].concat())
+                    (Vec::new(), [head, self.body].concat())
                 } else {
-                    (self.head, self.body)
+                    (head, self.body)
                 };
                 if stream.write_all(&at_once).await.is_err() {
                     return left;
@@ -378,7 +399,7 @@ impl Outgoing {
                 (status, Finish::Whole, !self.close_after)
             }
             Delivery::Whole => {
-                let bytes = [self.head, self.body].concat();
+                let bytes = [head, self.body].concat();
                 if stream.write_all(&bytes).await.is_err() {
                     return (status, Finish::ClientLeft, false);
                 }

@@ -129,6 +129,9 @@ impl World {
 
     /// Sets what was to be set by now.
     pub(crate) fn settle(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let now = self.now();
         let is_due = |waiting: &Waiting| matches!(waiting.until, Until::Time(at) if at <= now);
         if self.waiting.iter().any(is_due) {

@@ -233,7 +233,7 @@ impl Job {
     }
 
     /// The answer of a poll (jobs page: members of `data`, legacy envelope).
-    pub(crate) fn answer(&self, now: Instant, request_id: String) -> Json {
+    pub(crate) fn answer(&self, now: Instant, wall: SystemTime, request_id: String) -> Json {
         let phase = self.phase_at(now);
         let progress = self.progress_at(now);
         let word = match phase {
@@ -304,7 +304,7 @@ impl Job {
         }
         Json::object([
             ("success", true.into()),
-            ("timestamp", iso(SystemTime::now()).into()),
+            ("timestamp", iso(wall).into()),
             ("requestId", request_id.into()),
             ("data", data),
         ])

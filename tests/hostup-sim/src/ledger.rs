@@ -145,8 +145,8 @@ impl World {
     pub(crate) fn blank_purchase(&self, caller: &Caller, kind: PurchaseKind, vps: &str) -> Purchase {
         Purchase {
             sequence: self.ledger.len() as u64 + 1,
-            at: SystemTime::now(),
-            instant: Instant::now(),
+            at: self.wall(),
+            instant: self.clock.now(),
             account: caller.account,
             key: match caller.auth {
                 Auth::Key { key, .. } => key.clone(),

@@ -4,8 +4,6 @@
 //! [`LegacyBehaviour::estimate_executes`] holds the other case. Its answers carry a draft with the
 //! client's personal data; here with fakes that tests look for ([`LEGACY_SECRETS`]).
 
-use std::time::SystemTime;
-
 use rust_decimal::Decimal;
 use serde_json::Value;
 
@@ -270,7 +268,7 @@ impl World {
         };
         let body = Json::object([
             ("success", true.into()),
-            ("timestamp", iso(SystemTime::now()).into()),
+            ("timestamp", iso(self.wall()).into()),
             ("requestId", self.ids.uuid().into()),
             ("data", told.data(&vps)),
         ]);

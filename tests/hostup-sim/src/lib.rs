@@ -3,9 +3,10 @@
 //! It is written from the provider's pages (doc comments name the page a fact comes from, or say
 //! "assumed"), never from a client, so that it cannot agree with a client's mistakes.
 //!
-//! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own.
+//! - [`Sim`] serves HTTP/1.1 on a loopback port from a thread of its own. [`InProcess`] answers without a
+//!   wire, for simulations under virtual time.
 //! - [`World`] is what the provider knows: accounts, VPSs, backups, jobs. Tests read and change it
-//!   with [`SimHandle::world`].
+//!   with [`Backstage::world`].
 //! - [`Purchase`]s form the ledger: what was *executed*, whatever was answered.
 //! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
@@ -32,6 +33,7 @@
 mod account;
 mod admin;
 mod answers;
+mod backstage;
 mod body;
 mod clock;
 mod config;
@@ -39,10 +41,12 @@ mod faults;
 mod gates;
 mod http;
 mod ids;
+mod in_process;
 mod invoice;
 mod job;
 mod ledger;
 mod legacy;
+mod life;
 mod log;
 mod options;
 mod problem;
@@ -51,6 +55,7 @@ mod restore;
 mod routes;
 mod server;
 mod sim;
+mod timers;
 mod vps;
 mod wire;
 mod world;
@@ -59,9 +64,12 @@ pub use account::{
     Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
 };
 pub use answers::{Answer, RateLimitStyle};
+pub use backstage::Backstage;
+pub use clock::Clock;
 pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
 pub use gates::{Gate, Stage};
+pub use in_process::{Call, Heard, InProcess};
 pub use invoice::Invoice;
 pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
 pub use ledger::{ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind};
@@ -69,7 +77,7 @@ pub use legacy::{
     CurrencyAs, EstimateSays, IdAs, LEGACY_CARD, LEGACY_EMAIL, LEGACY_PASSWORD, LEGACY_PHONE,
     LEGACY_RESET_TOKEN, LEGACY_SECRETS, LegacyBehaviour, LegacyOption, MoneyAs, standard_legacy_options,
 };
-pub use log::{Auth, Connection, Finish, RequestRecord};
+pub use log::{Auth, Connection, Finish, Keep, RequestRecord};
 pub use options::{ConfigOption, CurrentAs, OptionKind, OptionValue, standard_options};
 pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
 pub use routes::Route;

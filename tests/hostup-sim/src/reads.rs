@@ -1,6 +1,6 @@
 //! The answers of the reads, each from its own page.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::account::{Account, AccountId, ActionGate, LimitSet};
 use crate::clock::iso;
@@ -16,7 +16,7 @@ impl World {
         Json::object([
             ("version", "2026.4.27".into()),
             ("buildTime", "2026-04-27T06:00:00.000Z".into()),
-            ("generatedAt", iso(SystemTime::now()).into()),
+            ("generatedAt", iso(self.wall()).into()),
         ])
     }
 
@@ -184,7 +184,7 @@ impl World {
     }
 
     pub(crate) fn poll(&mut self, account: AccountId, id: &str) -> Result<(u16, Json), Problem> {
-        let now = self.now();
+        let (now, wall) = (self.now(), self.wall());
         let request_id = self.ids.uuid();
         let job = self
             .jobs
@@ -192,7 +192,7 @@ impl World {
             .find(|job| job.id == id && job.account == account && !job.forgotten(now))
             .ok_or_else(|| Problem::new(404, "not_found"))?;
         job.polls += 1;
-        Ok((200, job.answer(now, request_id)))
+        Ok((200, job.answer(now, wall, request_id)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `POST /api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg`: checking the body, and what
 //! executing it does to the world.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::account::{AccountId, LimitSet};
 use crate::body::{invalid, members};
@@ -283,7 +283,7 @@ impl World {
         order: Order,
         (cpu_cores, memory_gb, storage_gb): (u32, u32, u32),
     ) -> String {
-        let (now, at) = (self.now(), SystemTime::now());
+        let (now, at) = (self.now(), self.wall());
         let behaviour = self
             .next_restores
             .pop_front()

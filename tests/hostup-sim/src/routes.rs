@@ -1,6 +1,6 @@
 //! The routes: recognising a request, letting it in, and carrying it out.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::account::AccountId;
 use crate::body::says;
@@ -250,13 +250,13 @@ impl World {
         let Auth::Key { account, key } = auth else {
             return Err(Problem::new(401, "unauthorized"));
         };
-        let now = self.now();
+        let (now, wall) = (self.now(), self.wall());
         let own = self.account_mut(*account);
         let admitted = own.admit(now);
         if let (Some(limit), Some((start, used))) = (own.rate_limit, own.window) {
-            let until = (start + limit.window).saturating_duration_since(now);
+            let reset = wall + (start + limit.window).saturating_duration_since(now);
             let remaining = limit.requests.saturating_sub(used);
-            rate_headers.extend(rate_limit_headers(limit.requests, remaining, until));
+            rate_headers.extend(rate_limit_headers(limit.requests, remaining, reset));
         }
         if let Err(wait) = admitted {
             *throttled = true;
@@ -365,7 +365,7 @@ impl World {
     }
 
     pub(crate) fn refusal(&mut self, route: Route, path: &str, problem: &Problem) -> Reply {
-        let timestamp = iso(SystemTime::now());
+        let timestamp = iso(self.wall());
         let body = if route.is_legacy() {
             let message = problem.detail.as_deref().unwrap_or(match problem.status {
                 400 => "Validation failed",
@@ -416,10 +416,10 @@ impl World {
 }
 
 /// `X-RateLimit-*`; the reset is an ISO time (rate_limited page).
-pub(crate) fn rate_limit_headers(limit: u32, remaining: u32, until: Duration) -> [(String, String); 3] {
+pub(crate) fn rate_limit_headers(limit: u32, remaining: u32, reset: SystemTime) -> [(String, String); 3] {
     [
         ("X-RateLimit-Limit".to_owned(), limit.to_string()),
         ("X-RateLimit-Remaining".to_owned(), remaining.to_string()),
-        ("X-RateLimit-Reset".to_owned(), iso(SystemTime::now() + until)),
+        ("X-RateLimit-Reset".to_owned(), iso(reset)),
     ]
 }

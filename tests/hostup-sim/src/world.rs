@@ -1,9 +1,10 @@
 //! What the simulated provider knows. Tests read and change it under a lock.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::account::{Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes};
+use crate::clock::Clock;
 use crate::config::ConfigBehaviour;
 use crate::faults::ArmedFault;
 use crate::gates::ArmedGate;
@@ -12,7 +13,8 @@ use crate::invoice::{Invoice, Until, Waiting};
 use crate::job::Job;
 use crate::ledger::Purchase;
 use crate::legacy::{LegacyBehaviour, standard_legacy_options};
-use crate::log::{Auth, Connection, RequestRecord};
+use crate::life::Left;
+use crate::log::{Auth, Connection, Keep, Log};
 use crate::options::standard_options;
 use crate::restore::RestoreBehaviour;
 use crate::routes::Route;
@@ -93,8 +95,11 @@ pub struct World {
     pub odd: Oddities,
     /// Serve the admin API under `/_sim/`.
     pub admin: bool,
-    /// By how much this world's clock is ahead ([`World::advance`]).
+    /// What is kept of the requests from now on.
+    pub keep: Keep,
+    /// By how much this world is ahead of its clock ([`World::advance`]).
     ahead: Duration,
+    pub(crate) clock: Clock,
     /// The jobs, oldest first.
     pub jobs: Vec<Job>,
     pub(crate) next_restores: VecDeque<RestoreBehaviour>,
@@ -108,10 +113,11 @@ pub struct World {
     pub(crate) patches: Vec<(Route, String, Option<Json>)>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) ledger: Vec<Purchase>,
-    pub(crate) log: Vec<RequestRecord>,
+    pub(crate) log: Log,
     pub(crate) connections: Vec<Connection>,
     pub(crate) faults: Vec<ArmedFault>,
     pub(crate) gates: Vec<ArmedGate>,
+    pub(crate) left: Vec<Left>,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) ids: Ids,
     pub(crate) addresses: u32,
@@ -124,13 +130,21 @@ impl std::fmt::Debug for World {
             .field("accounts", &self.accounts)
             .field("jobs", &self.jobs)
             .field("ledger", &self.ledger)
-            .field("log", &self.log)
+            .field("log", &self.log.records())
             .finish_non_exhaustive()
     }
 }
 
+impl Default for World {
+    fn default() -> World {
+        World::new(Clock::of_the_machine(), 0)
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> World {
+    /// An empty world. Its ids follow from the seed and the order of events alone.
+    #[must_use]
+    pub fn new(clock: Clock, seed: u64) -> World {
         World {
             page_size: 20,
             page_cap: None,
@@ -145,7 +159,9 @@ impl World {
             job_scope: None,
             odd: Oddities::default(),
             admin: false,
+            keep: Keep::default(),
             ahead: Duration::ZERO,
+            clock,
             jobs: Vec::new(),
             next_restores: VecDeque::new(),
             next_configs: VecDeque::new(),
@@ -158,12 +174,13 @@ impl World {
             patches: Vec::new(),
             accounts: Vec::new(),
             ledger: Vec::new(),
-            log: Vec::new(),
+            log: Log::default(),
             connections: Vec::new(),
             faults: Vec::new(),
             gates: Vec::new(),
+            left: Vec::new(),
             hooks: Vec::new(),
-            ids: Ids::default(),
+            ids: Ids::new(seed),
             addresses: 9,
             keys_made: 0,
         }
@@ -367,7 +384,12 @@ impl World {
     /// The time by this world's clock: what jobs, new VMs and rate limits go by.
     #[must_use]
     pub fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        self.clock.now() + self.ahead
+    }
+
+    /// The wall clock, which [`World::advance`] leaves alone: what answers are dated by.
+    pub(crate) fn wall(&self) -> SystemTime {
+        self.clock.wall()
     }
 
     /// Puts the clock forward: jobs get on, VMs appear and boot, late values are set, rate limit
@@ -464,36 +486,6 @@ impl World {
             .collect()
     }
 
-    /// The request log.
-    #[must_use]
-    pub fn requests(&self) -> &[RequestRecord] {
-        &self.log
-    }
-
-    /// The request log of one route.
-    pub fn requests_on(&self, route: Route) -> impl Iterator<Item = &RequestRecord> {
-        self.log.iter().filter(move |own| own.route.is_in(route))
-    }
-
-    /// How many requests of a route arrived.
-    #[must_use]
-    pub fn count(&self, route: Route) -> usize {
-        self.requests_on(route).count()
-    }
-
-    /// How many of them were carried out.
-    #[must_use]
-    pub fn count_acted(&self, route: Route) -> usize {
-        self.requests_on(route).filter(|own| own.acted).count()
-    }
-
-    /// How many of them have been answered (in whatever way).
-    #[must_use]
-    pub fn count_answered(&self, route: Route) -> usize {
-        let answered = |own: &&RequestRecord| own.finish.is_some();
-        self.requests_on(route).filter(answered).count()
-    }
-
     /// All TCP connections, also those without a request.
     #[must_use]
     pub fn connections(&self) -> &[Connection] {
@@ -524,8 +516,8 @@ impl World {
 
     // ---- for the server -------------------------------------------------------------------
 
-    /// The next moment, by the real clock, at which an answer changes by itself.
-    pub(crate) fn next_event(&self) -> Option<Instant> {
+    /// How long it is until an answer changes by itself.
+    pub(crate) fn next_event(&self) -> Option<Duration> {
         let now = self.now();
         let jobs = self.jobs.iter().filter_map(|job| job.next_event(now));
         let births = self
@@ -541,7 +533,7 @@ impl World {
             Until::Paid(_) => None,
         });
         let next = jobs.chain(births).chain(values).min()?;
-        Some(Instant::now() + next.saturating_duration_since(now))
+        Some(next.saturating_duration_since(now))
     }
 
     /// Whose key a text is.
@@ -576,6 +568,7 @@ impl World {
                 }
             }
         }
+        self.hooks.retain(|(_, _, hook)| hook.is_some());
         for hook in due {
             hook(self);
         }
