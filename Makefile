@@ -41,10 +41,15 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 	$(CARGO) test --locked --lib
 	$(CARGO) test --locked -p hostup-sim
 	$(CARGO) test --locked -p hostup-bench
+	$(CARGO) test --locked --profile simulation -p simulation
 
 .PHONY: search
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
 	$(if $(STATES),SEARCH_STATES=$(STATES)) $(CARGO) test --locked --lib purchase::tests::search -- --nocapture
+
+.PHONY: simulate
+simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVES=n lives many
+	$(CARGO) run --locked --profile simulation -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
 
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool

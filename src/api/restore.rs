@@ -174,6 +174,9 @@ pub struct VpsBackupRestoreStatus {
     /// The backup that is restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
+    /// The VM that would be ordered, or was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetStatus>,
     /// The record of the paid call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRef>,
@@ -183,6 +186,28 @@ pub struct VpsBackupRestoreStatus {
     /// The new VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmStatus>,
+}
+
+/// A VM as it is ordered. A public IPv4 address is part of it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// Its name at HostUp: the name of the spec or of the object, and a token by which the VM is found again.
+    #[schemars(length(max = 80))]
+    pub name: String,
+    /// Where it is made; absent where HostUp decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub region: Option<String>,
+    /// Cores.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub cpu_cores: u32,
+    /// Memory in GB.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub memory_gb: u32,
+    /// Disk in GB.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub storage_gb: u32,
 }
 
 /// A backup at HostUp.

@@ -56,6 +56,11 @@ impl Response {
         }
     }
 
+    /// Its HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Takes bytes of the body in; `false` once there are more than anybody reads.
     pub fn take_in(&mut self, bytes: &[u8]) -> bool {
         self.is_too_large = self.is_too_large || self.body.len() + bytes.len() > MOST_BYTES;

@@ -8,9 +8,9 @@ mod restore;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
-use super::restore::BackupStatus;
+use super::restore::{BackupStatus, TargetStatus};
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
-use crate::domain::action::ordered::Backup;
+use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
@@ -210,6 +210,19 @@ fn gate(shown: &GateStatus) -> Option<Gate> {
         &text(&shown.code),
         &text(&shown.reason),
     ))
+}
+
+impl From<&Restoration> for TargetStatus {
+    fn from(restoration: &Restoration) -> Self {
+        let region = Text::bounded(&restoration.region, 64).to_string();
+        Self {
+            name: Text::bounded(&restoration.vm_name, 80).to_string(),
+            region: Some(region).filter(|region| !region.is_empty()),
+            cpu_cores: restoration.ordered.cpu_cores,
+            memory_gb: restoration.ordered.memory_gb,
+            storage_gb: restoration.ordered.storage_gb,
+        }
+    }
 }
 
 impl From<&Backup> for BackupStatus {

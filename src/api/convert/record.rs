@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::Value;
 
 use super::{InvalidRecord, gate, shown_quote};
 use crate::api::conditions;
@@ -132,6 +133,15 @@ fn ordered(values: &Values) -> RecordedChanges {
     }
 }
 
+/// The region that a restore names in its request.
+fn ordered_region(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    body.get("region")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// Reads a record.
 ///
 /// # Errors
@@ -198,6 +208,7 @@ fn action(
                     .expected_vm_name
                     .clone()
                     .ok_or_else(|| wrong("expectedVmName"))?,
+                region: ordered_region(&spec.request.body),
                 ordered: spec.ordered_size.ok_or_else(|| wrong("orderedSize"))?.into(),
                 backup: Backup {
                     id: BackupId::new(&backup.id),

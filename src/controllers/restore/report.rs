@@ -5,7 +5,7 @@ use kube::runtime::controller::Action;
 
 use crate::api::InvalidSpec;
 use crate::api::conditions::{self, Statement};
-use crate::api::restore::{BackupStatus, VpsBackupRestore, VpsBackupRestoreStatus};
+use crate::api::restore::{BackupStatus, TargetStatus, VpsBackupRestore, VpsBackupRestoreStatus};
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
@@ -78,6 +78,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             gates,
             backup,
             quote,
+            target,
             approved,
             tail,
         } => Shown {
@@ -85,6 +86,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             status: VpsBackupRestoreStatus {
                 gates_closed_after: closed_after::<VpsBackupRestore>(before, gates, tail.as_deref()),
                 operation: tail.as_deref().map(OperationRef::from),
+                target: target.as_deref().map(TargetStatus::from),
                 ..read(gates, backup.as_ref(), quote.as_ref())
             },
         },
@@ -111,6 +113,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
                     quote,
                     gates,
                     backup,
+                    target: record.action.restoration().map(TargetStatus::from),
                     ..status
                 },
             }

@@ -9,6 +9,7 @@ use crate::domain::ledger::names::VmToken;
 use crate::domain::provider::options::{Difference, Values};
 use crate::domain::values::ids::BackupId;
 use crate::domain::values::money::Amount;
+use crate::domain::values::text::Text;
 
 /// Which call: `spec.type` of a VpsOperation.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +79,8 @@ pub struct Change {
 pub struct Restoration {
     /// The new VM's name, with its token.
     pub vm_name: String,
+    /// Where it is made; empty where HostUp decides, or a record does not tell.
+    pub region: String,
     /// The ordered size.
     pub ordered: Size,
     /// The backup that is restored.
@@ -85,6 +88,31 @@ pub struct Restoration {
 }
 
 impl Restoration {
+    /// What is bought, in words: `2 cores, 4 GB, 80 GB disk in stockholm as web-01-r7..., from backup bkp_... of
+    /// 2026-11-20 (12.4 GB)`.
+    pub fn described(&self) -> String {
+        let Self {
+            vm_name,
+            region,
+            ordered,
+            backup,
+        } = self;
+        let place = if region.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", Text::bounded(region, 64))
+        };
+        format!(
+            "{} cores, {} GB, {} GB disk{place} as {vm_name}, from backup {} of {} ({} GB)",
+            ordered.cpu_cores,
+            ordered.memory_gb,
+            ordered.storage_gb,
+            backup.id,
+            backup.created_at.strftime("%Y-%m-%d"),
+            backup.size_gb
+        )
+    }
+
     /// The token of the VM that it buys.
     pub fn token(&self) -> Option<VmToken> {
         VmToken::of_vm_name(&self.vm_name)

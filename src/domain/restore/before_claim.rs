@@ -49,10 +49,11 @@ fn with_preflight(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let read = |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| Facts::Read {
+    let read = |gates: &[Gate], backup: Option<&Backup>, order: Option<&PlacedOrder>, approved| Facts::Read {
         gates: gates.to_vec(),
         backup: backup.cloned(),
-        quote: quote.cloned(),
+        quote: order.map(|order| order.quote.clone()),
+        target: order.and_then(|order| order.order.action.restoration().cloned().map(Box::new)),
         approved,
         tail: view.chain.tail.clone().map(Box::new),
     };
@@ -115,9 +116,8 @@ fn with_preflight(
         }
     }
     if let Some(closed) = gate::closed(&gates) {
-        let quote = order.as_ref().map(|order| &order.quote);
         let message = format!("closed: {closed}. It goes on by itself once they open");
-        let facts = read(&gates, Some(&backup), quote, None);
+        let facts = read(&gates, Some(&backup), order.as_ref(), None);
         return report(
             Reason::GatesClosed,
             message,
@@ -125,7 +125,7 @@ fn with_preflight(
             Some(later(now, times.gate_interval)),
         );
     }
-    let Some(PlacedOrder { order, quote, fresh }) = order else {
+    let Some(placed) = order else {
         let message = "HostUp names no complete price for this VM, so nothing is bought".to_owned();
         let facts = read(&gates, Some(&backup), None, None);
         return report(
@@ -135,14 +135,19 @@ fn with_preflight(
             Some(later(now, times.gate_interval)),
         );
     };
-    let consent = approval::judge(intent.approval.as_ref(), &quote, &fresh, None, now);
+    let consent = approval::judge(intent.approval.as_ref(), &placed.quote, &placed.fresh, None, now);
     let facts = read(
         &gates,
         Some(&backup),
-        Some(&quote),
+        Some(&placed),
         Some(consent == Consent::Given),
     );
-    if let Some((reason, message)) = approval::missing(&consent, &intent.subject, &quote, &fresh, "it") {
+    let PlacedOrder { order, quote, fresh } = placed;
+    let what = order
+        .action
+        .restoration()
+        .map_or_else(String::new, Restoration::described);
+    if let Some((reason, message)) = approval::missing(&consent, &intent.subject, &quote, &fresh, &what) {
         return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
     if let Some(held) = view
@@ -218,6 +223,7 @@ fn place(
             vps: intent.source.clone(),
             action: Action::Restore(Restoration {
                 vm_name: name,
+                region: region.to_owned(),
                 ordered: size,
                 backup: backup.clone(),
             }),

@@ -7,7 +7,7 @@ pub(crate) mod tests;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::{Action, Backup};
+use crate::domain::action::ordered::{Action, Backup, Restoration};
 use crate::domain::consent::approval::Approval;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::chain::Chain;
@@ -114,6 +114,8 @@ pub enum Facts {
         backup: Option<Backup>,
         /// The quote, if there is a price.
         quote: Option<Quote>,
+        /// What would be bought at that price.
+        target: Option<Box<Restoration>>,
         /// Whether the person's consent covers it; `None` while nobody asked.
         approved: Option<bool>,
         /// The last record, if an attempt was made.

@@ -1,0 +1,274 @@
+//! What must never be, looked at after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hostup_sim::{InProcess, PurchaseKind};
+use serde_json::Value;
+
+use crate::cluster::{ApiServer, Kind, Verb};
+use crate::story::Story;
+
+/// Looks on.
+#[derive(Clone)]
+pub struct Judge {
+    server: ApiServer,
+    hostup: InProcess,
+    story: Story,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    writes: usize,
+    purchases: usize,
+    /// By uid: a name may come again.
+    records: BTreeMap<String, SeenRecord>,
+    posted: BTreeSet<String>,
+    wrong: Vec<String>,
+    questions: u64,
+}
+
+/// What was seen of one record.
+#[derive(Debug, Clone, Default)]
+struct SeenRecord {
+    path: String,
+    body: String,
+    uid: String,
+    generation: i64,
+    expected_name: String,
+    state: String,
+    is_asking: bool,
+    was_freed: bool,
+    is_deleted: bool,
+}
+
+/// The text at a pointer, or nothing.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Where a record stands.
+pub fn state_of(record: &Value) -> &str {
+    match text(record, "/status/state") {
+        "" => "Sending",
+        state => state,
+    }
+}
+
+/// Whether nothing changes a record in this state any more.
+pub fn is_final(state: &str) -> bool {
+    !matches!(state, "Sending" | "Accepted" | "Unknown")
+}
+
+impl Judge {
+    /// Of one life.
+    pub fn new(server: ApiServer, hostup: InProcess, story: Story) -> Self {
+        Self {
+            server,
+            hostup,
+            story,
+            seen: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is wrong.
+    pub fn finds(&self, wrong: String) {
+        self.story.tell(|| format!("WRONG: {wrong}"));
+        self.lock().wrong.push(wrong);
+    }
+
+    /// What was found.
+    pub fn found(&self) -> Vec<String> {
+        self.lock().wrong.clone()
+    }
+
+    /// How often a person was asked.
+    pub fn questions(&self) -> u64 {
+        self.lock().questions
+    }
+
+    /// A paid call is about to leave: its record must stand, unanswered, and never have been sent.
+    pub fn paid_call_leaves(&self, who: &str, path: &str, body: &str) {
+        let records = self.server.list(Kind::OPERATION, None);
+        let of_this = records
+            .iter()
+            .filter(|record| text(record, "/spec/request/path") == path && text(record, "/spec/request/body") == body);
+        let (mut matching, mut open) = (0, Vec::new());
+        for record in of_this {
+            matching += 1;
+            if state_of(record) == "Sending" {
+                open.push((text(record, "/metadata/name").to_owned(), text(record, "/metadata/uid").to_owned()));
+            }
+        }
+        self.story.tell(|| format!("{who} sends {path} for {open:?}"));
+        let fresh = open.iter().find(|(_, uid)| !self.lock().posted.contains(uid)).cloned();
+        match fresh {
+            Some((_, uid)) => {
+                self.lock().posted.insert(uid);
+            }
+            None if matching == 0 => self.finds(format!("{who} sends {path} without a record")),
+            None if open.is_empty() => self.finds(format!("{who} sends {path}, and its record is settled")),
+            None => self.finds(format!("{who} sends {path} twice for {open:?}")),
+        }
+    }
+
+    /// Takes in what has happened since.
+    pub fn looks(&self) {
+        let mut found = Vec::new();
+        {
+            let mut seen = self.lock();
+            let writes = self.server.writes_from(seen.writes);
+            seen.writes += writes.len();
+            for write in writes.iter().filter(|write| write.kind == Kind::OPERATION) {
+                let object = &write.object;
+                let uid = text(object, "/metadata/uid").to_owned();
+                let before = seen.records.get(&uid).cloned();
+                let is_new = before.is_none();
+                let mut record = before.unwrap_or_default();
+                if write.verb == Verb::Delete {
+                    record.is_deleted = true;
+                    seen.records.insert(uid, record);
+                    continue;
+                }
+                if is_new {
+                    record.path = text(object, "/spec/request/path").to_owned();
+                    record.body = text(object, "/spec/request/body").to_owned();
+                    record.uid = text(object, "/spec/subject/uid").to_owned();
+                    record.expected_name = text(object, "/spec/expectedVmName").to_owned();
+                    record.generation = object.pointer("/spec/subject/generation").and_then(Value::as_i64).unwrap_or(0);
+                    record.state = "Sending".to_owned();
+                }
+                let state = state_of(object).to_owned();
+                if is_final(&record.state) && state != record.state {
+                    found.push(format!("{} was {} and is {state}", write.name, record.state));
+                }
+                if state != record.state {
+                    let (name, from) = (&write.name, &record.state);
+                    self.story.tell(|| format!("record {name}: {from} -> {state} ({})", text(object, "/status/message")));
+                }
+                let asks = state == "Unknown" && !text(object, "/status/evidence").is_empty();
+                if asks && !record.is_asking {
+                    seen.questions += 1;
+                }
+                record.is_asking = asks;
+                record.was_freed |= state == "NotExecuted";
+                record.state = state;
+                seen.records.insert(uid, record);
+            }
+            let purchases = self.hostup.purchases();
+            if purchases.len() != seen.purchases {
+                for purchase in &purchases[seen.purchases..] {
+                    self.story.tell(|| format!("HostUp executes {:?} {} {}", purchase.kind, purchase.source_vps, purchase.name));
+                }
+                seen.purchases = purchases.len();
+                found.extend(doubles(&seen, &purchases));
+            }
+        }
+        for wrong in found {
+            self.finds(wrong);
+        }
+    }
+
+    /// What must hold once everything has come to rest.
+    pub fn concludes(&self) {
+        self.looks();
+        let seen = self.lock();
+        let mut lost = Vec::new();
+        for purchase in &self.hostup.purchases() {
+            let body = String::from_utf8_lossy(&purchase.body);
+            let mut of_it = seen.records.values().filter(|record| record.body == *body && record.path.contains(&purchase.source_vps));
+            let told = of_it.any(|record| record.is_deleted || !matches!(record.state.as_str(), "NotSent" | "Rejected"));
+            if !told {
+                lost.push(format!("{:?} of {} was executed, and no record tells of it", purchase.kind, purchase.source_vps));
+            }
+        }
+        drop(seen);
+        for wrong in lost {
+            self.finds(wrong);
+        }
+    }
+
+    /// The id of the one VM of that name, as HostUp's panel shows it.
+    pub fn vm_named(&self, name: &str) -> Option<String> {
+        if name.is_empty() {
+            return None;
+        }
+        let purchases = self.hostup.purchases();
+        let bought = purchases.iter().find(|purchase| purchase.name_sent.as_deref() == Some(name))?;
+        self.hostup.world(|world| {
+            let named = world.vps_named(bought.account, name);
+            named.first().map(|vm| vm.id.clone())
+        })
+    }
+
+    /// Whether HostUp has executed the call of a record, as its panel shows it to a person.
+    pub fn was_executed(&self, record: &Value) -> bool {
+        let body = text(record, "/spec/request/body");
+        let vps = text(record, "/spec/vpsId");
+        let uid = text(record, "/metadata/uid");
+        let bought = self
+            .hostup
+            .purchases()
+            .iter()
+            .filter(|purchase| purchase.body == body.as_bytes() && purchase.source_vps == vps)
+            .count();
+        let seen = self.lock();
+        let of_others = seen
+            .records
+            .iter()
+            .filter(|(other, seen)| {
+                *other != uid && seen.body == body && seen.path.contains(vps)
+                    && matches!(seen.state.as_str(), "Succeeded" | "Accepted" | "Failed" | "Abandoned")
+            })
+            .count();
+        bought > of_others
+    }
+}
+
+/// A person has freed what it was made for: by `NotExecuted`, or by deleting the record of something that left no VM, and
+/// its object, which is made anew.
+fn is_free(record: &SeenRecord, all: &[&SeenRecord]) -> bool {
+    let left_nothing = matches!(record.state.as_str(), "Failed" | "Abandoned");
+    let made_anew = all.iter().any(|other| other.uid != record.uid);
+    record.was_freed || (record.is_deleted && left_nothing && made_anew)
+}
+
+/// Calls that were executed more often than anybody wished.
+fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut by_request: BTreeMap<(&str, &[u8]), usize> = BTreeMap::new();
+    for purchase in purchases {
+        *by_request.entry((&purchase.source_vps, &purchase.body)).or_default() += 1;
+    }
+    for ((vps, body), times) in by_request {
+        let body = String::from_utf8_lossy(body);
+        let of_it: Vec<_> = seen
+            .records
+            .values()
+            .filter(|record| record.body == *body && record.path.contains(vps))
+            .collect();
+        let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
+        let is_restore = of_it.iter().any(|record| !record.expected_name.is_empty());
+        let wishes: BTreeSet<_> = of_it.iter().map(|record| (&record.uid, record.generation)).collect();
+        let allowed = freed + if is_restore { 1 } else { wishes.len().max(1) };
+        if times > allowed {
+            found.push(format!("{body} of {vps} was executed {times} times, and {allowed} are allowed"));
+        }
+    }
+    for purchase in purchases.iter().filter(|purchase| purchase.kind == PurchaseKind::RestoreToPayg) {
+        let Some(sent) = &purchase.name_sent else { continue };
+        let of_name = purchases.iter().filter(|other| other.name_sent.as_ref() == Some(sent)).count();
+        let of_it: Vec<_> = seen.records.values().filter(|record| record.expected_name == *sent).collect();
+        let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
+        if of_name > 1 + freed {
+            found.push(format!("{of_name} VMs were bought as {sent}, and {} are allowed", 1 + freed));
+            break;
+        }
+    }
+    found
+}

@@ -1,0 +1,16 @@
+//! Lives of the whole operator, in one thread and virtual time: an API server in memory, HostUp's simulator in process,
+//! people, and every fault of both, all drawn from one seed.
+//!
+//! `make simulate SEED=n` tells the story of one life; `make simulate LIVES=n` lives many.
+
+mod body;
+pub mod cluster;
+mod dice;
+mod judge;
+pub mod life;
+mod line;
+mod no_chance;
+mod people;
+mod process;
+mod story;
+mod weather;

@@ -1,0 +1,418 @@
+//! One life: a world drawn from a seed, a storm, and the calm after it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use data_encoding::BASE64;
+use hostup_sim::{Backup, InProcess, Keep, Outcome, RestoreBehaviour, Vps, World, standard_options};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::body::BEGINNING;
+use crate::cluster::{ApiServer, InFlight, Kind, StreamedLists};
+use crate::dice::Dice;
+use crate::judge::{Judge, is_final, state_of, text};
+use crate::people::{self, NAMESPACE, PERSON, People};
+use crate::process::{Process, Site};
+use crate::story::Story;
+use crate::weather::{Requests, Weather};
+
+/// Between two steps.
+const STEP: Duration = Duration::from_millis(250);
+/// How long the calm may last until everything has come to rest: a clock that is an hour late ends a job an hour late.
+const LONGEST_CALM: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Every fault that there is.
+pub const FAULTS: [&str; 36] = [
+    "hostup: no connection",
+    "hostup: request lost",
+    "hostup: answer lost",
+    "hostup: lands late",
+    "hostup: slow",
+    "hostup: silent",
+    "hostup: executed, then silent",
+    "hostup: 5xx",
+    "hostup: executed, then 5xx",
+    "hostup: garbled 200",
+    "hostup: executed, then garbled 200",
+    "hostup: foreign page",
+    "hostup: executed, then foreign page",
+    "hostup: 429",
+    "hostup: refusal",
+    "hostup: away",
+    "api: slow",
+    "api: request lost",
+    "api: answer lost",
+    "api: lands late",
+    "api: 500",
+    "api: 503",
+    "api: 429",
+    "api: 403",
+    "api: 422",
+    "api: silent",
+    "api: foreign page",
+    "watch: lags",
+    "watch: breaks",
+    "watch: 410",
+    "watch: ends in its list",
+    "etcd: compacted",
+    "process: killed",
+    "process: stopped",
+    "process: stands still",
+    "process: wrong clock",
+];
+
+/// What came of a life.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its seed.
+    pub seed: u64,
+    /// What was wrong; empty for a good life.
+    pub wrong: Vec<String>,
+    /// Its story, if it was kept.
+    pub story: Vec<String>,
+    /// A hash of all that happened.
+    pub digest: String,
+    /// How often each fault came.
+    pub fired: BTreeMap<&'static str, u64>,
+    /// Calls that HostUp executed.
+    pub purchases: usize,
+    /// How often a person was asked.
+    pub questions: u64,
+    /// Questions though nothing had gone wrong that could leave an outcome open.
+    pub needless: u64,
+    /// How long it lasted, in virtual time.
+    pub lasted: Duration,
+}
+
+/// Lives one life, in a thread of its own: what a thread remembers of chance is new there.
+pub fn live(seed: u64, keeps_story: bool) -> Ended {
+    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    let life = thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O");
+        let ended = runtime.block_on(lived(seed, keeps_story));
+        runtime.shutdown_background();
+        ended
+    });
+    let joined = life.expect("a thread").join();
+    joined.unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().cloned();
+        let why = why.or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+        Ended {
+            seed,
+            wrong: vec![format!("it panicked: {}", why.unwrap_or_default())],
+            story: Vec::new(),
+            digest: String::new(),
+            fired: BTreeMap::new(),
+            purchases: 0,
+            questions: 0,
+            needless: 0,
+            lasted: Duration::ZERO,
+        }
+    })
+}
+
+fn wall(began: Instant) -> Timestamp {
+    BEGINNING + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
+}
+
+/// The accounts of a life, with what they have.
+fn hostup(dice: &Dice, began: Instant) -> InProcess {
+    let clock = hostup_sim::Clock::told_by(move || (SystemTime::from(wall(began)), began.elapsed()));
+    let hostup = InProcess::new(World::new(clock, u64::from(dice.below(u32::MAX))));
+    hostup.world(|world| {
+        world.keep = Keep::Counts;
+        for n in 0..2 {
+            let account = world.add_empty_account(&format!("key-of-account-{n}"));
+            let mut vps = Vps::fixed(&vps_of(n), "web", 2, 4, 80).with_options(standard_options());
+            vps = vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
+            world.add_vps(account, vps);
+        }
+        world.restore = restores(dice);
+        for _ in 0..4 {
+            let next = restores(dice);
+            world.restore_next(next);
+        }
+    });
+    hostup
+}
+
+fn vps_of(account: u32) -> String {
+    format!("vps_source{account}")
+}
+
+fn backup_of(account: u32) -> String {
+    format!("bkp_of_account{account}")
+}
+
+fn restores(dice: &Dice) -> RestoreBehaviour {
+    let outcome = match dice.below(20) {
+        0 => Outcome::FailsWithVm,
+        1 => Outcome::FailsWithoutVm,
+        2 => Outcome::NeverEnds,
+        _ => Outcome::Completes,
+    };
+    RestoreBehaviour {
+        job_duration: dice.between(Duration::from_millis(500), Duration::from_secs(8)),
+        vm_visible_after: dice.millis(2_000),
+        list_lag: dice.one(&[0, 0, 0, 1, 3]),
+        twin: dice.happens(10),
+        ..RestoreBehaviour::ending(outcome)
+    }
+}
+
+fn secrets(server: &ApiServer) {
+    server.add_namespace(NAMESPACE).expect("a namespace can be made");
+    server.add_namespace("hostup-system").expect("a namespace can be made");
+    for n in 0..2 {
+        let key = BASE64.encode(format!("key-of-account-{n}").as_bytes());
+        let secret = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": format!("hostup-{n}"), "namespace": NAMESPACE}, "data": {"api-key": key}});
+        let made = server.create(PERSON, Kind::SECRET, NAMESPACE, secret);
+        made.expect("a Secret can be made");
+    }
+}
+
+fn wanted(dice: &Dice) -> Vec<people::Wanted> {
+    let mut wanted = Vec::new();
+    for n in 0..1 + dice.below(3) {
+        let account = dice.below(2);
+        wanted.push(people::restore(
+            &format!("web-{n}"),
+            &vps_of(account),
+            &backup_of(account),
+            &format!("hostup-{account}"),
+            dice.happens(600),
+        ));
+    }
+    for n in 0..dice.below(3) {
+        let account = dice.below(2);
+        wanted.push(people::config(
+            &format!("options-{n}"),
+            &vps_of(account),
+            3072 + 1024 * dice.below(2),
+            &format!("hostup-{account}"),
+            dice.happens(600),
+        ));
+    }
+    wanted
+}
+
+async fn lived(seed: u64, keeps_story: bool) -> Ended {
+    let dice = Dice::new(seed);
+    let began = Instant::now();
+    let story = Story::begin(keeps_story);
+    let server = ApiServer::new(move || wall(began));
+    server.set_streamed_lists(dice.one(&[StreamedLists::On, StreamedLists::On, StreamedLists::Refused]));
+    let hostup = hostup(&dice, began);
+    let weather = Weather::drawn(&dice);
+    server.set_faults(Requests {
+        weather: weather.clone(),
+        dice: dice.fork(),
+        story: story.clone(),
+    });
+    secrets(&server);
+    let judge = Judge::new(server.clone(), hostup.clone(), story.clone());
+    let site = Site {
+        server: server.clone(),
+        hostup: hostup.clone(),
+        weather: weather.clone(),
+        dice: dice.fork(),
+        story: story.clone(),
+        judge: judge.clone(),
+        began,
+        elects: dice.happens(500),
+        cap: dice.happens(200).then(|| dice.below(3)),
+    };
+    let people = People {
+        server: server.clone(),
+        dice: dice.fork(),
+        story: story.clone(),
+        judge: judge.clone(),
+        wanted: wanted(&dice),
+    };
+    let mut life = Life {
+        is_rough: dice.happens(700),
+        meddles: dice.one(&[0, 20, 100, 250]),
+        slots: 1 + dice.below(3),
+        processes: Vec::new(),
+        numbers: 0,
+        people,
+        dice,
+        site,
+    };
+    life.storm().await;
+    life.calm().await;
+    judge.concludes();
+    let fired = story.fired();
+    let harmless = fired.keys().all(|fault| !leaves_an_outcome_open(fault));
+    let tame = hostup.world(|world| is_tame(&world.restore));
+    Ended {
+        seed,
+        wrong: judge.found(),
+        story: story.lines(),
+        digest: story.digest(),
+        purchases: hostup.purchases().len(),
+        questions: judge.questions(),
+        needless: if harmless && tame { judge.questions() } else { 0 },
+        lasted: began.elapsed(),
+        fired,
+    }
+}
+
+/// Faults after which a person may have to be asked.
+fn leaves_an_outcome_open(fault: &str) -> bool {
+    fault.starts_with("hostup: ") || fault.starts_with("process: ") || fault.starts_with("api: ")
+}
+
+fn is_tame(restores: &RestoreBehaviour) -> bool {
+    !restores.twin && restores.outcome == Outcome::Completes
+}
+
+struct Life {
+    dice: Dice,
+    site: Site,
+    people: People,
+    processes: Vec<Process>,
+    /// So many are to run at a time.
+    slots: u32,
+    numbers: u32,
+    /// Whether processes crash and stand still.
+    is_rough: bool,
+    /// How often people do something, of a thousand steps.
+    meddles: u32,
+}
+
+impl Life {
+    fn start(&mut self) {
+        self.numbers += 1;
+        self.processes.push(Process::start(&self.site, self.numbers));
+    }
+
+    /// What has ended is replaced, as a ReplicaSet does.
+    fn replace_the_dead(&mut self) {
+        self.processes.retain(|process| !process.has_ended());
+        while self.processes.len() < self.slots as usize {
+            self.start();
+        }
+    }
+
+    fn crash(&mut self) {
+        if !self.is_rough || self.processes.is_empty() {
+            return;
+        }
+        let count = u32::try_from(self.processes.len()).unwrap_or(1);
+        let at = self.dice.below(count) as usize;
+        let process = &self.processes[at];
+        let story = &self.site.story;
+        match self.dice.below(5) {
+            0 => {
+                let in_flight = self.dice.one(&[InFlight::Lands, InFlight::Lost]);
+                story.fault("process: killed", || format!("process {at} of {count}, its requests {in_flight:?}"));
+                process.kill(in_flight);
+            }
+            1 => {
+                story.fault("process: stopped", || format!("process {at} of {count}"));
+                process.stop();
+            }
+            2 if !process.body.stands_still() => {
+                story.fault("process: stands still", || format!("process {at} of {count}"));
+                process.freeze();
+            }
+            _ if process.body.stands_still() => {
+                story.tell(|| format!("process {at} of {count} goes on"));
+                process.thaw();
+            }
+            _ => {}
+        }
+    }
+
+    fn shake_the_cluster(&self) {
+        if self.site.weather.watches > 0 && self.dice.happens(10) {
+            self.site.story.fault("etcd: compacted", String::new);
+            self.site.server.forget_history(0);
+        }
+        if self.site.weather.reads > 0 && self.dice.happens(5) {
+            self.site.story.fault("hostup: away", String::new);
+            self.site.hostup.go_down();
+        } else if self.dice.happens(50) {
+            self.site.hostup.come_up();
+        }
+    }
+
+    async fn storm(&mut self) {
+        let lasts = self.dice.between(Duration::from_secs(10), Duration::from_secs(60));
+        let mut written = 0;
+        while self.site.began.elapsed() < lasts {
+            self.replace_the_dead();
+            if written < self.people.wanted.len() && (written == 0 || self.dice.happens(150)) {
+                self.people.begin(written);
+                written += 1;
+            }
+            if self.dice.happens(self.meddles) {
+                self.people.meddle();
+            }
+            if self.dice.happens(40) {
+                self.people.answer();
+            }
+            if self.dice.happens(60) {
+                self.crash();
+            }
+            self.shake_the_cluster();
+            tokio::time::sleep(STEP).await;
+            self.site.judge.looks();
+        }
+        for at in written..self.people.wanted.len() {
+            self.people.begin(at);
+        }
+    }
+
+    async fn calm(&mut self) {
+        self.site.story.tell(|| "the storm is over".to_owned());
+        self.site.weather.clears();
+        self.site.hostup.come_up();
+        for process in &self.processes {
+            process.thaw();
+        }
+        let calm = Instant::now();
+        let mut unrest = vec!["nothing was looked at".to_owned()];
+        while !unrest.is_empty() {
+            if calm.elapsed() > LONGEST_CALM {
+                self.site.judge.finds(format!("it comes to no rest: {}", unrest.join("; ")));
+                return;
+            }
+            self.replace_the_dead();
+            self.people.help();
+            tokio::time::sleep(STEP * 8).await;
+            self.site.judge.looks();
+            unrest = self.unrest();
+        }
+    }
+
+    /// What has not come to an end, and asks nobody.
+    fn unrest(&self) -> Vec<String> {
+        let mut unrest = Vec::new();
+        for record in self.site.server.list(Kind::OPERATION, None) {
+            if !is_final(state_of(&record)) {
+                unrest.push(format!("record {} is {}", text(&record, "/metadata/name"), state_of(&record)));
+            }
+        }
+        for wanted in &self.people.wanted {
+            let Some(object) = self.site.server.get(wanted.kind, NAMESPACE, &wanted.name) else {
+                continue;
+            };
+            let (reason, is_done, is_stalled) = people::standing(&object);
+            let asks = is_stalled && !matches!(reason.as_str(), "OutcomeUnknown" | "ClusterRefuses" | "NotConverged");
+            let is_capped = reason == "PaidCallCap";
+            if !is_done && !asks && !is_capped {
+                unrest.push(format!("{} {} shows {reason:?}", wanted.kind.kind, wanted.name));
+            }
+        }
+        unrest
+    }
+}

@@ -1,0 +1,255 @@
+//! People: they write objects, approve, edit, suspend, delete, make anew, and answer questions.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{ApiServer, ClientId, Kind, Part, Refusal};
+use crate::dice::Dice;
+use crate::judge::{Judge, is_final, state_of, text};
+use crate::story::Story;
+
+/// Whoever writes without faults.
+pub const PERSON: ClientId = ClientId(0);
+/// The namespace of all objects.
+pub const NAMESPACE: &str = "shop";
+
+/// The people of a life.
+pub struct People {
+    /// The API server.
+    pub server: ApiServer,
+    /// Chance.
+    pub dice: Dice,
+    /// The story.
+    pub story: Story,
+    /// Knows what HostUp's panel shows.
+    pub judge: Judge,
+    /// What was written for each object, to make it anew.
+    pub wanted: Vec<Wanted>,
+}
+
+/// An object that somebody wants.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Its name.
+    pub name: String,
+    /// As it is written.
+    pub object: Value,
+}
+
+/// A restore of a VPS's backup.
+pub fn restore(name: &str, vps: &str, backup: &str, secret: &str, approved: bool) -> Wanted {
+    let mut object = json!({
+        "apiVersion": "vps.hostup.se/v1alpha1", "kind": "VpsBackupRestore",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "source": {"vpsId": vps, "backupId": backup},
+            "target": {"cloudVm": {"name": name}},
+            "credentialsSecretRef": {"name": secret, "key": "api-key"},
+            "suspend": false,
+        },
+    });
+    if approved {
+        object["spec"]["approval"] = hourly();
+    }
+    Wanted {
+        kind: Kind::RESTORE,
+        name: name.to_owned(),
+        object,
+    }
+}
+
+/// Other options of a VPS.
+pub fn config(name: &str, vps: &str, bandwidth: u32, secret: &str, approved: bool) -> Wanted {
+    let mut object = json!({
+        "apiVersion": "vps.hostup.se/v1alpha1", "kind": "VpsResourceConfig",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "vpsId": vps,
+            "resources": {"bandwidthGb": bandwidth},
+            "credentialsSecretRef": {"name": secret, "key": "api-key"},
+            "driftPolicy": "Report",
+            "suspend": false,
+        },
+    });
+    if approved {
+        object["spec"]["approval"] = change();
+    }
+    Wanted {
+        kind: Kind::CONFIG,
+        name: name.to_owned(),
+        object,
+    }
+}
+
+fn hourly() -> Value {
+    json!({"maxPrice": {"perHour": "9.00", "currencyCode": "SEK"}, "validUntil": "2099-01-01T00:00:00Z"})
+}
+
+fn change() -> Value {
+    json!({"maxPrice": {"dueNow": "9000.00", "perMonth": "9000.00", "currencyCode": "SEK"},
+        "validUntil": "2099-01-01T00:00:00Z"})
+}
+
+/// How an object stands: its reason, and whether it is done or a person must act.
+pub fn standing(object: &Value) -> (String, bool, bool) {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let is = |about: &str| {
+        let found = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == about));
+        (
+            found.is_some_and(|one| text(one, "/status") == "True"),
+            found.map(|one| text(one, "/reason").to_owned()).unwrap_or_default(),
+        )
+    };
+    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let current = observed == object.pointer("/metadata/generation").and_then(Value::as_i64);
+    let (ready, reason) = is("Ready");
+    let (stalled, _) = is("Stalled");
+    (reason, ready && current, stalled && current)
+}
+
+impl People {
+    /// Everybody writes what they want, once.
+    pub fn begin(&self, at: usize) {
+        if let Some(wanted) = self.wanted.get(at) {
+            self.create(wanted);
+        }
+    }
+
+    fn create(&self, wanted: &Wanted) {
+        let made = self.server.create(PERSON, wanted.kind, NAMESPACE, wanted.object.clone());
+        self.told(&format!("creates {} {}", wanted.kind.kind, wanted.name), made);
+    }
+
+    fn told<T>(&self, what: &str, done: Result<T, Refusal>) {
+        match done {
+            Ok(_) => self.story.tell(|| format!("a person {what}")),
+            Err(refusal) => self.story.tell(|| format!("a person {what}, and is refused: {}", refusal.message)),
+        }
+    }
+
+    fn patch(&self, wanted: &Wanted, patch: &Value, what: &str) {
+        let place = (NAMESPACE, wanted.name.as_str());
+        let done = self.server.patch(PERSON, wanted.kind, Part::Whole, place, patch);
+        self.told(&format!("{what} {}", wanted.name), done);
+    }
+
+    /// Somebody does something to some object.
+    pub fn meddle(&mut self) {
+        let at = self.dice.below(u32::try_from(self.wanted.len()).unwrap_or(1)) as usize;
+        let Some(wanted) = self.wanted.get(at).cloned() else { return };
+        let object = self.server.get(wanted.kind, NAMESPACE, &wanted.name);
+        let Some(object) = object else {
+            if self.dice.happens(500) {
+                self.create(&wanted);
+            }
+            return;
+        };
+        match self.dice.below(9) {
+            0 | 1 => self.approve(&wanted, &object),
+            2 => self.patch(&wanted, &json!({"spec": {"suspend": true}}), "suspends"),
+            3 => self.patch(&wanted, &json!({"spec": {"suspend": false}}), "resumes"),
+            4 => self.patch(&wanted, &json!({"metadata": {"annotations": {"poked": self.dice.below(9).to_string()}}}), "pokes"),
+            5 => {
+                let done = self.server.delete(PERSON, wanted.kind, (NAMESPACE, &wanted.name));
+                self.told(&format!("deletes {}", wanted.name), done);
+                if self.dice.happens(700) {
+                    self.create(&wanted);
+                }
+            }
+            6 => self.forget_a_record(),
+            7 => self.patch(&wanted, &json!({"spec": {"approval": null}}), "withdraws the approval of"),
+            _ => self.edit(at, &wanted),
+        }
+    }
+
+    /// Another wish for options; a restore's contents cannot be edited.
+    fn edit(&mut self, at: usize, wanted: &Wanted) {
+        if wanted.kind != Kind::CONFIG {
+            return;
+        }
+        let bandwidth = 2048 + 1024 * self.dice.below(4);
+        let patch = json!({"spec": {"resources": {"bandwidthGb": bandwidth}}});
+        self.patch(wanted, &patch, "edits");
+        self.wanted[at].object["spec"]["resources"]["bandwidthGb"] = json!(bandwidth);
+    }
+
+    fn approve(&self, wanted: &Wanted, object: &Value) {
+        let quote = text(object, "/status/quote/id");
+        let approval = match (wanted.kind == Kind::RESTORE, quote) {
+            (_, quote) if !quote.is_empty() && self.dice.happens(500) => {
+                json!({"quoteId": quote, "maxPrice": null, "validUntil": null})
+            }
+            (true, _) => hourly(),
+            (false, _) => change(),
+        };
+        let mut approval = approval;
+        if approval.get("quoteId").is_none() {
+            approval["quoteId"] = Value::Null;
+        }
+        self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
+    }
+
+    /// Deletes some finished record, as the shipped policy allows.
+    fn forget_a_record(&self) {
+        let records = self.server.list(Kind::OPERATION, None);
+        let finished = records.iter().filter(|record| is_final(state_of(record)));
+        let finished: Vec<&str> = finished.map(|record| text(record, "/metadata/name")).collect();
+        if finished.is_empty() {
+            return;
+        }
+        let name = self.dice.one(&finished).to_owned();
+        let done = self.server.delete(PERSON, Kind::OPERATION, ("", &name));
+        self.told(&format!("deletes record {name}"), done);
+    }
+
+    /// Answers the questions that stand, by what HostUp's panel shows.
+    pub fn answer(&self) {
+        for record in self.server.list(Kind::OPERATION, None) {
+            let name = text(&record, "/metadata/name");
+            let asks = state_of(&record) == "Unknown" && !text(&record, "/status/evidence").is_empty();
+            let is_refused = !text(&record, "/status/resolutionRefused").is_empty();
+            let has_answered = record.pointer("/spec/resolution/answer").is_some();
+            if !asks || (has_answered && !is_refused) {
+                continue;
+            }
+            let vm = self.vm_of(&record);
+            let resolution = match (self.judge.was_executed(&record), vm) {
+                _ if is_refused || self.dice.happens(100) => json!({"answer": "Abandon", "vpsId": null}),
+                (false, _) => json!({"answer": "NotExecuted", "vpsId": null}),
+                (true, Some(vm)) => json!({"answer": "Adopt", "vpsId": vm}),
+                (true, None) if text(&record, "/spec/type") == "CommitResources" => {
+                    json!({"answer": "Adopt", "vpsId": null})
+                }
+                (true, None) => continue,
+            };
+            let patch = json!({"spec": {"resolution": resolution}});
+            let done = self.server.patch(PERSON, Kind::OPERATION, Part::Whole, ("", name), &patch);
+            self.told(&format!("answers {name}: {}", text(&patch, "/spec/resolution/answer")), done);
+        }
+    }
+
+    fn vm_of(&self, record: &Value) -> Option<String> {
+        let name = text(record, "/spec/expectedVmName");
+        self.judge.vm_named(name)
+    }
+
+    /// Lets everything go on: what is suspended is resumed, what is not approved is approved.
+    pub fn help(&self) {
+        for wanted in &self.wanted {
+            let Some(object) = self.server.get(wanted.kind, NAMESPACE, &wanted.name) else {
+                continue;
+            };
+            if object.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+                self.patch(wanted, &json!({"spec": {"suspend": false}}), "resumes");
+            }
+            let (reason, ..) = standing(&object);
+            if matches!(reason.as_str(), "AwaitingApproval" | "QuoteExceedsCeiling" | "ApprovalExpired") {
+                let quote = text(&object, "/status/quote/id");
+                let approval = json!({"quoteId": quote, "maxPrice": null, "validUntil": null});
+                self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
+            }
+        }
+        self.answer();
+    }
+}
