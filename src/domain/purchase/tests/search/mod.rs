@@ -1,10 +1,11 @@
 //! A small world of one object, its records in etcd, HostUp and some processes, and every order of what can happen in
-//! it.
+//! it. A smaller one beside it: approvals of one wish beside another.
 
 mod acts;
 mod breadth;
 mod buying;
 mod faults;
+mod quotes;
 mod shipped;
 mod world;
 
