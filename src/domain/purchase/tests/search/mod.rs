@@ -1,9 +1,10 @@
 //! A small world of one object, its records in etcd, HostUp and some processes, and every order of what can happen in
-//! it. A smaller one beside it: approvals of one wish beside another.
+//! it. Two smaller ones beside it: two objects under one cap, and approvals of one wish beside another.
 
 mod acts;
 mod breadth;
 mod buying;
+mod caps;
 mod faults;
 mod quotes;
 mod shipped;
