@@ -5,6 +5,7 @@ mod acts;
 mod breadth;
 mod buying;
 mod caps;
+mod clocks;
 mod faults;
 mod quotes;
 mod shipped;
@@ -61,7 +62,7 @@ const STARTS: [Start; 7] = [
     },
     Start {
         skew: BEHIND,
-        ..start(2, 0, 1, 1)
+        ..start(2, 1, 1, 1)
     },
     Start {
         moments: PAST_THE_JOB_DEADLINE,
