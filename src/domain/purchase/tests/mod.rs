@@ -1,5 +1,4 @@
 mod search;
-mod world;
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -1,245 +1,21 @@
-//! A small world for the search: one object, its records in etcd, HostUp, some processes, and all that can go wrong
-//! between them. What decides in it is what ships: `decide`, [`Purchase`], `need`, `step`, the walk to the tail.
+//! What decides in the world is what ships: `decide`, [`Purchase`], `need`, `step`, the walk to the tail.
 //!
 //! Everything large is interned, so that a state of the world is a few dozen bytes.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 
+use super::faults::Mutant;
+use super::world::{Does, Object, Rec, Told, World};
 use super::*;
 use crate::domain::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::domain::ledger::Walk;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::Answer;
+use crate::domain::ledger::record::{Answer, State as Outcome};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
 use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
 use crate::domain::restore::{Account, Decision, decide};
-
-pub const ATTEMPTS: u8 = 3;
-pub const DRIVERS: u8 = 3;
-/// Moments, in seconds: within a claim's time, past it, past the paid call's, past the settle time, and much later.
-pub const TIMES: [u32; 7] = [0, 10, 50, 200, 1_300, 3_000, 90_000];
-
-/// A record in etcd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rec {
-    pub holder: u8,
-    pub uid: u8,
-    pub generation: u8,
-    pub tries: u8,
-    /// By the claimer's clock, and by the API server's.
-    pub made: u32,
-    pub stamped: u32,
-    pub known: u16,
-    pub version: u8,
-    pub told: Told,
-}
-
-/// A person's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Told {
-    Nothing,
-    NotExecuted,
-    Abandon,
-}
-
-/// The object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Object {
-    pub exists: bool,
-    pub uid: u8,
-    pub generation: u8,
-    pub is_suspended: bool,
-    /// The attempt that its status names, or 0; and whether it tells of its outcome.
-    pub named: u8,
-    pub tells: bool,
-}
-
-/// One process of the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Driver {
-    pub is_frozen: bool,
-    /// How far its clocks are behind.
-    pub lag: u32,
-    /// The highest attempt that its watch has shown.
-    pub seen: u8,
-    /// Attempts that it has claimed, and that may have been sent.
-    pub claimed: u8,
-    /// Holders for which it knows that nothing was sent.
-    pub unsent: u8,
-    pub absent: u8,
-    pub life: Life,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Life {
-    Idle,
-    Buying(Buying),
-}
-
-/// A purchase that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Buying {
-    pub purchase: u32,
-    pub does: Does,
-    pub order: u8,
-    pub holder: u8,
-    /// When it began, by its own clock.
-    pub made: u32,
-    /// Of the record that it read last.
-    pub version: u8,
-    /// What the status told at the first look.
-    pub told: (u8, bool),
-}
-
-/// An effect, in few bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Does {
-    Reserve,
-    Create,
-    Read,
-    Look,
-    HandOver,
-    Post,
-    Write(u16),
-    Wait,
-}
-
-/// What has become of the call of an attempt at HostUp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Executed {
-    No,
-    /// Its VM is not listed yet.
-    Unseen,
-    Listed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct World {
-    pub now: u8,
-    pub object: Object,
-    pub records: [Option<Rec>; ATTEMPTS as usize],
-    /// A create whose answer was lost and that may still land.
-    pub late: Option<(u8, Rec)>,
-    pub executed: [Executed; ATTEMPTS as usize],
-    /// Attempts that a person has freed.
-    pub freed: u8,
-    pub drivers: [Driver; DRIVERS as usize],
-    pub holders: u8,
-    pub faults: u8,
-    pub edits: u8,
-    pub answers: u8,
-    pub wrong: Option<Wrong>,
-}
-
-/// A fault that is put into what ships, at its border: the search must find it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutant {
-    None,
-    /// The status and gaps are not looked at.
-    TailBelowAGap,
-    /// The second look does not look at the record.
-    SecondLookIgnoresRecord,
-    SecondLookDropped,
-    /// The second look does not look at the status.
-    SecondLookIgnoresStatus,
-    /// A 409 is taken for the own record, and the second look does not look at it.
-    ConflictIsMine,
-    /// Whoever holds the record that is read, and the second look does not look at it.
-    FoundIsMine,
-    /// A 5xx proves that nothing was executed.
-    ServerErrorIsRefusal,
-}
-
-/// What must never be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Wrong {
-    /// Two calls were executed, and nobody had freed the first.
-    Twice,
-    /// One record was sent twice.
-    SameRecordTwice,
-    /// A call left for a record that was settled.
-    AfterItWasSettled,
-    /// A call left without its record in etcd.
-    WithoutRecord,
-    /// An executed call is called not made.
-    Lost,
-    /// A person was asked, and is not any more, though nothing was read.
-    QuestionWithdrawn,
-    /// A purchase lost its way.
-    Confused,
-}
-
-impl World {
-    pub fn new(drivers: usize, faults: u8, edits: u8, answers: u8) -> Self {
-        let driver = Driver {
-            is_frozen: false,
-            lag: 0,
-            seen: 0,
-            claimed: 0,
-            unsent: 0,
-            absent: 0,
-            life: Life::Idle,
-        };
-        let mut all = [driver; DRIVERS as usize];
-        // Those that are not there stand still for ever.
-        for absent in all.iter_mut().skip(drivers) {
-            absent.is_frozen = true;
-            absent.lag = u32::MAX;
-        }
-        Self {
-            now: 0,
-            object: Object {
-                exists: true,
-                uid: 0,
-                generation: 1,
-                is_suspended: false,
-                named: 0,
-                tells: false,
-            },
-            records: [None; ATTEMPTS as usize],
-            late: None,
-            executed: [Executed::No; ATTEMPTS as usize],
-            freed: 0,
-            drivers: all,
-            holders: 0,
-            faults,
-            edits,
-            answers,
-            wrong: None,
-        }
-    }
-
-    pub fn seconds(&self) -> u32 {
-        TIMES[usize::from(self.now)]
-    }
-
-    pub fn record(&self, attempt: u8) -> Option<Rec> {
-        self.records
-            .get(usize::from(attempt).wrapping_sub(1))
-            .copied()
-            .flatten()
-    }
-
-    pub fn highest(&self) -> u8 {
-        (1..=ATTEMPTS)
-            .rev()
-            .find(|n| self.record(*n).is_some())
-            .unwrap_or(0)
-    }
-
-    pub fn clock(&self, driver: usize) -> u32 {
-        self.seconds().saturating_sub(self.drivers[driver].lag)
-    }
-
-    pub fn listed(&self) -> usize {
-        self.executed
-            .iter()
-            .filter(|one| **one == Executed::Listed)
-            .count()
-    }
-}
 
 /// Large values by number.
 struct Table<T> {
@@ -332,20 +108,40 @@ pub enum Sees {
     Well,
     /// Its job cannot be read.
     NoJob,
+    /// A list of VMs that is not complete.
+    BrokenList,
     Nothing,
 }
 
 type LookKey = (Option<(u8, Rec)>, Option<u8>, Option<u8>, Object, usize, u32);
-type StepKey = (u8, Rec, bool, u8, bool, usize, Sees, u32);
+
+/// A look at a record that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Following {
+    pub attempt: u8,
+    pub rec: Rec,
+    pub is_in_flight: bool,
+    /// How often nothing was found before.
+    pub absent: u8,
+    /// This process knows that nothing was sent for it.
+    pub is_known_unsent: bool,
+    /// VMs that HostUp lists.
+    pub listed: usize,
+    /// HostUp does not know its job any more.
+    pub is_forgotten: bool,
+    pub sees: Sees,
+    pub now: u32,
+}
 
 /// Calls what ships, and remembers what it said: all of it is pure.
 pub struct Shipped {
+    mutant: Mutant,
     purchases: Table<Purchase>,
     knowns: Table<Known>,
     orders: Vec<(Order, Placed)>,
     looks: HashMap<LookKey, Choice>,
     nexts: HashMap<(u32, Came, u32), Then>,
-    steps: HashMap<StepKey, Option<(u16, u8)>>,
+    steps: HashMap<Following, Option<(u16, u8)>>,
 }
 
 fn wall(seconds: u32) -> Moment {
@@ -381,10 +177,11 @@ fn claim(holder: u8, made: u32) -> Claim {
 }
 
 impl Shipped {
-    pub fn new() -> Self {
+    pub fn new(mutant: Mutant) -> Self {
         let mut knowns = Table::new();
         knowns.number(Known::sending());
         Self {
+            mutant,
             purchases: Table::new(),
             knowns,
             orders: Vec::new(),
@@ -408,18 +205,21 @@ impl Shipped {
         let mut record = recorded(order, Outcome::Sending);
         record.name = chain_key().record(attempt.into());
         record.claim = claim(rec.holder, rec.made);
-        record.created_at = Some(wall(rec.stamped).wall);
+        let is_stamped = self.mutant != Mutant::OnlyTheClaimersClock;
+        record.created_at = is_stamped.then_some(wall(rec.stamped).wall);
         record.known = self.known(rec.known).clone();
         record.answer = match rec.told {
             Told::Nothing => None,
             Told::NotExecuted => Some(Answer::NotExecuted),
             Told::Abandon => Some(Answer::Abandon),
+            Told::Adopt => vms(1).first().map(|vm| Answer::Adopt(vm.id.clone())),
         };
         record
     }
 
     /// What a look of `driver` decides, and the last attempt that it saw.
-    pub fn look(&mut self, world: &World, driver: usize, mutant: Mutant) -> (Choice, u8) {
+    pub fn look(&mut self, world: &World, driver: usize) -> (Choice, u8) {
+        let mutant = self.mutant;
         let process = world.drivers[driver];
         let object = world.object;
         if !object.exists {
@@ -621,74 +421,89 @@ impl Shipped {
     }
 
     /// What following the record makes of it, and how often nothing was found; `None` where nothing changes.
-    #[allow(clippy::too_many_arguments)]
-    pub fn follow(
-        &mut self,
-        attempt: u8,
-        rec: Rec,
-        is_in_flight: bool,
-        absent: u8,
-        is_known_unsent: bool,
-        listed: usize,
-        sees: Sees,
-        now: u32,
-    ) -> Option<(u16, u8)> {
-        let key = (
-            attempt,
-            rec,
-            is_in_flight,
-            absent,
-            is_known_unsent,
-            listed,
-            sees,
-            now,
-        );
-        if let Some(known) = self.steps.get(&key) {
+    pub fn follow(&mut self, following: Following) -> Option<(u16, u8)> {
+        if let Some(known) = self.steps.get(&following) {
             return *known;
         }
-        let followed = self.followed(key);
-        self.steps.insert(key, followed);
+        let followed = self.followed(following);
+        self.steps.insert(following, followed);
         followed
     }
 
-    fn followed(&mut self, key: StepKey) -> Option<(u16, u8)> {
-        let (attempt, rec, in_flight, absent, is_known_unsent, listed, sees, now) = key;
-        let record = self.whole(attempt, rec);
+    fn followed(&mut self, following: Following) -> Option<(u16, u8)> {
+        let record = self.whole(following.attempt, following.rec);
         let mut memo = Memo {
-            in_flight,
-            absent_reads: absent.into(),
+            in_flight: following.is_in_flight,
+            absent_reads: following.absent.into(),
             ..Memo::default()
         };
-        let wall = wall(now).wall;
-        let unread = || Input::Unreadable(Text::new("no connection could be made"));
+        let wall = wall(following.now).wall;
         let input = match need(&record, &memo, &times(), wall) {
-            Need::Nothing | Need::Wait(_) | Need::Vm(_) | Need::Options => return None,
-            Need::Say(Input::Overdue) if is_known_unsent => Input::Withdrawn(Text::new("withdrawn")),
-            Need::Say(input) => input,
-            Need::Job(_) | Need::Inventory if sees == Sees::Nothing => unread(),
-            Need::Job(_) if sees == Sees::NoJob && record.known.state == Outcome::Unknown => {
-                Input::JobUnreadable(vms(listed))
+            Need::Nothing | Need::Wait(_) | Need::Options => return None,
+            Need::Say(Input::Overdue) if following.is_known_unsent => {
+                Input::Withdrawn(Text::new("withdrawn"))
             }
-            Need::Job(_) if sees == Sees::NoJob => unread(),
-            Need::Job(_) if listed == 0 => Input::Job(JobState::Running { progress: None }, Vec::new()),
-            Need::Job(_) => {
+            Need::Say(input) => input,
+            Need::Job(_) => self.of_job(following, record.known.state),
+            Need::Inventory => self.of_inventory(following),
+            Need::Vm(_) if following.sees == Sees::Nothing => unread(),
+            Need::Vm(named) => {
+                let vm = vms(following.listed).into_iter().find(|vm| vm.id == named);
+                Input::Named(vm.ok_or(Text::new("the key does not read it")))
+            }
+        };
+        let known = step(&record, input, &mut memo, &times(), wall);
+        let absent = u8::try_from(memo.absent_reads.min(3)).unwrap_or(3);
+        let is_same = known == record.known;
+        let number = u16::try_from(self.knowns.number(known)).expect("few knowns");
+        (!is_same || absent != following.absent).then_some((number, absent))
+    }
+
+    /// What `controllers/operation/observe.rs` makes of a read of the job, and of the list where that is read too.
+    fn of_job(&self, following: Following, state: Outcome) -> Input {
+        let Following { listed, sees, .. } = following;
+        let running = JobState::Running { progress: None };
+        let is_unknown = state == Outcome::Unknown;
+        match sees {
+            Sees::NoJob if self.mutant == Mutant::UnknownFromA503 && !is_unknown => {
+                Input::Job(JobState::Lost, Vec::new())
+            }
+            Sees::NoJob if self.mutant == Mutant::KnownFromA503 && is_unknown => {
+                Input::Job(running, vms(listed))
+            }
+            Sees::NoJob if is_unknown => Input::JobUnreadable(vms(listed)),
+            Sees::Well | Sees::BrokenList if following.is_forgotten && is_unknown => {
+                self.of_inventory(following)
+            }
+            Sees::Well | Sees::BrokenList if following.is_forgotten => Input::Job(JobState::Lost, Vec::new()),
+            Sees::Well | Sees::BrokenList if listed == 0 && !is_unknown => Input::Job(running, Vec::new()),
+            Sees::Nothing | Sees::NoJob | Sees::BrokenList => unread(),
+            Sees::Well if listed == 0 => Input::Job(running, Vec::new()),
+            Sees::Well => {
                 let job = JobState::Completed {
                     hints: Vec::new(),
                     took: None,
                 };
                 Input::Job(job, vms(listed))
             }
-            Need::Inventory => Input::Inventory(InventoryReading {
-                vms: vms(listed),
-                reads_source: true,
-            }),
-        };
-        let known = step(&record, input, &mut memo, &times(), wall);
-        let absent = u8::try_from(memo.absent_reads.min(3)).unwrap_or(3);
-        let is_same = known == record.known;
-        let number = u16::try_from(self.knowns.number(known)).expect("few knowns");
-        (!is_same || absent != key.3).then_some((number, absent))
+        }
     }
+
+    fn of_inventory(&self, following: Following) -> Input {
+        let vms = match following.sees {
+            Sees::Well | Sees::NoJob => vms(following.listed),
+            Sees::BrokenList if self.mutant == Mutant::AbsenceFromABrokenList => Vec::new(),
+            Sees::BrokenList | Sees::Nothing => return unread(),
+        };
+        Input::Inventory(InventoryReading {
+            vms,
+            reads_source: true,
+        })
+    }
+}
+
+fn unread() -> Input {
+    Input::Unreadable(Text::new("no connection could be made"))
 }
 
 fn uid(n: u8) -> crate::domain::values::ids::Uid {

@@ -1,0 +1,220 @@
+//! Faults that are put into what ships, each at its border: the search must find every one.
+
+use super::acts::{Act, How, Search};
+use super::shipped::Sees;
+use super::told;
+use super::world::{AHEAD, BEHIND, World, Wrong};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    None,
+    /// The status and gaps are not looked at.
+    TailBelowAGap,
+    /// The second look does not look at the record.
+    SecondLookIgnoresRecord,
+    SecondLookDropped,
+    /// The second look does not look at the status.
+    SecondLookIgnoresStatus,
+    /// A 409 is taken for the own record, and the second look does not look at it.
+    ConflictIsMine,
+    /// Whoever holds the record that is read, and the second look does not look at it.
+    FoundIsMine,
+    /// A 5xx proves that nothing was executed.
+    ServerErrorIsRefusal,
+    /// The call leaves before the record is created.
+    SendBeforeClaim,
+    /// After a 5xx the driver sends once more, and tells the purchase nothing.
+    RetryOnServerError,
+    /// A list that is not complete is taken for one that is.
+    AbsenceFromABrokenList,
+    /// A job that cannot be read is taken for one that HostUp does not know.
+    UnknownFromA503,
+    /// A job that cannot be read is taken for one that runs.
+    KnownFromA503,
+    /// The sender writes also over what a person has settled meanwhile.
+    LateAnswerOverAPersons,
+    /// When the API server made a record is not looked at.
+    OnlyTheClaimersClock,
+}
+
+/// A process has claimed, and stands still with its clocks while much time passes.
+const FROZEN: &[Act] = &[
+    Act::Look(0),
+    Act::Does(1, How::Well),
+    Act::Freeze(1),
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+];
+/// The first attempt has come to nothing, and its wait is over.
+const WITHDRAWN: &[Act] = &[
+    Act::Look(0),
+    Act::Does(1, How::Well),
+    Act::Look(0),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::TimePasses,
+    Act::TimePasses,
+];
+/// Two processes have decided to buy, and one has bought.
+const BOUGHT: &[Act] = &[
+    Act::Look(0),
+    Act::Look(0),
+    Act::Does(0, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+];
+/// The call was sent, and its answer is not written yet.
+const SENT: &[Act] = &[
+    Act::Look(0),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+];
+/// HostUp has forgotten the job, and a person is asked.
+const ASKED: &[Act] = &[
+    Act::Look(0),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Forgets(1),
+    Act::Follow(0, 1, Sees::Well),
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::Follow(0, 1, Sees::Well),
+    Act::Follow(0, 1, Sees::Well),
+    Act::Follow(0, 1, Sees::Well),
+];
+
+struct Hunt {
+    mutant: Mutant,
+    world: World,
+    /// What has happened before the search begins.
+    begin: &'static [Act],
+    wrongs: &'static [Wrong],
+}
+
+fn hunts() -> Vec<Hunt> {
+    use Wrong::{
+        ActedTooEarly, AfterItWasSettled, CalledAbsent, Lost, MovedUnread, QuestionWithdrawn,
+        SameRecordTwice, SettledChanged, StuckSending, Twice, WithoutRecord,
+    };
+    let hunt = |mutant, wrongs, world| Hunt {
+        mutant,
+        world,
+        begin: &[],
+        wrongs,
+    };
+    let after = |begin, hunt| Hunt { begin, ..hunt };
+    vec![
+        after(
+            WITHDRAWN,
+            hunt(
+                Mutant::TailBelowAGap,
+                &[Twice, SameRecordTwice],
+                World::new(2, 0, 1, 0),
+            ),
+        ),
+        after(
+            FROZEN,
+            hunt(
+                Mutant::SecondLookIgnoresRecord,
+                &[AfterItWasSettled],
+                World::new(2, 1, 0, 1),
+            ),
+        ),
+        after(
+            FROZEN,
+            hunt(
+                Mutant::SecondLookDropped,
+                &[AfterItWasSettled],
+                World::new(2, 1, 0, 1),
+            ),
+        ),
+        after(
+            BOUGHT,
+            hunt(
+                Mutant::SecondLookIgnoresStatus,
+                &[SameRecordTwice],
+                World::new(2, 0, 1, 0),
+            ),
+        ),
+        hunt(Mutant::ConflictIsMine, &[WithoutRecord], World::new(2, 0, 0, 0)),
+        hunt(Mutant::FoundIsMine, &[WithoutRecord], World::new(2, 0, 0, 0)),
+        hunt(Mutant::ServerErrorIsRefusal, &[Lost], World::new(2, 1, 0, 0)),
+        hunt(Mutant::SendBeforeClaim, &[WithoutRecord], World::new(2, 0, 0, 0)),
+        hunt(
+            Mutant::RetryOnServerError,
+            &[SameRecordTwice],
+            World::new(2, 1, 0, 0),
+        ),
+        hunt(
+            Mutant::AbsenceFromABrokenList,
+            &[CalledAbsent],
+            World::new(1, 2, 0, 0),
+        ),
+        hunt(Mutant::UnknownFromA503, &[MovedUnread], World::new(2, 1, 0, 0)),
+        hunt(Mutant::KnownFromA503, &[MovedUnread], World::new(1, 2, 0, 0)),
+        after(
+            ASKED,
+            hunt(
+                Mutant::KnownFromA503,
+                &[QuestionWithdrawn],
+                World::new(1, 2, 0, 0),
+            ),
+        ),
+        after(
+            SENT,
+            hunt(
+                Mutant::LateAnswerOverAPersons,
+                &[SettledChanged],
+                World::new(2, 0, 0, 1),
+            ),
+        ),
+        hunt(
+            Mutant::OnlyTheClaimersClock,
+            &[StuckSending],
+            World::new(2, 1, 0, 0).with_a_clock(AHEAD),
+        ),
+        hunt(
+            Mutant::OnlyTheClaimersClock,
+            &[ActedTooEarly],
+            World::new(2, 1, 0, 1).with_a_clock(BEHIND),
+        ),
+    ]
+}
+
+#[test]
+fn each_fault_that_is_put_in_is_found() {
+    for Hunt {
+        mutant,
+        world,
+        begin,
+        wrongs,
+    } in hunts()
+    {
+        let mut search = Search::new(mutant);
+        let mut start = world;
+        for act in begin {
+            start = search.after(&start, *act).expect("the beginning happens");
+        }
+        let found = search.run(start, 3_000_000);
+        let Some((is, path)) = found.wrong else {
+            panic!(
+                "{mutant:?} is not found in {} states, {} deep",
+                found.states, found.depth
+            );
+        };
+        println!(
+            "{mutant:?}: {is:?} after {} states:{}",
+            found.states,
+            told(&[begin, path.as_slice()].concat())
+        );
+        assert!(wrongs.contains(&is), "{mutant:?}: {is:?}");
+    }
+}
