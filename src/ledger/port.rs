@@ -179,10 +179,12 @@ impl<K: PurchasingKind> Market<K> {
                 record::tell(&self.books, from, &record, &known);
                 self.let_go(&record, known.state);
             }
-            End::Settled(record) => {
-                tracing::warn!(operation = %record.name, state = record.known.state.as_str(),
-                    "the sender's answer came after the record was settled otherwise");
-                self.let_go(&record, record.known.state);
+            End::Settled { record, learnt } => {
+                tracing::warn!(operation = %record.name, state = record.known.state.as_str(), ?learnt,
+                    "the sender's answer came after the record was settled otherwise; what it says stands only in \
+                    this line");
+                let state = record.known.state;
+                self.let_go(&record, state);
             }
             End::Gone(record, known) => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was \
@@ -252,6 +254,7 @@ impl<K: PurchasingKind> Port for Market<K> {
 
     async fn read(&mut self) -> Reading<Box<Record>> {
         match self.books.ledger.get(&self.name).await {
+            Ok(Some(object)) if !self.is_ours(&object) => Reading::Anothers,
             Ok(Some(object)) => self.read_back(object).map_or(Reading::Unreadable, Reading::Found),
             Ok(None) => Reading::None,
             Err(_) => Reading::Unreadable,

@@ -416,10 +416,10 @@ impl Record {
 
     /// When absence begins to prove something: the quiet point and the settle time.
     pub fn settled_at(&self, times: &Times) -> Timestamp {
-        let quiet = self
-            .known
-            .quiet_since
-            .unwrap_or_else(|| later(self.claimed_by(), times.paid_timeout));
+        let quiet = self.known.quiet_since.map_or_else(
+            || later(self.claimed_by(), times.paid_timeout),
+            |quiet| quiet.max(self.claimed_by()),
+        );
         later(quiet, times.settle_time)
     }
 

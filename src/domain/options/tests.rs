@@ -363,7 +363,8 @@ fn long_done(tail: Record) -> Record {
     let mut tail = tail;
     tail.known.state = State::Succeeded;
     tail.known.evidence = Some(Evidence::ReadBack);
-    tail.known.quiet_since = Some(now() - times().settle_time);
+    tail.claim.made_at = now() - times().settle_time;
+    tail.known.quiet_since = Some(tail.claim.made_at);
     tail
 }
 
@@ -484,7 +485,8 @@ fn a_late_reading_after_another_objects_order_is_not_paid_for() {
         reason(&decided(&intent(), &after(theirs.clone(), 2048))),
         Reason::Converging
     );
-    theirs.known.quiet_since = Some(now() - times().settle_time);
+    theirs.claim.made_at = now() - times().settle_time;
+    theirs.known.quiet_since = Some(theirs.claim.made_at);
     assert!(matches!(
         decided(&intent(), &after(theirs, 2048)),
         Decision::Buy(_)

@@ -78,8 +78,13 @@ pub enum End {
         /// What is known now.
         known: Known,
     },
-    /// The record was settled otherwise before.
-    Settled(Box<Record>),
+    /// The record was settled otherwise before what its holder had learnt could be written.
+    Settled {
+        /// As it stands.
+        record: Box<Record>,
+        /// What is written nowhere.
+        learnt: Input,
+    },
     /// The record is gone, or another one has its name. With the outcome that could not be written.
     Gone(Box<Record>, Known),
     /// What came back answers nothing that was asked: a bug.
@@ -127,6 +132,8 @@ pub enum Created {
 pub enum Reading<T> {
     /// This.
     Found(T),
+    /// One of that name, which somebody else has made.
+    Anothers,
     /// The API server has none.
     None,
     /// The API server asks to come again.
@@ -308,6 +315,7 @@ impl Purchase {
     ) -> (State, Effect) {
         match read {
             Reading::Found(record) => self.made_if_ours(record, now),
+            Reading::Anothers => ended(End::NotMade),
             Reading::None if is_taken => ended(End::NotMade),
             Reading::None | Reading::Busy | Reading::Unreadable if looks < LOOKS => {
                 let state = State::Confirming {
@@ -404,7 +412,7 @@ fn no_longer_wanted(
 ) -> Option<&'static str> {
     match object {
         Reading::Busy | Reading::Unreadable => Some("the object could not be read again after the claim"),
-        Reading::None => Some("the object was deleted before anything was sent"),
+        Reading::None | Reading::Anothers => Some("the object was deleted before anything was sent"),
         Reading::Found(object) if !object.is_same => Some("the object was replaced before anything was sent"),
         Reading::Found(object) if object.is_being_deleted => Some("the object is being deleted"),
         Reading::Found(object) if object.is_suspended => {
@@ -428,7 +436,7 @@ fn no_longer_wanted(
 fn no_longer_ours(record: &Reading<Reread>) -> Option<&'static str> {
     match record {
         Reading::Busy | Reading::Unreadable => Some("the record could not be read again after the claim"),
-        Reading::None => Some("the record is gone"),
+        Reading::None | Reading::Anothers => Some("the record is gone"),
         Reading::Found(record) if !record.is_sending => {
             Some("the record was settled before anything was sent")
         }

@@ -90,6 +90,9 @@ impl Recording {
                 self.at = At::Gone { looks: looks - 1 };
                 Ok((self, Effect::Wait(BETWEEN_LOOKS)))
             }
+            (At::Gone { .. }, Event::Read(Reading::Anothers)) => {
+                Err(Box::new(End::Gone(self.record, self.wanted)))
+            }
             (At::Gone { .. }, Event::Read(Reading::Found(fresh))) => {
                 if fresh.claim.holder != self.record.claim.holder {
                     return Err(Box::new(End::Gone(self.record, self.wanted)));
@@ -137,6 +140,9 @@ impl Recording {
     }
 
     fn reread(mut self, read: Reading<Box<Record>>, times: &Times, now: Moment) -> Next {
+        if read == Reading::Anothers {
+            return Err(Box::new(End::Gone(self.record, self.wanted)));
+        }
         if let Reading::Found(fresh) = read {
             if fresh.claim.holder != self.record.claim.holder {
                 return Err(Box::new(End::Gone(self.record, self.wanted)));
@@ -159,7 +165,10 @@ impl Recording {
             now.wall,
         );
         if known == self.record.known {
-            return Err(Box::new(End::Settled(self.record)));
+            return Err(Box::new(End::Settled {
+                record: self.record,
+                learnt: self.input,
+            }));
         }
         self.wanted = known.clone();
         self.at = At::Writing;

@@ -45,7 +45,10 @@ struct SeenRecord {
 
 /// The text at a pointer, or nothing.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Where a record stands.
@@ -95,18 +98,24 @@ impl Judge {
     /// A paid call is about to leave: its record must stand, unanswered, and never have been sent.
     pub fn paid_call_leaves(&self, who: &str, path: &str, body: &str) {
         let records = self.server.list(Kind::OPERATION, None);
-        let of_this = records
-            .iter()
-            .filter(|record| text(record, "/spec/request/path") == path && text(record, "/spec/request/body") == body);
+        let of_this = records.iter().filter(|record| {
+            text(record, "/spec/request/path") == path && text(record, "/spec/request/body") == body
+        });
         let (mut matching, mut open) = (0, Vec::new());
         for record in of_this {
             matching += 1;
             if state_of(record) == "Sending" {
-                open.push((text(record, "/metadata/name").to_owned(), text(record, "/metadata/uid").to_owned()));
+                open.push((
+                    text(record, "/metadata/name").to_owned(),
+                    text(record, "/metadata/uid").to_owned(),
+                ));
             }
         }
         self.story.tell(|| format!("{who} sends {path} for {open:?}"));
-        let fresh = open.iter().find(|(_, uid)| !self.lock().posted.contains(uid)).cloned();
+        let fresh = open
+            .iter()
+            .find(|(_, uid)| !self.lock().posted.contains(uid))
+            .cloned();
         match fresh {
             Some((_, uid)) => {
                 self.lock().posted.insert(uid);
@@ -140,7 +149,10 @@ impl Judge {
                     record.body = text(object, "/spec/request/body").to_owned();
                     record.uid = text(object, "/spec/subject/uid").to_owned();
                     record.expected_name = text(object, "/spec/expectedVmName").to_owned();
-                    record.generation = object.pointer("/spec/subject/generation").and_then(Value::as_i64).unwrap_or(0);
+                    record.generation = object
+                        .pointer("/spec/subject/generation")
+                        .and_then(Value::as_i64)
+                        .unwrap_or(0);
                     record.state = "Sending".to_owned();
                 }
                 let state = state_of(object).to_owned();
@@ -149,7 +161,12 @@ impl Judge {
                 }
                 if state != record.state {
                     let (name, from) = (&write.name, &record.state);
-                    self.story.tell(|| format!("record {name}: {from} -> {state} ({})", text(object, "/status/message")));
+                    self.story.tell(|| {
+                        format!(
+                            "record {name}: {from} -> {state} ({})",
+                            text(object, "/status/message")
+                        )
+                    });
                 }
                 let asks = state == "Unknown" && !text(object, "/status/evidence").is_empty();
                 if asks && !record.is_asking {
@@ -163,7 +180,12 @@ impl Judge {
             let purchases = self.hostup.purchases();
             if purchases.len() != seen.purchases {
                 for purchase in &purchases[seen.purchases..] {
-                    self.story.tell(|| format!("HostUp executes {:?} {} {}", purchase.kind, purchase.source_vps, purchase.name));
+                    self.story.tell(|| {
+                        format!(
+                            "HostUp executes {:?} {} {}",
+                            purchase.kind, purchase.source_vps, purchase.name
+                        )
+                    });
                 }
                 seen.purchases = purchases.len();
                 found.extend(doubles(&seen, &purchases));
@@ -181,10 +203,17 @@ impl Judge {
         let mut lost = Vec::new();
         for purchase in &self.hostup.purchases() {
             let body = String::from_utf8_lossy(&purchase.body);
-            let mut of_it = seen.records.values().filter(|record| record.body == *body && record.path.contains(&purchase.source_vps));
-            let told = of_it.any(|record| record.is_deleted || !matches!(record.state.as_str(), "NotSent" | "Rejected"));
+            let mut of_it = seen
+                .records
+                .values()
+                .filter(|record| record.body == *body && record.path.contains(&purchase.source_vps));
+            let told = of_it
+                .any(|record| record.is_deleted || !matches!(record.state.as_str(), "NotSent" | "Rejected"));
             if !told {
-                lost.push(format!("{:?} of {} was executed, and no record tells of it", purchase.kind, purchase.source_vps));
+                lost.push(format!(
+                    "{:?} of {} was executed, and no record tells of it",
+                    purchase.kind, purchase.source_vps
+                ));
             }
         }
         drop(seen);
@@ -199,7 +228,9 @@ impl Judge {
             return None;
         }
         let purchases = self.hostup.purchases();
-        let bought = purchases.iter().find(|purchase| purchase.name_sent.as_deref() == Some(name))?;
+        let bought = purchases
+            .iter()
+            .find(|purchase| purchase.name_sent.as_deref() == Some(name))?;
         self.hostup.world(|world| {
             let named = world.vps_named(bought.account, name);
             named.first().map(|vm| vm.id.clone())
@@ -222,8 +253,13 @@ impl Judge {
             .records
             .iter()
             .filter(|(other, seen)| {
-                *other != uid && seen.body == body && seen.path.contains(vps)
-                    && matches!(seen.state.as_str(), "Succeeded" | "Accepted" | "Failed" | "Abandoned")
+                *other != uid
+                    && seen.body == body
+                    && seen.path.contains(vps)
+                    && matches!(
+                        seen.state.as_str(),
+                        "Succeeded" | "Accepted" | "Failed" | "Abandoned"
+                    )
             })
             .count();
         bought > of_others
@@ -243,7 +279,9 @@ fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
     let mut found = Vec::new();
     let mut by_request: BTreeMap<(&str, &[u8]), usize> = BTreeMap::new();
     for purchase in purchases {
-        *by_request.entry((&purchase.source_vps, &purchase.body)).or_default() += 1;
+        *by_request
+            .entry((&purchase.source_vps, &purchase.body))
+            .or_default() += 1;
     }
     for ((vps, body), times) in by_request {
         let body = String::from_utf8_lossy(body);
@@ -254,19 +292,37 @@ fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
             .collect();
         let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
         let is_restore = of_it.iter().any(|record| !record.expected_name.is_empty());
-        let wishes: BTreeSet<_> = of_it.iter().map(|record| (&record.uid, record.generation)).collect();
+        let wishes: BTreeSet<_> = of_it
+            .iter()
+            .map(|record| (&record.uid, record.generation))
+            .collect();
         let allowed = freed + if is_restore { 1 } else { wishes.len().max(1) };
         if times > allowed {
-            found.push(format!("{body} of {vps} was executed {times} times, and {allowed} are allowed"));
+            found.push(format!(
+                "{body} of {vps} was executed {times} times, and {allowed} are allowed"
+            ));
         }
     }
-    for purchase in purchases.iter().filter(|purchase| purchase.kind == PurchaseKind::RestoreToPayg) {
+    for purchase in purchases
+        .iter()
+        .filter(|purchase| purchase.kind == PurchaseKind::RestoreToPayg)
+    {
         let Some(sent) = &purchase.name_sent else { continue };
-        let of_name = purchases.iter().filter(|other| other.name_sent.as_ref() == Some(sent)).count();
-        let of_it: Vec<_> = seen.records.values().filter(|record| record.expected_name == *sent).collect();
+        let of_name = purchases
+            .iter()
+            .filter(|other| other.name_sent.as_ref() == Some(sent))
+            .count();
+        let of_it: Vec<_> = seen
+            .records
+            .values()
+            .filter(|record| record.expected_name == *sent)
+            .collect();
         let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
         if of_name > 1 + freed {
-            found.push(format!("{of_name} VMs were bought as {sent}, and {} are allowed", 1 + freed));
+            found.push(format!(
+                "{of_name} VMs were bought as {sent}, and {} are allowed",
+                1 + freed
+            ));
             break;
         }
     }

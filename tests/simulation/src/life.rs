@@ -130,7 +130,8 @@ fn hostup(dice: &Dice, began: Instant) -> InProcess {
         for n in 0..2 {
             let account = world.add_empty_account(&format!("key-of-account-{n}"));
             let mut vps = Vps::fixed(&vps_of(n), "web", 2, 4, 80).with_options(standard_options());
-            vps = vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
+            vps =
+                vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
             world.add_vps(account, vps);
         }
         world.restore = restores(dice);
@@ -168,7 +169,9 @@ fn restores(dice: &Dice) -> RestoreBehaviour {
 
 fn secrets(server: &ApiServer) {
     server.add_namespace(NAMESPACE).expect("a namespace can be made");
-    server.add_namespace("hostup-system").expect("a namespace can be made");
+    server
+        .add_namespace("hostup-system")
+        .expect("a namespace can be made");
     for n in 0..2 {
         let key = BASE64.encode(format!("key-of-account-{n}").as_bytes());
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
@@ -313,7 +316,9 @@ impl Life {
         match self.dice.below(5) {
             0 => {
                 let in_flight = self.dice.one(&[InFlight::Lands, InFlight::Lost]);
-                story.fault("process: killed", || format!("process {at} of {count}, its requests {in_flight:?}"));
+                story.fault("process: killed", || {
+                    format!("process {at} of {count}, its requests {in_flight:?}")
+                });
                 process.kill(in_flight);
             }
             1 => {
@@ -346,7 +351,9 @@ impl Life {
     }
 
     async fn storm(&mut self) {
-        let lasts = self.dice.between(Duration::from_secs(10), Duration::from_secs(60));
+        let lasts = self
+            .dice
+            .between(Duration::from_secs(10), Duration::from_secs(60));
         let mut written = 0;
         while self.site.began.elapsed() < lasts {
             self.replace_the_dead();
@@ -383,7 +390,9 @@ impl Life {
         let mut unrest = vec!["nothing was looked at".to_owned()];
         while !unrest.is_empty() {
             if calm.elapsed() > LONGEST_CALM {
-                self.site.judge.finds(format!("it comes to no rest: {}", unrest.join("; ")));
+                self.site
+                    .judge
+                    .finds(format!("it comes to no rest: {}", unrest.join("; ")));
                 return;
             }
             self.replace_the_dead();
@@ -399,7 +408,11 @@ impl Life {
         let mut unrest = Vec::new();
         for record in self.site.server.list(Kind::OPERATION, None) {
             if !is_final(state_of(&record)) {
-                unrest.push(format!("record {} is {}", text(&record, "/metadata/name"), state_of(&record)));
+                unrest.push(format!(
+                    "record {} is {}",
+                    text(&record, "/metadata/name"),
+                    state_of(&record)
+                ));
             }
         }
         for wanted in &self.people.wanted {
@@ -407,7 +420,11 @@ impl Life {
                 continue;
             };
             let (reason, is_done, is_stalled) = people::standing(&object);
-            let asks = is_stalled && !matches!(reason.as_str(), "OutcomeUnknown" | "ClusterRefuses" | "NotConverged");
+            let asks = is_stalled
+                && !matches!(
+                    reason.as_str(),
+                    "OutcomeUnknown" | "ClusterRefuses" | "NotConverged"
+                );
             let is_capped = reason == "PaidCallCap";
             if !is_done && !asks && !is_capped {
                 unrest.push(format!("{} {} shows {reason:?}", wanted.kind.kind, wanted.name));

@@ -41,13 +41,15 @@ impl Line {
             self.story.fault(fault.name(), || format!("{}: {what}", self.who));
         }
         if kind == Kind::Paid {
-            self.judge.paid_call_leaves(&self.who, request.url.path(), &request.body);
+            self.judge
+                .paid_call_leaves(&self.who, request.url.path(), &request.body);
         }
         let answered = tokio::time::timeout(within, self.exchanged(request, fault)).await;
         let answer = answered.unwrap_or_else(|_| Err(lost("no complete answer within the time-out")));
         self.body.runs().await;
         if kind == Kind::Paid {
-            self.story.tell(|| format!("{}: {what} -> {}", self.who, told(&answer)));
+            self.story
+                .tell(|| format!("{}: {what} -> {}", self.who, told(&answer)));
         }
         answer
     }
@@ -67,7 +69,10 @@ impl Line {
                 Err(lost("the connection broke before the answer was complete"))
             }
             Some(Fault::LandsLate) => {
-                let (hostup, after) = (self.hostup.clone(), self.dice.between(Duration::ZERO, LONGEST_LANDING));
+                let (hostup, after) = (
+                    self.hostup.clone(),
+                    self.dice.between(Duration::ZERO, LONGEST_LANDING),
+                );
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
                     hostup.call(call).await
@@ -85,14 +90,20 @@ impl Line {
                 let _unheard = self.heard(call).await;
                 std::future::pending().await
             }
-            Some(Fault::ServerError { acts } | Fault::Garbled { acts } | Fault::ForeignPage { acts }) if acts => {
+            Some(Fault::ServerError { acts } | Fault::Garbled { acts } | Fault::ForeignPage { acts })
+                if acts =>
+            {
                 let _unheard = self.heard(call).await;
                 Ok(self.another_answer(fault))
             }
             Some(Fault::ServerError { .. } | Fault::Garbled { .. } | Fault::ForeignPage { .. }) => {
                 Ok(self.another_answer(fault))
             }
-            Some(Fault::TooMany) => Ok(answer(429, &[("retry-after", "2")], &problem(429, "rate_limit_exceeded"))),
+            Some(Fault::TooMany) => Ok(answer(
+                429,
+                &[("retry-after", "2")],
+                &problem(429, "rate_limit_exceeded"),
+            )),
             Some(Fault::Refused) => Ok(answer(409, &[], &problem(409, "vps_not_ready"))),
         }
     }
@@ -112,7 +123,11 @@ impl Line {
         match self.hostup.call(call).await {
             Heard::NoConnection => Err(Broken::NotSent("no connection could be made".to_owned())),
             Heard::Broken => Err(lost("the connection broke before the answer was complete")),
-            Heard::Answer { status, headers, body } => {
+            Heard::Answer {
+                status,
+                headers,
+                body,
+            } => {
                 let mut response = Response::new(status, named(&headers));
                 response.take_in(&body);
                 Ok(response)
@@ -163,7 +178,8 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
 }
 
 fn problem(status: u16, code: &str) -> String {
-    serde_json::json!({"type": "about:blank", "title": "t", "status": status, "detail": "d", "code": code}).to_string()
+    serde_json::json!({"type": "about:blank", "title": "t", "status": status, "detail": "d", "code": code})
+        .to_string()
 }
 
 fn lost(why: &str) -> Broken {

@@ -98,10 +98,14 @@ pub fn standing(object: &Value) -> (String, bool, bool) {
         let found = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == about));
         (
             found.is_some_and(|one| text(one, "/status") == "True"),
-            found.map(|one| text(one, "/reason").to_owned()).unwrap_or_default(),
+            found
+                .map(|one| text(one, "/reason").to_owned())
+                .unwrap_or_default(),
         )
     };
-    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let observed = object
+        .pointer("/status/observedGeneration")
+        .and_then(Value::as_i64);
     let current = observed == object.pointer("/metadata/generation").and_then(Value::as_i64);
     let (ready, reason) = is("Ready");
     let (stalled, _) = is("Stalled");
@@ -117,14 +121,18 @@ impl People {
     }
 
     fn create(&self, wanted: &Wanted) {
-        let made = self.server.create(PERSON, wanted.kind, NAMESPACE, wanted.object.clone());
+        let made = self
+            .server
+            .create(PERSON, wanted.kind, NAMESPACE, wanted.object.clone());
         self.told(&format!("creates {} {}", wanted.kind.kind, wanted.name), made);
     }
 
     fn told<T>(&self, what: &str, done: Result<T, Refusal>) {
         match done {
             Ok(_) => self.story.tell(|| format!("a person {what}")),
-            Err(refusal) => self.story.tell(|| format!("a person {what}, and is refused: {}", refusal.message)),
+            Err(refusal) => self
+                .story
+                .tell(|| format!("a person {what}, and is refused: {}", refusal.message)),
         }
     }
 
@@ -137,7 +145,9 @@ impl People {
     /// Somebody does something to some object.
     pub fn meddle(&mut self) {
         let at = self.dice.below(u32::try_from(self.wanted.len()).unwrap_or(1)) as usize;
-        let Some(wanted) = self.wanted.get(at).cloned() else { return };
+        let Some(wanted) = self.wanted.get(at).cloned() else {
+            return;
+        };
         let object = self.server.get(wanted.kind, NAMESPACE, &wanted.name);
         let Some(object) = object else {
             if self.dice.happens(500) {
@@ -149,7 +159,11 @@ impl People {
             0 | 1 => self.approve(&wanted, &object),
             2 => self.patch(&wanted, &json!({"spec": {"suspend": true}}), "suspends"),
             3 => self.patch(&wanted, &json!({"spec": {"suspend": false}}), "resumes"),
-            4 => self.patch(&wanted, &json!({"metadata": {"annotations": {"poked": self.dice.below(9).to_string()}}}), "pokes"),
+            4 => self.patch(
+                &wanted,
+                &json!({"metadata": {"annotations": {"poked": self.dice.below(9).to_string()}}}),
+                "pokes",
+            ),
             5 => {
                 let done = self.server.delete(PERSON, wanted.kind, (NAMESPACE, &wanted.name));
                 self.told(&format!("deletes {}", wanted.name), done);
@@ -158,7 +172,11 @@ impl People {
                 }
             }
             6 => self.forget_a_record(),
-            7 => self.patch(&wanted, &json!({"spec": {"approval": null}}), "withdraws the approval of"),
+            7 => self.patch(
+                &wanted,
+                &json!({"spec": {"approval": null}}),
+                "withdraws the approval of",
+            ),
             _ => self.edit(at, &wanted),
         }
     }
@@ -224,8 +242,13 @@ impl People {
                 (true, None) => continue,
             };
             let patch = json!({"spec": {"resolution": resolution}});
-            let done = self.server.patch(PERSON, Kind::OPERATION, Part::Whole, ("", name), &patch);
-            self.told(&format!("answers {name}: {}", text(&patch, "/spec/resolution/answer")), done);
+            let done = self
+                .server
+                .patch(PERSON, Kind::OPERATION, Part::Whole, ("", name), &patch);
+            self.told(
+                &format!("answers {name}: {}", text(&patch, "/spec/resolution/answer")),
+                done,
+            );
         }
     }
 
@@ -244,7 +267,10 @@ impl People {
                 self.patch(wanted, &json!({"spec": {"suspend": false}}), "resumes");
             }
             let (reason, ..) = standing(&object);
-            if matches!(reason.as_str(), "AwaitingApproval" | "QuoteExceedsCeiling" | "ApprovalExpired") {
+            if matches!(
+                reason.as_str(),
+                "AwaitingApproval" | "QuoteExceedsCeiling" | "ApprovalExpired"
+            ) {
                 let quote = text(&object, "/status/quote/id");
                 let approval = json!({"quoteId": quote, "maxPrice": null, "validUntil": null});
                 self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");

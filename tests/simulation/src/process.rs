@@ -93,7 +93,8 @@ impl Process {
         let who = format!("process {number}");
         site.story.tell(|| format!("{who} starts"));
         if off != SignedDuration::ZERO {
-            site.story.fault("process: wrong clock", || format!("{who} is {off:?} off"));
+            site.story
+                .fault("process: wrong clock", || format!("{who} is {off:?} off"));
         }
         let api = Gated {
             service: site.server.service(client),
@@ -185,7 +186,12 @@ async fn lives(parts: Parts, stop: CancellationToken, elects: Option<u32>) {
         return run::run(parts, stop, |_| {}).await;
     };
     let identity = format!("process-{number}");
-    let mut election = Election::new(parts.client.clone(), "hostup-system", identity, parts.clock.clone());
+    let mut election = Election::new(
+        parts.client.clone(),
+        "hostup-system",
+        identity,
+        parts.clock.clone(),
+    );
     tokio::select! {
         biased;
         () = stop.cancelled() => return,

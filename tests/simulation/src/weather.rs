@@ -176,7 +176,10 @@ impl Requests {
                 Verdict {
                     acts_after: None,
                     answers_after: Duration::ZERO,
-                    answer: Answer::Foreign(dice.one(&[404, 502]), "<html>somebody on the way</html>".to_owned()),
+                    answer: Answer::Foreign(
+                        dice.one(&[404, 502]),
+                        "<html>somebody on the way</html>".to_owned(),
+                    ),
                 },
             ),
             8 => ("api: answer lost", Verdict::answer_lost()),
@@ -222,7 +225,10 @@ impl Faults for Requests {
             1 => (
                 "watch: breaks",
                 WatchVerdict {
-                    ends: Some((Until::Time(dice.millis(10_000)), dice.one(&[End::Eof, End::Broken]))),
+                    ends: Some((
+                        Until::Time(dice.millis(10_000)),
+                        dice.one(&[End::Eof, End::Broken]),
+                    )),
                     ..WatchVerdict::default()
                 },
             ),
@@ -242,7 +248,8 @@ impl Faults for Requests {
                 },
             ),
         };
-        self.story.fault(name, || format!("process {}: {}", client.0, request.kind.plural));
+        self.story
+            .fault(name, || format!("process {}: {}", client.0, request.kind.plural));
         verdict
     }
 }

@@ -404,7 +404,7 @@ fn what_somebody_settled_is_not_written_over_though_a_write_said_that_the_record
     purchase.next(Event::Read(Reading::Found(settled)), at(2));
     purchase.next(Event::Waited, at(2));
     let end = purchase.next(Event::Read(Reading::Unreadable), at(2));
-    assert!(matches!(end, Effect::End(End::Settled(_))), "{end:?}");
+    assert!(matches!(end, Effect::End(End::Settled { .. })), "{end:?}");
 }
 
 #[test]

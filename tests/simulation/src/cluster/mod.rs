@@ -11,7 +11,6 @@ mod service;
 mod store;
 mod watch;
 
-
 pub use answer::AnswerBody;
 pub use faults::{
     Answer, ClientId, End, Faults, Gone, InFlight, Revisions, StreamedLists, Until, Verdict, WatchVerdict,
