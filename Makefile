@@ -41,7 +41,7 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 	$(CARGO) test --locked --lib
 	$(CARGO) test --locked -p hostup-sim
 	$(CARGO) test --locked -p hostup-bench
-	$(CARGO) test --locked --profile simulation -p simulation
+	$(CARGO) test --locked -p simulation
 
 .PHONY: search
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
@@ -49,7 +49,7 @@ search: ## Every order of events around a purchase, as far as STATES goes (five 
 
 .PHONY: simulate
 simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVES=n lives many
-	$(CARGO) run --locked --profile simulation -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
+	$(CARGO) run --locked -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
 
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool

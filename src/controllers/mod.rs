@@ -2,6 +2,7 @@
 
 pub mod context;
 mod failures;
+mod news;
 pub mod observe;
 pub mod observer;
 pub mod operation;

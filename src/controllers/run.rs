@@ -15,12 +15,13 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Parts};
+use super::news::News;
 use super::observe::Shown;
 use super::observer::Reconcile;
 use super::rhythm::Rhythm;
@@ -277,11 +278,9 @@ impl Buyer {
                     .forget(&Who::Subject(of_kind, namespace, object.name_any()));
             }
         });
-        // A status write of our own wakes nobody; a change of the spec or of an annotation does.
-        let stream = once_stored(stream, objects.clone()).predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        let mut news = News::default();
+        let stream = stream.try_filter(move |event| ready(news.brings(event)));
+        let stream = once_stored(stream, objects.clone());
         let rhythm = Arc::new(Rhythm::new(
             LOOKED_AT_ONCE_IN.min(ctx.settings.times.poll_interval),
         ));

@@ -104,7 +104,9 @@ impl Judge {
         let (mut matching, mut open) = (0, Vec::new());
         for record in of_this {
             matching += 1;
-            if state_of(record) == "Sending" {
+            // Another process may have found its time over; nobody has answered for it.
+            let is_unanswered = record.pointer("/spec/resolution/answer").is_none();
+            if state_of(record) == "Sending" || (state_of(record) == "Unknown" && is_unanswered) {
                 open.push((
                     text(record, "/metadata/name").to_owned(),
                     text(record, "/metadata/uid").to_owned(),

@@ -84,7 +84,7 @@ impl Process {
     pub fn start(site: &Site, number: u32) -> Self {
         let dice = site.dice.fork();
         let off = match dice.below(6) {
-            0 => SignedDuration::from_secs(i64::from(dice.below(7_200)) - 3_600),
+            0 => SignedDuration::from_secs(i64::from(dice.below(240)) - 120),
             1 => SignedDuration::from_millis(i64::from(dice.below(4_000)) - 2_000),
             _ => SignedDuration::ZERO,
         };

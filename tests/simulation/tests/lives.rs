@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use simulation::life::{FAULTS, live};
 
 /// So many lives in `make test`.
-const LIVES: u64 = 20_000;
-/// Seeds whose lives were bad once; what was mended is in the history of this file.
-const ONCE_BAD: [u64; 0] = [];
+const LIVES: u64 = 5_000;
+/// Seeds whose lives were bad once.
+const ONCE_BAD: [u64; 3] = [1526, 1756, 4936];
 
 fn lives() -> u64 {
     let asked = std::env::var("LIVES");
