@@ -46,6 +46,10 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
 	$(if $(STATES),SEARCH_STATES=$(STATES)) $(CARGO) test --locked --lib purchase::tests::search -- --nocapture
 
+.PHONY: fuzz
+fuzz: ## Hostile bytes of HostUp, the API server and people, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
+	bash tests/fuzz/run.sh $(or $(SECONDS),60)
+
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool
 	promtool=$$(bash tests/alerts/promtool.sh) && \
