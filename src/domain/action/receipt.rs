@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::domain::action::answer::Call;
 use crate::domain::ledger::record::{Estimate, Invoice};
 use crate::domain::values::ids::JobId;
+use crate::domain::values::json::{self, Number, Object};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -57,7 +58,7 @@ fn job(body: &[u8]) -> Option<AcceptedJob> {
     #[derive(Deserialize)]
     struct Envelope {
         success: Option<bool>,
-        operation: Operation,
+        operation: Object<Operation>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -66,12 +67,13 @@ fn job(body: &[u8]) -> Option<AcceptedJob> {
         #[serde(default)]
         poll_url: Value,
     }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let envelope: Envelope = json::object(body)?;
     if envelope.success == Some(false) {
         return None;
     }
-    let id = JobId::parse(&envelope.operation.job_id)?;
-    let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
+    let Object(operation) = envelope.operation;
+    let id = JobId::parse(&operation.job_id)?;
+    let poll_path = poll_path(operation.poll_url.as_str(), &id);
     Some(AcceptedJob { id, poll_path })
 }
 
@@ -101,7 +103,7 @@ fn committed(body: &[u8]) -> Option<Receipt> {
         #[serde(default)]
         payment_invoice: Value,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
+    let body: Body = json::object(body)?;
     if body.dry_run || body.success == Some(false) {
         return None;
     }
@@ -141,7 +143,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     #[derive(Deserialize)]
     struct Envelope {
         success: bool,
-        data: Data,
+        data: Object<Data>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -155,10 +157,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         order_id: Value,
         #[serde(default)]
         invoice_id: Value,
-        #[serde(default)]
-        total: Value,
-        #[serde(default)]
-        recurring: Value,
+        total: Option<Number>,
+        recurring: Option<Number>,
         raw: Option<Box<RawValue>>,
     }
     #[derive(Deserialize)]
@@ -173,8 +173,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     struct DraftCurrency {
         iso: String,
     }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    let data = envelope.data;
+    let envelope: Envelope = json::object(body)?;
+    let Object(data) = envelope.data;
     if !envelope.success || data.success == Some(false) {
         return None;
     }
@@ -185,8 +185,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
             .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
         return Some(Receipt::Estimated(Estimate {
             draft: data.draft_id.as_u64(),
-            total: amount(&data.total),
-            recurring: amount(&data.recurring),
+            total: data.total.and_then(|total| total.0),
+            recurring: data.recurring.and_then(|recurring| recurring.0),
             currency: raw.and_then(|raw| Currency::parse(&raw.draft.currency.iso)),
         }));
     }
@@ -231,6 +231,32 @@ mod tests {
         ] {
             assert_eq!(of(Call::CommitResources, &body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_is_no_receipt_though_its_items_would_do() {
+        for (call, body) in [
+            (Call::RestoreToCloudVm, json!([null, {"jobId": "job_a"}])),
+            (Call::RestoreToCloudVm, json!({"operation": ["job_a"]})),
+            (Call::CommitResources, json!([true, false])),
+            (Call::LegacyUpgrade, json!([true, {"upgraded": true}])),
+            (
+                Call::LegacyUpgrade,
+                json!({"success": true, "data": [true, true, null]}),
+            ),
+        ] {
+            assert_eq!(of(call, &body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_estimate_is_exact() {
+        let body = br#"{"success": true, "data": {"estimate": true, "total": 12345678901234567.89, "recurring": "0.1"}}"#;
+        let Some(Receipt::Estimated(read)) = read(Call::LegacyEstimate, body) else {
+            panic!("no estimate");
+        };
+        assert_eq!(read.total, Amount::parse("12345678901234567.89"));
+        assert_eq!(read.recurring, Amount::parse("0.1"));
     }
 
     #[test]
