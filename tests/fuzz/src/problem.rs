@@ -7,6 +7,7 @@ use hostup_operator::domain::values::ids::VpsId;
 use hostup_operator::domain::values::text::Text;
 use hostup_operator::hostup::ReadError;
 use jiff::SignedDuration;
+use serde::de::IgnoredAny;
 
 use crate::account::{Asked, KEY, done, now};
 use crate::answer::Answer;
@@ -94,7 +95,9 @@ fn is_documented(answer: &Answer<'_>) {
         [400, 401, 403, 404, 409, 429].contains(&status),
         "rejected by {status}"
     );
-    let body = promise::json(answer.body).expect("a refusal is JSON");
+    let Some(body) = promise::json(answer.body) else {
+        return;
+    };
     assert!(body.is_object(), "a refusal is an object: {body}");
     let own = &body["status"];
     assert!(own.is_null() || *own == status, "{own} is not {status}");
@@ -171,7 +174,8 @@ fn explained(answer: &Answer<'_>, error: &ReadError) {
         ReadError::Forbidden(_) => assert_eq!(status, 403),
         ReadError::NotFound { .. } => {
             assert_eq!(status, 404);
-            assert!(promise::json(answer.body).is_some(), "anybody's 404");
+            let is_json = serde_json::from_slice::<IgnoredAny>(answer.body).is_ok();
+            assert!(is_json, "anybody's 404");
         }
         ReadError::InvoiceBlocks(invoice) => {
             assert_eq!(status, 409);

@@ -116,6 +116,10 @@ fn configured(mut intent: options::Intent) {
         }
         return;
     };
+    // The CRD admits no more.
+    if wish.wanted.len() > 38 {
+        return;
+    }
     let mut reading = Reading {
         read_at: now(),
         key: decided::key(),
