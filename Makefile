@@ -51,6 +51,10 @@ search: ## Every order of events around a purchase, as far as STATES goes (five 
 simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVES=n lives many
 	$(CARGO) run --locked -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
 
+.PHONY: fuzz
+fuzz: ## Hostile bytes of HostUp, the API server and people, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
+	bash tests/fuzz/run.sh $(or $(SECONDS),60)
+
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool
 	promtool=$$(bash tests/alerts/promtool.sh) && \

@@ -1,7 +1,7 @@
 //! Which events of a watch bring something to look at: another object, spec or annotation. A status write of our own does
 //! not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kube::runtime::watcher::Event;
@@ -15,7 +15,8 @@ type Place = (String, String);
 #[derive(Default)]
 pub struct News {
     shown: HashMap<Place, u64>,
-    listed: HashSet<Place>,
+    /// By the list that has begun: it counts once it has ended, for nobody looks before.
+    listed: HashMap<Place, u64>,
 }
 
 impl News {
@@ -27,25 +28,24 @@ impl News {
                 true
             }
             Event::InitApply(object) => {
-                self.listed.insert(place(object));
-                self.is_new(object)
+                let edition = edition(object);
+                let is_new = self.shown.get(&place(object)) != Some(&edition);
+                self.listed.insert(place(object), edition);
+                is_new
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                self.shown.retain(|place, _| listed.contains(place));
+                self.shown = std::mem::take(&mut self.listed);
                 true
             }
-            Event::Apply(object) => self.is_new(object),
+            Event::Apply(object) => {
+                let edition = edition(object);
+                self.shown.insert(place(object), edition) != Some(edition)
+            }
             Event::Delete(object) => {
                 self.shown.remove(&place(object));
                 true
             }
         }
-    }
-
-    fn is_new<K: Resource>(&mut self, object: &K) -> bool {
-        let edition = edition(object);
-        self.shown.insert(place(object), edition) != Some(edition)
     }
 }
 
@@ -112,5 +112,16 @@ mod tests {
         assert!(!news.brings(&Event::Apply(object("db", 1))));
         assert!(news.brings(&Event::Delete(object("db", 1))));
         assert!(news.brings(&Event::Apply(object("db", 1))));
+    }
+
+    #[test]
+    fn what_a_list_that_breaks_off_has_shown_is_news_still() {
+        let mut news = News::default();
+        assert!(news.brings::<ConfigMap>(&Event::Init));
+        assert!(news.brings(&Event::InitApply(object("web", 1))));
+        assert!(news.brings::<ConfigMap>(&Event::Init));
+        assert!(news.brings(&Event::InitApply(object("web", 1))));
+        assert!(news.brings::<ConfigMap>(&Event::InitDone));
+        assert!(!news.brings(&Event::Apply(object("web", 1))));
     }
 }

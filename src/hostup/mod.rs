@@ -34,6 +34,7 @@ use crate::domain::provider::options::Offer;
 use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, Remaining};
 use crate::domain::purchase::RightToSend;
 use crate::domain::values::ids::VpsId;
+use crate::domain::values::json::{self, Object};
 use transport::{Get, Transport};
 
 /// More options than this are no list of options.
@@ -224,7 +225,7 @@ impl Account {
                 query.push(("cursor", cursor));
             }
             let page: wire::VpsPage = self.get(Route::VpsList, &["api", "v2", "vps"], &query).await?;
-            for entry in page.data {
+            for Object(entry) in page.data {
                 // An entry that cannot be named makes the list incomplete, not shorter.
                 vms.push(
                     entry
@@ -300,7 +301,7 @@ impl Account {
         let backups = read
             .backups
             .into_iter()
-            .filter_map(wire::Backup::into_listed)
+            .filter_map(|Object(backup)| backup.into_listed())
             .collect();
         Ok((backups, gate))
     }
@@ -351,7 +352,7 @@ impl Account {
         let offers = read
             .configurable_options
             .into_iter()
-            .map(wire::ConfigOption::into_offer);
+            .map(|Object(option)| option.into_offer());
         offers.collect::<Option<Vec<Offer>>>().ok_or_else(unreadable)
     }
 
@@ -440,6 +441,6 @@ impl Account {
                 Get::segments(route, segments, query),
             )
             .await?;
-        serde_json::from_slice(&body).map_err(|_| ReadError::unreadable(route, "the answer cannot be read"))
+        json::object(&body).ok_or_else(|| ReadError::unreadable(route, "the answer cannot be read"))
     }
 }

@@ -269,8 +269,21 @@ fn text<'a>(answer: &'a Response, header: &str) -> Option<&'a str> {
 
 /// A key that HostUp echoes is taken out before anybody can store or show it.
 fn masked(mut answer: Response, key: &SecretString) -> Response {
-    mask(&mut answer.body, key.expose_secret().as_bytes());
+    let key = key.expose_secret();
+    mask(&mut answer.body, key.as_bytes());
+    for spelling in in_json(key) {
+        mask(&mut answer.body, spelling.as_bytes());
+    }
     answer
+}
+
+/// What a text of JSON has instead of the key, where it is not the key itself: some write `/` as `\/`.
+fn in_json(key: &str) -> impl Iterator<Item = String> {
+    let quoted = key.replace('\\', "\\\\").replace('"', "\\\"");
+    let with_slashes = quoted.replace('/', "\\/");
+    [quoted, with_slashes]
+        .into_iter()
+        .filter(move |spelling| spelling != key)
 }
 
 fn mask(body: &mut [u8], key: &[u8]) {
@@ -303,5 +316,16 @@ mod tests {
         let mut stars = vec![b'*'; 40];
         mask(&mut stars, b"********");
         assert_eq!(stars, vec![b'*'; 40]);
+    }
+
+    #[test]
+    fn a_key_is_masked_however_json_spells_it() {
+        let key = SecretString::from("hup/1\"2\\3");
+        for echo in [r#"hup/1"2\3"#, r#"hup/1\"2\\3"#, r#"hup\/1\"2\\3"#] {
+            let mut answer = Response::new(401, HeaderMap::new());
+            answer.take_in(format!("no {echo} here").as_bytes());
+            let body = String::from_utf8(masked(answer, &key).body).unwrap();
+            assert_eq!(body, format!("no {} here", "*".repeat(echo.len())), "{echo}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! HostUp's bodies as far as we read them. Every field may be missing or null, and unknown fields
 //! and words never break the parsing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
@@ -17,6 +19,7 @@ use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
 use crate::domain::provider::preflight;
 use crate::domain::values::ids::{BackupId, VpsId};
+use crate::domain::values::json::{self, Number, Object};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -26,28 +29,22 @@ const LONGEST_ID: usize = 63;
 /// Larger numbers are no size of a VM, and would not fit into a record.
 const LARGEST_SIZE: u32 = 1_000_000;
 
-/// A number as it was written, as JSON number or as text; never a float in between.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Number(Option<Amount>);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(Amount::parse(raw.get().trim_matches('"'))))
-    }
-}
-
-impl Number {
-    /// Rounded up to whole units; `None` for what is no size.
-    fn whole(self) -> Option<u32> {
-        self.0
-            .map(Amount::ceil_to_u32)
-            .filter(|n| (1..=LARGEST_SIZE).contains(n))
-    }
+/// Rounded up to whole units; `None` for what is no size.
+fn whole(number: Number) -> Option<u32> {
+    number
+        .0
+        .map(Amount::ceil_to_u32)
+        .filter(|n| (1..=LARGEST_SIZE).contains(n))
 }
 
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A part that is an object, or missing: one that is a list has no members.
+fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let part: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(part.map(|Object(part)| part))
 }
 
 /// For parts that are only shown, or whose shape is assumed: another shape counts as missing.
@@ -62,7 +59,7 @@ fn or_missing<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 #[serde(rename_all = "camelCase")]
 pub(super) struct VpsPage {
     // Required: a page without it is no page, and must not be taken for an empty account.
-    pub(super) data: Vec<Vps>,
+    pub(super) data: Vec<Object<Vps>>,
     pub(super) has_more: Option<bool>,
     pub(super) next_cursor: Option<String>,
 }
@@ -74,7 +71,9 @@ pub(super) struct Vps {
     name: Option<String>,
     primary_ip: Option<String>,
     pub(super) power_state: Option<String>,
+    #[serde(default, deserialize_with = "by_name")]
     billing: Option<Billing>,
+    #[serde(default, deserialize_with = "by_name")]
     resources: Option<Resources>,
 }
 
@@ -99,9 +98,9 @@ impl Vps {
     pub(super) fn size(&self) -> Option<Size> {
         let resources = self.resources.as_ref()?;
         Some(Size {
-            cpu_cores: resources.cpu_cores?.whole()?,
-            memory_gb: resources.memory_gb?.whole()?,
-            storage_gb: resources.storage_gb?.whole()?,
+            cpu_cores: whole(resources.cpu_cores?)?,
+            memory_gb: whole(resources.memory_gb?)?,
+            storage_gb: whole(resources.storage_gb?)?,
         })
     }
 
@@ -197,24 +196,25 @@ fn where_available(available: bool, gate: Option<Gate>) -> ProviderGate {
 
 /// The codes of a closed gate: its own, and those of what blocks it, each once.
 pub(super) fn codes(own: &str, blockers: &[String]) -> String {
-    let mut all: Vec<&str> = Vec::new();
-    for code in own.split(", ").chain(blockers.iter().map(String::as_str)) {
-        if !code.is_empty() && !all.contains(&code) {
-            all.push(code);
-        }
-    }
-    all.join(", ")
+    let mut seen = BTreeSet::new();
+    let all = own.split(", ").chain(blockers.iter().map(String::as_str));
+    let once: Vec<&str> = all
+        .filter(|code| !code.is_empty() && seen.insert(*code))
+        .collect();
+    once.join(", ")
 }
 
 #[derive(Deserialize)]
 pub(super) struct Backups {
-    pub(super) backups: Vec<Backup>,
+    pub(super) backups: Vec<Object<Backup>>,
+    #[serde(default, deserialize_with = "by_name")]
     pub(super) actions: Option<BackupActions>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BackupActions {
+    #[serde(default, deserialize_with = "by_name")]
     pub(super) can_restore: Option<Gate>,
 }
 
@@ -250,6 +250,7 @@ pub(super) struct ConvertToCloud {
     current_billing_model: Option<String>,
     #[serde(default, deserialize_with = "flag")]
     requires_verification: bool,
+    #[serde(default, deserialize_with = "by_name")]
     actions: Option<ConvertActions>,
     #[serde(default)]
     blocker_reasons: Value,
@@ -262,6 +263,7 @@ pub(super) struct ConvertToCloud {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConvertActions {
+    #[serde(default, deserialize_with = "by_name")]
     can_convert_to_cloud: Option<Gate>,
 }
 
@@ -310,8 +312,11 @@ pub(super) struct Deployments {
     blocker_reasons: Value,
     #[serde(default)]
     extensions: Value,
+    #[serde(default, deserialize_with = "by_name")]
     actions: Option<DeployActions>,
+    #[serde(default, deserialize_with = "by_name")]
     pricing: Option<Pricing>,
+    #[serde(default, deserialize_with = "by_name")]
     defaults: Option<Defaults>,
     // The page is cut here: the list's name and shape are assumed.
     #[serde(default, deserialize_with = "or_missing")]
@@ -321,6 +326,7 @@ pub(super) struct Deployments {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DeployActions {
+    #[serde(default, deserialize_with = "by_name")]
     can_deploy: Option<Gate>,
 }
 
@@ -400,6 +406,7 @@ impl Pricing {
 
 #[derive(Deserialize)]
 pub(super) struct Limits {
+    #[serde(default, deserialize_with = "by_name")]
     pub(super) remaining: Option<Remaining>,
 }
 
@@ -428,7 +435,7 @@ impl From<Remaining> for preflight::Remaining {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UpgradeOptions {
     // Required: without it nothing is known of the options.
-    pub(super) configurable_options: Vec<ConfigOption>,
+    pub(super) configurable_options: Vec<Object<ConfigOption>>,
 }
 
 /// One option. The page is cut: the names of `max`, `step`, `values`, the current value and the gate are
@@ -459,6 +466,7 @@ pub(super) struct ConfigOption {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OptionActions {
+    #[serde(default, deserialize_with = "by_name")]
     can_change: Option<Gate>,
 }
 
@@ -518,13 +526,16 @@ impl BillingCycle {
 pub(super) struct Preview {
     success: Option<bool>,
     dry_run: bool,
+    #[serde(default, deserialize_with = "by_name")]
     price_change: Option<PriceChange>,
+    #[serde(default, deserialize_with = "by_name")]
     actions: Option<CommitActions>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CommitActions {
+    #[serde(default, deserialize_with = "by_name")]
     can_commit: Option<Gate>,
 }
 
@@ -540,7 +551,7 @@ struct PriceChange {
 impl Preview {
     /// Only a body that says of itself that it was a dry run is one.
     pub(super) fn read(answer: &[u8], body: String) -> Option<options::Preview> {
-        let read: Self = serde_json::from_slice(answer).ok()?;
+        let read: Self = json::object(answer)?;
         if read.success == Some(false) {
             return None;
         }
@@ -650,6 +661,27 @@ mod tests {
         assert_eq!(code_of(&both).1, "forbidden, no_card_on_file, not_verified");
         let open = json!({"available": true, "access": null, "actions": {"canDeploy": {"allowed": true, "code": "pending_order"}}});
         assert_eq!(code_of(&open), (true, "pending_order".to_owned()));
+    }
+
+    #[test]
+    fn a_body_full_of_blockers_is_read_at_once() {
+        let many: Vec<String> = (0..400_000).map(|n| n.to_string()).collect();
+        let started = std::time::Instant::now();
+        assert_eq!(codes("0, 1", &many), many.join(", "));
+        assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_gate_as_a_list_is_no_gate() {
+        for body in [
+            json!({"available": true, "actions": {"canDeploy": [true, null, null]}}),
+            json!({"available": true, "actions": [{"allowed": true}]}),
+        ] {
+            assert!(
+                json::object::<Deployments>(body.to_string().as_bytes()).is_none(),
+                "{body}"
+            );
+        }
     }
 
     #[test]

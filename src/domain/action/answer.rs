@@ -11,6 +11,7 @@ use crate::domain::action::ordered::ActionKind;
 use crate::domain::action::receipt::{self, Receipt};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::provider::gate::KNOWN_BLOCKERS;
+use crate::domain::values::json;
 use crate::domain::values::text::Text;
 
 /// What the network gave back for one paid POST.
@@ -257,7 +258,7 @@ fn refused(
     body: &[u8],
     now: Timestamp,
 ) -> Option<Refusal> {
-    let problem: Problem = serde_json::from_slice(body).ok()?;
+    let problem: Problem = json::object(body)?;
     let code = problem.code.as_deref().unwrap_or_default();
     let documented = if problem.status == Some(status) {
         is_documented(kind, status, code) || is_blocked(status, code, &problem)
@@ -290,7 +291,7 @@ fn refused(
 
 /// The invoice that a 409 names as the one in the way; `None` where it is no such refusal.
 pub fn blocking_invoice(body: &[u8]) -> Option<Invoice> {
-    let problem: Problem = serde_json::from_slice(body).ok()?;
+    let problem: Problem = json::object(body)?;
     (problem.code.as_deref() == Some(EXISTING_INVOICE_BLOCKING)).then(|| problem.invoice())
 }
 
@@ -339,7 +340,7 @@ pub fn wait_asked_for(retry_after: Option<&str>, body: &[u8], now: Timestamp) ->
     if let Some(text) = retry_after {
         return parse_retry_after(text, now);
     }
-    let problem: Problem = serde_json::from_slice(body).ok()?;
+    let problem: Problem = json::object(body)?;
     match problem.retry_after {
         Value::String(text) => parse_retry_after(&text, now),
         Value::Number(number) => parse_retry_after(&number.to_string(), now),
@@ -433,6 +434,10 @@ mod tests {
             (400, problem(400, "something_new")),
             (400, problem(422, "invalid_request")),
             (403, "<html>blocked by a firewall</html>".into()),
+            (
+                403,
+                r#"[403, "forbidden", null, null, null, null, null, null, null]"#.into(),
+            ),
             (404, String::new()),
             (408, problem(408, "timeout")),
             (409, problem(409, "existing_invoice_blocking")),

@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 
 use super::follow::{Input, Need};
 use super::options::OF_OPTIONS;
-use super::receipt::{Receipt, amount, name};
+use super::receipt::{Receipt, name};
 use super::{PAID_AGAIN, Row};
 use crate::domain::ledger::record::{
     Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later,
 };
+use crate::domain::values::json::{self, Number, Object};
 use crate::domain::values::money::Currency;
 use crate::domain::values::text::Text;
 
@@ -49,7 +50,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     #[derive(Deserialize)]
     struct Envelope {
         success: bool,
-        data: Data,
+        data: Object<Data>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -63,10 +64,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         order_id: Value,
         #[serde(default)]
         invoice_id: Value,
-        #[serde(default)]
-        total: Value,
-        #[serde(default)]
-        recurring: Value,
+        total: Option<Number>,
+        recurring: Option<Number>,
         raw: Option<Box<RawValue>>,
     }
     #[derive(Deserialize)]
@@ -81,8 +80,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     struct DraftCurrency {
         iso: String,
     }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    let data = envelope.data;
+    let envelope: Envelope = json::object(body)?;
+    let Object(data) = envelope.data;
     if !envelope.success || data.success == Some(false) {
         return None;
     }
@@ -93,8 +92,8 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
             .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
         return Some(Receipt::Estimated(Estimate {
             draft: data.draft_id.as_u64(),
-            total: amount(&data.total),
-            recurring: amount(&data.recurring),
+            total: data.total.and_then(|total| total.0),
+            recurring: data.recurring.and_then(|recurring| recurring.0),
             currency: raw.and_then(|raw| Currency::parse(&raw.draft.currency.iso)),
         }));
     }
@@ -212,5 +211,15 @@ mod tests {
         );
         let estimate = json!({"success": true, "data": {"success": true, "estimate": true}});
         assert_eq!(of(true, &estimate), None);
+    }
+
+    #[test]
+    fn an_estimate_is_exact() {
+        let body = br#"{"success": true, "data": {"estimate": true, "total": 12345678901234567.89, "recurring": "0.1"}}"#;
+        let Some(Receipt::Estimated(read)) = (ESTIMATE.receipt)(body) else {
+            panic!("no estimate");
+        };
+        assert_eq!(read.total, Amount::parse("12345678901234567.89"));
+        assert_eq!(read.recurring, Amount::parse("0.1"));
     }
 }

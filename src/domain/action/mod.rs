@@ -78,3 +78,25 @@ impl Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_list_is_no_receipt_though_its_items_would_do() {
+        for (kind, body) in [
+            (ActionKind::RestoreToCloudVm, json!([null, {"jobId": "job_a"}])),
+            (ActionKind::RestoreToCloudVm, json!({"operation": ["job_a"]})),
+            (ActionKind::CommitResources, json!([true, false])),
+            (ActionKind::LegacyUpgrade, json!([true, {"upgraded": true}])),
+            (
+                ActionKind::LegacyUpgrade,
+                json!({"success": true, "data": [true, true, null]}),
+            ),
+        ] {
+            assert_eq!((kind.row().receipt)(body.to_string().as_bytes()), None, "{body}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ use super::{PAID_AGAIN, Row};
 use crate::domain::action::ordered::Change;
 use crate::domain::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
 use crate::domain::provider::options;
+use crate::domain::values::json;
 use crate::domain::values::text::Text;
 
 /// Refusals of orders of options (error catalogue; that they are the 409s of the config page is assumed).
@@ -50,7 +51,7 @@ fn committed(body: &[u8]) -> Option<Receipt> {
         #[serde(default)]
         payment_invoice: Value,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
+    let body: Body = json::object(body)?;
     if body.dry_run || body.success == Some(false) {
         return None;
     }

@@ -15,6 +15,7 @@ use crate::domain::ledger::record::{Answer, Bought, Evidence, Job, Known, Record
 use crate::domain::provider::inventory::{self, Sighting, Vm};
 use crate::domain::provider::job::JobState;
 use crate::domain::values::ids::{JobId, VpsId};
+use crate::domain::values::json::{self, Object};
 use crate::domain::values::text::Text;
 
 /// The row of this action.
@@ -36,7 +37,7 @@ fn job(body: &[u8]) -> Option<Job> {
     #[derive(Deserialize)]
     struct Envelope {
         success: Option<bool>,
-        operation: Operation,
+        operation: Object<Operation>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -45,12 +46,13 @@ fn job(body: &[u8]) -> Option<Job> {
         #[serde(default)]
         poll_url: Value,
     }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let envelope: Envelope = json::object(body)?;
     if envelope.success == Some(false) {
         return None;
     }
-    let id = JobId::parse(&envelope.operation.job_id)?;
-    let poll_path = poll_path(envelope.operation.poll_url.as_str(), &id);
+    let Object(operation) = envelope.operation;
+    let id = JobId::parse(&operation.job_id)?;
+    let poll_path = poll_path(operation.poll_url.as_str(), &id);
     Some(Job { id, poll_path })
 }
 

@@ -1,5 +1,7 @@
 //! What HostUp said before anything is bought, and what follows: the backup, the order, the gates.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::domain::action::ordered::Backup;
@@ -246,12 +248,9 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
     };
     let row = |blocker: &String| Gate::new(name, !closes(blocker), blocker, &notes);
     // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
-    let mut blockers: Vec<&String> = Vec::new();
-    for blocker in &eligibility.blockers {
-        if !blockers.contains(&blocker) {
-            blockers.push(blocker);
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let all = eligibility.blockers.iter();
+    let mut blockers: Vec<&String> = all.filter(|blocker| seen.insert(*blocker)).collect();
     // What closes is shown first; the rest may be cut.
     blockers.sort_by_key(|blocker| !closes(blocker));
     blockers.truncate(20);

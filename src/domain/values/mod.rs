@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod ids;
+pub mod json;
 pub mod moment;
 pub mod money;
 pub mod rfc3339;
