@@ -4,6 +4,7 @@ use hostup_operator::api::operation::VpsOperation;
 use hostup_operator::api::stored::Stored;
 use hostup_operator::api::{entry, known_status, record};
 use hostup_operator::domain::ledger::record::Known;
+use hostup_operator::domain::values::text::Text;
 
 use crate::account::now;
 use crate::promise;
@@ -32,7 +33,11 @@ pub fn run(input: &[u8]) {
     assert_eq!(listed.instance, read.claim.instance);
     assert_eq!(listed.not_before, read.known.not_before);
     promise::text(&read.known.message, 1000);
-    read.known.invoice.iter().for_each(promise::invoice);
+    if let Some(invoice) = &read.known.invoice {
+        let due = invoice.due_at.iter();
+        due.chain([&invoice.id])
+            .for_each(|text| promise::text(text, Text::LIMIT));
+    }
     promise::gates(&read.gates);
     let mut written = |known: &Known| {
         object.status = Some(known_status(known, &[], read.subject.generation, now()));
