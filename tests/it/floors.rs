@@ -131,16 +131,20 @@ fn floor_of(source: &Path, file: &Path) -> &'static str {
         .map_or("top", |(floor, _)| floor)
 }
 
-/// Lines of code, without comments, up to the unit tests.
+/// Lines of code, without comments, up to the unit tests; those in a file of their own end nothing.
 fn code(file: &Path) -> Vec<(usize, String)> {
     let text = std::fs::read_to_string(file).unwrap();
-    let lines = text
-        .lines()
-        .enumerate()
-        .map(|(n, line)| (n + 1, line.trim().to_owned()));
-    lines
-        .take_while(|(_, line)| line != "#[cfg(test)]" || file.ends_with("fail_point.rs"))
-        .filter(|(_, line)| !line.starts_with("//"))
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let begins_tests = |n: usize| {
+        lines[n] == "#[cfg(test)]"
+            && lines
+                .get(n + 1)
+                .is_some_and(|next| next.contains("mod ") && next.ends_with('{'))
+    };
+    let end = (0..lines.len()).find(|n| begins_tests(*n)).unwrap_or(lines.len());
+    let code = lines[..end].iter().enumerate();
+    code.filter(|(_, line)| !line.starts_with("//"))
+        .map(|(n, line)| (n + 1, (*line).to_owned()))
         .collect()
 }
 

@@ -11,6 +11,9 @@ mod service;
 mod store;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::AnswerBody;
 pub use faults::{
     Answer, ClientId, End, Faults, Gone, InFlight, Revisions, StreamedLists, Until, Verdict, WatchVerdict,
