@@ -250,11 +250,13 @@ impl Account {
         let read: wire::Vps = self
             .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
             .await?;
+        let of_another = || ReadError::unreadable(Route::Vps, "the answer is not about this VPS");
+        // By the very characters: an id that is made printable may look like this one.
+        if !read.is(id) {
+            return Err(of_another());
+        }
         let power_unknown = read.power_state.is_none();
-        let mut vm = read
-            .into_vm()
-            .filter(|vm| vm.id == *id)
-            .ok_or_else(|| ReadError::unreadable(Route::Vps, "the answer is not about this VPS"))?;
+        let mut vm = read.into_vm().ok_or_else(of_another)?;
         if power_unknown {
             let path = ["api", "v2", "vps", id.as_str(), "status"];
             self.traffic.may_leave().await?;
