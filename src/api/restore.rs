@@ -188,6 +188,9 @@ pub struct VpsBackupRestoreStatus {
     pub vm: Option<VmStatus>,
 }
 
+/// More of anything is shown as so much: a status must not be refused for it.
+pub const MOST: u32 = 1_000_000;
+
 /// A VM as it is ordered. A public IPv4 address is part of it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -200,13 +203,13 @@ pub struct TargetStatus {
     #[schemars(length(max = 64))]
     pub region: Option<String>,
     /// Cores.
-    #[schemars(range(min = 0, max = 65_535))]
+    #[schemars(range(min = 0, max = MOST))]
     pub cpu_cores: u32,
     /// Memory in GB.
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = MOST))]
     pub memory_gb: u32,
     /// Disk in GB.
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = MOST))]
     pub storage_gb: u32,
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::cause;
 use super::names::CompleteFirst;
-use super::provider::{Broken, Exchange, Kind, Provider, Request, Response};
+use super::provider::{Broken, Exchange, Kind, LIMITED, Provider, Request, Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -98,12 +98,15 @@ impl Http {
         let sent = to.headers(headers).body(body).timeout(within).send();
         let mut answer = sent.await?;
         let mut response = Response::new(answer.status().as_u16(), std::mem::take(answer.headers_mut()));
-        while let Some(chunk) = answer.chunk().await? {
-            if !response.take_in(&chunk) {
-                break;
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) if response.take_in(&chunk) => {}
+                Ok(_) => return Ok(response),
+                // That HostUp limits the key stands in the head; the body says nothing more.
+                Err(_) if response.status() == LIMITED => return Ok(response.without_body()),
+                Err(error) => return Err(error),
             }
         }
-        Ok(response)
     }
 }
 

@@ -10,6 +10,9 @@ use url::Url;
 /// Longest body that is read; HostUp's own are some kilobytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
+/// The status of an answer that limits a key: it counts without its body.
+pub(super) const LIMITED: u16 = 429;
+
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -59,6 +62,12 @@ impl Response {
     /// Its HTTP status.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// As it is without its body.
+    pub(super) fn without_body(mut self) -> Self {
+        self.body.clear();
+        self
     }
 
     /// Takes bytes of the body in; `false` once there are more than anybody reads.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::provider::{Broken, Kind, Provider, Request, Response};
+use super::provider::{Broken, Kind, LIMITED, Provider, Request, Response};
 use super::{ReadError, Route, Signal, Traffic};
 use crate::clock::Clock;
 use crate::domain::action::answer::{PaidAnswer, wait_asked_for};
@@ -183,7 +183,9 @@ impl Transport {
         match self.provider.exchange(request).await {
             Err(Broken::NotSent(why)) => PaidAnswer::NotSent(Text::new(&why)),
             Err(Broken::Lost(why)) => PaidAnswer::Lost(Text::new(&why)),
-            Ok(answer) if answer.is_too_large => PaidAnswer::Lost(Text::new("the answer is too large")),
+            Ok(answer) if answer.is_too_large && answer.status != LIMITED => {
+                PaidAnswer::Lost(Text::new("the answer is too large"))
+            }
             Ok(answer) => {
                 let answer = masked(answer, key);
                 PaidAnswer::Answered {

@@ -180,7 +180,10 @@ impl<K: PurchasingKind> Market<K> {
                 self.let_go(&record, known.state);
             }
             End::Settled { record, learnt } => {
-                tracing::warn!(operation = %record.name, state = record.known.state.as_str(), ?learnt,
+                if self.has_sent {
+                    self.books.observer.paid_call(&record, record.known.state);
+                }
+                tracing::error!(operation = %record.name, state = record.known.state.as_str(), ?learnt,
                     "the sender's answer came after the record was settled otherwise; what it says stands only in \
                     this line");
                 let state = record.known.state;

@@ -51,7 +51,7 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
             "preview",
             Value::Null,
             "AwaitingApproval",
-            "it would cost 0.66 SEK/h",
+            "would cost 0.66 SEK/h",
         ),
         (
             "low",

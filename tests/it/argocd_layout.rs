@@ -135,7 +135,7 @@ fn as_ever(stage: &Stage, object: &Value) -> Value {
         let after = text.split(", token ").nth(1)?;
         after.split(|c: char| !c.is_alphanumeric()).next()
     });
-    let token = ["status.vm.name", "spec.expectedVmName"]
+    let token = ["status.target.name", "status.vm.name", "spec.expectedVmName"]
         .iter()
         .find_map(|path| at(&object, path).as_str()?.rsplit('-').next())
         .or(asked)

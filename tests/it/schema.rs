@@ -187,6 +187,7 @@ fn kinds() -> [Kind; 3] {
     by_ceiling["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1",
         "backup": backup, "operation": operation, "vm": vm,
+        "target": {"name": "web-a", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1},
         "job": {"id": "j", "status": "running", "progress": 25},
     });
     let by_quote = restore(

@@ -8,7 +8,7 @@ mod restore;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
-use super::restore::{BackupStatus, TargetStatus};
+use super::restore::{BackupStatus, MOST, TargetStatus};
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
 use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::{Approval, Ceiling};
@@ -218,9 +218,9 @@ impl From<&Restoration> for TargetStatus {
         Self {
             name: Text::bounded(&restoration.vm_name, 80).to_string(),
             region: Some(region).filter(|region| !region.is_empty()),
-            cpu_cores: restoration.ordered.cpu_cores,
-            memory_gb: restoration.ordered.memory_gb,
-            storage_gb: restoration.ordered.storage_gb,
+            cpu_cores: restoration.ordered.cpu_cores.min(MOST),
+            memory_gb: restoration.ordered.memory_gb.min(MOST),
+            storage_gb: restoration.ordered.storage_gb.min(MOST),
         }
     }
 }

@@ -119,7 +119,8 @@ pub async fn preflight(
 fn age(object: &VpsBackupRestore, now: Timestamp) -> Duration {
     let made = object.metadata.creation_timestamp.as_ref();
     let age = made.map(|made| now.duration_since(made.0));
-    age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    age.and_then(|age| Duration::try_from(age).ok())
+        .unwrap_or_default()
 }
 
 fn as_preflight(

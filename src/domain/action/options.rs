@@ -107,7 +107,11 @@ pub(super) fn step(
 
 /// How long a change that HostUp took may fail to show: `wait`, and the time that its invoice has to be paid.
 pub(super) fn patience(record: &Record, wait: Duration) -> Timestamp {
-    let since = record.known.quiet_since.unwrap_or(record.claimed_by());
+    let since = record
+        .known
+        .quiet_since
+        .unwrap_or(Timestamp::MIN)
+        .max(record.claimed_by());
     let invoice = record.known.invoice.as_ref();
     later(since, wait).max(invoice.and_then(Invoice::overdue_at).unwrap_or(since))
 }

@@ -102,8 +102,9 @@ impl Restoration {
         } else {
             format!(" in {}", Text::bounded(region, 64))
         };
+        let cores = if ordered.cpu_cores == 1 { "core" } else { "cores" };
         format!(
-            "{} cores, {} GB, {} GB disk{place} as {vm_name}, from backup {} of {} ({} GB)",
+            "{} {cores}, {} GB, {} GB disk{place} as {vm_name}, from backup {} of {} ({} GB)",
             ordered.cpu_cores,
             ordered.memory_gb,
             ordered.storage_gb,

@@ -343,7 +343,9 @@ impl Look<'_> {
                 let since = known
                     .quiet_since
                     .filter(|_| known.evidence == Some(Evidence::Job));
-                let settled = since.is_some_and(|since| now >= later(since, self.times.settle_time));
+                // Another process may have written that moment, by a clock that is behind.
+                let from = since.map(|since| since.max(self.record.claimed_by()));
+                let settled = from.is_some_and(|from| now >= later(from, self.times.settle_time));
                 if memo.absent_reads < ABSENT_READS || !settled {
                     return Known {
                         state: State::Accepted,

@@ -390,7 +390,7 @@ impl Purchase {
     }
 
     fn record(&self, record: Box<Record>, input: Input, now: Moment) -> (State, Effect) {
-        match Recording::begin(record, input, &self.times, now) {
+        match Recording::begin(record, input, &self.times, self.made, now) {
             Ok((recording, effect)) => (State::Recording(Box::new(recording)), effect),
             Err(end) => ended(*end),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Effect, End, Event, Reading};
 use crate::domain::action::follow::{Input, Memo, step};
-use crate::domain::ledger::record::{Known, Record, State as Outcome, Times};
+use crate::domain::ledger::record::{Known, Record, State as Outcome, Times, later};
 use crate::domain::values::ids::RecordName;
 use crate::domain::values::moment::Moment;
 
@@ -36,6 +36,8 @@ pub enum Written {
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Recording {
     record: Box<Record>,
+    /// When the purchase began, by the clocks of its process.
+    made: Moment,
     input: Input,
     /// What was last to be written.
     wanted: Known,
@@ -60,11 +62,12 @@ enum At {
 pub(super) type Next = Result<(Recording, Effect), Box<End>>;
 
 impl Recording {
-    pub(super) fn begin(record: Box<Record>, input: Input, times: &Times, now: Moment) -> Next {
+    pub(super) fn begin(record: Box<Record>, input: Input, times: &Times, made: Moment, now: Moment) -> Next {
         let (wait, longest) = RETRIES;
         let wanted = record.known.clone();
         let recording = Self {
             record,
+            made,
             input,
             wanted,
             wait,
@@ -157,12 +160,15 @@ impl Recording {
     }
 
     fn write(mut self, times: &Times, now: Moment) -> Next {
+        // The time of day of this process may be behind: no less has passed since the record was made.
+        let since = now.since_without_wall(&self.made);
+        let wall = now.wall.max(later(self.record.claimed_by(), since));
         let known = step(
             &self.record,
             self.input.clone(),
             &mut Memo::default(),
             times,
-            now.wall,
+            wall,
         );
         if known == self.record.known {
             return Err(Box::new(End::Settled {
