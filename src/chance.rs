@@ -1,4 +1,4 @@
-//! The one source of randomness of this process, given to whoever needs it.
+//! The one source of randomness of this process. `app.rs` makes it and passes it on.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The three clocks of this process, given to whoever needs the time.
+//! The three clocks of this process. `app.rs` makes them and passes them on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const WITH_SLEEP: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const WITH_SLEEP: ClockId = ClockId::Monotonic;
 
-/// Tells the time to whoever it is given to.
+/// Tells the time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
 

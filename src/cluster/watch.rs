@@ -16,7 +16,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::error::Elapsed;
 
-use crate::cluster::api_call::ApiError;
+use crate::cluster::api_call::{self, ApiError};
 
 /// The API server ends a watch after so long, and it is opened again.
 const LASTS_SECONDS: u32 = 60;
@@ -225,7 +225,7 @@ where
 
 /// Waits for a list or a watch to open, but not for ever.
 async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    tokio::time::timeout(crate::cluster::api_call::DEADLINE, call)
+    tokio::time::timeout(api_call::DEADLINE, call)
         .await
         .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(ApiError::Silent))))
 }

@@ -21,14 +21,8 @@ pub(super) const ESTIMATE: Row = Row {
     label: "legacy_estimate",
     needs_approval: false,
     receipt: |body| legacy(body, true),
-    path: "/api/vm/{vmid}/upgrade",
-    conflicts: &OF_OPTIONS,
-    receipt_says: "saying plainly what it did",
-    answers_with_secrets: true,
-    is_told_when_accepted: true,
-    looked_for: "nothing shows it, so that a person is asked later; it is not sent again",
-    costs_all_the_same: "a change that was made",
     after_not_executed: "a new estimate is asked for at once, and no approval is needed for it",
+    ..UPGRADE
 };
 /// The row of an upgrade.
 pub(super) const UPGRADE: Row = Row {

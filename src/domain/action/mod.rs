@@ -1,5 +1,5 @@
 //! Calls that pay or destroy. Each action has a module of its own with its row of the table, what its answer proves, how it
-//! is followed, and its words; what is ordered stands in `ordered`, and what all share in `answer`, `follow` and `receipt`.
+//! is followed, and its words. `ordered` has the data of each action; `answer`, `follow` and `receipt` have what all share.
 
 pub mod answer;
 pub mod follow;
@@ -37,7 +37,8 @@ pub struct Row {
     pub receipt_says: &'static str,
     /// Its answers may hold passwords, card data and tokens, so that nothing of them is shown.
     pub answers_with_secrets: bool,
-    /// Its subject is looked at again as soon as HostUp has taken the order; else when the effect has been looked for once.
+    /// Whether the object is reconciled as soon as HostUp accepts the order. If not, it is reconciled after the first look
+    /// for the effect.
     pub is_told_when_accepted: bool,
     /// What is done about an outcome that is not known.
     pub looked_for: &'static str,

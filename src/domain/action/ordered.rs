@@ -1,4 +1,4 @@
-//! What a call orders: the data of each action. What is done with it stands in the action's own module.
+//! The data of each action. Its behavior is in the action's own module.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;

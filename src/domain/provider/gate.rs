@@ -2,7 +2,7 @@
 
 use crate::domain::values::text::{self, Text};
 
-/// A gate as it stands in an answer; missing means closed.
+/// A gate of HostUp's answer. A missing gate is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProviderGate {
     /// `allowed: true` was there.

@@ -204,13 +204,7 @@ impl Judge {
         let seen = self.lock();
         let mut lost = Vec::new();
         let purchases = self.hostup.purchases();
-        let mut by_request: BTreeMap<(&str, &[u8]), usize> = BTreeMap::new();
-        for purchase in &purchases {
-            *by_request
-                .entry((&purchase.source_vps, &purchase.body))
-                .or_default() += 1;
-        }
-        for ((vps, body), executed) in by_request {
+        for ((vps, body), executed) in by_request(&purchases) {
             let body = String::from_utf8_lossy(body);
             let tells = |record: &&SeenRecord| {
                 let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted");
@@ -281,16 +275,20 @@ fn is_free(record: &SeenRecord, all: &[&SeenRecord]) -> bool {
     record.was_freed || (record.is_deleted && left_nothing && made_anew)
 }
 
+/// How often each request was executed, by the VPS of its path and its body.
+fn by_request(purchases: &[hostup_sim::Purchase]) -> BTreeMap<(&str, &[u8]), usize> {
+    let mut executed = BTreeMap::new();
+    for purchase in purchases {
+        let request: (&str, &[u8]) = (&purchase.source_vps, &purchase.body);
+        *executed.entry(request).or_default() += 1;
+    }
+    executed
+}
+
 /// Calls that were executed more often than anybody wished.
 fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut by_request: BTreeMap<(&str, &[u8]), usize> = BTreeMap::new();
-    for purchase in purchases {
-        *by_request
-            .entry((&purchase.source_vps, &purchase.body))
-            .or_default() += 1;
-    }
-    for ((vps, body), times) in by_request {
+    for ((vps, body), times) in by_request(purchases) {
         let body = String::from_utf8_lossy(body);
         let of_it: Vec<_> = seen
             .records

@@ -62,11 +62,11 @@ impl Line {
             Some(Fault::NoConnection) => Err(Broken::NotSent("no connection could be made".to_owned())),
             Some(Fault::LostThere) => {
                 tokio::time::sleep(self.dice.millis(1_500)).await;
-                Err(lost("the connection broke before the answer was complete"))
+                Err(broken())
             }
             Some(Fault::LostBack) => {
                 let _unheard = self.heard(call).await;
-                Err(lost("the connection broke before the answer was complete"))
+                Err(broken())
             }
             Some(Fault::LandsLate) => {
                 let (hostup, after) = (
@@ -77,7 +77,7 @@ impl Line {
                     tokio::time::sleep(after).await;
                     hostup.call(call).await
                 });
-                Err(lost("the connection broke before the answer was complete"))
+                Err(broken())
             }
             Some(Fault::Slow) => {
                 tokio::time::sleep(self.dice.millis(1_500)).await;
@@ -90,14 +90,13 @@ impl Line {
                 let _unheard = self.heard(call).await;
                 std::future::pending().await
             }
-            Some(Fault::ServerError { acts } | Fault::Garbled { acts } | Fault::ForeignPage { acts })
-                if acts =>
-            {
-                let _unheard = self.heard(call).await;
-                Ok(self.another_answer(fault))
-            }
-            Some(Fault::ServerError { .. } | Fault::Garbled { .. } | Fault::ForeignPage { .. }) => {
-                Ok(self.another_answer(fault))
+            Some(
+                other @ (Fault::ServerError { acts } | Fault::Garbled { acts } | Fault::ForeignPage { acts }),
+            ) => {
+                if acts {
+                    let _unheard = self.heard(call).await;
+                }
+                Ok(self.another_answer(other))
             }
             Some(Fault::TooMany) => Ok(answer(
                 429,
@@ -108,13 +107,13 @@ impl Line {
         }
     }
 
-    fn another_answer(&self, fault: Option<fault::Fault>) -> Response {
+    fn another_answer(&self, fault: fault::Fault) -> Response {
         match fault {
-            Some(fault::Fault::ServerError { .. }) => {
+            fault::Fault::ServerError { .. } => {
                 let status = self.dice.one(&[500, 502, 503, 504]);
                 answer(status, &[], &problem(status, "internal_error"))
             }
-            Some(fault::Fault::Garbled { .. }) => answer(200, &[], "{\"operation\": {\"jobId\": \"job"),
+            fault::Fault::Garbled { .. } => answer(200, &[], "{\"operation\": {\"jobId\": \"job"),
             _ => answer(self.dice.one(&[200, 403, 404]), &[], "<html>blocked</html>"),
         }
     }
@@ -122,7 +121,7 @@ impl Line {
     async fn heard(&self, call: Call) -> Result<Response, Broken> {
         match self.hostup.call(call).await {
             Heard::NoConnection => Err(Broken::NotSent("no connection could be made".to_owned())),
-            Heard::Broken => Err(lost("the connection broke before the answer was complete")),
+            Heard::Broken => Err(broken()),
             Heard::Answer {
                 status,
                 headers,
@@ -180,6 +179,10 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
 fn problem(status: u16, code: &str) -> String {
     serde_json::json!({"type": "about:blank", "title": "t", "status": status, "detail": "d", "code": code})
         .to_string()
+}
+
+fn broken() -> Broken {
+    lost("the connection broke before the answer was complete")
 }
 
 fn lost(why: &str) -> Broken {

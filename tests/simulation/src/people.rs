@@ -194,14 +194,13 @@ impl People {
 
     fn approve(&self, wanted: &Wanted, object: &Value) {
         let quote = text(object, "/status/quote/id");
-        let approval = match (wanted.kind == Kind::RESTORE, quote) {
+        let mut approval = match (wanted.kind == Kind::RESTORE, quote) {
             (_, quote) if !quote.is_empty() && self.dice.happens(500) => {
                 json!({"quoteId": quote, "maxPrice": null, "validUntil": null})
             }
             (true, _) => hourly(),
             (false, _) => change(),
         };
-        let mut approval = approval;
         if approval.get("quoteId").is_none() {
             approval["quoteId"] = Value::Null;
         }
