@@ -49,7 +49,7 @@ pub(super) struct Recording {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Writing,
-    /// A write said that the record is gone; so many reads are still to say so.
+    /// A write or a read said that the record is gone; so many reads are still to say so.
     Gone {
         looks: u32,
     },
@@ -105,6 +105,11 @@ impl Recording {
                 Ok(self.again())
             }
             (At::Gone { .. }, Event::Read(_)) => Ok(self.again()),
+            // A write may answer a record that is gone with a conflict (Kubernetes 1.31), never with a 404.
+            (At::Rereading, Event::Read(Reading::None)) => {
+                self.at = At::Gone { looks: LOOKS - 1 };
+                Ok((self, Effect::Wait(BETWEEN_LOOKS)))
+            }
             (At::Rereading, Event::Read(read)) => self.reread(read, times, now),
             (_, _) => Err(Box::new(End::Confused)),
         }
