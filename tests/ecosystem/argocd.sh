@@ -222,7 +222,7 @@ controller=${pids[-1]}
 
 # The repository: a folder for each Application.
 repository=$dir/repository
-mkdir -p "$repository"/{waves,stalled,preview}
+mkdir -p "$repository"/{waves,stalled,preview,ceiling}
 wave() { # number; reads an object
   awk -v wave="$1" '{ print } /^metadata:/ { print "  annotations: {argocd.argoproj.io/sync-wave: \"" wave "\"}" }'
 }
@@ -236,6 +236,8 @@ sed 's/backup: Latest.*/backupId: bkp_00000000000000000000000000/; s/restore-web
   examples/restore-approved-ceiling.yaml | wave 0 >"$repository/stalled/restore.yaml"
 marker after-lost >"$repository/stalled/after.yaml"
 cp examples/restore-preview.yaml "$repository/preview/restore.yaml"
+sed "s/validUntil: .*/validUntil: \"$(in_an_hour)\"/; s/perHour: \"[0-9.]*\"/perHour: \"0.10\"/; s/web-02/web-03/" \
+  examples/restore-approved-ceiling.yaml >"$repository/ceiling/restore.yaml"
 git -C "$repository" init -q -b main
 git -C "$repository" add .
 git -C "$repository" -c user.name=author -c user.email=author@example.com commit -q -m "What the shop wants"
@@ -328,6 +330,14 @@ app_comes_to "a preview is Suspended" preview '{.status.health.status}' Suspende
 app_comes_to "and Synced" preview '{.status.sync.status}' Synced
 comes_to "it shows its price" shop vbr/restore-web-01 '{.status.quote.summary}' "0.66 SEK/h"
 
+application ceiling
+comes_to "a price over the ceiling in Git waits" shop vbr/restore-web-03 "$ready_reason" QuoteExceedsCeiling
+app_comes_to "and is Suspended" ceiling '{.status.health.status}' Suspended
+message=$(of_object vbr/restore-web-03 '{.status.conditions[?(@.type=="Ready")].message}')
+claim "the printed command approves it by hand" bash -c "${message##*To approve: }"
+comes_to "and it is restored" shop vbr/restore-web-03 "$ready_reason" Restored
+app_comes_to "its application is Healthy" ceiling '{.status.health.status}' Healthy
+
 # That Argo CD sees a difference where there is one.
 kubectl -n shop patch vrc web-01 --type=merge -p '{"spec":{"driftPolicy":"Report"}}' >/dev/null
 comes_to "what is changed by hand is put back" shop vrc/web-01 '{.spec.driftPolicy}' Correct
@@ -365,7 +375,7 @@ compare_anew() { # application
 }
 differing='{.status.resources[?(@.status!="Synced")].name}'
 for how in client server; do
-  for app in waves preview hostup-operator; do
+  for app in waves preview ceiling hostup-operator; do
     if [[ $how == server ]]; then
       kubectl -n argocd annotate application "$app" argocd.argoproj.io/compare-options=ServerSideDiff=true --overwrite >/dev/null
     fi
@@ -388,6 +398,13 @@ desired_and_live() { # kind, name, file in Git
 desired_and_live vbr restore-web-02 "$repository/waves/restore.yaml"
 desired_and_live vrc web-01 "$repository/waves/config.yaml"
 desired_and_live vbr restore-web-01 "$repository/preview/restore.yaml"
+desired_and_live vbr restore-web-03 "$repository/ceiling/restore.yaml"
+approval=$(of_object vbr/restore-web-03 '{.spec.approval.quoteId} {.spec.approval.maxPrice.perHour}')
+if [[ $approval == q-*' 0.10' ]]; then
+  ok "neither the approval by hand nor the ceiling in Git was taken away"
+else
+  failed "neither the approval by hand nor the ceiling in Git was taken away: there is '$approval'"
+fi
 
 sold=$(curl -fsS "$sim/_sim/purchases" | tr '{' '\n' | grep -c '"sequence"' || true)
-expect "HostUp sold one VM and one change of options, each once" "$sold" 2
+expect "HostUp sold two VMs and one change of options, each once" "$sold" 3

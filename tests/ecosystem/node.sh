@@ -246,12 +246,26 @@ commit_and_push() { # message
   git -C "$dir/fleet" push -q "$dir/git/fleet.git" HEAD:main
 }
 
+# A restore with a ceiling in Git that is under its price.
+too_low_a_ceiling() {
+  approved web-23 2 | sed 's/perHour: "[0-9.]*"/perHour: "0.10"/' >"$dir/fleet/restores/web-23.yaml"
+  commit_and_push 'Restore web-23 for no more than 0.10 an hour'
+  on_node 'kubectl -n flux-system annotate --overwrite gitrepository flux-system reconcile.fluxcd.io/requestedAt=low'
+}
+message_of() { on_node "kubectl -n shop get vbr $1 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}'"; }
+approve_as_printed() { # object
+  local message
+  message=$(message_of "$1")
+  [[ $message == *'To approve: kubectl '* ]]
+  on_node "${message##*To approve: }"
+}
+
 a_restore_of_nothing() {
   approved web-22 2 | sed 's/backup: Latest.*/backupId: bkp_00000000000000000000000000/' >"$dir/fleet/restores/web-22.yaml"
   commit_and_push 'Restore web-22 from a backup that is not there'
 }
 no_restores_any_more() {
-  rm "$dir/fleet/restores/web-21.yaml" "$dir/fleet/restores/web-22.yaml"
+  rm "$dir/fleet/restores/"web-2[123].yaml
   printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: empty, namespace: shop}\n' >"$dir/fleet/restores/empty.yaml"
   commit_and_push 'No restores any more'
 }
@@ -284,6 +298,20 @@ by_flux() {
     kubectl -n flux-system wait kustomization/restores --for=condition=Ready --timeout=60s
     test "$(kubectl -n shop get vbr restore-web-21 -o jsonpath="{.metadata.generation} {.metadata.resourceVersion}")" = "$generation $version"'
 
+  given too_low_a_ceiling
+  claim 'a price over the ceiling in Git waits' on_node 'kubectl -n shop wait vbr/restore-web-23 --for=create --timeout=60s
+    kubectl -n shop wait vbr/restore-web-23 --for=jsonpath="{.status.conditions[?(@.type==\"Ready\")].reason}"=QuoteExceedsCeiling --timeout=60s'
+  claim 'the printed command approves it by hand' approve_as_printed restore-web-23
+  claim 'and it is restored' ready_within restore-web-23 120
+  claim 'Flux applies the same commit again, and takes neither approval away' on_node '
+    generation=$(kubectl -n shop get vbr restore-web-23 -o jsonpath="{.metadata.generation}")
+    kubectl -n flux-system annotate --overwrite kustomization restores reconcile.fluxcd.io/requestedAt=approved
+    kubectl -n flux-system wait kustomization/restores --for=jsonpath="{.status.lastHandledReconcileAt}"=approved --timeout=60s
+    kubectl -n flux-system wait kustomization/restores --for=condition=Ready --timeout=60s
+    test "$(kubectl -n shop get vbr restore-web-23 -o jsonpath="{.metadata.generation}")" = "$generation"
+    kubectl -n shop get vbr restore-web-23 -o jsonpath="{.spec.approval.quoteId} {.spec.approval.maxPrice.perHour}" | grep "^q-.* 0.10$"'
+  claim 'two VMs were bought' has_bought 2
+
   given a_restore_of_nothing
   claim 'a restore that stalls fails the Kustomization at once, with the reason' on_node '
     kubectl -n flux-system annotate --overwrite gitrepository flux-system reconcile.fluxcd.io/requestedAt=now
@@ -294,8 +322,8 @@ by_flux() {
   claim 'what leaves Git is pruned, and its record and its VM stay' on_node '
     kubectl -n flux-system annotate --overwrite gitrepository flux-system reconcile.fluxcd.io/requestedAt=later
     kubectl -n shop wait vbr/restore-web-21 --for=delete --timeout=120s
-    kubectl get vop -o jsonpath="{.items[*].status.state}" | grep -x Succeeded'
-  claim 'still one VM' has_bought 1
+    kubectl get vop -o jsonpath="{.items[*].status.state}" | grep -x "Succeeded Succeeded"'
+  claim 'still two VMs' has_bought 2
 }
 
 for way in "${ways[@]}"; do

@@ -125,13 +125,14 @@ fn a_record_is_as_healthy_as_its_outcome() {
 }
 
 #[test]
-fn actions_suspend_resume_and_have_it_looked_at_and_none_orders_anything() {
+fn actions_suspend_resume_and_have_it_looked_at_and_none_of_them_orders_anything() {
     for kind in WRITTEN {
         for suspended in [false, true] {
             let object = json!({"metadata": {"name": "web"}, "spec": {"suspend": suspended, "kept": 1}});
             let offered = answer(&read(kind, "actions/discovery.lua"), &object);
             let names: Vec<_> = offered.as_object().unwrap().keys().map(String::as_str).collect();
-            assert_eq!(names, ["reconcile", "resume", "suspend"]);
+            assert_eq!(names, ["approve", "reconcile", "resume", "suspend"]);
+            assert_eq!(at(&offered, "approve.disabled"), true);
             assert_eq!(at(&offered, "suspend.disabled"), suspended);
             assert_eq!(at(&offered, "resume.disabled"), !suspended);
             let after = |name| answer(&read(kind, &format!("actions/{name}/action.lua")), &object);
@@ -145,6 +146,52 @@ fn actions_suspend_resume_and_have_it_looked_at_and_none_orders_anything() {
                 "{asked}"
             );
         }
+    }
+}
+
+#[test]
+fn approve_sets_the_quote_that_is_shown_and_keeps_a_ceiling() {
+    let quote = "q-aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let object = |approval: &Value, generation: i64, consent: &str, suspended: bool| {
+        json!({
+            "metadata": {"name": "web", "generation": generation},
+            "spec": {"suspend": suspended, "approval": approval},
+            "status": {
+                "observedGeneration": 2, "quote": {"id": quote},
+                "conditions": [{"type": "Approved", "status": consent}],
+            },
+        })
+    };
+    let ceiling = json!({"perHour": "0.10", "currencyCode": "SEK"});
+    for kind in WRITTEN {
+        let acts = |object: &Value| run(&read(kind, "actions/approve/action.lua"), object);
+        let is_offered = |object: &Value| {
+            let offered = answer(&read(kind, "actions/discovery.lua"), object);
+            at(&offered, "approve.disabled") == false
+        };
+        for (given, after) in [
+            (json!({}), json!({"quoteId": quote})),
+            (
+                json!({"quoteId": "q-bbb", "approvedBy": "anna"}),
+                json!({"quoteId": quote}),
+            ),
+            (
+                json!({"maxPrice": ceiling}),
+                json!({"maxPrice": ceiling, "quoteId": quote}),
+            ),
+        ] {
+            let object = object(&given, 2, "False", false);
+            assert!(is_offered(&object), "{object}");
+            assert_eq!(acts(&object).unwrap()["spec"]["approval"], after);
+        }
+        assert!(!is_offered(&object(&json!({"quoteId": quote}), 2, "True", false)));
+        assert!(!is_offered(&object(&json!({}), 2, "False", true)));
+        let edited = object(&json!({}), 3, "False", false);
+        assert!(!is_offered(&edited));
+        assert!(acts(&edited).unwrap_err().contains("an earlier spec"));
+        let unread = json!({"metadata": {"generation": 1}, "spec": {}});
+        assert!(!is_offered(&unread));
+        assert!(acts(&unread).unwrap_err().contains("no quote"));
     }
 }
 
@@ -186,7 +233,7 @@ fn the_snippet_for_argocd_cm_holds_the_scripts_as_they_are() {
             "{key}"
         );
         let definitions = actions["definitions"].as_array().unwrap();
-        assert_eq!(definitions.len(), 3);
+        assert_eq!(definitions.len(), 4);
         for definition in definitions {
             let name = definition["name"].as_str().unwrap();
             assert_eq!(

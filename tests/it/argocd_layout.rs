@@ -44,10 +44,13 @@ impl Files {
     fn actions(&mut self, object: &Value) {
         let mut suspended = object.clone();
         suspended["spec"]["suspend"] = json!(true);
+        let mut approved = object.clone();
+        approved["spec"]["approval"] = json!({"quoteId": at(object, "status.quote.id")});
         let mut requested = object.clone();
         requested["metadata"]["annotations"] = json!({"reconcile.fluxcd.io/requestedAt": MOMENT});
         let offers = |suspended: bool| {
             json!([
+                {"name": "approve", "disabled": suspended, "iconClass": "fa fa-fw fa-check-circle"},
                 {"name": "reconcile", "iconClass": "fa fa-fw fa-refresh"},
                 {"name": "resume", "disabled": !suspended, "iconClass": "fa fa-fw fa-play-circle"},
                 {"name": "suspend", "disabled": suspended, "iconClass": "fa fa-fw fa-pause-circle"},
@@ -64,6 +67,7 @@ impl Files {
                 acts("suspend", "active", "suspended"),
                 acts("resume", "suspended", "active"),
                 acts("reconcile", "active", "requested"),
+                acts("approve", "active", "approved"),
             ],
         });
         let actions = format!("{}/actions", object["kind"].as_str().unwrap());
@@ -72,6 +76,7 @@ impl Files {
             ("active", object),
             ("suspended", &suspended),
             ("requested", &requested),
+            ("approved", &approved),
         ] {
             self.0
                 .insert(format!("{actions}/testdata/{name}.yaml"), object.clone());
@@ -397,5 +402,5 @@ fn the_actions_of_argo_cds_tests_are_offered_and_do_what_they_say() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 8);
 }

@@ -6,6 +6,7 @@ local waits_for_a_person = {
   ApprovalExpired = true,
   Drifted = true,
   Suspended = true,
+  Held = true,
   ReadOnly = true,
 }
 

@@ -1,8 +1,19 @@
--- There is no action that orders anything: to go on under an approval could, so resume is offered without one only.
+-- Only approve may spend, and Argo CD's account needs the verb approve for it. To go on under an approval could spend
+-- too, so resume is offered without one only.
 local suspended = obj.spec ~= nil and obj.spec.suspend == true
-local approved = obj.spec ~= nil and obj.spec.approval ~= nil
+local approval = obj.spec ~= nil and obj.spec.approval or nil
+local quote = obj.status ~= nil and obj.status.quote ~= nil and obj.status.quote.id or nil
+local asks = false
+if obj.status ~= nil and obj.status.observedGeneration == obj.metadata.generation then
+  for _, condition in ipairs(obj.status.conditions or {}) do
+    if condition.type == "Approved" and condition.status == "False" then
+      asks = true
+    end
+  end
+end
 return {
+  approve = { disabled = suspended or quote == nil or not asks, iconClass = "fa fa-fw fa-check-circle" },
   reconcile = { iconClass = "fa fa-fw fa-refresh" },
   suspend = { disabled = suspended, iconClass = "fa fa-fw fa-pause-circle" },
-  resume = { disabled = not suspended or approved, iconClass = "fa fa-fw fa-play-circle" },
+  resume = { disabled = not suspended or approval ~= nil, iconClass = "fa fa-fw fa-play-circle" },
 }
