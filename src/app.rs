@@ -99,6 +99,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     let settings = Settings {
         instance: instance(&client, &args).await?,
         watched,
+        namespace: lease_namespace.clone(),
         read_only: args.read_only,
         caps: args.caps(),
         legacy_upgrade: args.enable_legacy_upgrade,

@@ -79,7 +79,7 @@ pub struct VpsResourceConfigSpec {
 /// Options of a VPS by HostUp's names (config page).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.bandwidthGb) || has(self.backupSlots) || has(self.snapshotSlots) || has(self.ipv4Count) || has(self.additionalStorageGb) || has(self.ipv6) || (has(self.extra) && size(self.extra) > 0)", "name at least one option"))]
+#[x_kube(validation = ("has(self.bandwidthGb) || has(self.backupSlots) || has(self.snapshotSlots) || has(self.ipv4Count) || has(self.additionalStorageGb) || has(self.storageGb) || has(self.ipv6) || (has(self.extra) && size(self.extra) > 0)", "name at least one option"))]
 pub struct Resources {
     /// Traffic in GB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +101,10 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10_000_000))]
     pub additional_storage_gb: Option<u32>,
+    /// The main disk in GB, where HostUp offers it as an option.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub storage_gb: Option<u32>,
     /// Whether it has IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,
@@ -111,7 +115,7 @@ pub struct Resources {
         "maxLength": OptionValue::LONGEST_WORD,
     }))]
     #[x_kube(validation = ("self.all(k, k.matches('^[A-Za-z][A-Za-z0-9_-]{0,63}$'))", "a key of extra is HostUp's name of an option: letters, digits, _ and -, at most 64"))]
-    #[x_kube(validation = ("self.all(k, !(k in ['bandwidthGb', 'backupSlots', 'snapshotSlots', 'ipv4Count', 'additionalStorageGb', 'ipv6']))", "an option that has a field of its own does not belong into extra"))]
+    #[x_kube(validation = ("self.all(k, !(k in ['bandwidthGb', 'backupSlots', 'snapshotSlots', 'ipv4Count', 'additionalStorageGb', 'storageGb', 'ipv6']))", "write an option that has a field of its own in that field, not in extra"))]
     pub extra: BTreeMap<String, IntOrString>,
 }
 
@@ -148,23 +152,27 @@ pub struct LegacyOrder {
     pub package: Option<String>,
 }
 
-/// A person's consent: to one shown quote, or to any price under a ceiling.
+/// A person's consent: to one quote, to any price up to a ceiling, or to both.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows); to put a ceiling in place of a quoteId that a patch has set, write quoteId: null too"))]
-#[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
+#[x_kube(validation = ("has(self.maxPrice) || has(self.quoteId)", "give maxPrice (a ceiling), quoteId (what status.quote.id shows), or both; either one suffices"))]
 pub struct ConfigApproval {
     /// The most that a change may cost. A change that lowers a value needs a quoteId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<ChangeCeiling>,
-    /// With maxPrice: the consent ends here, e.g. 2026-12-01T00:00:00Z.
+    /// The ceiling ends here, e.g. 2026-12-01T00:00:00Z. It has no effect on quoteId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
-    /// The quote that status.quote.id showed.
+    /// The quote that status.quote.id shows: that request, at that price or lower. It may stand beside maxPrice, and suffices alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
     pub quote_id: Option<String>,
+    /// Who approves: the user name of the one who sets the approval. The chart's policy refuses any other name. The
+    /// VpsOperation keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub approved_by: Option<String>,
 }
 
 /// A ceiling for a change of options.
@@ -229,4 +237,8 @@ pub struct VpsResourceConfigStatus {
     /// The invoice that it made, or that stands in its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<InvoiceStatus>,
+    /// The value of the annotation reconcile.fluxcd.io/requestedAt that the operator has acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub last_handled_reconcile_at: Option<String>,
 }

@@ -10,6 +10,8 @@ pub mod restore;
 pub mod shared;
 pub mod stored;
 
+pub use shared::{HOLD, RECONCILE_REQUESTED, is_held};
+
 pub use convert::{
     InvalidRecord, InvalidSpec, RecordDraft, config_intent, entry, known_status, record, restore_intent,
     shown_quote,

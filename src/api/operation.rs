@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use std::collections::BTreeMap;
@@ -37,20 +37,23 @@ use crate::domain::provider::options::OptionValue;
     printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.result.vpsId","description":"The VM that was bought"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Evidence","type":"string","jsonPath":".status.evidence","priority":1,"description":"What the state rests on"}"#,
+    printcolumn = r#"{"name":"Approval","type":"string","jsonPath":".spec.approval.type","priority":1,"description":"What approved the price: Quote or Ceiling"}"#,
+    printcolumn = r#"{"name":"Approved-By","type":"string","jsonPath":".spec.approval.approvedBy","priority":1,"description":"Who approved the price, as the object said"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1,"description":"What happened"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
+#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.approval) == has(oldSelf.approval) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
 #[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
 pub struct VpsOperationSpec {
     /// Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are
     /// changed. LegacyEstimate, LegacyUpgrade: the same by the older route, what it costs and the order.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[schemars(schema_with = "type_schema")]
     pub r#type: ActionKind,
     /// The object it was made for.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub subject: SubjectRef,
-    /// Hash of what the user wrote: source and target of a restore, the options of a VPS.
+    /// Hash of what the user wrote: source and target of a restore, the options of a VPS. Internal; no API.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub intent_digest: String,
@@ -58,7 +61,7 @@ pub struct VpsOperationSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub attempt: u32,
-    /// How many attempts in a row this is: 1, or one more than an attempt before it that nothing came of.
+    /// How many attempts in a row this is: 1, or one more than a failed attempt before it. Internal; no API.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub try_of_generation: u32,
@@ -80,11 +83,15 @@ pub struct VpsOperationSpec {
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,
+    /// What approved the price: the part of spec.approval that covered it.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<RecordedApproval>,
     /// The gates as they were read before the claim.
     #[schemars(length(max = 32))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub gates: Vec<GateStatus>,
-    /// Hash of what HostUp judges: the request, the key, the gates and the price.
+    /// Hash of what HostUp judges: the request, the key, the gates and the price. Internal; no API.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub readings_digest: String,
@@ -101,17 +108,72 @@ pub struct VpsOperationSpec {
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<RecordedChanges>,
-    /// The record before this one whose call was executed.
+    /// The record before this one whose call was executed. Internal; no API.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
-    /// Who may send the call, and until when.
+    /// Who may send the call, and until when. Internal; no API.
     #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub claim: RecordedClaim,
     /// A person's answer to an unknown outcome. It acts only while status.state is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
+}
+
+/// What approved a price.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedApproval {
+    /// Quote: the quote was named. Ceiling: the price was no higher than maxPrice, before validUntil.
+    #[schemars(length(max = 32))]
+    pub r#type: String,
+    /// The ceiling, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub max_price: Option<String>,
+    /// When the ceiling ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub valid_until: Option<String>,
+    /// Who approved, as spec.approval.approvedBy said. It is proved where the chart's policies are in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub approved_by: Option<String>,
+}
+
+/// A word of a set that may grow. The schema is a pattern and no enum, so that an older schema takes the words of a newer
+/// operator, e.g. after a rollback of the chart.
+fn word_schema(description: &str) -> Schema {
+    json_schema!({
+        "type": "string", "maxLength": 32, "pattern": "^[A-Z][A-Za-z]*$", "description": description,
+    })
+}
+
+fn type_schema(_: &mut SchemaGenerator) -> Schema {
+    word_schema(
+        "Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are \
+         changed. LegacyEstimate, LegacyUpgrade: the same by the legacy API, the estimate and the order.",
+    )
+}
+
+fn state_schema(_: &mut SchemaGenerator) -> Schema {
+    word_schema(
+        "The state of the call; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp took \
+         the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the operator. \
+         Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person said so.",
+    )
+}
+
+fn evidence_schema(_: &mut SchemaGenerator) -> Schema {
+    word_schema(
+        "What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order \
+         named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name. \
+         FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that \
+         HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed. CannotLook: HostUp \
+         could not be read. AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end \
+         in time. Person: a person's answer.",
+    )
 }
 
 /// A change of options.
@@ -169,7 +231,7 @@ pub struct RecordedCredentials {
     /// The key in it.
     #[schemars(length(max = 253))]
     pub key: String,
-    /// Its resourceVersion when the call was decided.
+    /// Its resourceVersion when the call was decided. Internal; no API.
     #[schemars(length(max = 64))]
     pub resource_version: String,
 }
@@ -200,10 +262,10 @@ pub struct RecordedClaim {
     #[schemars(length(max = 253))]
     pub instance_id: String,
     /// When it was made.
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub made_at: String,
     /// The call starts before this or never.
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub send_before: String,
 }
 
@@ -226,6 +288,7 @@ pub struct Resolution {
 pub struct VpsOperationStatus {
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "state_schema")]
     pub state: Option<OperationState>,
     /// What happened, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,14 +318,15 @@ pub struct VpsOperationStatus {
     pub estimate: Option<EstimateStatus>,
     /// What the state rests on. An Unknown record with evidence waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "evidence_schema")]
     pub evidence: Option<OperationEvidence>,
     /// When the call was seen to end, or must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub quiet_since: Option<String>,
     /// After a rate limit: no paid call with this key before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub not_before: Option<String>,
     /// Why a person's answer was not taken; another may be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

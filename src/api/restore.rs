@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
@@ -58,9 +58,11 @@ pub struct VpsBackupRestoreSpec {
 /// Which backup of which VPS.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = by_rule)]
+#[x_kube(validation = ("has(self.vpsId)", "give vpsId: the VPS whose backup is restored"))]
 #[x_kube(validation = ("has(self.backupId) != has(self.backup)", "give exactly one of backupId (a certain backup) and backup: Latest"))]
 pub struct RestoreSource {
-    /// The VPS that the backup was made of, as HostUp names it, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3.
+    /// The VPS that the backup was made of, as HostUp names it, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub vps_id: String,
     /// The backup, as HostUp names it, e.g. bkp_01hxa3b4c5d6e7f8g9h0j1k2m3.
@@ -79,12 +81,19 @@ pub enum BackupSelector {
     Latest,
 }
 
-/// What the backup is restored to.
+/// What the backup is restored to: exactly one of the members.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = by_rule)]
+#[x_kube(validation = ("has(self.cloudVm)", "give cloudVm: a new pay-as-you-go VM; cloudVm: {} takes all sizes from the source VPS"))]
 pub struct RestoreTarget {
-    /// A new pay-as-you-go VM.
+    /// A new pay-as-you-go VM. Required.
     pub cloud_vm: CloudVm,
+}
+
+/// A member that a rule requires, and not the list `required`, so that another member may come beside it.
+fn by_rule(schema: &mut Schema) {
+    schema.remove("required");
 }
 
 /// The new VM. What is not given is taken from the source VPS before the price is shown.
@@ -100,38 +109,42 @@ pub struct CloudVm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub region: Option<String>,
-    /// CPU cores.
+    /// CPU cores. The gate `limits` tells whether HostUp takes the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 32))]
+    #[schemars(range(min = 1, max = 1024))]
     pub cpu_cores: Option<u32>,
-    /// Memory in GB.
+    /// Memory in GB. The gate `limits` tells whether HostUp takes the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(range(min = 1, max = 65_536))]
     pub memory_gb: Option<u32>,
     /// Storage in GB; at least the source's storage, the backup's size, and 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2000))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub storage_gb: Option<u32>,
 }
 
-/// A person's consent: to one shown quote, or to any price under a ceiling until a moment.
+/// A person's consent: to one quote, to any price up to a ceiling until a moment, or to both.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.maxPrice) != has(self.quoteId)", "give exactly one of maxPrice (a ceiling) and quoteId (what status.quote.id shows); to put a ceiling in place of a quoteId that a patch has set, write quoteId: null too"))]
+#[x_kube(validation = ("has(self.maxPrice) || has(self.quoteId)", "give maxPrice (a ceiling), quoteId (what status.quote.id shows), or both; either one suffices"))]
 #[x_kube(validation = ("!has(self.maxPrice) || has(self.validUntil)", "validUntil is required with maxPrice: a ceiling left in Git must not buy again after a rebuild"))]
-#[x_kube(validation = ("!has(self.quoteId) || !has(self.validUntil)", "validUntil belongs to maxPrice; a quoteId ends by itself when the price rises"))]
 pub struct RestoreApproval {
     /// The most that the VM may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<HourlyCeiling>,
-    /// With maxPrice: the consent ends here, e.g. 2026-12-01T00:00:00Z.
+    /// The ceiling ends here, e.g. 2026-12-01T00:00:00Z. It has no effect on quoteId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
-    /// The quote that status.quote.id showed.
+    /// The quote that status.quote.id shows: that request, at that price or lower. It may stand beside maxPrice, and suffices alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
     pub quote_id: Option<String>,
+    /// Who approves: the user name of the one who sets the approval. The chart's policy refuses any other name. The
+    /// VpsOperation keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub approved_by: Option<String>,
 }
 
 /// A ceiling for an hourly price.
@@ -186,6 +199,10 @@ pub struct VpsBackupRestoreStatus {
     /// The new VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmStatus>,
+    /// The value of the annotation reconcile.fluxcd.io/requestedAt that the operator has acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub last_handled_reconcile_at: Option<String>,
 }
 
 /// More of anything is shown as so much: a status must not be refused for it.
@@ -221,7 +238,7 @@ pub struct BackupStatus {
     #[schemars(length(max = 64))]
     pub id: String,
     /// When it was made.
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub created_at: String,
     /// Its size in GB.
     #[schemars(length(max = 40))]

@@ -1,5 +1,7 @@
 //! Parts that the kinds have in common.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,17 @@ pub(super) const EXACT: i64 = 9_007_199_254_740_991;
 
 /// RFC 3339, which the API server's own `date-time` holds less strictly.
 pub(super) const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
+/// The annotation by which a person holds the purchases of an object, of a Namespace, or (on the operator's Namespace) all.
+pub const HOLD: &str = "vps.hostup.se/hold";
+
+/// The annotation by which Flux, Argo CD's action and people ask for a look; the status echoes its value.
+pub const RECONCILE_REQUESTED: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// Whether annotations hold purchases: every value does but `false`.
+pub fn is_held(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(HOLD).is_some_and(|value| value != "false")
+}
 
 /// A Secret with an API key. It has no namespace: it is always the object's own.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
@@ -131,10 +144,18 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_hour: Option<String>,
-    /// For one month; of an hourly price an estimate for 730 hours.
+    /// For one month: recurringPerMonth or estimatedPerMonth, whichever there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_month: Option<String>,
+    /// What 730 hours cost at perHour: an estimate, for the VM is billed by the hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub estimated_per_month: Option<String>,
+    /// Billed for each month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub recurring_per_month: Option<String>,
     /// For one billing cycle, where its length is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]

@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::shared::{HOLD, RECONCILE_REQUESTED};
 use crate::domain::values::text::Text;
 
 /// What `kubectl apply` writes beside each change of the spec.
@@ -91,10 +92,14 @@ struct Kept {
     annotations: Option<Digest>,
 }
 
-/// Annotations are only asked whether they changed: one stands for all, with their hash.
+/// Annotations whose values are asked for, and the most of each that is kept.
+const ASKED_FOR: [&str; 2] = [HOLD, RECONCILE_REQUESTED];
+const MOST_OF_A_VALUE: usize = 200;
+
+/// The other annotations are only asked whether they changed: one stands for all, with their hash.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Digest(BTreeMap<&'static str, String>);
+struct Digest(BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -110,13 +115,18 @@ impl<'de> Deserialize<'de> for Digest {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digest, A::Error> {
                 // The API server sorts them.
                 let mut hasher = DefaultHasher::new();
+                let mut kept = BTreeMap::new();
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    if ASKED_FOR.contains(&key.as_str()) {
+                        kept.insert(key.clone(), Text::bounded(&value, MOST_OF_A_VALUE).to_string());
+                    }
                     if key != LAST_APPLIED {
                         (key, value).hash(&mut hasher);
                     }
                 }
                 let hash = format!("{:016x}", hasher.finish());
-                Ok(Digest(BTreeMap::from([("hash", hash)])))
+                kept.insert("hash".to_owned(), hash);
+                Ok(Digest(kept))
             }
         }
 
@@ -191,6 +201,16 @@ mod tests {
         let bare: Stored<PartialObjectMeta<VpsResourceConfig>> =
             serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap();
         assert_eq!(bare.meta().uid.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn a_hold_and_a_request_for_a_look_are_kept() {
+        let given = json!({HOLD: "true", RECONCILE_REQUESTED: "now", "a": "b"});
+        let object = stored(given, json!({})).0.unwrap();
+        let kept = object.metadata.annotations.unwrap();
+        assert_eq!(kept.get(HOLD).map(String::as_str), Some("true"));
+        assert_eq!(kept.get(RECONCILE_REQUESTED).map(String::as_str), Some("now"));
+        assert_eq!((kept.len(), kept.contains_key("a")), (3, false));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod api_call;
 pub mod events;
 pub mod fail_point;
 pub mod heartbeat;
+pub mod holds;
 pub mod lease;
 pub mod recent;
 pub mod secrets;

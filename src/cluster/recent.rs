@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
+use crate::api;
 use crate::clock::Clock;
 use crate::domain::values::moment::Moment;
 
@@ -151,6 +152,11 @@ fn asked_for(meta: &ObjectMeta) -> ObjectMeta {
         generation: meta.generation,
         creation_timestamp: meta.creation_timestamp.clone(),
         deletion_timestamp: meta.deletion_timestamp.clone(),
+        annotations: meta.annotations.as_ref().map(|all| {
+            let asked = [api::HOLD, api::RECONCILE_REQUESTED];
+            let asked = asked.iter().filter_map(|name| all.get_key_value(*name));
+            asked.map(|(name, value)| (name.clone(), value.clone())).collect()
+        }),
         ..ObjectMeta::default()
     }
 }

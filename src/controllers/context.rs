@@ -10,6 +10,7 @@ use kube::runtime::controller::Action;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::approvals::Approvals;
 use super::failures::Failures;
 use super::observer::Observer;
 use super::options::Rivals;
@@ -18,6 +19,7 @@ use crate::accounts::{Account, Accounts, Question, Readings};
 use crate::api::shared::CredentialsSecretRef;
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::cluster::holds::Holds;
 use crate::cluster::recent::Recent;
 use crate::cluster::secrets::{NoCredentials, Secrets};
 use crate::domain::ledger::record::KeyInUse;
@@ -60,6 +62,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// Which objects want the options of the same VPS.
     pub rivals: Rivals,
+    /// Which objects wait for an approval.
+    pub approvals: Approvals,
     /// Which objects were looked at in vain.
     pub failures: Failures,
     /// Who listens.
@@ -94,6 +98,7 @@ impl Context {
             restores: Recent::new(clock.clone()),
             configs: Recent::new(clock.clone()),
             memory: Arc::default(),
+            holds: Holds::new(client.clone(), clock.clone(), settings.namespace.clone()),
             paid_calls: TaskTracker::new(),
             instance: settings.instance.clone(),
             caps: settings.caps,
@@ -110,6 +115,7 @@ impl Context {
             accounts: Accounts::new(hostup, clock.clone(), Arc::new(move |who| woken.asker(who))),
             secrets: Secrets::new(client, clock),
             rivals: Rivals::default(),
+            approvals: Approvals::default(),
             failures: Failures::default(),
             findings: Mutex::default(),
             books: Arc::new(books),

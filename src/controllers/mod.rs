@@ -1,5 +1,6 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
+pub mod approvals;
 pub mod context;
 mod failures;
 mod news;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 
 use super::Error;
 use super::context::{Blocked, Context};
@@ -17,7 +17,7 @@ use crate::api::stored::Stored;
 use crate::api::{self, InvalidRecord};
 use crate::cluster::api_call;
 use crate::cluster::recent::Source;
-use crate::domain::ledger::chain::{Brakes, Chain};
+use crate::domain::ledger::chain::{Brakes, Chain, Hold};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::later;
@@ -203,6 +203,7 @@ pub async fn chain<K: PurchasingKind>(
         shown_quote: K::quote(&status).and_then(api::shown_quote),
         stalled_since: conditions::stalled_since(K::conditions(&status)),
         brakes: Brakes {
+            held: held(ctx, object, namespace, source).await?,
             read_only: ctx.settings.read_only,
             ledger_silent: ctx.books.ledger.heartbeat().is_silent(),
             cap_reached: ctx
@@ -216,6 +217,20 @@ pub async fn chain<K: PurchasingKind>(
                 .key_not_before(namespace, &object.credentials().name),
         },
     })
+}
+
+/// Who looks for showing how things stand does not ask for the Namespaces: a decision to buy is made again from etcd.
+async fn held<K: PurchasingKind>(
+    ctx: &Context,
+    object: &K,
+    namespace: &str,
+    source: Source,
+) -> Result<Option<Hold>, Error> {
+    match source {
+        _ if api::is_held(object.annotations()) => Ok(Some(Hold::Object)),
+        Source::Known => Ok(None),
+        Source::Etcd => Ok(ctx.books.holds.known(namespace).await?),
+    }
 }
 
 /// The first record that is gone of those before the last one.

@@ -57,7 +57,7 @@ impl Guard {
                 resources: &["vpsbackuprestores", "vpsresourceconfigs"],
                 scope: "Namespaced",
                 operations: &["CREATE", "UPDATE"],
-                asks: &["check('approve')"],
+                asks: &["check('approve')", "approvedBy == request.userInfo.username"],
             },
             Self::Resolution => Needs {
                 resources: &["vpsoperations"],

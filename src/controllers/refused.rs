@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::approvals::Place;
 use super::context::Context;
 use super::observe::{self, Shown};
 use crate::accounts::Who;
@@ -52,6 +53,11 @@ pub async fn told<K: PurchasingKind>(
         None => {
             let gone = Who::Subject(K::KIND, seen.namespace.clone(), seen.name.clone());
             ctx.accounts.forget(&gone);
+            ctx.approvals.forget(&Place {
+                kind: K::KIND,
+                namespace: seen.namespace.clone(),
+                name: seen.name.clone(),
+            });
             return Ok(Action::await_change());
         }
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,

@@ -4,7 +4,9 @@
 use kube::ResourceExt;
 
 use super::Error;
+use super::approvals::Place;
 use super::context::Context;
+use crate::api;
 use crate::api::conditions::{self, Holds, Statement};
 use crate::cluster::fail_point;
 use crate::cluster::{api_call, events};
@@ -31,6 +33,17 @@ pub async fn write<K: PurchasingKind, F>(
         ..
     } = report;
     let before = object.status();
+    if remind(ctx, object, &after, *reason) {
+        events::publish(
+            &ctx.books.client,
+            object.object_ref(&()),
+            *reason,
+            message,
+            *warns,
+            ctx.now(),
+        )
+        .await;
+    }
     if *before == after {
         return Ok(());
     }
@@ -83,6 +96,33 @@ pub async fn write<K: PurchasingKind, F>(
         .await;
     }
     Ok(())
+}
+
+/// Whether a day more has passed in which the object waits for an approval.
+fn remind<K: PurchasingKind>(ctx: &Context, object: &K, after: &K::Status, reason: Reason) -> bool {
+    let place = Place {
+        kind: K::KIND,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    let asks = [
+        Reason::AwaitingApproval,
+        Reason::QuoteExceedsCeiling,
+        Reason::ApprovalExpired,
+    ];
+    let asked = conditions::find(K::conditions(after), "Approved").filter(|_| asks.contains(&reason));
+    if let Some(asked) = asked {
+        let since = asked.last_transition_time.0;
+        return ctx.approvals.waits(place, since, ctx.now());
+    }
+    ctx.approvals.forget(&place);
+    false
+}
+
+/// When somebody asked for a look by annotation, in their own words.
+pub fn requested_at<K: PurchasingKind>(object: &K) -> Option<String> {
+    let asked = object.annotations().get(api::RECONCILE_REQUESTED)?;
+    Some(Text::bounded(asked, 80).to_string())
 }
 
 /// The refused attempt after which a gate was seen closed: this one, if one is now, or the one that the status

@@ -11,6 +11,8 @@ pub struct Settings {
     pub instance: InstanceId,
     /// The namespaces whose objects are driven.
     pub watched: Watched,
+    /// The operator's own namespace; a hold on it holds everything.
+    pub namespace: String,
     /// `--read-only`.
     pub read_only: bool,
     /// The caps on the paid calls of 24 hours.

@@ -235,7 +235,11 @@ impl Backup {
             .filter(|id| (1..=64).contains(&id.len()) && id.chars().all(plain))?;
         Some(preflight::ListedBackup {
             id: BackupId::new(id),
-            created_at: self.created_at.and_then(|at| at.parse::<Timestamp>().ok()),
+            created_at: self
+                .created_at
+                .and_then(|at| at.parse::<Timestamp>().ok())
+                // A year before 0 is no time of RFC 3339, which the status is written in.
+                .filter(|at| *at >= Timestamp::UNIX_EPOCH),
             size_gb: self.size_gb.and_then(|size| size.0),
         })
     }

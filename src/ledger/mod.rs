@@ -22,6 +22,7 @@ use crate::api::restore::VpsBackupRestore;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cluster::api_call::ApiError;
+use crate::cluster::holds::Holds;
 use crate::cluster::recent::Recent;
 use crate::domain::ledger::Caps;
 use crate::domain::ledger::record::{Record, State, Times};
@@ -78,6 +79,8 @@ pub struct Books {
     pub restores: Recent<VpsBackupRestore>,
     /// Changes of options as they are known.
     pub configs: Recent<VpsResourceConfig>,
+    /// The Namespaces whose purchases somebody holds.
+    pub holds: Holds,
     /// The controllers that can be woken.
     pub wakes: Arc<Wakes>,
     /// Paid calls under way; joined at shutdown.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use kube::ResourceExt;
 use tokio::sync::oneshot;
 
 use super::driver::Port;
@@ -273,15 +274,21 @@ impl<K: PurchasingKind> Port for Market<K> {
         let records = self.books.ledger.api();
         let object = api_call::found(objects.get(&self.subject.name));
         let record = api_call::found(records.get(self.name.as_str()));
-        let (object, record) = futures::join!(object, record);
+        let holds = self.books.holds.now(&self.subject.namespace);
+        let (object, record, held) = futures::join!(object, record, holds);
         if let Ok(Some(object)) = &object {
             K::recent(&self.books).put(object.clone());
         }
+        let (object, is_held) = match held {
+            Ok(is_held) => (object, is_held),
+            Err(error) => (Err(error), false),
+        };
         let standing = |object: K| Standing {
             is_same: object.meta().uid.as_deref() == Some(self.subject.uid.as_str()),
             is_unchanged: object.meta().generation == Some(self.subject.generation),
             is_being_deleted: object.meta().deletion_timestamp.is_some(),
             is_suspended: object.is_suspended(),
+            is_held: is_held || api::is_held(object.annotations()),
             is_told_alike: K::operation(&object.status()) == self.told_before.as_ref(),
         };
         let reread = |record: VpsOperation| Reread {

@@ -11,7 +11,6 @@ use super::port::Market;
 pub use super::port::Paid;
 use super::{Books, Error};
 use crate::cluster::fail_point;
-use crate::domain::consent::approval::Approval;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Claim, later};
 use crate::domain::provider::inventory::Sighting;
@@ -27,7 +26,6 @@ use crate::domain::values::moment::Moment;
 pub async fn buy<K: PurchasingKind>(
     books: &Arc<Books>,
     object: &K,
-    approval: Option<Approval>,
     order: Order,
     read: Moment,
     paid: Paid,
@@ -35,7 +33,6 @@ pub async fn buy<K: PurchasingKind>(
     fail_point::reach("before-claim");
     let plan = Plan {
         order,
-        approval,
         claim: fresh_claim(books),
         read,
         found: None,
@@ -55,7 +52,6 @@ pub async fn adopt<K: PurchasingKind>(
 ) -> Result<(), Error> {
     let plan = Plan {
         order,
-        approval: None,
         claim: fresh_claim(books),
         read: books.moment(),
         found: Some(found),

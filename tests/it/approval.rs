@@ -17,6 +17,12 @@ fn ceiling(per_hour: &str, currency: &str, until: &str) -> Value {
     json!({"maxPrice": {"perHour": per_hour, "currencyCode": currency}, "validUntil": until})
 }
 
+/// An approval, if there is one, and this quote beside it.
+fn both(mut approval: Value, quote: &str) -> Value {
+    approval["quoteId"] = json!(quote);
+    approval
+}
+
 async fn approve(stage: &Stage, name: &str, approval: Value) {
     let patch = json!({"spec": {"approval": approval}});
     stage.patch(name, patch).await.unwrap();
@@ -57,25 +63,31 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
             "low",
             ceiling("0.6599", "SEK", FAR),
             "QuoteExceedsCeiling",
-            "over the ceiling of 0.6599 SEK/h",
+            "exceeds the approved ceiling of 0.6599 SEK/h",
         ),
         (
             "euro",
             ceiling("9.00", "EUR", FAR),
             "QuoteExceedsCeiling",
-            "over the ceiling of 9.00 EUR/h",
+            "exceeds the approved ceiling of 9.00 EUR/h",
         ),
         (
             "expired",
             ceiling("9.00", "SEK", "2026-01-01T00:00:00Z"),
             "ApprovalExpired",
-            "the approval ended at 2026-01-01T00:00:00Z",
+            "The approved ceiling expired at 2026-01-01T00:00:00Z",
         ),
         (
             "other",
             json!({"quoteId": "q-aaaaaaaaaa"}),
             "AwaitingApproval",
-            "the approved quote is not the one that stands now",
+            "The approved quote is no longer current",
+        ),
+        (
+            "both",
+            both(ceiling("0.50", "SEK", FAR), "q-aaaaaaaaaa"),
+            "QuoteExceedsCeiling",
+            "The approved quote is no longer current",
         ),
     ];
     let _operator = stage.operator(&[]);
@@ -101,18 +113,70 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
     .await;
     assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
     join_all(objects.iter().map(|object| {
-        let stage = &stage;
+        let (stage, rows) = (&stage, &rows);
         async move {
             stage.follow(object, "To approve:").await;
             let name = object["metadata"]["name"].as_str().unwrap();
             let object = stage.wait_for_reason(name, "Restored").await;
-            let quote = at(&object, "spec.approval");
-            assert_eq!(quote, &json!({"quoteId": at(&object, "status.quote.id")}));
+            let given = &rows.iter().find(|(row, ..)| *row == name).unwrap().1;
+            let quote = at(&object, "status.quote.id").as_str().unwrap();
+            assert_eq!(
+                at(&object, "spec.approval"),
+                &both(given.clone(), quote),
+                "{name}"
+            );
             assert_eq!(condition(&object, "Approved")["status"], "True", "{name}");
         }
     }))
     .await;
     assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn the_record_keeps_what_approved_the_price_and_who() {
+    let stage = Stage::new("recorded").await;
+    let _operator = stage.operator(&[]);
+    let enough = ceiling("0.80", "SEK", FAR);
+    let low = ceiling("0.10", "SEK", FAR);
+    let by_ceiling = json!({"type": "Ceiling", "maxPrice": "0.80 SEK/h", "validUntil": FAR});
+    let by_quote = json!({"type": "Quote"});
+    for (name, approval, by, expected) in [
+        ("ceiling", enough.clone(), None, by_ceiling.clone()),
+        (
+            "named",
+            enough.clone(),
+            Some("anna@example.com"),
+            by_ceiling.clone(),
+        ),
+        ("stale", both(enough, "q-aaaaaaaaaa"), None, by_ceiling),
+        ("quote", json!({}), None, by_quote.clone()),
+        ("overruled", low, Some("anna@example.com"), by_quote.clone()),
+    ] {
+        let mut object = stage.preview(name);
+        if by_quote == expected {
+            stage.create(object).await;
+            let object = stage.wait_for_reason(name, "AwaitingApproval").await;
+            let mut approval = both(approval, at(&object, "status.quote.id").as_str().unwrap());
+            approval["approvedBy"] = json!(by);
+            approve(&stage, name, approval).await;
+        } else {
+            object["spec"]["approval"] = approval;
+            if let Some(by) = by {
+                object["spec"]["approval"]["approvedBy"] = json!(by);
+            }
+            stage.create(object).await;
+        }
+        let object = stage.wait_for_reason(name, "Restored").await;
+        let record = at(&object, "status.operation.name").as_str().unwrap();
+        let record = serde_json::to_value(stage.operations().get(record).await.unwrap()).unwrap();
+        let mut expected = expected;
+        if let Some(by) = by {
+            expected["approvedBy"] = json!(by);
+        }
+        assert_eq!(at(&record, "spec.approval"), &expected, "{name}");
+    }
+    assert_eq!((stage.executed(), stage.posts()), (5, 5));
     stage.check_invariants().await;
 }
 

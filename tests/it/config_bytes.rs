@@ -116,6 +116,7 @@ async fn looked(
             shown_quote: None,
             stalled_since: None,
             brakes: Brakes {
+                held: None,
                 ledger_silent: false,
                 read_only: false,
                 cap_reached: None,
@@ -184,12 +185,12 @@ fn right_to_send(order: &Order) -> RightToSend {
     let now = Clock::of_the_machine().now();
     let plan = Plan {
         order: order.clone(),
-        approval: None,
         claim,
         read: now,
         found: None,
     };
     let object = purchase::Reading::Found(Standing {
+        is_held: false,
         is_same: true,
         is_unchanged: true,
         is_being_deleted: false,
@@ -225,7 +226,7 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
         panic!("{}", report.message);
     };
     let quote = shown.quote?;
-    let Decision::Buy(order) = looked(&account, n, &wanted, Some(Approval::Quote(quote.id))).await else {
+    let Decision::Buy(order) = looked(&account, n, &wanted, Some(Approval::from(quote.id))).await else {
         panic!("approved and not bought: {wanted:?}");
     };
     account.paid_post(right_to_send(&order)).await;

@@ -34,6 +34,7 @@ mod flags;
 mod floors;
 mod gates;
 mod gitops;
+mod holds;
 mod hostile;
 mod jobs;
 mod kustomize;

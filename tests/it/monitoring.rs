@@ -152,6 +152,9 @@ async fn a_whole_life() -> String {
         stage.wait_for_reason(&tenant.name, reason).await;
     }
 
+    stage.create(stage.preview("plan")).await;
+    stage.wait_for_reason("plan", "AwaitingApproval").await;
+
     let shown = operator.metrics();
     assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
     stage.check_invariants().await;

@@ -6,8 +6,8 @@ use control_plane::{ControlPlane, User};
 use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
-use crate::support::chart::{as_user, installed};
-use crate::support::{HOUR, PATIENCE, Stage, at};
+use crate::support::chart::{as_user, installed, try_install};
+use crate::support::{HOUR, PATIENCE, Stage, at, bare_control_plane, client_of};
 
 /// A stage on the control plane that Helm installed everything on, whose users have the chart's roles.
 async fn stage(name: &str) -> Stage {
@@ -72,6 +72,11 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
     in_force(&stage).await;
     let ceiling = json!({"maxPrice": {"dueNow": "40.00", "perMonth": "40.00", "currencyCode": "SEK"}});
     let quote = json!({"quoteId": "q-abcdefghij"});
+    let both = |approval: &Value, by: &str| {
+        let mut approval = approval.clone();
+        approval["approvedBy"] = json!(by);
+        approval
+    };
     let config = |name: &str, approval: &Value, suspend: bool| {
         let mut object = stage.config_preview(name, json!({"bandwidthGb": 4096}));
         object["spec"]["approval"] = approval.clone();
@@ -144,6 +149,8 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         ("resting", json!({"approval": null, "suspend": false}), false),
         ("held", json!({"suspend": false}), true),
         ("held", json!({"resources": {"bandwidthGb": 2048}}), true),
+        ("quoted", json!({"approval": {"approvedBy": "approver"}}), true),
+        ("ceiling", json!({"approval": {"quoteId": "q-zzzzzzzzzz"}}), true),
     ];
     for (name, spec, takes_the_verb) in rows {
         let patch = json!({"spec": spec}).to_string();
@@ -167,6 +174,47 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         let approver = kubectl(&stage, User::Approver, &args, None).await;
         assert!(approver.is_ok(), "approver, {name} {spec}: {approver:?}");
     }
+    // The name of one who approves is that of the user who writes, and no other.
+    for (name, spec, is_taken) in [
+        ("plan", json!({"approval": both(&quote, "approver")}), true),
+        ("plan", json!({"approval": both(&quote, "author")}), false),
+        ("plan", json!({"approval": both(&ceiling, "Approver")}), false),
+        ("quoted", json!({"approval": {"approvedBy": "somebody"}}), false),
+        ("quoted", json!({"approval": {"approvedBy": ""}}), false),
+    ] {
+        let patch = json!({"spec": spec}).to_string();
+        let args = [
+            "patch",
+            "vrc",
+            name,
+            "--type=merge",
+            "--dry-run=server",
+            "-p",
+            &patch,
+        ];
+        let patched = kubectl(&stage, User::Approver, &args, None).await;
+        assert_eq!(patched.is_ok(), is_taken, "{name} {spec}: {patched:?}");
+    }
+    // Anybody holds; to lift a hold under an approval may pay.
+    let hold = |value: &str| format!("vps.hostup.se/hold{value}");
+    for (name, value, takes_the_verb) in [
+        ("plan", "=true", false),
+        ("plan", "-", false),
+        ("ceiling", "=true", false),
+        ("ceiling", "=yes", false),
+        ("ceiling", "=false", true),
+        ("ceiling", "-", true),
+    ] {
+        let hold = hold(value);
+        let args = ["annotate", "--overwrite", "vrc", name, &hold];
+        let author = kubectl(&stage, User::Author, &args, None).await;
+        assert_eq!(author.is_err(), takes_the_verb, "{name} {value}: {author:?}");
+        if takes_the_verb {
+            assert!(author.unwrap_err().contains(NEEDS));
+        }
+    }
+    let lift = ["annotate", "vrc", "ceiling", "vps.hostup.se/hold-"];
+    kubectl(&stage, User::Approver, &lift, None).await.unwrap();
     // What is not of the spec is nobody's price.
     let annotate = ["annotate", "vrc", "ceiling", "note=here", "--dry-run=server"];
     kubectl(&stage, User::Author, &annotate, None).await.unwrap();
@@ -290,4 +338,144 @@ async fn only_a_resolver_answers_and_nobody_deletes_a_record_without_an_outcome(
     stage.wait_for_reason("web", "Restored").await;
     kubectl(&stage, User::Admin, &delete, None).await.unwrap();
     stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_the_api_server_can_it_writes_who_approves() {
+    let plane: &'static ControlPlane =
+        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(bare_control_plane())))
+            .await
+            .unwrap();
+    let filled = ["--set=admissionPolicies.fillApprovedBy=true"];
+    let installed = tokio::task::spawn_blocking(move || try_install(plane, &filled))
+        .await
+        .unwrap();
+    let client = client_of(plane, User::Admin).await;
+    let version = client.apiserver_version().await.unwrap();
+    if version.minor.trim_end_matches('+').parse::<u32>().unwrap() < 36 {
+        let why = installed.unwrap_err();
+        assert!(why.contains("MutatingAdmissionPolicy"), "{why}");
+        return;
+    }
+    installed.unwrap();
+    let stage = Stage::on(plane, "filled").await;
+    for (user, role) in [("approver", "hostup-approver"), ("author", "hostup-approver")] {
+        stage
+            .create(binding("RoleBinding", user, role, Some(&stage.namespace)))
+            .await;
+    }
+    stage.create(stage.preview("web")).await;
+    let approved_by = async |user, approval: Value| {
+        let patch = json!({"spec": {"approval": approval}}).to_string();
+        let args = ["patch", "vbr", "web", "--type=merge", "-o=json", "-p", &patch];
+        let object: Value = serde_json::from_str(&kubectl(&stage, user, &args, None).await?).unwrap();
+        Ok::<_, String>(at(&object, "spec.approval.approvedBy").clone())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut n = 0;
+    // A policy is in force some time after it was made.
+    loop {
+        n += 1;
+        let quote = json!({"quoteId": format!("q-{}", "a".repeat(n))});
+        match approved_by(User::Approver, quote).await {
+            Ok(by) if by == "approver" => break,
+            other => assert!(Instant::now() < deadline, "the name is not written: {other:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    // Whatever is written there, it is the one who writes.
+    let claimed = json!({"quoteId": "q-bbbb", "approvedBy": "approver"});
+    assert_eq!(approved_by(User::Author, claimed).await.unwrap(), "author");
+    // Nothing of the approval changes: the name stays.
+    let annotate = ["annotate", "vbr", "web", "note=here", "-o=json"];
+    let object = kubectl(&stage, User::Admin, &annotate, None).await.unwrap();
+    let object: Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(at(&object, "spec.approval.approvedBy"), "author");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
+    let stage = stage("bounded").await;
+    in_force(&stage).await;
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/policies/bound-ceilings.yaml"
+    );
+    let text = std::fs::read_to_string(file).unwrap();
+    let here = format!("kubernetes.io/metadata.name: {}", stage.namespace);
+    let text = text.replace("kubernetes.io/metadata.name: shop", &here);
+    assert!(text.contains(&here));
+    let plane = stage.plane;
+    tokio::task::spawn_blocking(move || plane.apply(&text).unwrap())
+        .await
+        .unwrap();
+    let large = binding("RoleBinding", "author", "approver-large", Some(&stage.namespace));
+    stage.create(large).await;
+    stage.sim.world(|world| {
+        world.account_mut(stage.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("0.12"));
+    });
+    let _operator = stage.operator(&[]);
+    stage.create(stage.preview("web")).await;
+    stage
+        .create(stage.config_preview("options", json!({"bandwidthGb": 4096})))
+        .await;
+    let web = stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.config_comes_to("options", "AwaitingApproval").await;
+    let quote = json!({"quoteId": at(&web, "status.quote.id")});
+    let hourly = |per_hour: &str, currency: &str| json!({"maxPrice": {"perHour": per_hour, "currencyCode": currency}, "validUntil": "2099-01-01T00:00:00Z"});
+    let change = |due_now: &str, per_month: &str| json!({"maxPrice": {"dueNow": due_now, "perMonth": per_month, "currencyCode": "SEK"}});
+    let both = |mut ceiling: Value| {
+        ceiling["quoteId"] = quote["quoteId"].clone();
+        ceiling
+    };
+    let approve = async |user, kind: &str, name: &str, approval: &Value| {
+        let patch = json!({"spec": {"approval": approval}}).to_string();
+        let args = [
+            "patch",
+            kind,
+            name,
+            "--type=merge",
+            "--dry-run=server",
+            "-p",
+            &patch,
+        ];
+        kubectl(&stage, user, &args, None).await
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while approve(User::Approver, "vbr", "web", &hourly("99", "SEK"))
+        .await
+        .is_ok()
+    {
+        assert!(Instant::now() < deadline, "the example is not in force");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    for (kind, name, approval, is_large) in [
+        ("vbr", "web", hourly("2.00", "SEK"), false),
+        ("vbr", "web", hourly("2.01", "SEK"), true),
+        ("vbr", "web", hourly("10", "SEK"), true),
+        ("vbr", "web", hourly("1.00", "EUR"), true),
+        ("vbr", "web", quote.clone(), false),
+        ("vbr", "web", both(hourly("2.00", "SEK")), false),
+        ("vbr", "web", both(hourly("2.50", "SEK")), true),
+        ("vrc", "options", change("200", "200.00"), false),
+        ("vrc", "options", change("200.01", "0"), true),
+        ("vrc", "options", change("0", "1000"), true),
+    ] {
+        let approver = approve(User::Approver, kind, name, &approval).await;
+        assert_eq!(approver.is_err(), is_large, "{approval}: {approver:?}");
+        if let Err(why) = approver {
+            assert!(why.contains("approver-large"), "{why}");
+        }
+        let author = approve(User::Author, kind, name, &approval).await;
+        assert!(author.is_ok(), "{approval}: {author:?}");
+    }
+    // The quote of a VM that costs more than 2 SEK an hour.
+    stage.sim.world(|world| {
+        world.account_mut(stage.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("1.20"));
+    });
+    let dear = |object: &Value| at(object, "status.quote.summary") == "2.82 SEK/h";
+    let web = stage.wait("web", "the price of today", dear).await;
+    let quote = json!({"quoteId": at(&web, "status.quote.id")});
+    assert!(approve(User::Approver, "vbr", "web", &quote).await.is_err());
+    approve(User::Author, "vbr", "web", &quote).await.unwrap();
 }

@@ -10,11 +10,12 @@ use serde_json::Value;
 use crate::support::{OPERATOR, PATIENCE, Stage, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
-const SHIPPED: [&str; 20] = [
+const SHIPPED: [&str; 21] = [
     "create events",
     "create leases",
     "create vpsoperations",
     "get leases",
+    "get namespaces",
     "get secrets",
     "get vpsbackuprestores",
     "get vpsoperations",
@@ -138,6 +139,8 @@ async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
         ("get", "secrets/other", "no"),
         ("list", "secrets", "no"),
         ("watch", "secrets", "no"),
+        ("get", "namespaces", "yes"),
+        ("list", "namespaces", "no"),
         ("get", "pods", "no"),
         ("create", "roles.rbac.authorization.k8s.io", "no"),
     ] {

@@ -117,7 +117,7 @@ fn conditions() -> Value {
 fn quote() -> Value {
     json!({
         "id": "q-a", "summary": "s", "currencyCode": "SEK", "perHour": "1", "perMonth": "1", "perCycle": "1",
-        "dueNow": "1",
+        "estimatedPerMonth": "1", "recurringPerMonth": "1", "dueNow": "1",
     })
 }
 
@@ -143,6 +143,9 @@ pub fn record(name: &str) -> Value {
             "quote": quote(), "gates": gates(), "readingsDigest": "d", "expectedVmName": "web-a",
             "orderedSize": size, "changes": {"from": {"a": "1"}, "to": {"a": "2"}, "correctsDrift": true},
             "follows": "a-1",
+            "approval": {
+                "type": "Ceiling", "maxPrice": "1 SEK/h", "validUntil": "2026-01-01T00:00:00Z", "approvedBy": "anna",
+            },
             "claim": {
                 "holder": "h", "instanceId": "i", "madeAt": "2026-01-01T00:00:00Z",
                 "sendBefore": "2026-01-01T00:00:00Z",
@@ -182,13 +185,13 @@ fn kinds() -> [Kind; 3] {
     let mut by_ceiling = restore(
         "ceiling",
         json!({"vpsId": "vps_a", "backupId": "bkp_a"}),
-        json!({"maxPrice": {"perHour": "1", "currencyCode": "SEK"}, "validUntil": "2026-01-01T00:00:00Z"}),
+        json!({"maxPrice": {"perHour": "1", "currencyCode": "SEK"}, "validUntil": "2026-01-01T00:00:00Z", "quoteId": "q-a", "approvedBy": "anna"}),
     );
     by_ceiling["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1",
         "backup": backup, "operation": operation, "vm": vm,
         "target": {"name": "web-a", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1},
-        "job": {"id": "j", "status": "running", "progress": 25},
+        "job": {"id": "j", "status": "running", "progress": 25}, "lastHandledReconcileAt": "now",
     });
     let by_quote = restore(
         "quote",
@@ -204,18 +207,18 @@ fn kinds() -> [Kind; 3] {
             "cancelExistingInvoice": true, "driftPolicy": "Correct",
             "resources": {
                 "bandwidthGb": 1, "backupSlots": 1, "snapshotSlots": 1, "ipv4Count": 1,
-                "additionalStorageGb": 1, "ipv6": true, "extra": {"gpu": 1},
+                "additionalStorageGb": 1, "storageGb": 1, "ipv6": true, "extra": {"gpu": 1},
             },
             "approval": {
                 "maxPrice": {"dueNow": "1", "perMonth": "1", "currencyCode": "SEK"},
-                "validUntil": "2026-01-01T00:00:00Z",
+                "validUntil": "2026-01-01T00:00:00Z", "quoteId": "q-a", "approvedBy": "anna",
             },
         }),
     );
     options["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "current": {"gpu": "1"}, "inForce": "a",
         "committedDryRun": "a", "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1", "operation": operation,
-        "invoice": invoice,
+        "invoice": invoice, "lastHandledReconcileAt": "now",
     });
     let legacy = object(
         "VpsResourceConfig",
@@ -486,7 +489,11 @@ async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
                         .as_str()
                         .is_some_and(|text| text.contains(['\n', '\u{1b}', '\u{202e}']));
                     let named = format!("{}: ", path.trim_start_matches('/').replace('/', "."));
+                    // What an operator of a later version writes is a word that this one does not know.
+                    let is_word =
+                        ["/spec/type", "/status/state", "/status/evidence"].contains(&path.as_str());
                     match read(stored) {
+                        Err(why) if is_word && why.contains("unknown variant") => {}
                         Err(why) if !(unprintable && why.starts_with(&named)) => {
                             wrong.push(format!("{path} {shown}: admitted, and then: {why}"));
                         }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{InvalidSpec, amount, currency, invalid, subject_of};
+use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::config::{
     ChangeCeiling, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
 };
@@ -55,6 +55,7 @@ fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
         snapshot_slots,
         ipv4_count,
         additional_storage_gb,
+        storage_gb,
         ipv6,
         extra,
     } = resources;
@@ -64,6 +65,7 @@ fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
         ("snapshotSlots", snapshot_slots),
         ("ipv4Count", ipv4_count),
         ("additionalStorageGb", additional_storage_gb),
+        ("storageGb", storage_gb),
     ];
     let mut values: Values = counted
         .into_iter()
@@ -122,12 +124,18 @@ fn digest_of(wish: &Wish) -> String {
             .flat_map(|(key, value)| [key.clone(), value.to_string()]),
     );
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    digest::base32("hostup-operator/config-intent/v1", &parts, 26)
+    let digest = digest::base32("hostup-operator/config-intent/v1", &parts, 26);
+    format!("{DIGEST_VERSION}-{digest}")
 }
 
 fn approval(given: &ConfigApproval) -> Result<Approval, InvalidSpec> {
     let most = given.max_price.as_ref().map(ceiling).transpose()?;
-    super::approval(given.quote_id.as_ref(), most, given.valid_until.as_ref())
+    super::approval(
+        given.quote_id.as_ref(),
+        most,
+        given.valid_until.as_ref(),
+        given.approved_by.as_ref(),
+    )
 }
 
 fn ceiling(most: &ChangeCeiling) -> Result<Ceiling, InvalidSpec> {

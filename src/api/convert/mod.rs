@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::restore::{BackupStatus, MOST, TargetStatus};
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
 use crate::domain::action::ordered::{Backup, Restoration};
-use crate::domain::consent::approval::{Approval, Ceiling};
+use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::ledger::record::{Bought, Invoice, Record};
@@ -42,6 +42,10 @@ pub struct InvalidRecord {
     field: &'static str,
 }
 
+/// The version of the hash of what a user wrote. A field that comes later enters it only where it is set, and under a
+/// version of its own: an object without that field keeps its hash, and its name is not taken for reused.
+const DIGEST_VERSION: &str = "v1";
+
 fn subject_of(kind: SubjectKind, metadata: &ObjectMeta) -> Subject {
     Subject {
         kind,
@@ -67,27 +71,26 @@ fn currency(text: &str) -> Result<Currency, InvalidSpec> {
     Currency::parse(text).ok_or_else(|| invalid("approval.maxPrice.currencyCode", "is not a currency code"))
 }
 
-/// A consent, by whichever of its two forms was given.
+/// A consent, by a quote, a ceiling, or both.
 fn approval(
     quote_id: Option<&String>,
     most: Option<Ceiling>,
     valid_until: Option<&String>,
+    approved_by: Option<&String>,
 ) -> Result<Approval, InvalidSpec> {
     let time = |text: &String| {
         rfc3339::read(text)
             .ok_or_else(|| invalid("approval.validUntil", "is not a time, e.g. 2026-12-01T00:00:00Z"))
     };
-    match (quote_id, most) {
-        (Some(id), None) => Ok(Approval::Quote(QuoteId::new(id))),
-        (None, Some(most)) => Ok(Approval::Ceiling {
-            most,
-            valid_until: valid_until.map(time).transpose()?,
-        }),
-        (Some(_), Some(_)) | (None, None) => Err(invalid(
-            "approval",
-            "exactly one of maxPrice and quoteId is needed",
-        )),
+    let valid_until = valid_until.map(time).transpose()?;
+    if quote_id.is_none() && most.is_none() {
+        return Err(invalid("approval", "needs maxPrice, quoteId, or both"));
     }
+    Ok(Approval {
+        quote: quote_id.map(QuoteId::new),
+        ceiling: most.map(|most| CeilingUntil { most, valid_until }),
+        approved_by: approved_by.map(|name| Text::new(name)),
+    })
 }
 
 /// The quote that a status or a record shows, if it is whole.
@@ -128,6 +131,8 @@ impl From<&Quote> for QuoteStatus {
             currency_code: None,
             per_hour: None,
             per_month: None,
+            estimated_per_month: None,
+            recurring_per_month: None,
             per_cycle: None,
             due_now: None,
         };
@@ -136,6 +141,7 @@ impl From<&Quote> for QuoteStatus {
                 currency_code: Some(price.currency.to_string()),
                 per_hour: text(price.per_hour),
                 per_month: text(price.per_month),
+                estimated_per_month: text(price.per_month),
                 ..base
             },
             Price::Change(price) => {
@@ -147,6 +153,7 @@ impl From<&Quote> for QuoteStatus {
                 Self {
                     currency_code: price.currency.as_ref().map(ToString::to_string),
                     due_now: text(price.due_now),
+                    recurring_per_month: per_month.clone(),
                     per_month,
                     per_cycle,
                     ..base

@@ -9,13 +9,15 @@ use serde_json::Value;
 use super::{InvalidRecord, gate, shown_quote};
 use crate::api::conditions;
 use crate::api::operation::{
-    EstimateStatus, OperationEvidence, OperationState, RecordedChanges, RecordedClaim, RecordedCredentials,
-    RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec, VpsOperationStatus,
+    EstimateStatus, OperationEvidence, OperationState, RecordedApproval, RecordedChanges, RecordedClaim,
+    RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec,
+    VpsOperationStatus,
 };
 use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
 use crate::domain::action::ordered::{Action, ActionKind, Backup, Change, Restoration};
+use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
@@ -86,6 +88,7 @@ impl RecordDraft<'_> {
                 body: order.body.clone(),
             },
             quote: order.quote.as_ref().map(Into::into),
+            approval: order.grant.as_ref().map(RecordedApproval::from),
             gates: order.gates.iter().map(GateStatus::from).collect(),
             readings_digest: order.cause.as_str().to_owned(),
             expected_vm_name: restoration.map(|restoration| restoration.vm_name.clone()),
@@ -101,6 +104,25 @@ impl RecordDraft<'_> {
             resolution: None,
         };
         VpsOperation::new(self.name().as_str(), spec)
+    }
+}
+
+impl From<&Grant> for RecordedApproval {
+    fn from(grant: &Grant) -> Self {
+        let approved_by = grant.approved_by.as_ref().map(Text::to_string);
+        match &grant.ground {
+            Ground::Quote(_) => Self {
+                r#type: "Quote".to_owned(),
+                approved_by,
+                ..Self::default()
+            },
+            Ground::Ceiling(ceiling) => Self {
+                r#type: "Ceiling".to_owned(),
+                max_price: Some(ceiling.most.to_string()),
+                valid_until: ceiling.valid_until.map(|end| end.to_string()),
+                approved_by,
+            },
+        }
     }
 }
 

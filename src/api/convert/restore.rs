@@ -1,6 +1,6 @@
 //! What a `VpsBackupRestore` asks for.
 
-use super::{InvalidSpec, amount, currency, invalid, subject_of};
+use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::restore::{BackupSelector, RestoreApproval, VpsBackupRestore};
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::provider::preflight::{BackupChoice, Target};
@@ -28,23 +28,24 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
         BackupChoice::Id(id) => format!("id:{id}"),
         BackupChoice::Latest => "latest".to_owned(),
     };
+    let digest = digest::base32(
+        "hostup-operator/restore-intent/v1",
+        &[
+            &spec.source.vps_id,
+            &chosen,
+            "cloudVm",
+            &given(&vm.name),
+            &given(&vm.region),
+            &number(vm.cpu_cores),
+            &number(vm.memory_gb),
+            &number(vm.storage_gb),
+        ],
+        26,
+    );
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsBackupRestore, &object.metadata),
         source: VpsId::new(&spec.source.vps_id),
-        digest: digest::base32(
-            "hostup-operator/restore-intent/v1",
-            &[
-                &spec.source.vps_id,
-                &chosen,
-                "cloudVm",
-                &given(&vm.name),
-                &given(&vm.region),
-                &number(vm.cpu_cores),
-                &number(vm.memory_gb),
-                &number(vm.storage_gb),
-            ],
-            26,
-        ),
+        digest: format!("{DIGEST_VERSION}-{digest}"),
         backup,
         target: Target {
             name: vm.name.clone(),
@@ -66,18 +67,16 @@ fn approval(given: &RestoreApproval) -> Result<Approval, InvalidSpec> {
             currency: currency(&most.currency_code)?,
         })
     });
-    let approval = super::approval(
+    if ceiling.is_some() && given.valid_until.is_none() {
+        return Err(invalid(
+            "approval.validUntil",
+            "is required with maxPrice, e.g. 2026-12-01T00:00:00Z",
+        ));
+    }
+    super::approval(
         given.quote_id.as_ref(),
         ceiling.transpose()?,
         given.valid_until.as_ref(),
-    )?;
-    match approval {
-        Approval::Ceiling {
-            valid_until: None, ..
-        } => Err(invalid(
-            "approval.validUntil",
-            "is required with maxPrice, e.g. 2026-12-01T00:00:00Z",
-        )),
-        approval @ (Approval::Ceiling { .. } | Approval::Quote(_)) => Ok(approval),
-    }
+        given.approved_by.as_ref(),
+    )
 }

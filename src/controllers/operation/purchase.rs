@@ -9,7 +9,6 @@ use crate::accounts::Leave;
 use crate::controllers::context::{Blocked, Context};
 use crate::controllers::observe::SOON;
 use crate::controllers::{Error, reading};
-use crate::domain::consent::approval::Approval;
 use crate::domain::ledger::order::Order;
 use crate::domain::provider::inventory::Sighting;
 use crate::domain::values::moment::Moment;
@@ -27,7 +26,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub async fn buy<K: PurchasingKind>(
     ctx: &Arc<Context>,
     object: &K,
-    approval: Option<Approval>,
     order: Order,
     read: Moment,
 ) -> Result<Option<Action>, Error> {
@@ -44,7 +42,7 @@ pub async fn buy<K: PurchasingKind>(
         Leave::Limited => return Ok(Some(soon())),
         Leave::Later => return Ok(None),
     };
-    let is_sent = purchase::buy(&ctx.books, object, approval, order, read, (account, leave)).await?;
+    let is_sent = purchase::buy(&ctx.books, object, order, read, (account, leave)).await?;
     Ok(Some(if is_sent {
         Action::requeue(LOOK_AGAIN)
     } else {

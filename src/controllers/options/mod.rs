@@ -89,10 +89,7 @@ async fn look(
             Decision::Leave => break Action::await_change(),
             Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,
             Decision::Buy(order) => {
-                // The admin's flag is the consent to an estimate, so that no approval of it can end.
-                let needs_approval = order.action.kind().row().needs_approval;
-                let consent = intent.approval.clone().filter(|_| needs_approval);
-                let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
                 let Some(action) = bought else {
                     return Ok(Some(common::waiting(ctx)));
                 };

@@ -31,6 +31,7 @@ pub async fn publish(
     said.extend(steps);
     let after = VpsResourceConfigStatus {
         observed_generation: generation,
+        last_handled_reconcile_at: reporter::requested_at(object),
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
         ..shown
     };

@@ -50,8 +50,7 @@ async fn look(
             Decision::Leave => break Action::await_change(),
             Decision::Report(report) => break report::publish(ctx, object, &report).await?,
             Decision::Buy(order) => {
-                let consent = intent.approval.clone();
-                let bought = Box::pin(purchase::buy(ctx, object, consent, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
                 let Some(action) = bought else {
                     return Ok(Some(common::waiting(ctx)));
                 };

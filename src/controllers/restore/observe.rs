@@ -72,7 +72,7 @@ pub async fn preflight(
     let by_quote = intent
         .approval
         .as_ref()
-        .is_some_and(|approval| approval.quote_id().is_some());
+        .is_some_and(|approval| approval.quote.is_some());
     let shown = object
         .status
         .as_ref()

@@ -15,18 +15,77 @@ use crate::domain::values::text::Text;
 /// Characters of a change that a message about its price tells.
 const MOST_OF_A_CHANGE: usize = 4000;
 
-/// What `spec.approval` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Approval {
+/// What `spec.approval` says: a quote, a ceiling, or both. Either suffices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approval {
     /// This very quote, at its price or lower.
+    pub quote: Option<QuoteId>,
+    /// Any price at or under a ceiling.
+    pub ceiling: Option<CeilingUntil>,
+    /// Who approved, as the spec says.
+    pub approved_by: Option<Text>,
+}
+
+impl From<QuoteId> for Approval {
+    fn from(quote: QuoteId) -> Self {
+        Self {
+            quote: Some(quote),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<CeilingUntil> for Approval {
+    fn from(ceiling: CeilingUntil) -> Self {
+        Self {
+            ceiling: Some(ceiling),
+            ..Self::default()
+        }
+    }
+}
+
+/// A ceiling, and how long it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeilingUntil {
+    /// The most that it may cost.
+    pub most: Ceiling,
+    /// The ceiling counts until then; `None` where it has no end.
+    pub valid_until: Option<Timestamp>,
+}
+
+impl CeilingUntil {
+    /// When it ended, if it has.
+    fn ended(&self, now: Timestamp) -> Option<Timestamp> {
+        self.valid_until.filter(|end| now >= *end)
+    }
+}
+
+/// The part of an approval that covers a price. A purchase is made under it, and its record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// What covers the price.
+    pub ground: Ground,
+    /// Who approved, as the spec says.
+    pub approved_by: Option<Text>,
+}
+
+/// What covers a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ground {
+    /// The quote.
     Quote(QuoteId),
-    /// Any price at or under a ceiling, until a moment.
-    Ceiling {
-        /// The most that it may cost.
-        most: Ceiling,
-        /// The consent ends here, if it ends by itself.
-        valid_until: Option<Timestamp>,
-    },
+    /// The ceiling.
+    Ceiling(CeilingUntil),
+}
+
+impl Grant {
+    /// Whether it has ended by itself. A quote never does.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        match &self.ground {
+            Ground::Quote(_) => false,
+            Ground::Ceiling(ceiling) => ceiling.ended(now).is_some(),
+        }
+    }
 }
 
 /// The most that something may cost.
@@ -88,42 +147,32 @@ impl fmt::Display for Ceiling {
     }
 }
 
-impl Approval {
-    /// The quote that it names, if it names one.
-    pub fn quote_id(&self) -> Option<&QuoteId> {
-        match self {
-            Self::Quote(id) => Some(id),
-            Self::Ceiling { .. } => None,
-        }
-    }
-
-    /// Whether it has ended by itself.
-    pub fn has_ended(&self, now: Timestamp) -> bool {
-        match self {
-            Self::Quote(_) => false,
-            Self::Ceiling { valid_until, .. } => valid_until.is_some_and(|end| now >= end),
-        }
-    }
-}
-
 /// Whether the person's consent covers the price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consent {
-    /// It does.
-    Given,
-    /// There is none.
-    Missing,
-    /// It names a quote that is not the one that stands now.
-    AnotherQuote,
+    /// It does, by this.
+    Given(Grant),
+    /// It does not.
+    Missing {
+        /// The approval names a quote that is not the current one.
+        names_another_quote: bool,
+        /// Why its ceiling does not cover the price, if it has one.
+        ceiling: Option<CeilingMisses>,
+    },
+}
+
+/// Why a ceiling does not cover a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CeilingMisses {
     /// It has ended.
     Expired {
         /// When.
         at: Timestamp,
     },
-    /// The price is over the ceiling, or cannot be compared with it.
-    OverCeiling {
-        /// The ceiling, as text.
-        ceiling: String,
+    /// The price is over it, or cannot be compared with it.
+    Over {
+        /// The ceiling.
+        most: Ceiling,
     },
     /// A ceiling is not enough for this.
     OnlyByQuote {
@@ -132,71 +181,111 @@ pub enum Consent {
     },
 }
 
-/// Holds `approval` against the fresh price and the quote that stands for it. `only_by_quote` says why
-/// a ceiling would not do, if it would not.
+impl Consent {
+    /// What covers the price, if anything does.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self {
+            Self::Given(grant) => Some(grant),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// Holds `approval` against the fresh price and the current quote. `only_by_quote` says why a ceiling is not enough, if it
+/// is not.
 pub fn judge(
     approval: Option<&Approval>,
-    standing: &Quote,
+    current: &Quote,
     fresh: &Price,
     only_by_quote: Option<String>,
     now: Timestamp,
 ) -> Consent {
-    match approval {
-        None => Consent::Missing,
-        Some(Approval::Quote(id)) if *id == standing.id => Consent::Given,
-        Some(Approval::Quote(_)) => Consent::AnotherQuote,
-        Some(Approval::Ceiling {
-            valid_until: Some(at),
-            ..
-        }) if now >= *at => Consent::Expired { at: *at },
-        Some(Approval::Ceiling { most, .. }) => match only_by_quote {
-            Some(why) => Consent::OnlyByQuote { why },
-            None if most.covers(fresh) => Consent::Given,
-            None => Consent::OverCeiling {
-                ceiling: most.to_string(),
-            },
-        },
+    let missing = |names_another_quote, ceiling| Consent::Missing {
+        names_another_quote,
+        ceiling,
+    };
+    let Some(approval) = approval else {
+        return missing(false, None);
+    };
+    let given = |ground| {
+        Consent::Given(Grant {
+            ground,
+            approved_by: approval.approved_by.clone(),
+        })
+    };
+    if let Some(id) = approval.quote.as_ref().filter(|id| **id == current.id) {
+        return given(Ground::Quote(id.clone()));
+    }
+    let misses = approval.ceiling.as_ref().map(|ceiling| {
+        let most = &ceiling.most;
+        match (ceiling.ended(now), only_by_quote) {
+            (Some(at), _) => Err(CeilingMisses::Expired { at }),
+            (None, Some(why)) => Err(CeilingMisses::OnlyByQuote { why }),
+            (None, None) if most.covers(fresh) => Ok(ceiling.clone()),
+            (None, None) => Err(CeilingMisses::Over { most: most.clone() }),
+        }
+    });
+    match misses {
+        Some(Ok(ceiling)) => given(Ground::Ceiling(ceiling)),
+        Some(Err(why)) => missing(approval.quote.is_some(), Some(why)),
+        None => missing(approval.quote.is_some(), None),
     }
 }
 
-/// Why consent is missing, with the exact command that would give it. `what` is what would cost it.
+/// Why consent is missing, with the exact command that gives it. `what` is what is bought.
 pub fn missing(
     consent: &Consent,
+    approval: Option<&Approval>,
     subject: &Subject,
     quote: &Quote,
     fresh: &Price,
     what: &str,
 ) -> Option<(Reason, String)> {
+    let (names_another_quote, ceiling) = match consent {
+        Consent::Given(_) => return None,
+        Consent::Missing {
+            names_another_quote,
+            ceiling,
+        } => (*names_another_quote, ceiling),
+    };
     // The command at the end must stand whole.
     let costs = format!("{} would cost {fresh}", Text::bounded(what, MOST_OF_A_CHANGE));
-    let (reason, said) = match consent {
-        Consent::Given => return None,
-        Consent::Missing => (Reason::AwaitingApproval, costs),
-        Consent::AnotherQuote => (
-            Reason::AwaitingApproval,
-            format!(
-                "the approved quote is not the one that stands now, for it was used or what it names has changed: {costs}"
-            ),
-        ),
-        Consent::Expired { at } => (
+    let (reason, said) = match ceiling {
+        None => (Reason::AwaitingApproval, costs),
+        Some(CeilingMisses::Expired { at }) => (
             Reason::ApprovalExpired,
-            format!("the approval ended at {at}; {costs}"),
+            format!("The approved ceiling expired at {at}. {costs}"),
         ),
-        Consent::OverCeiling { ceiling } => (
+        Some(CeilingMisses::Over { most }) => (
             Reason::QuoteExceedsCeiling,
-            format!("{costs}, over the ceiling of {ceiling}"),
+            format!("{costs}, which exceeds the approved ceiling of {most}"),
         ),
-        Consent::OnlyByQuote { why } => (
+        Some(CeilingMisses::OnlyByQuote { why }) => (
             Reason::AwaitingApproval,
-            format!("{costs}; a ceiling is not enough, for {why}"),
+            format!("{costs}. A ceiling cannot approve this, because {why}"),
         ),
     };
-    Some((reason, format!("{said}. To approve: {}", command(subject, quote))))
+    let stale = if names_another_quote {
+        "The approved quote is no longer current: it was already used, or the request or the price has changed. "
+    } else {
+        ""
+    };
+    Some((
+        reason,
+        format!("{stale}{said}. To approve: {}", command(subject, approval, quote)),
+    ))
 }
 
-fn command(subject: &Subject, quote: &Quote) -> String {
-    let patch =
-        json!({"spec": {"approval": {"quoteId": quote.id.as_str(), "maxPrice": null, "validUntil": null}}});
+/// The command that approves a quote. It sets `quoteId` alone and leaves a ceiling as it is; a name that stands in the
+/// spec approved another quote. Flux takes back what a field manager named `kubectl...` has set, so this one has another
+/// name.
+fn command(subject: &Subject, approval: Option<&Approval>, quote: &Quote) -> String {
+    let mut approves = json!({"quoteId": quote.id.as_str()});
+    let is_named = approval.is_some_and(|approval| approval.approved_by.is_some());
+    if let Some(members) = approves.as_object_mut().filter(|_| is_named) {
+        members.insert("approvedBy".to_owned(), serde_json::Value::Null);
+    }
+    let patch = json!({"spec": {"approval": approves}});
     let Subject {
         kind,
         namespace,
@@ -204,7 +293,7 @@ fn command(subject: &Subject, quote: &Quote) -> String {
         ..
     } = subject;
     format!(
-        "kubectl -n {namespace} patch {} {name} --type=merge -p '{patch}'",
+        "kubectl -n {namespace} patch {} {name} --type=merge --field-manager=hostup-approval -p '{patch}'",
         kind.singular()
     )
 }
@@ -214,6 +303,7 @@ mod tests {
     use super::*;
     use crate::domain::consent::price::{BillingCycle, ChangePrice, Recurring};
     use crate::domain::consent::quote::tests::{change, price};
+    use crate::domain::values::ids::{SubjectKind, Uid};
     use proptest::prelude::*;
 
     fn quote(id: &str, per_hour: &str) -> Quote {
@@ -228,13 +318,13 @@ mod tests {
     }
 
     fn ceiling(per_hour: &str, currency: &str) -> Approval {
-        Approval::Ceiling {
+        Approval::from(CeilingUntil {
             most: Ceiling::Hourly {
                 per_hour: Amount::parse(per_hour).unwrap(),
                 currency: Currency::parse(currency).unwrap(),
             },
             valid_until: Some(at("2026-12-01T00:00:00Z")),
-        }
+        })
     }
 
     fn judged(approval: Option<&Approval>, now: &str) -> Consent {
@@ -247,47 +337,77 @@ mod tests {
         )
     }
 
-    #[test]
-    fn a_ceiling_covers_an_equal_price_in_the_same_currency_before_its_end() {
-        let now = "2026-11-23T00:00:00Z";
-        assert_eq!(judged(Some(&ceiling("0.66", "SEK")), now), Consent::Given);
-        assert!(matches!(
-            judged(Some(&ceiling("0.65", "SEK")), now),
-            Consent::OverCeiling { .. }
-        ));
-        assert!(matches!(
-            judged(Some(&ceiling("9.00", "EUR")), now),
-            Consent::OverCeiling { .. }
-        ));
-        assert!(matches!(
-            judged(Some(&ceiling("0.66", "SEK")), "2026-12-01T00:00:00Z"),
-            Consent::Expired { .. }
-        ));
+    /// What is said of a price that an approval does not cover; `None` where it covers it.
+    fn said(approval: Option<&Approval>, now: &str) -> Option<Reason> {
+        let quote = quote("q-1", "0.66");
+        let consent = judged(approval, now);
+        let subject = Subject {
+            kind: SubjectKind::VpsBackupRestore,
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: Uid::new("uid-1"),
+            generation: 1,
+        };
+        let fresh = price("0.66", "SEK");
+        missing(&consent, approval, &subject, &quote, &fresh, "it").map(|(reason, _)| reason)
     }
 
+    const BEFORE: &str = "2026-11-23T00:00:00Z";
+    const AFTER: &str = "2026-12-01T00:00:00Z";
+
     #[test]
-    fn a_quote_id_covers_only_the_quote_that_stands() {
-        let now = "2026-11-23T00:00:00Z";
-        assert_eq!(
-            judged(Some(&Approval::Quote(QuoteId::new("q-1"))), now),
-            Consent::Given
+    fn a_quote_and_a_ceiling_suffice_each_and_a_quote_never_expires() {
+        let (current, another) = (Some("q-1"), Some("q-2"));
+        let (enough, low, foreign) = (
+            Some(("0.66", "SEK")),
+            Some(("0.65", "SEK")),
+            Some(("9.00", "EUR")),
         );
-        assert_eq!(
-            judged(Some(&Approval::Quote(QuoteId::new("q-2"))), now),
-            Consent::AnotherQuote
-        );
-        assert_eq!(judged(None, now), Consent::Missing);
+        let awaits = Some(Reason::AwaitingApproval);
+        let exceeds = Some(Reason::QuoteExceedsCeiling);
+        let expired = Some(Reason::ApprovalExpired);
+        for (quote, most, before, after) in [
+            (current, None, None, None),
+            (current, enough, None, None),
+            (current, low, None, None),
+            (current, foreign, None, None),
+            (another, None, awaits, awaits),
+            (another, enough, None, expired),
+            (another, low, exceeds, expired),
+            (another, foreign, exceeds, expired),
+            (None, enough, None, expired),
+            (None, low, exceeds, expired),
+            (None, foreign, exceeds, expired),
+        ] {
+            let approval = Approval {
+                quote: quote.map(QuoteId::new),
+                ceiling: most.and_then(|(per_hour, currency)| ceiling(per_hour, currency).ceiling),
+                approved_by: Some(Text::new("anna")),
+            };
+            for (now, expected) in [(BEFORE, before), (AFTER, after)] {
+                assert_eq!(said(Some(&approval), now), expected, "{approval:?} at {now}");
+            }
+            let consent = judged(Some(&approval), BEFORE);
+            if let Some(grant) = consent.grant() {
+                assert_eq!(grant.approved_by, approval.approved_by);
+                let is_by_quote = matches!(&grant.ground, Ground::Quote(id) if id.as_str() == "q-1");
+                assert_eq!(is_by_quote, quote == current, "{approval:?}");
+                assert_eq!(grant.has_ended(at(AFTER)), !is_by_quote);
+                assert!(!grant.has_ended(at(BEFORE)));
+            }
+        }
+        assert_eq!(said(None, BEFORE), awaits);
     }
 
     fn for_a_change(due_now: &str, per_month: &str) -> Approval {
-        Approval::Ceiling {
+        Approval::from(CeilingUntil {
             most: Ceiling::Change {
                 due_now: Amount::parse(due_now).unwrap(),
                 per_month: Amount::parse(per_month).unwrap(),
                 currency: Currency::parse("SEK").unwrap(),
             },
             valid_until: None,
-        }
+        })
     }
 
     fn of_change(ceiling: &Approval, fresh: &Price, only_by_quote: Option<&str>) -> Consent {
@@ -299,19 +419,22 @@ mod tests {
         judge(Some(ceiling), &standing, fresh, why, at("2026-11-23T00:00:00Z"))
     }
 
+    fn is_over(consent: &Consent) -> bool {
+        let over = |ceiling: &Option<CeilingMisses>| matches!(ceiling, Some(CeilingMisses::Over { .. }));
+        matches!(consent, Consent::Missing { ceiling, .. } if over(ceiling))
+    }
+
     #[test]
     fn each_amount_of_a_change_has_its_own_ceiling_and_a_credit_is_under_every_one() {
         let ceiling = for_a_change("0", "50");
-        assert_eq!(of_change(&ceiling, &change("0", "50"), None), Consent::Given);
-        assert_eq!(
-            of_change(&ceiling, &change("-205.26", "-1"), None),
-            Consent::Given
+        assert!(of_change(&ceiling, &change("0", "50"), None).grant().is_some());
+        assert!(
+            of_change(&ceiling, &change("-205.26", "-1"), None)
+                .grant()
+                .is_some()
         );
         for over in [change("0.01", "0"), change("0", "50.01"), price("0.01", "SEK")] {
-            assert!(
-                matches!(of_change(&ceiling, &over, None), Consent::OverCeiling { .. }),
-                "{over}"
-            );
+            assert!(is_over(&of_change(&ceiling, &over, None)), "{over}");
         }
     }
 
@@ -329,23 +452,30 @@ mod tests {
         };
         for odd in [base, no_currency] {
             let consent = of_change(&for_a_change("99", "99"), &Price::Change(odd), None);
-            assert!(matches!(consent, Consent::OverCeiling { .. }));
+            assert!(is_over(&consent));
         }
     }
 
     #[test]
     fn what_lowers_a_value_goes_by_quote_only() {
         let cheap = change("-5", "0");
+        let lowers = Some("it lowers a");
         assert_eq!(
-            of_change(&for_a_change("99", "99"), &cheap, Some("it lowers a")),
-            Consent::OnlyByQuote {
-                why: "it lowers a".into()
+            of_change(&for_a_change("99", "99"), &cheap, lowers),
+            Consent::Missing {
+                names_another_quote: false,
+                ceiling: Some(CeilingMisses::OnlyByQuote {
+                    why: "it lowers a".into()
+                }),
             }
         );
-        assert_eq!(
-            of_change(&Approval::Quote(QuoteId::new("q-1")), &cheap, Some("it lowers a")),
-            Consent::Given
-        );
+        let by_both = Approval {
+            quote: Some(QuoteId::new("q-1")),
+            ..for_a_change("99", "99")
+        };
+        for approval in [Approval::from(QuoteId::new("q-1")), by_both] {
+            assert!(of_change(&approval, &cheap, lowers).grant().is_some());
+        }
     }
 
     proptest! {
@@ -356,7 +486,7 @@ mod tests {
             let standing = Quote { id: QuoteId::new("q-1"), price: fresh.clone() };
             let approval = ceiling(&text(ceiling_cents), "SEK");
             let consent = judge(Some(&approval), &standing, &fresh, None, at("2026-11-23T00:00:00Z"));
-            prop_assert_eq!(consent == Consent::Given, price_cents <= ceiling_cents);
+            prop_assert_eq!(consent.grant().is_some(), price_cents <= ceiling_cents);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::ledger::order::{Order, TRIES_LAST};
 use crate::domain::ledger::record::{Record, State, Times, later};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{Report, Trouble};
-use crate::domain::values::ids::{InstanceId, RecordName};
+use crate::domain::values::ids::{InstanceId, RecordName, Subject};
 
 /// Attempts of one object that may come to nothing within [`TRIES_LAST`].
 const MOST_TRIES: usize = 8;
@@ -50,8 +50,10 @@ pub struct Chain {
 }
 
 /// The operator's own brakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Brakes {
+    /// Somebody holds the purchase by an annotation.
+    pub held: Option<Hold>,
     /// `--read-only`.
     pub read_only: bool,
     /// The cap on the paid calls of 24 hours that is reached, if one is.
@@ -60,6 +62,15 @@ pub struct Brakes {
     pub ledger_silent: bool,
     /// No paid call with this key before, after a 429.
     pub key_not_before: Option<Timestamp>,
+}
+
+/// What the annotation `vps.hostup.se/hold` is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// The object.
+    Object,
+    /// This Namespace: the object's, or the operator's own.
+    Namespace(String),
 }
 
 /// The longest that the watch of the records may be silent while something is bought.
@@ -139,9 +150,16 @@ impl Chain {
             let reason = Reason::LedgerMissing;
             Some(Report::stalled(reason, message, self.stalled_since, times, now))
         };
-        self.after_the_last_attempt(order, last, times, now)
+        self.held(order, times, now)
+            .or_else(|| self.after_the_last_attempt(order, last, times, now))
             .or_else(gap)
             .or_else(|| self.braked(order, times, now))
+    }
+
+    fn held(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
+        let message = lifted(self.brakes.held.as_ref()?, &order.subject);
+        let wake = later(now, times.gate_interval);
+        Some(Report::new(Reason::Held, message, Some(wake)))
     }
 
     fn after_the_last_attempt(
@@ -219,7 +237,7 @@ impl Chain {
     fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
         let gate = later(now, times.gate_interval);
         let wait = |reason, message: String, until| Some(Report::new(reason, message, Some(until)));
-        match self.brakes {
+        match &self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,
                 "nothing else is missing, but the operator runs with --read-only and sends no paid call"
@@ -262,10 +280,10 @@ impl Chain {
             Brakes {
                 key_not_before: Some(until),
                 ..
-            } if now < until => wait(
+            } if now < *until => wait(
                 Reason::RateLimited,
                 "HostUp asked to wait before the next paid call with this key".into(),
-                until,
+                *until,
             ),
             Brakes { .. } if now > later(order.read_at, READINGS_LAST) => wait(
                 Reason::ProviderUnavailable,
@@ -275,6 +293,28 @@ impl Chain {
             Brakes { .. } => None,
         }
     }
+}
+
+/// What holds the purchase, and the command that lifts it.
+fn lifted(hold: &Hold, subject: &Subject) -> String {
+    let (what, command) = match hold {
+        Hold::Object => {
+            let kind = subject.kind.singular();
+            let Subject { namespace, name, .. } = subject;
+            (
+                "this object".to_owned(),
+                format!("kubectl -n {namespace} annotate {kind} {name}"),
+            )
+        }
+        Hold::Namespace(name) => (
+            format!("Namespace {name}"),
+            format!("kubectl annotate namespace {name}"),
+        ),
+    };
+    format!(
+        "Approved, but the annotation vps.hostup.se/hold on {what} holds every purchase. To go on: {command} \
+         vps.hostup.se/hold-"
+    )
 }
 
 fn without(gap: &RecordName, instead: &str) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::action::ordered::Action;
+use crate::domain::consent::approval::Grant;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::{Cause, Record, later};
@@ -37,6 +38,8 @@ pub struct Order {
     pub body: String,
     /// The approved quote; a legacy estimate has none.
     pub quote: Option<Quote>,
+    /// What covers the price; a legacy estimate has none, and what is adopted.
+    pub grant: Option<Grant>,
     /// The gates as read.
     pub gates: Vec<Gate>,
     /// `resourceVersion` of the Secret whose key read all this.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Account, Decision, Facts, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
 use crate::domain::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::domain::action::ordered::{Action, Change};
-use crate::domain::consent::approval::{self, Approval, Consent};
+use crate::domain::consent::approval;
 use crate::domain::consent::price::Price;
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::order::{Attempt, Order};
@@ -192,11 +192,15 @@ impl Look<'_> {
     ) -> Decision {
         let approval = self.intent.approval.as_ref();
         let consent = approval::judge(approval, &quote, &fresh, only_by_quote, self.now);
+        let order = Order {
+            grant: consent.grant().cloned(),
+            ..order
+        };
         let shown = Shown {
-            approved: Some(consent == Consent::Given),
+            approved: Some(order.grant.is_some()),
             ..shown
         };
-        let missing = approval::missing(&consent, &self.intent.subject, &quote, &fresh, what);
+        let missing = approval::missing(&consent, approval, &self.intent.subject, &quote, &fresh, what);
         if let Some((reason, message)) = missing {
             let wake = Some(later(self.now, self.times.resync_interval));
             return reported(reason, message, facts(shown), wake);
@@ -267,6 +271,7 @@ impl Look<'_> {
                 path,
                 body,
                 quote: Some(quote.clone()),
+                grant: None,
                 gates: gates.to_vec(),
                 secret_version: reading.key.secret_version.clone(),
                 cause,
@@ -280,7 +285,8 @@ impl Look<'_> {
 
     /// The quote that stands for this request at this price.
     pub(super) fn renewed(&self, basis: &QuoteBasis, fresh: &Price) -> Quote {
-        let approved = self.intent.approval.as_ref().and_then(Approval::quote_id);
+        let approval = self.intent.approval.as_ref();
+        let approved = approval.and_then(|approval| approval.quote.as_ref());
         quote::renew(basis, fresh, self.view.chain.shown_quote.as_ref(), approved)
     }
 

@@ -155,6 +155,7 @@ impl Look<'_> {
             path,
             body,
             quote,
+            grant: None,
             gates: Vec::new(),
             secret_version: key.secret_version.clone(),
             cause,

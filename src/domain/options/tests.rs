@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::action::ordered::Action;
-use crate::domain::consent::approval::Ceiling;
+use crate::domain::consent::approval::{Ceiling, CeilingUntil};
 use crate::domain::consent::price::Recurring;
 use crate::domain::ledger::record::{Estimate, Evidence, Invoice, later};
 use crate::domain::provider::options::tests::{number, slider};
@@ -21,14 +21,14 @@ fn amount(text: &str) -> Amount {
 }
 
 fn ceiling(due_now: &str, per_month: &str) -> Approval {
-    Approval::Ceiling {
+    Approval::from(CeilingUntil {
         most: Ceiling::Change {
             due_now: amount(due_now),
             per_month: amount(per_month),
             currency: Currency::parse("SEK").unwrap(),
         },
         valid_until: None,
-    }
+    })
 }
 
 fn wanted(bandwidth: i64) -> Values {
@@ -290,7 +290,7 @@ fn what_lowers_a_value_goes_by_its_quote_only() {
         message(&refused)
     );
     let by_quote = Intent {
-        approval: Some(Approval::Quote(quote_of(&refused).id)),
+        approval: Some(Approval::from(quote_of(&refused).id)),
         ..intent()
     };
     assert!(matches!(
@@ -307,7 +307,7 @@ fn a_quote_is_spent_by_its_order_and_another_change_needs_another() {
     };
     let quote = quote_of(&decided(&preview, &at_2048()));
     let approved = Intent {
-        approval: Some(Approval::Quote(quote.id.clone())),
+        approval: Some(Approval::from(quote.id.clone())),
         ..intent_of(OptionsWish {
             corrects_drift: true,
             ..wish()
@@ -338,7 +338,7 @@ fn an_approved_quote_stands_until_one_of_its_amounts_rises() {
     };
     let quote = quote_of(&decided(&preview, &at_2048()));
     let approved = Intent {
-        approval: Some(Approval::Quote(quote.id.clone())),
+        approval: Some(Approval::from(quote.id.clone())),
         ..intent()
     };
     let mut view = at_2048();
@@ -640,7 +640,7 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
         message(&asked)
     );
     let approved = Intent {
-        approval: Some(Approval::Quote(quote_of(&asked).id)),
+        approval: Some(Approval::from(quote_of(&asked).id)),
         ..cancelling(3)
     };
     let at_once = decided(&approved, &open_are(blocked(true), &["inv_9"]));

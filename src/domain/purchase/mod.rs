@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::domain::action::answer::{PaidAnswer, classify};
 use crate::domain::action::follow::Input;
 use crate::domain::action::ordered::ActionKind;
-use crate::domain::consent::approval::Approval;
+use crate::domain::consent::approval::Grant;
 use crate::domain::ledger::chain::READINGS_LAST;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Claim, Known, Record, State as Outcome, Times};
@@ -154,6 +154,8 @@ pub struct Standing {
     pub is_being_deleted: bool,
     /// It is suspended.
     pub is_suspended: bool,
+    /// The annotation `vps.hostup.se/hold` on it, on its Namespace or on the operator's holds it.
+    pub is_held: bool,
     /// Its status tells of the same record in the same state as at the first look, or of none as then.
     pub is_told_alike: bool,
 }
@@ -203,8 +205,6 @@ impl RightToSend {
 pub struct Plan {
     /// What is claimed and sent.
     pub order: Order,
-    /// The consent, where there must be one at the moment of the POST.
-    pub approval: Option<Approval>,
     /// The claim; its holder is this machine's alone.
     pub claim: Claim,
     /// When the readings behind the order began.
@@ -287,7 +287,12 @@ impl Purchase {
     fn begin(&mut self, now: Moment) -> (State, Effect) {
         self.made = now;
         let is_ours_alone = !self.plan.claim.holder.as_str().is_empty();
-        if !is_ours_alone || now.since(&self.plan.read) > READINGS_LAST {
+        let order = &self.plan.order;
+        let needs_grant = self.plan.found.is_none() && order.action.kind().row().needs_approval;
+        if !is_ours_alone
+            || (needs_grant && order.grant.is_none())
+            || now.since(&self.plan.read) > READINGS_LAST
+        {
             return ended(End::NotMade);
         }
         let pays = self.plan.found.is_none();
@@ -354,7 +359,8 @@ impl Purchase {
                 Effect::Wait(BETWEEN_SECOND_LOOKS),
             );
         }
-        match no_longer_wanted(object, self.plan.approval.as_ref(), now).or_else(|| no_longer_ours(reread)) {
+        match no_longer_wanted(object, self.plan.order.grant.as_ref(), now).or_else(|| no_longer_ours(reread))
+        {
             Some(why) => self.withdrawn(record, why, now),
             None => (State::HandingOver { record }, Effect::HandOver),
         }
@@ -369,8 +375,8 @@ impl Purchase {
         if !in_time {
             return self.withdrawn(record, "the claim was too old to be sent", now);
         }
-        let approval = self.plan.approval.as_ref();
-        if approval.is_some_and(|approval| approval.has_ended(now.wall)) {
+        let grant = self.plan.order.grant.as_ref();
+        if grant.is_some_and(|grant| grant.has_ended(now.wall)) {
             return self.withdrawn(record, "the approval ended before anything was sent", now);
         }
         // The draft is sent, and not what the API server returned: an admission webhook may have changed that.
@@ -405,20 +411,21 @@ fn is_held_by(record: &Record, holder: &Holder) -> bool {
     !holder.as_str().is_empty() && record.claim.holder == *holder
 }
 
-fn no_longer_wanted(
-    object: &Reading<Standing>,
-    approval: Option<&Approval>,
-    now: Moment,
-) -> Option<&'static str> {
+fn no_longer_wanted(object: &Reading<Standing>, grant: Option<&Grant>, now: Moment) -> Option<&'static str> {
     match object {
-        Reading::Busy | Reading::Unreadable => Some("the object could not be read again after the claim"),
+        Reading::Busy | Reading::Unreadable => {
+            Some("the object or its Namespace could not be read again after the claim")
+        }
         Reading::None | Reading::Anothers => Some("the object was deleted before anything was sent"),
         Reading::Found(object) if !object.is_same => Some("the object was replaced before anything was sent"),
         Reading::Found(object) if object.is_being_deleted => Some("the object is being deleted"),
         Reading::Found(object) if object.is_suspended => {
             Some("the object was suspended before anything was sent")
         }
-        Reading::Found(_) if approval.is_some_and(|approval| approval.has_ended(now.wall)) => {
+        Reading::Found(object) if object.is_held => {
+            Some("the annotation vps.hostup.se/hold was set before anything was sent")
+        }
+        Reading::Found(_) if grant.is_some_and(|grant| grant.has_ended(now.wall)) => {
             Some("the approval ended before anything was sent")
         }
         Reading::Found(object) if !object.is_unchanged => {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::action::ordered::{Action, Backup, Restoration};
-use crate::domain::consent::approval::{self, Approval, Consent};
+use crate::domain::consent::approval;
 use crate::domain::consent::price::{HourlyPrice, Price, Size};
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::names::{ChainKey, vm_name};
@@ -135,19 +135,19 @@ fn with_preflight(
             Some(later(now, times.gate_interval)),
         );
     };
-    let consent = approval::judge(intent.approval.as_ref(), &placed.quote, &placed.fresh, None, now);
-    let facts = read(
-        &gates,
-        Some(&backup),
-        Some(&placed),
-        Some(consent == Consent::Given),
-    );
+    let approval = intent.approval.as_ref();
+    let consent = approval::judge(approval, &placed.quote, &placed.fresh, None, now);
+    let grant = consent.grant().cloned();
+    let facts = read(&gates, Some(&backup), Some(&placed), Some(grant.is_some()));
     let PlacedOrder { order, quote, fresh } = placed;
+    let order = Order { grant, ..order };
     let what = order
         .action
         .restoration()
         .map_or_else(String::new, Restoration::described);
-    if let Some((reason, message)) = approval::missing(&consent, &intent.subject, &quote, &fresh, &what) {
+    if let Some((reason, message)) =
+        approval::missing(&consent, approval, &intent.subject, &quote, &fresh, &what)
+    {
         return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
     if let Some(held) = view
@@ -202,7 +202,10 @@ fn place(
         // What was executed for this target bars its name, so that no quote ever follows it.
         after: Vec::new(),
     };
-    let approved = intent.approval.as_ref().and_then(Approval::quote_id);
+    let approved = intent
+        .approval
+        .as_ref()
+        .and_then(|approval| approval.quote.as_ref());
     let quote = quote::renew(&basis, &fresh, view.chain.shown_quote.as_ref(), approved);
     let Subject {
         namespace,
@@ -231,6 +234,7 @@ fn place(
             path,
             body,
             quote: Some(quote.clone()),
+            grant: None,
             gates: gates.to_vec(),
             secret_version: preflight.key.secret_version.clone(),
             cause,

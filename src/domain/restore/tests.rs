@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::action::ordered::{Action, Restoration};
-use crate::domain::consent::approval::Ceiling;
+use crate::domain::consent::approval::{Ceiling, CeilingUntil};
 use crate::domain::consent::price::Size;
 use crate::domain::consent::price::tests::rates;
 use crate::domain::consent::quote::QuoteId;
-use crate::domain::ledger::chain::{Brakes, Cap};
+use crate::domain::ledger::chain::{Brakes, Cap, Hold};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
 use crate::domain::provider::gate;
@@ -66,23 +66,17 @@ fn subject() -> Subject {
 }
 
 fn ceiling(per_hour: &str) -> Approval {
-    Approval::Ceiling {
+    until(per_hour, "2026-12-01T00:00:00Z".parse().unwrap())
+}
+
+fn until(per_hour: &str, valid_until: Timestamp) -> Approval {
+    Approval::from(CeilingUntil {
         most: Ceiling::Hourly {
             per_hour: Amount::parse(per_hour).unwrap(),
             currency: Currency::parse("SEK").unwrap(),
         },
-        valid_until: Some("2026-12-01T00:00:00Z".parse().unwrap()),
-    }
-}
-
-fn forever(per_hour: &str) -> Approval {
-    match ceiling(per_hour) {
-        Approval::Ceiling { most, .. } => Approval::Ceiling {
-            most,
-            valid_until: Some(Timestamp::MAX),
-        },
-        quote @ Approval::Quote(_) => quote,
-    }
+        valid_until: Some(valid_until),
+    })
 }
 
 pub(crate) fn intent() -> Intent {
@@ -173,6 +167,7 @@ pub(crate) fn chain() -> Chain {
         shown_quote: None,
         stalled_since: None,
         brakes: Brakes {
+            held: None,
             read_only: false,
             cap_reached: None,
             ledger_silent: false,
@@ -324,6 +319,11 @@ fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
         reason(&decided(&intent(), &view))
     };
     assert_eq!(brakes(|b| b.read_only = true), Reason::ReadOnly);
+    assert_eq!(brakes(|b| b.held = Some(Hold::Object)), Reason::Held);
+    assert_eq!(
+        brakes(|b| b.held = Some(Hold::Namespace("shop".to_owned()))),
+        Reason::Held
+    );
     assert_eq!(
         brakes(|b| b.cap_reached = Some(Cap::All(20))),
         Reason::PaidCallCap
@@ -335,17 +335,11 @@ fn each_brake_and_each_missing_consent_holds_the_purchase_back() {
     let approved = |approval| reason(&decided(&Intent { approval, ..intent() }, &read(preflight())));
     assert_eq!(approved(None), Reason::AwaitingApproval);
     assert_eq!(
-        approved(Some(Approval::Quote(QuoteId::new("q-aaaa")))),
+        approved(Some(Approval::from(QuoteId::new("q-aaaa")))),
         Reason::AwaitingApproval
     );
     assert_eq!(approved(Some(ceiling("0.65"))), Reason::QuoteExceedsCeiling);
-    let expired = match ceiling("9") {
-        Approval::Ceiling { most, .. } => Approval::Ceiling {
-            most,
-            valid_until: Some(now()),
-        },
-        quote @ Approval::Quote(_) => quote,
-    };
+    let expired = until("9", now());
     assert_eq!(approved(Some(expired)), Reason::ApprovalExpired);
 }
 
@@ -375,7 +369,7 @@ fn the_message_prints_the_command_that_approves_the_quote() {
         panic!("no quote");
     };
     let approved = Intent {
-        approval: Some(Approval::Quote(quote.id.clone())),
+        approval: Some(Approval::from(quote.id.clone())),
         ..intent
     };
     assert!(
@@ -523,7 +517,7 @@ fn what_hostup_did_not_judge_is_no_reason_to_send_a_refused_order_again() {
         for wait in [Duration::from_secs(31), day, day * 30] {
             // The last days of the approval are over by then.
             let mut intent = intent.clone();
-            intent.approval = Some(forever("0.81"));
+            intent.approval = Some(until("0.81", Timestamp::MAX));
             assert_eq!(reason(&after(wait, &intent, &view)), Reason::Rejected, "{what}");
         }
     }
@@ -557,7 +551,7 @@ fn waits_between_attempts_grow_whatever_the_generation_and_end_with_the_day() {
         };
         assert_eq!(order.attempt.tries, tries + 1);
     }
-    intent.approval = Some(forever("0.81"));
+    intent.approval = Some(until("0.81", Timestamp::MAX));
     let Decision::Buy(order) = after(TRIES_LAST, &intent, &with_tail(tail)) else {
         panic!("a day later nothing is tried");
     };
@@ -567,7 +561,7 @@ fn waits_between_attempts_grow_whatever_the_generation_and_end_with_the_day() {
 #[test]
 fn eight_attempts_that_come_to_nothing_are_enough_for_a_day() {
     let mut intent = intent();
-    intent.approval = Some(forever("0.81"));
+    intent.approval = Some(until("0.81", Timestamp::MAX));
     let mut view = with_tail(record(State::NotSent));
     view.chain.came_to_nothing = (0..8)
         .map(|n| later(now(), Duration::from_secs(n * 60)))

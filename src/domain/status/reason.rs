@@ -53,6 +53,8 @@ reasons! {
     GatesClosed => Waiting,
     /// `spec.suspend` is true.
     Suspended => Waiting,
+    /// The annotation `vps.hostup.se/hold` holds purchases.
+    Held => Waiting,
     /// The operator runs with `--read-only`.
     ReadOnly => Waiting,
     /// `--max-paid-calls` of the last 24 hours are used up.

@@ -1,5 +1,6 @@
 //! Every series, in one place. Names are those of controller-runtime where the meaning is the same.
 
+mod approvals;
 mod ledger;
 mod provider;
 
@@ -29,6 +30,7 @@ use crate::controllers::settings::Watched;
 use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
 use crate::ledger::Observer as LedgerObserver;
+use approvals::ApprovalGauges;
 use ledger::LedgerGauges;
 use provider::Provider;
 
@@ -108,6 +110,7 @@ pub struct Metrics {
     findings: Family<FindingLabels, IntGauge>,
     watches: Family<WatchLabels, IntGauge>,
     ledger: LedgerGauges,
+    approvals: ApprovalGauges,
     leader: Family<NameLabels, IntGauge>,
     policies: Family<PolicyLabels, IntGauge>,
     context: OnceLock<Arc<Context>>,
@@ -137,6 +140,7 @@ impl Default for Metrics {
             findings: Family::default(),
             watches: Family::default(),
             ledger: LedgerGauges::default(),
+            approvals: ApprovalGauges::default(),
             leader: Family::default(),
             policies: Family::default(),
             context: OnceLock::new(),
@@ -199,7 +203,7 @@ impl Metrics {
         );
         ours.register(
             "questions",
-            "Operations that came to wait for a person",
+            "Operations that required a manual decision",
             self.questions.clone(),
         );
         ours.register(
@@ -218,6 +222,7 @@ impl Metrics {
             self.policies.clone(),
         );
         self.ledger.register(ours);
+        self.approvals.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
         info.get_or_create(&VersionLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -310,6 +315,7 @@ impl Metrics {
         let _one_at_a_time = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = self.context.get() {
             self.ledger.read(context);
+            self.approvals.read(context);
             self.provider.read(&context.accounts.states());
         }
         let mut text = String::new();

@@ -42,6 +42,7 @@ pub fn chain() -> Chain {
         shown_quote: None,
         stalled_since: None,
         brakes: Brakes {
+            held: None,
             read_only: false,
             cap_reached: None,
             ledger_silent: false,

@@ -8,7 +8,7 @@ use hostup_operator::api::shared::CredentialsSecretRef;
 use hostup_operator::api::stored::Stored;
 use hostup_operator::api::{self, RecordDraft};
 use hostup_operator::domain::action::ordered::Action;
-use hostup_operator::domain::consent::approval::{Approval, Ceiling};
+use hostup_operator::domain::consent::approval::{Approval, Ceiling, CeilingUntil, Ground};
 use hostup_operator::domain::consent::price::{BillingCycle, Price};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, Known};
@@ -67,13 +67,13 @@ fn restored(mut intent: restore::Intent) {
     if let restore::Decision::Buy(order) = restore::decide(&intent, &view, &TIMES, now()) {
         is_allowed(intent.approval.as_ref(), &order);
     }
-    intent.approval = Some(Approval::Ceiling {
+    intent.approval = Some(Approval::from(CeilingUntil {
         most: Ceiling::Hourly {
             per_hour: amount("1000000"),
             currency: sek(),
         },
         valid_until: None,
-    });
+    }));
     let restore::Decision::Buy(order) = restore::decide(&intent, &view, &TIMES, now()) else {
         return;
     };
@@ -150,7 +150,7 @@ fn configured(mut intent: options::Intent) {
         decision => panic!("after a dry run: {decision:?}"),
     };
     let quote = quote.expect("a dry run with a price has a quote");
-    intent.approval = Some(Approval::Quote(quote.id));
+    intent.approval = Some(Approval::from(quote.id));
     let options::Decision::Buy(order) = options::decide(&intent, &view, &TIMES, now()) else {
         panic!("an approved quote is not ordered");
     };
@@ -159,12 +159,20 @@ fn configured(mut intent: options::Intent) {
     recorded(&order);
 }
 
-/// The approval that stood in the object covers the price.
+/// What approves the order is in the object, and covers the price.
 fn is_allowed(approval: Option<&Approval>, order: &Order) {
     let quote = order.quote.as_ref().expect("what is approved has a quote");
-    match approval.expect("nobody approved it") {
-        Approval::Quote(id) => assert_eq!(*id, quote.id),
-        Approval::Ceiling { most, valid_until } => {
+    let approval = approval.expect("nobody approved it");
+    let grant = order.grant.as_ref().expect("an order has its grant");
+    assert_eq!(grant.approved_by, approval.approved_by);
+    match &grant.ground {
+        Ground::Quote(id) => {
+            assert_eq!(approval.quote.as_ref(), Some(id));
+            assert_eq!(*id, quote.id);
+        }
+        Ground::Ceiling(ceiling) => {
+            assert_eq!(approval.ceiling.as_ref(), Some(ceiling));
+            let CeilingUntil { most, valid_until } = ceiling;
             assert!(valid_until.is_none_or(|until| now() < until), "it has ended");
             match (most, &quote.price) {
                 (Ceiling::Hourly { per_hour, currency }, Price::Hourly(price)) => {

@@ -112,14 +112,19 @@ pub fn installed() -> &'static ControlPlane {
 
 /// Installs the chart with its own values.
 pub fn install(plane: &ControlPlane) {
-    let args = [
+    try_install(plane, &[]).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Installs the chart with these arguments, or says why that cannot be done.
+pub fn try_install(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
+    let install = [
         "install",
         "hostup-operator",
         CHART,
         "--namespace=hostup-system",
         "--create-namespace",
     ];
-    helm(plane, &args).unwrap_or_else(|error| panic!("{error}"));
+    helm(plane, &[&install, args].concat())
 }
 
 /// What kubectl answers to a user: what it printed, or why it was refused.

@@ -31,13 +31,15 @@ impl Stage {
     }
 }
 
-/// The patch that the message of `Ready` prints after `label`, whose case is a matter of style.
+/// The command that the message of `Ready` prints after `label`, whose case is a matter of style.
 pub fn printed(object: &Value, label: &str) -> String {
     let message = ready(object)["message"].as_str().unwrap();
     let at = message.to_ascii_lowercase().find(&label.to_ascii_lowercase());
     let at = at.unwrap_or_else(|| panic!("no {label:?} in {message}"));
     let rest = &message[at + label.len()..];
-    // Every printed patch ends with a quoted JSON text.
-    let end = rest.find("}'").unwrap_or_else(|| panic!("no patch in {rest}"));
-    rest[..end + 2].trim().to_owned()
+    // A printed patch ends with a quoted JSON text; another command is the last of the message.
+    let end = rest.find("}'").map_or(rest.len(), |end| end + 2);
+    let command = rest[..end].trim();
+    assert!(command.starts_with("kubectl "), "no command in {rest}");
+    command.to_owned()
 }

@@ -126,6 +126,12 @@ impl Stage {
         })
     }
 
+    /// Whether the API server streams lists, as it does from 1.34 on.
+    pub async fn streams_lists(&self) -> bool {
+        let version = self.client.apiserver_version().await.unwrap();
+        version.minor.trim_end_matches('+').parse::<u32>().unwrap() >= 34
+    }
+
     /// Creates any object; the error is the API server's.
     pub async fn try_create(&self, object: Value) -> Result<DynamicObject, kube::Error> {
         let object: DynamicObject = serde_json::from_value(object).unwrap();

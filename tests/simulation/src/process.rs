@@ -126,6 +126,7 @@ impl Process {
                 Arc::new(|_, _, _| {}),
             ),
             settings: Settings {
+                namespace: "hostup-system".to_owned(),
                 instance: InstanceId::parse("simulated").expect("an instance id"),
                 watched: Watched::All,
                 read_only: false,

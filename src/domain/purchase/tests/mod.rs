@@ -23,7 +23,6 @@ fn at(seconds: u32) -> Moment {
 fn plan() -> Plan {
     Plan {
         order: order(),
-        approval: None,
         claim: Claim {
             holder: Holder::new("mine"),
             instance: InstanceId::new("cluster-1"),
@@ -50,6 +49,7 @@ fn held_by(holder: &str) -> Box<Record> {
 
 fn wanted() -> Reading<Standing> {
     Reading::Found(Standing {
+        is_held: false,
         is_same: true,
         is_unchanged: true,
         is_being_deleted: false,
@@ -227,6 +227,7 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
         object(|object| object.is_unchanged = false),
         object(|object| object.is_being_deleted = true),
         object(|object| object.is_suspended = true),
+        object(|object| object.is_held = true),
         object(|object| object.is_told_alike = false),
         (Reading::None, ours()),
         (Reading::Unreadable, ours()),
@@ -389,6 +390,24 @@ fn a_record_is_gone_only_after_three_reads_say_so() {
         assert_eq!(purchase.next(none, at(2)), Effect::Wait(BETWEEN_LOOKS));
     }
     purchase.next(Event::Waited, at(2));
+    let end = purchase.next(Event::Read(Reading::None), at(2));
+    assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == Outcome::Accepted));
+}
+
+#[test]
+fn a_record_is_gone_as_well_where_a_write_answers_it_with_a_conflict() {
+    let mut purchase = sent();
+    purchase.next(Event::Answered(accepted()), at(1));
+    assert!(matches!(
+        purchase.next(Event::Written(Written::Unclear), at(2)),
+        Effect::Wait(_)
+    ));
+    for _ in 0..2 {
+        assert_eq!(purchase.next(Event::Waited, at(2)), Effect::Read);
+        let none = Event::Read(Reading::None);
+        assert_eq!(purchase.next(none, at(2)), Effect::Wait(BETWEEN_LOOKS));
+    }
+    assert_eq!(purchase.next(Event::Waited, at(2)), Effect::Read);
     let end = purchase.next(Event::Read(Reading::None), at(2));
     assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == Outcome::Accepted));
 }

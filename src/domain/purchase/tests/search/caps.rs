@@ -150,7 +150,6 @@ impl Search {
                 };
                 let plan = Plan {
                     order: *order,
-                    approval: wish.approval,
                     ..plan()
                 };
                 tell(&mut next, n, Purchase::new(plan, times(), at(0)), Event::Begun);

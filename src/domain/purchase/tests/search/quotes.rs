@@ -2,6 +2,7 @@
 //! dearer.
 
 use super::*;
+use crate::domain::consent::approval::Approval;
 use crate::domain::consent::price::HourlyPrice;
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::restore::tests::{intent, preflight_at, view};
@@ -67,7 +68,7 @@ fn asked(wish: Wish, approval: Option<QuoteId>, shown: Option<Quote>) -> (Intent
     asked.target.name = Some(wish.name.to_owned());
     asked.target.cpu_cores = Some(wish.cpu_cores);
     asked.target.memory_gb = Some(wish.memory_gb);
-    asked.approval = approval.map(Approval::Quote);
+    asked.approval = approval.map(Approval::from);
     let mut preflight = preflight_at(now());
     let rates = preflight.deployments.rates.as_mut().expect("there are rates");
     rates.cpu_core = Amount::parse(wish.core).expect("an amount");
@@ -88,11 +89,10 @@ fn quote(decision: &Decision) -> Option<Quote> {
 }
 
 /// The path and the body that leave for an order.
-fn sent(order: &Order, approval: Option<Approval>) -> Option<(String, String)> {
+fn sent(order: &Order) -> Option<(String, String)> {
     let mut purchase = Purchase::new(
         Plan {
             order: order.clone(),
-            approval,
             ..plan()
         },
         times(),
@@ -142,7 +142,7 @@ fn search(compared: Compared) -> (usize, Option<String>) {
             if let Some(standing) =
                 quote(&decision).filter(|standing| compared.is_taken(&text, standing.id.as_str()))
             {
-                intent.approval = Some(Approval::Quote(standing.id));
+                intent.approval = Some(Approval::from(standing.id));
                 decision = decide(&intent, &view, &times(), now());
             }
             let is_same = Wish { core: "", ..then } == Wish { core: "", ..first };
@@ -151,7 +151,7 @@ fn search(compared: Compared) -> (usize, Option<String>) {
                 Decision::Buy(order) => Some(order),
                 _ => None,
             };
-            let left = order.and_then(|order| sent(order, intent.approval.clone()));
+            let left = order.and_then(|order| sent(order));
             if left.is_some() != is_approved {
                 let schedule = format!(
                     "\n  {first:?} is shown as {id}\n  a person approves {text:?}\n  it becomes {then:?}\n  sent: {left:?}"

@@ -318,7 +318,6 @@ impl Shipped {
             several => Sighting::Several(several.iter().map(|vm| vm.id.clone()).collect()),
         });
         let plan = Plan {
-            approval: intent().approval,
             order,
             claim: claim(holder, now),
             read: wall(now),
@@ -383,6 +382,7 @@ impl Shipped {
                 is_ours,
             } => {
                 let object = Standing {
+                    is_held: false,
                     is_same: true,
                     is_unchanged: is_wanted,
                     is_being_deleted: false,
