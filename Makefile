@@ -9,7 +9,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .PHONY: test
-test: fmt lint clippy unit chart alerts integration ## Everything that a change must pass
+test: fmt lint clippy doc unit chart alerts integration ## Everything that a change must pass
 
 .PHONY: fmt
 fmt: ## Formatting
@@ -18,6 +18,14 @@ fmt: ## Formatting
 .PHONY: clippy
 clippy: ## Lints, warnings denied
 	$(CARGO) clippy --workspace --all-targets --features fail-points --locked -- -D warnings
+
+.PHONY: doc
+doc: ## Documentation of the code, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: docs
+docs: ## The documents as a book in target/book, every link checked (builds mdBook into the cache, once)
+	bash tests/book/build.sh
 
 .PHONY: checkers
 checkers: ## Build and install the programs of `lint` and `chart` into the cache, once
