@@ -19,6 +19,14 @@ fmt: ## Formatting
 clippy: ## Lints, warnings denied
 	$(CARGO) clippy --workspace --all-targets --features fail-points --locked -- -D warnings
 
+.PHONY: doc
+doc: ## Documentation of the code, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: docs
+docs: ## The documents as a book in target/book, every link checked (builds mdBook into the cache, once)
+	bash tests/book/build.sh
+
 .PHONY: checkers
 checkers: ## Build and install the programs of `lint` and `chart` into the cache, once
 	bash tests/checkers/build.sh >/dev/null
@@ -52,7 +60,7 @@ simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVE
 	$(CARGO) run --locked -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
 
 .PHONY: fuzz
-fuzz: ## Hostile bytes of HostUp, the API server and people, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
+fuzz: ## Hostile bytes of HostUp, the API server and users, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
 	bash tests/fuzz/run.sh $(or $(SECONDS),60)
 
 .PHONY: alerts
@@ -95,19 +103,19 @@ oldest: ## All tests of the built binary, on the oldest Kubernetes that is teste
 		$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
 
 .PHONY: crds
-crds: ## Write crds/ anew from the types
+crds: ## Generate crds/ from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
 
 .PHONY: reference
-reference: ## Write docs/reference.md, docs/values.md and the chart's copy of its defaults anew
+reference: ## Generate docs/reference.md, docs/values.md and the chart's copy of its defaults
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --test it --features fail-points reference::
 
 .PHONY: argocd-tests
-argocd-tests: control-plane ## Write the tests in deploy/argocd anew from what the operator does
+argocd-tests: control-plane ## Generate the tests in deploy/argocd from the behavior of the operator
 	UPDATE_ARGOCD=1 $(CARGO) test --locked --test it --features fail-points argocd_layout::the_objects
 
 .PHONY: manifests
-manifests: control-plane ## Render deploy/install.yaml and the kustomize base anew from the chart
+manifests: control-plane ## Render deploy/install.yaml and the kustomize base from the chart
 	UPDATE_MANIFESTS=1 $(CARGO) test --locked --test it --features fail-points kustomize::the_committed
 
 .PHONY: image

@@ -67,26 +67,25 @@ fn a_documented_reason_stands_as_the_conditions_say() {
         }
     }
     assert_eq!(rows, Reason::ALL.len());
-    let readme = document("README.md");
     let mut named = 0;
-    for row in readme.lines().filter_map(cells).filter(|row| row.len() == 4) {
+    for row in reasons.lines().filter_map(cells).filter(|row| row.len() == 4) {
         for reason in row[2].split(", ").filter_map(known) {
             let (_, ready, also) = stands(*reason);
-            assert_eq!((row[0], row[1]), (ready, also), "{reason:?} in the README");
+            assert_eq!((row[0], row[1]), (ready, also), "{reason:?} in the overview");
             named += 1;
         }
     }
-    assert!(named > 20, "{named} reasons in the README");
+    assert!(named > 20, "{named} reasons in the overview");
 }
 
 #[test]
-fn the_readme_names_every_flag_and_its_variable() {
+fn the_page_of_flags_names_every_flag() {
     let help = Command::new(env!("CARGO_BIN_EXE_hostup-operator"))
         .args(["run", "--help"])
         .output()
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let readme = document("README.md");
+    let page = document("docs/flags.md");
     let flags: Vec<&str> = help
         .split_whitespace()
         .filter(|word| word.starts_with("--") && *word != "--help")
@@ -94,17 +93,17 @@ fn the_readme_names_every_flag_and_its_variable() {
     assert!(flags.len() > 15, "{help}");
     for flag in flags {
         let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-        assert!(readme.contains(flag), "{flag} is not in the README");
+        assert!(page.contains(flag), "{flag} is not in docs/flags.md");
     }
 }
 
 #[test]
-fn the_defaults_in_the_readme_are_those_of_the_flags() {
+fn the_documented_defaults_are_those_of_the_flags() {
     let args = Args::command();
     let run = args.find_subcommand("run").unwrap();
-    let readme = document("README.md");
+    let page = document("docs/flags.md");
     let mut compared = 0;
-    for row in readme.lines().filter_map(cells).filter(|row| row.len() == 3) {
+    for row in page.lines().filter_map(cells).filter(|row| row.len() == 3) {
         let (flag, default) = (row[0].trim_matches('`'), row[1]);
         let known = run
             .get_arguments()
@@ -163,11 +162,8 @@ fn every_test_that_holds_a_safety_sentence_exists() {
 
 #[test]
 fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = examples();
-    texts.push(("README.md".to_owned(), document("README.md")));
-    for entry in std::fs::read_dir(root.join("docs")).unwrap() {
-        let name = format!("docs/{}", entry.unwrap().file_name().to_str().unwrap());
+    for name in documents() {
         texts.push((name.clone(), document(&name)));
     }
     let mut tried = 0;
@@ -194,7 +190,7 @@ fn every_object_in_the_documents_and_examples_is_taken_by_the_api_server() {
     assert!(tried >= 8, "{tried} objects");
 }
 
-/// The documents for people, by their path.
+/// The documents for users, by their path.
 fn documents() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let names = |folder: &str| -> Vec<String> {
@@ -204,7 +200,7 @@ fn documents() -> Vec<String> {
             .filter(|name| name.ends_with(".md"))
             .collect()
     };
-    [names(""), names("docs/")].concat()
+    [names(""), names("docs/"), names("docs/decisions/")].concat()
 }
 
 /// The anchor that GitHub gives a heading.
