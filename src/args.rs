@@ -138,8 +138,8 @@ pub struct Run {
     /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
     #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = Setting(address))]
     pub hostup_url: Url,
-    /// An HTTP proxy on the way to HostUp, like http://proxy.example:3128. It must tunnel (CONNECT), and serves
-    /// https only. The proxies of the environment are not used for HostUp.
+    /// An HTTP proxy on the way to HostUp, as a URL with host and port. It must tunnel (CONNECT), and serves https only.
+    /// The proxies of the environment are not used for HostUp.
     #[arg(long, env, value_parser = Setting(proxy))]
     pub hostup_proxy: Option<Url>,
     /// A file with further certificates, in PEM, of CAs to be trusted on the way to HostUp.
@@ -189,7 +189,7 @@ pub struct Run {
     /// How often closed gates are read again.
     #[arg(long, env, default_value = "1m", value_parser = Setting(duration))]
     pub gate_interval: Duration,
-    /// Address of /metrics, /livez and /readyz. [::] serves IPv6 and IPv4, whichever there is.
+    /// Address of /metrics, /livez and /readyz. The default serves IPv6 and IPv4, whichever the host has.
     #[arg(long, env, default_value = "[::]:8080", value_parser = Setting(socket))]
     pub listen: SocketAddr,
     /// Reconciles of one kind at a time.
