@@ -925,6 +925,7 @@ proptest! {
         approved in any::<bool>(),
         gate_open in prop::array::uniform4(prop::bool::weighted(0.9)),
         read_only in prop::bool::weighted(0.1),
+        held in prop::bool::weighted(0.1),
         capped in prop::bool::weighted(0.1),
         silent in prop::bool::weighted(0.1),
         missing in prop::bool::weighted(0.1),
@@ -949,6 +950,7 @@ proptest! {
         flight.remaining.instances = u32::from(gate_open[3]);
         let mut view = read(flight);
         view.chain.brakes.read_only = read_only;
+        view.chain.brakes.held = held.then_some(Hold::Object);
         view.chain.brakes.cap_reached = capped.then_some(Cap::All(1));
         view.chain.brakes.ledger_silent = silent;
         view.chain.missing = missing.then(|| RecordName::new("chain-1"));
@@ -962,7 +964,7 @@ proptest! {
             tail
         });
         if let Decision::Buy(order) = after(Duration::from_secs(waited), &intent, &view) {
-            prop_assert!(!suspended && !deleted && !read_only && !capped && !missing && !gap && !silent);
+            prop_assert!(!suspended && !deleted && !read_only && !held && !capped && !missing && !gap && !silent);
             prop_assert!(approved && ceiling_cents >= 66);
             prop_assert!(gate_open.iter().all(|open| *open));
             prop_assert!(gate::closed(&order.gates).is_none());
@@ -975,6 +977,63 @@ proptest! {
                 prop_assert!(refused_today < 8);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What a person reads and approves is what leaves, byte for byte.
+    #[test]
+    fn the_preview_names_exactly_what_is_then_ordered(
+        name in proptest::option::of("[a-z0-9][a-z0-9-]{1,38}[a-z0-9]"),
+        object in "[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?",
+        cpu_cores in proptest::option::of(1u32..12),
+        memory_gb in proptest::option::of(1u32..56),
+        storage_gb in proptest::option::of(80u32..880),
+        region in proptest::sample::select(vec![None, Some("stockholm"), Some("malmö 2")]),
+        source in proptest::option::of((1u32..12, 1u32..56, 1u32..880)),
+        size_gb in 1u32..800,
+    ) {
+        let mut preview = intent();
+        preview.approval = None;
+        preview.subject.name = object;
+        preview.target.name = name;
+        preview.target.region = region.map(str::to_owned);
+        (preview.target.cpu_cores, preview.target.memory_gb, preview.target.storage_gb) = (cpu_cores, memory_gb, storage_gb);
+        let mut flight = preflight();
+        flight.source_size = source.map(|(cpu_cores, memory_gb, storage_gb)| Size { cpu_cores, memory_gb, storage_gb });
+        flight.backups[0].size_gb = Amount::parse(&size_gb.to_string());
+        flight.deployments.regions = None;
+        let view = read(flight);
+        let Decision::Report(report) = decided(&preview, &view) else {
+            panic!("a preview orders");
+        };
+        let Facts::Read { quote: Some(quote), target: Some(target), .. } = &report.facts else {
+            return Ok(());
+        };
+        let approved = Intent { approval: Some(Approval::from(quote.id.clone())), ..preview };
+        let Decision::Buy(order) = decided(&approved, &view) else {
+            return Ok(());
+        };
+        let shown = serde_json::json!({
+            "name": target.vm_name, "region": target.region, "cpuCores": target.ordered.cpu_cores,
+            "memoryGb": target.ordered.memory_gb, "storageGb": target.ordered.storage_gb,
+        });
+        prop_assert_eq!(shown.to_string(), order.body.clone());
+        let in_path = format!("/backups/{}/", target.backup.id);
+        prop_assert!(order.path.contains(&in_path), "{}", order.path);
+        let Size { cpu_cores, memory_gb, storage_gb } = target.ordered;
+        for said in [
+            format!("{cpu_cores} core"),
+            format!("{memory_gb} GB, {storage_gb} GB disk"),
+            format!("as {}", target.vm_name),
+            format!("backup {}", target.backup.id),
+            quote.price.to_string(),
+        ] {
+            prop_assert!(report.message.contains(&said), "no {said:?} in {}", report.message);
+        }
+        prop_assert_eq!(order.quote.as_ref(), Some(quote));
     }
 }
 
