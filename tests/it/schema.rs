@@ -11,7 +11,7 @@ use hostup_operator::api::restore::VpsBackupRestore;
 use hostup_operator::api::{self, crds};
 use hostup_operator::domain::ledger::names::ChainKey;
 use kube::CustomResourceExt;
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Stage, at, condition, own_control_plane, ready};
@@ -927,4 +927,39 @@ async fn the_largest_order_is_recorded_and_read_back() {
     assert_eq!((stage.posts(), stage.executed()), (1, 1));
     stage.check_invariants().await;
     drop(operator);
+}
+
+/// After a rollback: the schema takes the words of the later version, and the operator that does not know them buys
+/// nothing for their objects and serves the others.
+#[tokio::test]
+async fn a_record_with_words_of_a_later_version_is_kept_and_nothing_is_bought_for_its_object() {
+    let stage = Stage::new("later").await;
+    let operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    let object = stage.wait_for_reason("web", "Restored").await;
+    drop(operator);
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    let later = json!({"status": {"state": "Refunded", "evidence": "CreditNote"}});
+    stage
+        .operations()
+        .patch_status(&record, &PatchParams::default(), &Patch::Merge(&later))
+        .await
+        .unwrap();
+    stage.delete("web").await;
+
+    let operator = stage.operator(&[]);
+    stage.create(stage.approved("web")).await;
+    stage.create(stage.approved("other")).await;
+    let object = stage.wait_for_reason("web", "OtherInstance").await;
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains("another version"), "{message}");
+    stage.wait_for_reason("other", "Restored").await;
+    let unreadable = operator
+        .samples()
+        .get("hostup_operator_operations_unreadable")
+        .copied();
+    assert_eq!(unreadable, Some(1.0));
+    let kept = stage.operations().get(&record).await.unwrap();
+    assert_eq!(kept.data["status"]["state"], "Refunded");
+    assert_eq!((stage.posts(), stage.executed()), (2, 2));
 }
