@@ -231,10 +231,18 @@ pub struct VpsOperationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1200))]
     pub message: Option<String>,
-    /// HostUp's code of a refusal.
+    /// HostUp's code, where it answered with an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
+    /// HostUp's words, where it answered with an error: what is wrong, and with which field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 800))]
+    pub detail: Option<String>,
+    /// The id of the request, where HostUp answered with an error. HostUp's support asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub request_id: Option<String>,
     /// HostUp's job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RecordedJob>,

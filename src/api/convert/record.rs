@@ -16,6 +16,7 @@ use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
 use crate::domain::action::ordered::{Action, ActionKind, Backup, Change, Restoration};
+use crate::domain::action::said::Said;
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
@@ -254,7 +255,7 @@ fn known(
     Ok(Known {
         state: status.state.map_or(State::Sending, State::from),
         message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
-        code: status.code.as_deref().map(Text::new),
+        said: said(status),
         job: status.job.as_ref().map(job).transpose()?,
         result: status.result.as_ref().map(|vm| Bought {
             size: status.result_size.map(Size::from),
@@ -268,6 +269,15 @@ fn known(
         not_before: time(&status.not_before, "status.notBefore")?,
         answer_refused: status.resolution_refused.as_deref().map(Text::new),
     })
+}
+
+fn said(status: &VpsOperationStatus) -> Said {
+    let text = |text: &Option<String>, most| text.as_deref().map(|text| Text::bounded(text, most));
+    Said {
+        code: text(&status.code, Said::CODE),
+        words: text(&status.detail, Said::WORDS),
+        request: text(&status.request_id, Said::REQUEST),
+    }
 }
 
 fn estimate(shown: &EstimateStatus) -> Estimate {
@@ -308,7 +318,9 @@ pub fn known_status(
     VpsOperationStatus {
         state: Some(known.state.into()),
         message: Some(known.message.to_string()).filter(|text| !text.is_empty()),
-        code: known.code.as_ref().map(Text::to_string),
+        code: known.said.code.as_ref().map(Text::to_string),
+        detail: known.said.words.as_ref().map(Text::to_string),
+        request_id: known.said.request.as_ref().map(Text::to_string),
         job: known.job.as_ref().map(|job| RecordedJob {
             id: job.id.to_string(),
             poll_url: job.poll_path.clone(),
