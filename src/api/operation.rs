@@ -268,6 +268,14 @@ pub struct VpsOperationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub quiet_since: Option<String>,
+    /// When HostUp accepted the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub accepted_time: Option<String>,
+    /// When the outcome was final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub completed_time: Option<String>,
     /// After a rate limit: no paid call with this key before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -320,6 +328,10 @@ pub struct RecordedJob {
     /// Path on the configured origin.
     #[schemars(length(max = 200))]
     pub poll_url: String,
+    /// HostUp's word for where it stands, when this record was written last. The object has it sooner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub status: Option<String>,
 }
 
 /// Where the call stands; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp

@@ -1,14 +1,21 @@
 //! What HostUp says of a call that it refuses, or answers oddly, reaches the person: in the condition, in the event and
 //! in the record, with the id of the request and the field that HostUp objects to; bounded and printable.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
 use futures::future::join_all;
-use hostup_sim::{Answer, Route};
+use hostup_sim::{Answer, JobView, Outcome, RestoreBehaviour, Route};
+use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
 use crate::support::printable::stored_is_printable;
-use crate::support::{PATIENCE, Stage, Tenant, at, ready};
+use crate::support::{PATIENCE, Stage, Tenant, at, ready, reason};
 
 /// Longest note of an event, in bytes.
 const NOTE: usize = 1024;
@@ -294,10 +301,123 @@ async fn event(stage: &Stage, name: &str, parts: &[String]) -> String {
                 .find(|note| parts.iter().all(|part| note.contains(part)));
             match told {
                 Some(note) => return note,
-                None => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     });
     told.await
         .unwrap_or_else(|_| panic!("{name}: no event tells {parts:?}"))
+}
+
+/// A restore whose job is polled many times, and the words that its object shows, each as often as it was written anew.
+async fn words_of_a_job(
+    stage: &Stage,
+    name: &str,
+    view: JobView,
+    outcome: Outcome,
+    ends: &str,
+) -> Vec<String> {
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            view,
+            job_duration: Duration::from_secs(6),
+            running_after: Some(Duration::from_secs(7)),
+            progress_steps: 1,
+            ..RestoreBehaviour::ending(outcome)
+        });
+    });
+    stage.create(stage.approved(name)).await;
+    let mut words: Vec<String> = Vec::new();
+    let mut seen = pin!(watch_object(stage.restores(), name).default_backoff());
+    let all = tokio::time::timeout(PATIENCE, async {
+        while let Some(object) = seen.next().await {
+            let Ok(Some(object)) = object else { continue };
+            let object = serde_json::to_value(object).unwrap();
+            let word = at(&object, "status.job.status").as_str();
+            if reason(&object) == "JobRunning" {
+                words.extend(word.map(str::to_owned));
+            }
+            if reason(&object) == ends {
+                words.extend(word.map(str::to_owned));
+                return;
+            }
+        }
+    });
+    all.await
+        .unwrap_or_else(|_| panic!("{name} does not come to {ends}: {words:?}"));
+    let record = &stage.records_of(name).await[0];
+    assert_eq!(
+        at(record, "status.job.status").as_str(),
+        words.last().map(String::as_str),
+        "{name}"
+    );
+    let time = |member: &str| {
+        let text = at(record, &format!("status.{member}")).as_str();
+        let text = text.unwrap_or_else(|| panic!("{name}: no {member} in {record}"));
+        text.parse::<Timestamp>().unwrap()
+    };
+    let took = time("completedTime").duration_since(time("acceptedTime"));
+    assert!(took.as_secs() >= 5, "{name}: {took}");
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_word_of_the_job_is_hostups_own_and_is_written_when_it_changes() {
+    let running = |word: &str| JobView {
+        running_word: Some(word.to_owned()),
+        ..JobView::default()
+    };
+    let rows = [
+        (
+            "plain",
+            JobView::default(),
+            Outcome::Completes,
+            "Restored",
+            "in_progress",
+            "completed",
+        ),
+        (
+            "new",
+            running("born_yesterday"),
+            Outcome::Completes,
+            "Restored",
+            "born_yesterday",
+            "completed",
+        ),
+        (
+            "shouts",
+            running("PROCESSING\u{1b}[31m"),
+            Outcome::Completes,
+            "Restored",
+            "PROCESSING [31m",
+            "completed",
+        ),
+        (
+            "fails",
+            JobView::default(),
+            Outcome::FailsWithVm,
+            "VpsLeftBilling",
+            "in_progress",
+            "failed",
+        ),
+    ];
+    let checks = rows.map(|(name, view, outcome, ends, runs_as, ends_as)| async move {
+        let stage = Stage::new("words").await;
+        let _operator = stage.operator(&["--poll-interval=200ms"]);
+        let words = words_of_a_job(&stage, name, view, outcome, ends).await;
+        let mut changes = words.clone();
+        changes.dedup();
+        // The first poll may come when it is queued no more.
+        assert!(
+            changes.ends_with(&[runs_as.to_owned(), ends_as.to_owned()]),
+            "{name}: {words:?}"
+        );
+        assert!(changes.len() <= 3 && changes[0] != ends_as, "{name}: {words:?}");
+        // It is polled far more often than it is written: with a word, with the progress, and at the end.
+        assert!(words.len() <= 7, "{name}: {words:?}");
+        assert!(stage.sim.count(Route::Job) > 8, "{name}");
+        stored_is_printable(&stage).await;
+        stage.check_invariants().await;
+    });
+    join_all(checks).await;
 }

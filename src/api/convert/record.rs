@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::{InvalidRecord, gate, shown_quote};
@@ -22,6 +21,7 @@ use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
     Answer, Bought, Cause, Claim, Estimate, Evidence, Invoice, Job, Known, Record, State,
 };
+use crate::domain::provider::job::status_word;
 use crate::domain::provider::options::{Difference, OptionValue, Values};
 use crate::domain::status::reason::Standing;
 use crate::domain::values::ids::{
@@ -250,6 +250,7 @@ fn known(
         Ok(Job {
             id,
             poll_path: job.poll_url.clone(),
+            word: job.status.as_deref().and_then(status_word),
         })
     };
     Ok(Known {
@@ -301,10 +302,30 @@ impl From<&Estimate> for EstimateStatus {
     }
 }
 
+/// HostUp itself said that it takes the order.
+fn is_accepted(known: &Known) -> bool {
+    match (known.state, known.evidence) {
+        (State::Accepted, evidence) => evidence != Some(Evidence::Person),
+        (State::Succeeded, evidence) => {
+            matches!(evidence, Some(Evidence::Answered | Evidence::ExecutedUnasked))
+        }
+        (
+            State::Sending
+            | State::Failed
+            | State::NotSent
+            | State::Rejected
+            | State::Unknown
+            | State::NotExecuted
+            | State::Abandoned,
+            _,
+        ) => false,
+    }
+}
+
 /// The status of a record that knows this.
 pub fn known_status(
     known: &Known,
-    before: &[Condition],
+    before: &VpsOperationStatus,
     generation: i64,
     now: Timestamp,
 ) -> VpsOperationStatus {
@@ -315,6 +336,10 @@ pub fn known_status(
         (State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned, _) => Standing::Waiting,
     };
     let said = conditions::standing(standing, known.state.as_str(), known.message.as_str());
+    let first = |at: &Option<String>, holds: bool| {
+        let now = || holds.then(|| conditions::whole_seconds(now).to_string());
+        at.clone().or_else(now)
+    };
     VpsOperationStatus {
         state: Some(known.state.into()),
         message: Some(known.message.to_string()).filter(|text| !text.is_empty()),
@@ -324,6 +349,7 @@ pub fn known_status(
         job: known.job.as_ref().map(|job| RecordedJob {
             id: job.id.to_string(),
             poll_url: job.poll_path.clone(),
+            status: job.word.as_ref().map(Text::to_string),
         }),
         result: known.result.as_ref().map(VmStatus::from),
         result_size: known.result.as_ref().and_then(|vm| vm.size).map(VmSize::from),
@@ -332,9 +358,11 @@ pub fn known_status(
         estimate: known.estimate.as_ref().map(EstimateStatus::from),
         evidence: known.evidence.map(OperationEvidence::from),
         quiet_since: known.quiet_since.map(|at| at.to_string()),
+        accepted_time: first(&before.accepted_time, is_accepted(known)),
+        completed_time: first(&before.completed_time, known.state.is_final()),
         not_before: known.not_before.map(|at| at.to_string()),
         resolution_refused: known.answer_refused.as_ref().map(Text::to_string),
-        conditions: conditions::dated(said, before, generation, now),
+        conditions: conditions::dated(said, &before.conditions, generation, now),
     }
 }
 

@@ -255,6 +255,8 @@ pub struct Job {
     pub id: JobId,
     /// Its path on the configured origin.
     pub poll_path: String,
+    /// HostUp's own word for where it stands, when the record was written last.
+    pub word: Option<Text>,
 }
 
 /// The VM that was bought.

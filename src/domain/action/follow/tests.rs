@@ -46,6 +46,7 @@ fn verdicts() -> Vec<Verdict> {
         Verdict::Accepted(Receipt::Job(Job {
             id: JobId::parse("job_1").unwrap(),
             poll_path: "/api/jobs/job_1".into(),
+            word: None,
         })),
         Verdict::Rejected(Refusal {
             said: Said {
