@@ -1030,10 +1030,13 @@ mod tests {
             }];
             let now = at(SECOND * u32::try_from(n).unwrap());
             desk.ask(asker(1), wants, now);
-            let ended = Ok(Answer::Job(JobState::Completed {
-                hints: Vec::new(),
-                took: took.map(Duration::from_secs),
-            }));
+            let ended = Ok(Answer::Job(
+                JobState::Completed {
+                    hints: Vec::new(),
+                    took: took.map(Duration::from_secs),
+                },
+                None,
+            ));
             desk.arrived(&job, reading(now.monotonic, now.monotonic, ended), now);
             desk.forget(&who(1));
             desk.job_times(&RecordName::new("another"), now)
@@ -1160,10 +1163,13 @@ mod tests {
         };
         desk.ask(asker(1), wants(), at(SECOND));
         calls(&mut desk, SECOND);
-        let ended = Ok(Answer::Job(JobState::Completed {
-            hints: Vec::new(),
-            took: None,
-        }));
+        let ended = Ok(Answer::Job(
+            JobState::Completed {
+                hints: Vec::new(),
+                took: None,
+            },
+            None,
+        ));
         desk.arrived(&job, reading(SECOND, SECOND * 2, ended), at(SECOND * 2));
         for _ in 0..2 {
             assert!(matches!(

@@ -29,11 +29,11 @@ impl Jobs {
     /// Takes in what an answer says of a job.
     pub(super) fn note(&mut self, answer: &Result<Answer, ReadError>) {
         match answer {
-            Ok(Answer::Job(JobState::Completed { took: Some(took), .. })) => {
+            Ok(Answer::Job(JobState::Completed { took: Some(took), .. }, _)) => {
                 self.took.truncate(KEPT - 1);
                 self.took.push_front(*took);
             }
-            Ok(Answer::Job(JobState::Completed { took: None, .. })) => self.is_untold = true,
+            Ok(Answer::Job(JobState::Completed { took: None, .. }, _)) => self.is_untold = true,
             Ok(_) | Err(_) => {}
         }
     }
@@ -79,10 +79,11 @@ mod tests {
         let mut jobs = Jobs::default();
         let times = |jobs: &mut Jobs, name: &str| jobs.times(&RecordName::new(name), Duration::ZERO);
         times(&mut jobs, "a");
-        jobs.note(&Ok(Answer::Job(JobState::Completed {
+        let completed = JobState::Completed {
             hints: Vec::new(),
             took: None,
-        })));
+        };
+        jobs.note(&Ok(Answer::Job(completed, None)));
         assert_eq!(times(&mut jobs, "b"), JobTimes::Unknown);
     }
 }

@@ -362,7 +362,10 @@ impl Reader {
             Question::Options(vps) => Answer::Options(client.options(vps).await?),
             Question::Invoices(vps) => Answer::Invoices(client.blocking_invoices(vps).await?),
             Question::Vm(vps) => Answer::Vm(client.vps(vps).await?),
-            Question::Job(path) => Answer::Job(client.job(path).await?),
+            Question::Job(path) => {
+                let (state, word) = client.job(path).await?;
+                Answer::Job(state, word)
+            }
             Question::DryRun(vps, body, _) => Answer::DryRun(client.preview_config(vps, body.clone()).await?),
         })
     }

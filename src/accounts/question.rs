@@ -11,6 +11,7 @@ use crate::domain::provider::options::Offer;
 use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, Remaining};
 use crate::domain::values::ids::{Uid, VpsId};
 use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
 use crate::hostup::{OwnVps, ReadError, Route};
 
 /// One question. Two that are equal are answered by one call.
@@ -105,8 +106,8 @@ pub enum Answer {
     Invoices(Vec<Invoice>),
     /// To [`Question::Vm`].
     Vm(Vm),
-    /// To [`Question::Job`].
-    Job(JobState),
+    /// To [`Question::Job`]: where it stands, and HostUp's own word for that.
+    Job(JobState, Option<Text>),
     /// To [`Question::DryRun`].
     DryRun(Preview),
 }
@@ -116,7 +117,7 @@ impl Answer {
     pub fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Job(JobState::Completed { .. } | JobState::Failed { .. })
+            Self::Job(JobState::Completed { .. } | JobState::Failed { .. }, _)
         )
     }
 }

@@ -111,7 +111,7 @@ pub fn stalled_since(conditions: &[Condition]) -> Option<Timestamp> {
 }
 
 /// Kubernetes keeps whole seconds; a finer time would differ from what is read back.
-fn whole_seconds(at: Timestamp) -> Timestamp {
+pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

@@ -294,10 +294,18 @@ pub struct VpsOperationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1200))]
     pub message: Option<String>,
-    /// HostUp's code of a refusal.
+    /// HostUp's code, where it answered with an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
+    /// HostUp's words, where it answered with an error: what is wrong, and with which field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 800))]
+    pub detail: Option<String>,
+    /// The id of the request, where HostUp answered with an error. HostUp's support asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub request_id: Option<String>,
     /// HostUp's job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RecordedJob>,
@@ -324,6 +332,14 @@ pub struct VpsOperationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub quiet_since: Option<String>,
+    /// When HostUp accepted the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub accepted_time: Option<String>,
+    /// When the outcome was final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub completed_time: Option<String>,
     /// After a rate limit: no paid call with this key before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
@@ -376,6 +392,10 @@ pub struct RecordedJob {
     /// Path on the configured origin.
     #[schemars(length(max = 200))]
     pub poll_url: String,
+    /// HostUp's word for where it stands, when this record was written last. The object has it sooner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub status: Option<String>,
 }
 
 /// Where the call stands; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp

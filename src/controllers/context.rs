@@ -255,11 +255,14 @@ pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretR
             said,
         } => Blocked::Trouble(Trouble {
             reason: Reason::VpsNotFound,
-            message: Text::new(&format!(
-                "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({})",
-                credentials.name,
-                said.as_clause()
-            )),
+            message: Text::bounded(
+                &format!(
+                    "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({})",
+                    credentials.name,
+                    said.as_clause()
+                ),
+                900,
+            ),
             until: None,
         }),
         other => blocked(other),

@@ -2,6 +2,8 @@
 //! nothing.
 
 use kube::ResourceExt;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Error;
 use super::approvals::Place;
@@ -10,6 +12,7 @@ use crate::api;
 use crate::api::conditions::{self, Holds, Statement};
 use crate::cluster::fail_point;
 use crate::cluster::{api_call, events};
+use crate::domain::action::said::without_requests;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State};
 use crate::domain::provider::gate::{self, Gate};
@@ -44,7 +47,7 @@ pub async fn write<K: PurchasingKind, F>(
         )
         .await;
     }
-    if *before == after {
+    if *before == after || tells_the_same(&*before, &after) {
         return Ok(());
     }
     let ready = conditions::find(K::conditions(&before), "Ready");
@@ -123,6 +126,25 @@ fn remind<K: PurchasingKind>(ctx: &Context, object: &K, after: &K::Status, reaso
 pub fn requested_at<K: PurchasingKind>(object: &K) -> Option<String> {
     let asked = object.annotations().get(api::RECONCILE_REQUESTED)?;
     Some(Text::bounded(asked, 80).to_string())
+}
+
+/// Whether two statuses differ in nothing but the ids of HostUp's requests that they cite: each answer has another one.
+fn tells_the_same<S: Serialize>(before: &S, after: &S) -> bool {
+    let told = |status| {
+        let mut told = serde_json::to_value(status).ok()?;
+        forget_requests(&mut told);
+        Some(told)
+    };
+    told(before).is_some_and(|before| told(after) == Some(before))
+}
+
+fn forget_requests(told: &mut Value) {
+    match told {
+        Value::String(text) => *text = without_requests(text),
+        Value::Array(items) => items.iter_mut().for_each(forget_requests),
+        Value::Object(members) => members.values_mut().for_each(forget_requests),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The refused attempt after which a gate was seen closed: this one, if one is now, or the one that the status

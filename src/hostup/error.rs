@@ -7,10 +7,17 @@ use thiserror::Error;
 use super::Route;
 use super::wire::codes;
 use crate::domain::action::answer;
+use crate::domain::action::said::Said;
 use crate::domain::ledger::record::Invoice;
 use crate::domain::values::text::Text;
 
-/// Why a read brought nothing. The texts are stable: the same trouble reads the same each time.
+/// Characters of HostUp's words; with the request's id; and of the words in the reason of a gate, which holds fewer.
+const WORDS: usize = 300;
+const SHORT: usize = 400;
+const OF_A_GATE: usize = 200;
+
+/// Why a read brought nothing. The texts are stable: the same trouble reads the same each time, but for the id of a
+/// request.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum ReadError {
     /// HostUp asked to wait, or a wait that it asked for has not passed.
@@ -55,18 +62,33 @@ impl ReadError {
         Self::Unavailable(Text::new(&format!("{}: {why}", route.as_str())))
     }
 
+    /// A status that says nothing by itself.
+    fn odd(route: Route, status: u16, said: &Said) -> Self {
+        let words = said
+            .words
+            .as_ref()
+            .map(|words| Text::bounded(words.as_clause(), WORDS));
+        let said = Said {
+            words,
+            ..said.clone()
+        };
+        let what = format!("{}: HTTP status {status}", route.as_str());
+        Self::Unavailable(Text::bounded(&said.cited(&what), 2 * SHORT))
+    }
+
     /// What a status other than 2xx and 429 means for a read.
     pub(super) fn of_status(route: Route, status: u16, body: &[u8]) -> Self {
-        let said = said(body);
+        let said = Said::by(body);
+        let short = Text::bounded(&said.in_short(WORDS), SHORT);
         match status {
-            401 => Self::Unauthorized(said),
-            403 => Self::Forbidden(said),
-            404 if is_json(body) => Self::NotFound { route, said },
+            401 => Self::Unauthorized(short),
+            403 => Self::Forbidden(short),
+            404 if is_json(body) => Self::NotFound { route, said: short },
             409 => match answer::blocking_invoice(body) {
                 Some(invoice) => Self::InvoiceBlocks(invoice),
-                None => Self::unreadable(route, &format!("HTTP status {status}")),
+                None => Self::odd(route, status, &said),
             },
-            _ => Self::unreadable(route, &format!("HTTP status {status}")),
+            _ => Self::odd(route, status, &said),
         }
     }
 
@@ -79,7 +101,7 @@ impl ReadError {
         match (status, serde_json::from_slice::<Problem>(body)) {
             (400 | 409 | 422, Ok(Problem { code })) => Self::Refused {
                 code: Text::bounded(&codes(&code, &blockers(body)), 60),
-                said: said(body),
+                said: Text::new(&Said::by(body).in_short(OF_A_GATE)),
             },
             (_, _) => Self::of_status(route, status, body),
         }
@@ -105,22 +127,4 @@ fn is_json(body: &[u8]) -> bool {
 fn blockers(body: &[u8]) -> Vec<String> {
     let read = serde_json::from_slice(body);
     read.map_or_else(|_| Vec::new(), |body| answer::blockers_in(&body))
-}
-
-/// The text of an error body of either generation, with the blockers that it names; for people only.
-fn said(body: &[u8]) -> Text {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: Option<String>,
-        message: Option<String>,
-    }
-    let problem = serde_json::from_slice::<Problem>(body).ok();
-    let text = problem.and_then(|problem| problem.detail.or(problem.message));
-    let text = text.as_deref().unwrap_or("no details");
-    let blockers = codes("", &blockers(body));
-    if blockers.is_empty() {
-        Text::new(text)
-    } else {
-        Text::new(&format!("{text} [{blockers}]"))
-    }
 }

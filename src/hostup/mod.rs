@@ -35,6 +35,7 @@ use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup,
 use crate::domain::purchase::RightToSend;
 use crate::domain::values::ids::VpsId;
 use crate::domain::values::json::{self, Object};
+use crate::domain::values::text::Text;
 use transport::{Get, Transport};
 
 /// More options than this are no list of options.
@@ -410,12 +411,12 @@ impl Account {
         }
     }
 
-    /// A job by the path that its 202 named (job page). 403 and 404 mean that HostUp does not show
+    /// A job by the path that its 202 named (job page), and HostUp's own word for where it stands. 403 and 404 mean that HostUp does not show
     /// it (any more), never that it failed.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn job(&self, path: &str) -> Result<JobState, ReadError> {
+    pub async fn job(&self, path: &str) -> Result<(JobState, Option<Text>), ReadError> {
         match self
             .transport
             .get(self.traffic.as_ref(), &self.key, Get::path(Route::Job, path))
@@ -424,7 +425,7 @@ impl Account {
             Ok(body) => {
                 JobState::read(&body).ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job"))
             }
-            Err(ReadError::NotFound { .. } | ReadError::Forbidden(_)) => Ok(JobState::Lost),
+            Err(ReadError::NotFound { .. } | ReadError::Forbidden(_)) => Ok((JobState::Lost, None)),
             Err(error) => Err(error),
         }
     }

@@ -30,7 +30,7 @@ pub trait PurchasingKind:
     /// Which of the kinds it is.
     const KIND: SubjectKind;
     /// Its status.
-    type Status: Clone + Default + PartialEq + Send + Sync;
+    type Status: Clone + Default + PartialEq + Serialize + Send + Sync;
 
     /// `spec.credentialsSecretRef`.
     fn credentials(&self) -> &CredentialsSecretRef;

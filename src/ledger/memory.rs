@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::action::follow::Memo;
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{Holder, RecordName};
+use crate::domain::values::text::Text;
 
 /// Notes by record.
 #[derive(Default)]
@@ -27,6 +28,8 @@ pub struct Followed {
     pub memo: Memo,
     /// Per cent of its job, in steps of 25.
     pub progress: Option<u8>,
+    /// HostUp's own word for where its job stands.
+    pub word: Option<Text>,
     /// Why it cannot be followed at the moment.
     pub trouble: Option<Trouble>,
 }

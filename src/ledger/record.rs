@@ -54,12 +54,7 @@ pub(super) fn show(books: &Books, name: &RecordName, subject: &Subject, trouble:
 pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Known) -> Result<(), ApiError> {
     let before = object.status.take().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    object.status = Some(api::known_status(
-        known,
-        &before.conditions,
-        generation,
-        books.now(),
-    ));
+    object.status = Some(api::known_status(known, &before, generation, books.now()));
     object.metadata.managed_fields = None;
     let by = api_call::by_us();
     let name = object.name_any();

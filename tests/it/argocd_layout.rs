@@ -159,6 +159,7 @@ fn as_ever(stage: &Stage, object: &Value) -> Value {
         ("status.vm.vpsId", "vps_01hxc4d5e6f7g8h9j0k1m2n3p4"),
         ("status.result.vpsId", "vps_01hxc4d5e6f7g8h9j0k1m2n3p4"),
         ("status.invoice.id", "inv_01hxe6f7g8h9j0k1m2n3p4q5r6"),
+        ("status.requestId", "req_01hxf7g8h9j0k1m2n3p4q5r6s7"),
         ("status.operation.name", "abcdefghij234567abcdefghij234567-1"),
     ];
     let mut text = object.to_string();

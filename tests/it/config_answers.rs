@@ -592,7 +592,7 @@ async fn refuses(
     assert_eq!(condition(&object, "Submitted")["status"], "False", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
     let again = "once the order, the API key, a gate or the price changes";
-    for part in ["HostUp refused: ", says, code, again] {
+    for part in ["HostUp refused (", says, code, "request ", again] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
     stage.wait_for_reads(tenant, route, 3).await;

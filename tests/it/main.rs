@@ -29,6 +29,7 @@ mod config_races;
 mod crash;
 mod crds;
 mod credentials;
+mod diagnostics;
 mod docs;
 mod flags;
 mod floors;

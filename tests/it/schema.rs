@@ -154,10 +154,11 @@ pub fn record(name: &str) -> Value {
         }),
     );
     record["status"] = json!({
-        "state": "Unknown", "message": "m", "code": "c", "job": {"id": "j", "pollUrl": "/p"}, "result": vm,
+        "state": "Unknown", "message": "m", "code": "c", "detail": "d", "requestId": "r", "job": {"id": "j", "pollUrl": "/p", "status": "queued"}, "result": vm,
         "resultSize": size, "invoice": invoice, "suggestsCancelling": true, "evidence": "NoneFound",
         "estimate": {"draftId": "1", "total": "1", "recurring": "1", "currencyCode": "SEK"},
-        "quietSince": "2026-01-01T00:00:00Z", "notBefore": "2026-01-01T00:00:00Z", "resolutionRefused": "r",
+        "quietSince": "2026-01-01T00:00:00Z", "notBefore": "2026-01-01T00:00:00Z",
+        "acceptedTime": "2026-01-01T00:00:00Z", "completedTime": "2026-01-01T00:00:00Z", "resolutionRefused": "r",
         "conditions": conditions(),
     });
     record

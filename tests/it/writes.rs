@@ -130,8 +130,8 @@ async fn progress_is_written_in_quarters_only() {
     stage.wait_for_reason("web", "Restored").await;
     let mut writes = stage.writes().await;
     writes.retain(|write| write.starts_with("update vpsbackuprestores/status"));
-    // Running, 25, 50, 75 %, and the end.
-    assert!((2..=5).contains(&writes.len()), "{writes:?}");
+    // Queued, running, 25, 50, 75 %, and the end.
+    assert!((2..=6).contains(&writes.len()), "{writes:?}");
     let mut records = stage.writes().await;
     records.retain(|write| write.starts_with("update vpsoperations/status"));
     assert_eq!(records.len(), 2);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::{InvalidRecord, gate, shown_quote};
@@ -17,12 +16,14 @@ use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
 use crate::domain::action::ordered::{Action, ActionKind, Backup, Change, Restoration};
+use crate::domain::action::said::Said;
 use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
     Answer, Bought, Cause, Claim, Estimate, Evidence, Invoice, Job, Known, Record, State,
 };
+use crate::domain::provider::job::status_word;
 use crate::domain::provider::options::{Difference, OptionValue, Values};
 use crate::domain::status::reason::Standing;
 use crate::domain::values::ids::{
@@ -271,12 +272,13 @@ fn known(
         Ok(Job {
             id,
             poll_path: job.poll_url.clone(),
+            word: job.status.as_deref().and_then(status_word),
         })
     };
     Ok(Known {
         state: status.state.map_or(State::Sending, State::from),
         message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
-        code: status.code.as_deref().map(Text::new),
+        said: said(status),
         job: status.job.as_ref().map(job).transpose()?,
         result: status.result.as_ref().map(|vm| Bought {
             size: status.result_size.map(Size::from),
@@ -290,6 +292,15 @@ fn known(
         not_before: time(&status.not_before, "status.notBefore")?,
         answer_refused: status.resolution_refused.as_deref().map(Text::new),
     })
+}
+
+fn said(status: &VpsOperationStatus) -> Said {
+    let text = |text: &Option<String>, most| text.as_deref().map(|text| Text::bounded(text, most));
+    Said {
+        code: text(&status.code, Said::CODE),
+        words: text(&status.detail, Said::WORDS),
+        request: text(&status.request_id, Said::REQUEST),
+    }
 }
 
 fn estimate(shown: &EstimateStatus) -> Estimate {
@@ -313,10 +324,30 @@ impl From<&Estimate> for EstimateStatus {
     }
 }
 
+/// HostUp itself said that it takes the order.
+fn is_accepted(known: &Known) -> bool {
+    match (known.state, known.evidence) {
+        (State::Accepted, evidence) => evidence != Some(Evidence::Person),
+        (State::Succeeded, evidence) => {
+            matches!(evidence, Some(Evidence::Answered | Evidence::ExecutedUnasked))
+        }
+        (
+            State::Sending
+            | State::Failed
+            | State::NotSent
+            | State::Rejected
+            | State::Unknown
+            | State::NotExecuted
+            | State::Abandoned,
+            _,
+        ) => false,
+    }
+}
+
 /// The status of a record that knows this.
 pub fn known_status(
     known: &Known,
-    before: &[Condition],
+    before: &VpsOperationStatus,
     generation: i64,
     now: Timestamp,
 ) -> VpsOperationStatus {
@@ -327,13 +358,20 @@ pub fn known_status(
         (State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned, _) => Standing::Waiting,
     };
     let said = conditions::standing(standing, known.state.as_str(), known.message.as_str());
+    let first = |at: &Option<String>, holds: bool| {
+        let now = || holds.then(|| conditions::whole_seconds(now).to_string());
+        at.clone().or_else(now)
+    };
     VpsOperationStatus {
         state: Some(known.state.into()),
         message: Some(known.message.to_string()).filter(|text| !text.is_empty()),
-        code: known.code.as_ref().map(Text::to_string),
+        code: known.said.code.as_ref().map(Text::to_string),
+        detail: known.said.words.as_ref().map(Text::to_string),
+        request_id: known.said.request.as_ref().map(Text::to_string),
         job: known.job.as_ref().map(|job| RecordedJob {
             id: job.id.to_string(),
             poll_url: job.poll_path.clone(),
+            status: job.word.as_ref().map(Text::to_string),
         }),
         result: known.result.as_ref().map(VmStatus::from),
         result_size: known.result.as_ref().and_then(|vm| vm.size).map(VmSize::from),
@@ -342,9 +380,11 @@ pub fn known_status(
         estimate: known.estimate.as_ref().map(EstimateStatus::from),
         evidence: known.evidence.map(OperationEvidence::from),
         quiet_since: known.quiet_since.map(|at| at.to_string()),
+        accepted_time: first(&before.accepted_time, is_accepted(known)),
+        completed_time: first(&before.completed_time, known.state.is_final()),
         not_before: known.not_before.map(|at| at.to_string()),
         resolution_refused: known.answer_refused.as_ref().map(Text::to_string),
-        conditions: conditions::dated(said, before, generation, now),
+        conditions: conditions::dated(said, &before.conditions, generation, now),
     }
 }
 

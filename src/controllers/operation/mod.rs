@@ -148,7 +148,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
             (Input::Unreadable(why), Some((until, trouble)))
         }
     };
-    let known = step(
+    let mut known = step(
         &record,
         knowing(&ctx, &record, input),
         &mut followed.memo,
@@ -165,10 +165,14 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         followed.memo.not_before = next;
     }
     followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
+    let word = followed.word.clone();
     record::remember(&ctx.books, &name, followed);
     if known == record.known {
         ctx.wake(&record.subject);
         return Ok(ctx.again_at(Some(next)));
+    }
+    if let Some(job) = &mut known.job {
+        job.word = word.or(job.word.take());
     }
     if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), &record, &known).await {
         let error = Error::from(error);

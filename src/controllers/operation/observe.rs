@@ -57,7 +57,8 @@ pub async fn job(
     followed: &mut Followed,
 ) -> Result<Reading, Error> {
     fail_point::reach("before-job-read");
-    let read = read_job(ctx, object, record, job, followed.memo.ended_since.is_none()).await;
+    let is_news = followed.memo.ended_since.is_none();
+    let read = read_job(ctx, object, record, job, is_news, &mut followed.word).await;
     if read.is_ok() {
         fail_point::reach("after-job-read");
     }
@@ -74,13 +75,14 @@ pub async fn job(
     settle(ctx, record, read)
 }
 
-/// `is_news` where the job has not been seen ended before.
+/// `is_news` where the job has not been seen ended before. HostUp's word for where it stands goes into `shown`.
 async fn read_job(
     ctx: &Context,
     object: &VpsOperation,
     record: &Record,
     job: &Job,
     is_news: bool,
+    shown: &mut Option<Text>,
 ) -> Result<Input, Blocked> {
     let seen_failed = record.known.evidence == Some(Evidence::Job);
     let of_job = Question::Job(job.poll_path.clone());
@@ -95,10 +97,11 @@ async fn read_job(
         read => read?,
     };
     let state = read.readings.take(&of_job, |answer| match answer {
-        Answer::Job(state) => Some(state.clone()),
+        Answer::Job(state, word) => Some((state.clone(), word.clone())),
         _ => None,
     });
-    let mut state = state.map_err(blocked)?;
+    let (mut state, word) = state.map_err(blocked)?;
+    *shown = word.or(shown.take());
     if state == JobState::Lost && record.known.state == State::Unknown {
         return searched(ctx, object, record).await;
     }

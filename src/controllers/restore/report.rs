@@ -17,6 +17,7 @@ use crate::domain::provider::gate::Gate;
 use crate::domain::restore::{self, Facts};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{Report, Trouble};
+use crate::domain::values::text::Text;
 
 /// Writes the report if it differs from what stands there, and tells when to look again.
 pub async fn publish(
@@ -135,24 +136,28 @@ fn restored(record: &Record) -> Option<&Backup> {
     Some(&record.action.restoration()?.backup)
 }
 
-/// The job in words that do not change from poll to poll, and its progress in steps of 25 %.
+/// The job with HostUp's own word for where it stands, and its progress in steps of 25 %.
 fn job(ctx: &Context, before: &VpsBackupRestoreStatus, record: &Record) -> Option<JobStatus> {
     let job = record.known.job.as_ref()?;
-    let status = match record.known.state {
-        State::Sending | State::Accepted => "running",
-        State::Succeeded => "completed",
-        State::Failed => "failed",
-        State::NotSent | State::Rejected | State::Unknown | State::NotExecuted | State::Abandoned => {
-            "unknown"
-        }
-    };
     let shown = before.job.as_ref().filter(|shown| shown.id == job.id.as_str());
-    let seen = ctx.books.memory.followed(&record.name).progress;
-    let progress = seen.max(shown.and_then(|shown| shown.progress));
+    let followed = ctx.books.memory.followed(&record.name);
+    let recorded = job.word.as_ref().map(Text::to_string);
+    let shown_word = shown.and_then(|shown| shown.status.clone());
+    // The record has the last word; before that it is older than what was polled.
+    let word = if record.known.state.is_final() {
+        recorded.or(shown_word)
+    } else {
+        followed
+            .word
+            .map(|word| word.to_string())
+            .or(shown_word)
+            .or(recorded)
+    };
+    let progress = followed.progress.max(shown.and_then(|shown| shown.progress));
     let done = record.known.state == State::Succeeded;
     Some(JobStatus {
         id: job.id.to_string(),
-        status: Some(status.to_owned()),
+        status: word,
         progress: progress.map(|per_cent| if done { 100 } else { per_cent }),
     })
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::domain::action::ordered::ActionKind;
 use crate::domain::action::receipt::{self, Receipt};
+use crate::domain::action::said::Said;
 use crate::domain::ledger::record::Invoice;
 use crate::domain::provider::gate::KNOWN_BLOCKERS;
 use crate::domain::values::json;
@@ -45,6 +46,8 @@ pub enum Verdict {
     Unknown {
         /// What came back instead of an answer that proves something.
         why: Text,
+        /// What HostUp said.
+        said: Said,
         /// For a rate limit: how long no paid call may leave, already clamped.
         retry_after: Option<Duration>,
     },
@@ -55,6 +58,7 @@ impl Verdict {
     pub fn unknown(why: Text) -> Self {
         Self::Unknown {
             why,
+            said: Said::default(),
             retry_after: None,
         }
     }
@@ -63,10 +67,8 @@ impl Verdict {
 /// A documented refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HostUp's stable code.
-    pub code: Text,
-    /// HostUp's text.
-    pub detail: Text,
+    /// HostUp's stable code, its words and its request.
+    pub said: Said,
     /// The invoice that stands in the way, for `existing_invoice_blocking`.
     pub invoice: Option<Invoice>,
     /// It suggests to send the order again so that it cancels that invoice.
@@ -89,7 +91,7 @@ pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdic
             (kind.row().receipt)(body).map_or_else(
                 || {
                     let why = format!("HostUp answered {status} without {}", kind.row().receipt_says);
-                    Verdict::unknown(with_words(kind, &why, body))
+                    odd(kind, &why, body, None)
                 },
                 Verdict::Accepted,
             )
@@ -102,23 +104,32 @@ pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdic
             || {
                 let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
                 let held = *status == 429;
-                Verdict::Unknown {
-                    why: with_words(kind, &why, body),
-                    retry_after: held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now)),
-                }
+                let wait = held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now));
+                odd(kind, &why, body, wait)
             },
             Verdict::Rejected,
         ),
     }
 }
 
-fn with_words(kind: ActionKind, why: &str, body: &[u8]) -> Text {
-    let start = body.get(..400).unwrap_or(body);
-    let said = Text::bounded(&String::from_utf8_lossy(start), 120);
-    if said.as_str().is_empty() || kind.row().answers_with_secrets {
-        Text::new(why)
+/// An answer that proves nothing. Where it is no error body its first words are told as they are.
+fn odd(kind: ActionKind, why: &str, body: &[u8], retry_after: Option<Duration>) -> Verdict {
+    let secret = kind.row().answers_with_secrets;
+    let said = if secret {
+        Said::only_request(body)
     } else {
-        Text::new(&format!("{why}: {said}"))
+        Said::by(body)
+    };
+    let start = body.get(..400).unwrap_or(body);
+    let start = Text::bounded(&String::from_utf8_lossy(start), 120);
+    let is_told = secret || start.as_str().is_empty() || said.words.is_some();
+    Verdict::Unknown {
+        why: Text::new(why),
+        said: Said {
+            words: if is_told { said.words } else { Some(start) },
+            ..said
+        },
+        retry_after,
     }
 }
 
@@ -128,9 +139,12 @@ fn with_words(kind: ActionKind, why: &str, body: &[u8]) -> Text {
 struct Problem {
     status: Option<u16>,
     code: Option<String>,
-    detail: Option<String>,
     error: Option<String>,
-    message: Option<String>,
+    // What is not built as on HostUp's pages is no documented refusal.
+    #[serde(rename = "detail")]
+    _detail: Option<String>,
+    #[serde(rename = "message")]
+    _message: Option<String>,
     #[serde(default)]
     retry_after: Value,
     #[serde(default)]
@@ -268,23 +282,15 @@ fn refused(
     if !documented {
         return None;
     }
-    let said = problem
-        .detail
-        .as_deref()
-        .or(problem.message.as_deref())
-        .unwrap_or_default();
-    let blockers = problem.blockers();
-    let detail = if blockers.is_empty() {
-        said.to_owned()
-    } else {
-        format!("{said} [{}]", blockers.join(", "))
-    };
+    let said = Said::by(body);
     let blocked = code == EXISTING_INVOICE_BLOCKING;
     Some(Refusal {
         invoice: blocked.then(|| problem.invoice()),
         suggests_cancelling: blocked && suggests_cancelling(body),
-        code: Text::bounded(if code.is_empty() { "rate_limited" } else { code }, 60),
-        detail: Text::new(&detail),
+        said: Said {
+            code: said.code.or_else(|| Some(Text::new(RATE_LIMITED))),
+            ..said
+        },
         retry_after: (status == 429).then(|| wait_of_a_limit(retry_after, body, now)),
     })
 }
@@ -294,6 +300,9 @@ pub fn blocking_invoice(body: &[u8]) -> Option<Invoice> {
     let problem: Problem = json::object(body)?;
     (problem.code.as_deref() == Some(EXISTING_INVOICE_BLOCKING)).then(|| problem.invoice())
 }
+
+/// The code of a limit; that of one whose body has none.
+const RATE_LIMITED: &str = "rate_limited";
 
 /// The refusal of an order that an open invoice stands in the way of (error catalogue).
 pub const EXISTING_INVOICE_BLOCKING: &str = "existing_invoice_blocking";
@@ -306,7 +315,7 @@ fn is_documented(kind: ActionKind, status: u16, code: &str) -> bool {
         403 => ["forbidden", "account_inactive", "verification_failed"].contains(&code),
         404 => ["not_found", "vps_not_found", "backup_not_found"].contains(&code),
         409 => kind.row().conflicts.contains(&code),
-        429 => ["rate_limit_exceeded", "rate_limited"].contains(&code),
+        429 => ["rate_limit_exceeded", RATE_LIMITED].contains(&code),
         _ => false,
     }
 }

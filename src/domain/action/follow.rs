@@ -298,18 +298,26 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
         Verdict::Accepted(receipt) => received(receipt, base),
         Verdict::Rejected(refusal) => Known {
             state: State::Rejected,
-            message: Text::new(&format!("HostUp refused: {}", refusal.detail)),
-            code: Some(refusal.code),
+            message: Text::bounded(&refusal.said.cited("HostUp refused"), 1000),
+            said: refusal.said,
             invoice: refusal.invoice,
             suggests_cancelling: refusal.suggests_cancelling,
             not_before: refusal.retry_after.map(|wait| later(now, wait)),
             ..base
         },
         // A sender that learnt nothing more keeps what others have found out meanwhile.
-        Verdict::Unknown { .. } if record.known.evidence.is_some() => record.known.clone(),
-        Verdict::Unknown { why, retry_after } => Known {
+        Verdict::Unknown { said, .. } if record.known.evidence.is_some() => Known {
+            said,
+            ..record.known.clone()
+        },
+        Verdict::Unknown {
+            why,
+            said,
+            retry_after,
+        } => Known {
             state: State::Unknown,
-            message: why,
+            message: Text::bounded(&said.cited(why.as_str()), 1000),
+            said,
             not_before: retry_after.map(|wait| later(now, wait)),
             ..base
         },

@@ -9,6 +9,7 @@ pub mod ordered;
 pub mod question;
 pub mod receipt;
 mod restore;
+pub mod said;
 
 use jiff::Timestamp;
 

@@ -1,7 +1,8 @@
 //! The question that an unknown outcome puts to a person, and the commands that answer it.
 
+use crate::domain::action::said::Said;
 use crate::domain::ledger::record::Record;
-use crate::domain::values::text::Text;
+use crate::domain::values::text::{self, Text};
 
 /// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
 pub fn why(record: &Record, known: &Text) -> String {
@@ -9,6 +10,16 @@ pub fn why(record: &Record, known: &Text) -> String {
         || known.as_clause().to_owned(),
         |refused| format!("the last answer was not taken: {}", refused.as_clause()),
     )
+}
+
+/// What HostUp answered, as a sentence that follows another; empty where it gave no answer that says anything.
+pub fn answered(record: &Record) -> String {
+    let said = &record.known.said;
+    if *said == Said::default() {
+        return String::new();
+    }
+    let told = said.cited("HostUp had answered");
+    format!(" {}.", text::clause(&told))
 }
 
 /// What a person may answer, in the words of one kind of order.

@@ -13,7 +13,7 @@ use super::{PAID_AGAIN, Row};
 use crate::domain::action::ordered::Restoration;
 use crate::domain::ledger::record::{Answer, Bought, Evidence, Job, Known, Record, State, Times, later};
 use crate::domain::provider::inventory::{self, Sighting, Vm};
-use crate::domain::provider::job::JobState;
+use crate::domain::provider::job::{JobState, status_word};
 use crate::domain::values::ids::{JobId, VpsId};
 use crate::domain::values::json::{self, Object};
 use crate::domain::values::text::Text;
@@ -45,6 +45,8 @@ fn job(body: &[u8]) -> Option<Job> {
         job_id: String,
         #[serde(default)]
         poll_url: Value,
+        #[serde(default)]
+        status: Value,
     }
     let envelope: Envelope = json::object(body)?;
     if envelope.success == Some(false) {
@@ -53,7 +55,8 @@ fn job(body: &[u8]) -> Option<Job> {
     let Object(operation) = envelope.operation;
     let id = JobId::parse(&operation.job_id)?;
     let poll_path = poll_path(operation.poll_url.as_str(), &id);
-    Some(Job { id, poll_path })
+    let word = operation.status.as_str().and_then(status_word);
+    Some(Job { id, poll_path, word })
 }
 
 /// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.

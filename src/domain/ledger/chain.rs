@@ -136,6 +136,23 @@ impl Chain {
         gap.map(|gap| (Reason::LedgerMissing, without(gap, instead)))
     }
 
+    /// HostUp could not be read. After an attempt that was told to wait (`last`, for an object of the same name) that is
+    /// why.
+    pub fn troubled(
+        &self,
+        trouble: &Trouble,
+        last: Option<&Record>,
+        times: &Times,
+        now: Timestamp,
+    ) -> Report<()> {
+        let report = Report::troubled(trouble, self.stalled_since, times, now);
+        if trouble.reason != Reason::RateLimited {
+            return report;
+        }
+        let message = wait_asked_for(trouble.message.as_str(), last, now);
+        Report { message, ..report }
+    }
+
     /// Consent stands, and still the order must wait: after an attempt for an object of the same name that came
     /// to nothing (`last`), for a record that is gone, or for a brake.
     pub fn holds_back(
@@ -173,7 +190,7 @@ impl Chain {
         let limits = last.into_iter().chain(self.tail.as_ref());
         let limited = limits.filter_map(|record| record.known.not_before).max();
         if let Some(until) = limited.filter(|until| now < *until) {
-            let message = "HostUp asked to wait before the next paid call";
+            let message = wait_asked_for("HostUp asked to wait before the next paid call", last, now);
             return Some(Report::new(Reason::RateLimited, message, Some(until)));
         }
         let last = last?;
@@ -193,17 +210,9 @@ impl Chain {
         let ended = last.known.quiet_since.unwrap_or(last.claimed_by());
         let next = later(ended, retry_wait(last.tries));
         match last.known.state {
-            State::Rejected if limited.is_none() && !self.has_another_cause(order, last) => {
-                let code = last
-                    .known
-                    .code
-                    .as_ref()
-                    .map(|code| format!(" ({code})"))
-                    .unwrap_or_default();
-                Some(rejected(format!(
-                    "{said}{code}. It is tried again once the order, the API key, a gate or the price changes"
-                )))
-            }
+            State::Rejected if limited.is_none() && !self.has_another_cause(order, last) => Some(rejected(
+                format!("{said}. It is tried again once the order, the API key, a gate or the price changes"),
+            )),
             State::Rejected | State::NotSent if now < next => {
                 let message =
                     format!("the last attempt came to nothing: {said}. The next one follows at {next:.0}");
@@ -322,6 +331,12 @@ fn without(gap: &RecordName, instead: &str) -> String {
         "VpsOperation {gap} is gone, though a later one was made; nothing is bought, for the records do not tell what \
          was executed. Bring the record back from a backup{instead}"
     )
+}
+
+/// `what` with HostUp's words, where the `last` attempt of an object of the same name was told to wait until later.
+fn wait_asked_for(what: &str, last: Option<&Record>, now: Timestamp) -> String {
+    let told = last.filter(|last| last.known.not_before.is_some_and(|until| now < until));
+    told.map_or_else(|| what.to_owned(), |last| last.known.said.cited(what))
 }
 
 /// The wait after the `tries`-th attempt: 30 s, doubling, to 15 min.

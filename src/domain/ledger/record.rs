@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::domain::action::ordered::Action;
+use crate::domain::action::said::Said;
 use crate::domain::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
 use crate::domain::consent::quote::Quote;
 use crate::domain::provider::gate::{Gate, GateName};
@@ -204,8 +205,8 @@ pub struct Known {
     pub state: State,
     /// Why, in words for a person.
     pub message: Text,
-    /// The provider's code of a refusal.
-    pub code: Option<Text>,
+    /// What HostUp said in an answer that was no receipt.
+    pub said: Said,
     /// HostUp's job, once named.
     pub job: Option<Job>,
     /// The VM, once found.
@@ -233,7 +234,7 @@ impl Known {
         Self {
             state: State::Sending,
             message: Text::default(),
-            code: None,
+            said: Said::default(),
             job: None,
             result: None,
             invoice: None,
@@ -254,6 +255,8 @@ pub struct Job {
     pub id: JobId,
     /// Its path on the configured origin.
     pub poll_path: String,
+    /// HostUp's own word for where it stands, when the record was written last.
+    pub word: Option<Text>,
 }
 
 /// The VM that was bought.

@@ -295,7 +295,7 @@ impl Look<'_> {
         let last = self
             .own_records()
             .find(|record| record.known.state != State::NotSent)?;
-        let code = last.known.code.as_ref().map(Text::as_str);
+        let code = last.known.said.code.as_ref().map(Text::as_str);
         let refused = last.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
         refused.then_some(last)
     }

@@ -9,7 +9,7 @@ use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
 use crate::domain::values::ids::VpsId;
-use crate::domain::values::text::Text;
+use crate::domain::values::text::{self, Text};
 
 impl Look<'_> {
     /// Another object's record: nothing of it is told but its name, which tells nothing.
@@ -140,10 +140,14 @@ pub(super) fn older(vm: &VpsId, values: &Values) -> String {
 }
 
 fn confirming(record: &Record) -> String {
-    format!(
-        "VpsOperation {} brought no answer that tells whether HostUp executed {}; {}",
+    let unclear = format!(
+        "VpsOperation {} brought no answer that tells whether HostUp executed {}",
         record.name,
-        what(record),
+        what(record)
+    );
+    format!(
+        "{}; {}",
+        text::clause(&record.known.said.cited(&unclear)),
         record.action.kind().row().looked_for
     )
 }
@@ -155,12 +159,13 @@ fn ask(record: &Record, why: &Text) -> String {
         price => format!(" for {price}"),
     };
     format!(
-        "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it. \
+        "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it.{} \
          {}",
         question::why(record, why),
         capitalised(&what(record)),
         record.claim.made_at,
         record.name,
+        question::answered(record),
         answers(record),
     )
 }

@@ -331,8 +331,9 @@ impl Look<'_> {
     }
 
     fn troubled(&self, trouble: &Trouble) -> Decision {
-        let since = self.view.chain.stalled_since;
-        Decision::Report(report::Report::troubled(trouble, since, self.times, self.now).with(self.kept()))
+        let last = self.records_of_this_name().next();
+        let report = self.view.chain.troubled(trouble, last, self.times, self.now);
+        Decision::Report(report.with(self.kept()))
     }
 
     /// What the status shows already, and what became of the last attempt if that allows another.

@@ -593,7 +593,7 @@ fn a_spec_that_was_in_force_without_an_order_drifts_too() {
 
 fn blocked(suggests: bool) -> Record {
     let mut tail = record(State::Rejected);
-    tail.known.code = Some(Text::new("existing_invoice_blocking"));
+    tail.known.said.code = Some(Text::new("existing_invoice_blocking"));
     tail.known.suggests_cancelling = suggests;
     tail.known.invoice = Some(invoice("inv_9"));
     tail

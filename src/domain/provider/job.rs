@@ -43,9 +43,9 @@ impl JobState {
         }
     }
 
-    /// Reads a 200 answer: the legacy envelope's `data`, a flat body, or `operation`. `None` where it
-    /// is no job at all.
-    pub fn read(body: &[u8]) -> Option<Self> {
+    /// Reads a 200 answer: the legacy envelope's `data`, a flat body, or `operation`; with HostUp's own word for where
+    /// the job stands. `None` where it is no job at all.
+    pub fn read(body: &[u8]) -> Option<(Self, Option<Text>)> {
         let body: Value = serde_json::from_slice(body).ok()?;
         if body["success"] == false && !body["data"].is_object() {
             return None;
@@ -58,14 +58,11 @@ impl JobState {
         if !job.is_object() {
             return None;
         }
-        Some(Self::of(job))
+        let word = word_of(job);
+        Some((Self::of(job, word), status_word(word)))
     }
 
-    fn of(job: &Value) -> Self {
-        let word = [&job["status"], &job["state"], &job["operation"]["status"]]
-            .into_iter()
-            .find_map(Value::as_str)
-            .unwrap_or_default();
+    fn of(job: &Value, word: &str) -> Self {
         let flag = |name: &str| job[name].as_bool();
         match word.to_ascii_lowercase().as_str() {
             "completed" if flag("isFailed") == Some(true) || flag("isCompleted") == Some(false) => Self::Lost,
@@ -92,6 +89,16 @@ impl JobState {
         let took = took.and_then(|(made, finished)| Duration::try_from(finished.duration_since(made)).ok());
         Self::Completed { hints, took }
     }
+}
+
+fn word_of(job: &Value) -> &str {
+    let words = [&job["status"], &job["state"], &job["operation"]["status"]];
+    words.into_iter().find_map(Value::as_str).unwrap_or_default()
+}
+
+/// HostUp's word for where a job stands, as it is shown.
+pub fn status_word(word: &str) -> Option<Text> {
+    Some(Text::bounded(word, 40)).filter(|word| !word.as_str().is_empty())
 }
 
 fn error_of(job: &Value) -> Text {
@@ -129,7 +136,28 @@ mod tests {
     use serde_json::json;
 
     fn read(job: Value) -> JobState {
+        told(job).0
+    }
+
+    fn told(job: Value) -> (JobState, Option<Text>) {
         JobState::read(json!({"success": true, "data": job}).to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_word_is_hostups_own_wherever_it_stands_bounded_and_printable() {
+        for (job, word) in [
+            (json!({"status": "Queued"}), Some("Queued")),
+            (json!({"state": "brand_new"}), Some("brand_new")),
+            (json!({"status": null, "state": "completed"}), Some("completed")),
+            (json!({"operation": {"status": "failed"}}), Some("failed")),
+            (json!({"status": "a\u{1b}[31mb"}), Some("a [31mb")),
+            (json!({"status": "", "isCompleted": true}), None),
+            (json!({"status": 7}), None),
+        ] {
+            assert_eq!(told(job.clone()).1.as_ref().map(Text::as_str), word, "{job}");
+        }
+        let long = told(json!({"status": "x".repeat(5_000)})).1.unwrap();
+        assert_eq!(long.as_str().chars().count(), 41);
     }
 
     #[test]
@@ -166,15 +194,15 @@ mod tests {
         ));
         let flat = json!({"status": "failed", "error": "disk"}).to_string();
         assert_eq!(
-            JobState::read(flat.as_bytes()),
-            Some(JobState::Failed {
+            JobState::read(flat.as_bytes()).unwrap().0,
+            JobState::Failed {
                 error: Text::new("disk")
-            })
+            }
         );
         let operation = json!({"operation": {"status": "completed"}}).to_string();
         assert!(matches!(
             JobState::read(operation.as_bytes()),
-            Some(JobState::Completed { .. })
+            Some((JobState::Completed { .. }, Some(_)))
         ));
     }
 
@@ -236,7 +264,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic_or_fail_the_job(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let is_failed = matches!(JobState::read(&body), Some(JobState::Failed { .. }));
+            let is_failed = matches!(JobState::read(&body), Some((JobState::Failed { .. }, _)));
             prop_assert!(!is_failed);
         }
     }

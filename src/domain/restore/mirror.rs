@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
 use crate::domain::action::ordered::Restoration;
 use crate::domain::action::question::{self, Answers};
+use crate::domain::action::said::Said;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Bought, Evidence, Record, State, Times, later};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
-use crate::domain::values::text::Text;
+use crate::domain::values::text::{self, Text};
 
 /// The part of a life in which a record says how things stand.
 pub(super) fn mirror(
@@ -221,9 +222,22 @@ fn after_success(
 }
 
 fn confirming(record: &Record, restored: &Restoration) -> String {
+    let said = &record.known.said;
+    let lost = if *said == Said::default() {
+        format!(
+            "the answer to the paid call of VpsOperation {} was lost",
+            record.name
+        )
+    } else {
+        let what = format!(
+            "HostUp's answer to the paid call of VpsOperation {} proves nothing",
+            record.name
+        );
+        text::clause(&said.cited(&what)).to_owned()
+    };
     format!(
-        "the answer to the paid call of VpsOperation {} was lost; the VM {} is looked for. It is not sent again",
-        record.name, restored.vm_name
+        "{lost}; the VM {} is looked for. It is not sent again",
+        restored.vm_name
     )
 }
 
@@ -234,9 +248,10 @@ fn ask(record: &Record, restored: &Restoration, why: &Text) -> String {
     let token = token.as_ref().map_or("", VmToken::as_str);
     let why = question::why(record, why);
     format!(
-        "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}). {}",
+        "{why}. HostUp may have sold a VM for {} at {:.0} (VpsOperation {name}, token {token}).{} {}",
         record.price_summary(),
         record.claim.made_at,
+        question::answered(record),
         question::answers(
             record,
             Answers {

@@ -172,7 +172,11 @@ fn report(reason: Reason, message: String, facts: Facts, wake: Option<Timestamp>
 }
 
 fn troubled(trouble: &Trouble, view: &View, times: &Times, now: Timestamp, facts: Facts) -> Decision {
-    Decision::Report(report::Report::troubled(trouble, view.chain.stalled_since, times, now).with(facts))
+    Decision::Report(
+        view.chain
+            .troubled(trouble, view.chain.tail.as_ref(), times, now)
+            .with(facts),
+    )
 }
 
 /// A stalled object is read again too, ever more rarely.

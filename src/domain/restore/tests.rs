@@ -1049,6 +1049,7 @@ pub(crate) fn accepted() -> Record {
     accepted.known.job = Some(Job {
         id: crate::domain::values::ids::JobId::parse("job_1").unwrap(),
         poll_path: "/api/jobs/job_1".into(),
+        word: None,
     });
     accepted
 }

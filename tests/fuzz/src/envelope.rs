@@ -178,7 +178,11 @@ fn previewed(asked: &Asked, body: &[u8], id: &VpsId) {
 }
 
 fn is_a_job(asked: &Asked) {
-    match done(asked.account.job("/api/jobs/job_a")) {
+    let read = done(asked.account.job("/api/jobs/job_a"));
+    if let Ok((_, Some(word))) = &read {
+        promise::text(word, 40);
+    }
+    match read.map(|(state, _)| state) {
         Ok(JobState::Completed { hints, .. }) => {
             assert!(hints.len() <= 16);
             for hint in hints {

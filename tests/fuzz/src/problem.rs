@@ -2,6 +2,7 @@
 
 use hostup_operator::domain::action::answer::{PaidAnswer, Verdict, blockers_in, classify};
 use hostup_operator::domain::action::ordered::ActionKind;
+use hostup_operator::domain::action::said::Said;
 use hostup_operator::domain::provider::gate::KNOWN_BLOCKERS;
 use hostup_operator::domain::values::ids::VpsId;
 use hostup_operator::domain::values::text::Text;
@@ -67,14 +68,19 @@ fn judged(call: ActionKind, answer: &Answer<'_>, verdict: Verdict) {
         ),
         Verdict::Rejected(refusal) => {
             is_documented(answer);
-            promise::text(&refusal.code, 60);
-            promise::text(&refusal.detail, Text::LIMIT);
+            assert!(refusal.said.code.is_some());
+            promise::said(&refusal.said);
             refusal.invoice.iter().for_each(promise::invoice);
             assert_eq!(refusal.retry_after.is_some(), limited);
             refusal.retry_after.into_iter().for_each(promise::wait);
         }
-        Verdict::Unknown { why, retry_after } => {
+        Verdict::Unknown {
+            why,
+            said,
+            retry_after,
+        } => {
             promise::text(&why, Text::LIMIT);
+            promise::said(&said);
             assert_eq!(retry_after.is_some(), limited);
             retry_after.into_iter().for_each(promise::wait);
             if matches!(call, ActionKind::LegacyEstimate | ActionKind::LegacyUpgrade) {
@@ -83,6 +89,11 @@ fn judged(call: ActionKind, answer: &Answer<'_>, verdict: Verdict) {
                     said_of_nothing(call, answer.status),
                     "the legacy body is repeated"
                 );
+                let only_request = Said {
+                    request: said.request.clone(),
+                    ..Said::default()
+                };
+                assert_eq!(said, only_request, "the legacy body is repeated");
             }
         }
     }
@@ -185,7 +196,7 @@ fn explained(answer: &Answer<'_>, error: &ReadError) {
         ReadError::Unavailable(_) => assert!(![401, 403, 429].contains(&status), "{error}"),
     }
     let text = error.to_string();
-    promise::shown(&text, 600);
+    promise::shown(&text, 700);
     assert!(!text.contains(KEY), "the key is shown: {text}");
     assert!(!format!("{error:?}").contains(KEY), "the key is shown: {error:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hostup_operator::domain::action::said::Said;
 use hostup_operator::domain::ledger::record::Invoice;
 use hostup_operator::domain::provider::gate::Gate;
 use hostup_operator::domain::values::text::Text;
@@ -23,6 +24,18 @@ pub fn shown(text: &str, most: usize) {
 /// The same of a text, with the ellipsis that it may end with.
 pub fn text(text: &Text, most: usize) {
     shown(text.as_str(), most + 1);
+}
+
+/// What HostUp said, and how it is told.
+pub fn said(said: &Said) {
+    for (part, most) in [
+        (&said.code, Said::CODE),
+        (&said.words, Said::WORDS),
+        (&said.request, Said::REQUEST),
+    ] {
+        part.iter().for_each(|part| text(part, most));
+    }
+    shown(&said.cited(""), 750);
 }
 
 /// The texts of an invoice.

@@ -1,6 +1,6 @@
 //! A record as somebody may have written it: it cannot be read, or it means the same once it was written again.
 
-use hostup_operator::api::operation::VpsOperation;
+use hostup_operator::api::operation::{VpsOperation, VpsOperationStatus};
 use hostup_operator::api::stored::Stored;
 use hostup_operator::api::{entry, known_status, record};
 use hostup_operator::domain::ledger::record::Known;
@@ -40,7 +40,12 @@ pub fn run(input: &[u8]) {
     }
     promise::gates(&read.gates);
     let mut written = |known: &Known| {
-        object.status = Some(known_status(known, &[], read.subject.generation, now()));
+        object.status = Some(known_status(
+            known,
+            &VpsOperationStatus::default(),
+            read.subject.generation,
+            now(),
+        ));
         let text = serde_json::to_string(&object).expect("a record can be written");
         let again: VpsOperation = serde_json::from_str(&text).expect("what was written can be read");
         record(&again).expect("what was written is understood").known

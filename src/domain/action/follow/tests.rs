@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::action::answer::Refusal;
 use crate::domain::action::ordered::{Action, Change};
+use crate::domain::action::said::Said;
 use crate::domain::consent::price::Size;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::Difference;
@@ -45,16 +46,21 @@ fn verdicts() -> Vec<Verdict> {
         Verdict::Accepted(Receipt::Job(Job {
             id: JobId::parse("job_1").unwrap(),
             poll_path: "/api/jobs/job_1".into(),
+            word: None,
         })),
         Verdict::Rejected(Refusal {
-            code: Text::new("forbidden"),
-            detail: Text::new("no"),
+            said: Said {
+                code: Some(Text::new("forbidden")),
+                words: Some(Text::new("no")),
+                request: Some(Text::new("req_1")),
+            },
             invoice: None,
             suggests_cancelling: false,
             retry_after: None,
         }),
         Verdict::Unknown {
             why: Text::new("reset"),
+            said: Said::default(),
             retry_after: None,
         },
     ]

@@ -1,0 +1,423 @@
+//! What HostUp says of a call that it refuses, or answers oddly, reaches the person: in the condition, in the event and
+//! in the record, with the id of the request and the field that HostUp objects to; bounded and printable.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use hostup_sim::{Answer, JobView, Outcome, RestoreBehaviour, Route};
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use serde_json::{Value, json};
+
+use crate::support::printable::stored_is_printable;
+use crate::support::{PATIENCE, Stage, Tenant, at, ready, reason};
+
+/// Longest note of an event, in bytes.
+const NOTE: usize = 1024;
+
+/// A paid call that is answered with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Restore,
+    Options,
+    Estimate,
+    Upgrade,
+}
+
+impl Call {
+    const ALL: [Self; 4] = [Self::Restore, Self::Options, Self::Estimate, Self::Upgrade];
+
+    fn route(self) -> Route {
+        match self {
+            Self::Restore => Route::RestoreToPayg,
+            Self::Options => Route::ConfigCommit,
+            Self::Estimate => Route::LegacyEstimate,
+            Self::Upgrade => Route::LegacyUpgrade,
+        }
+    }
+
+    /// Answers may hold secrets, so that nothing of one that is not documented is told but the request.
+    fn hides_odd_answers(self) -> bool {
+        matches!(self, Self::Estimate | Self::Upgrade)
+    }
+
+    fn object(self, tenant: &Tenant, stage: &Stage) -> Value {
+        match self {
+            Self::Restore => tenant.restore(stage),
+            Self::Options => tenant.config(stage, json!({"bandwidthGb": 4096})),
+            Self::Estimate | Self::Upgrade => tenant.legacy(stage),
+        }
+    }
+}
+
+/// An answer, and what of it is told.
+struct Row {
+    name: &'static str,
+    answer: Answer,
+    code: &'static str,
+    told: &'static [&'static str],
+    is_documented: bool,
+}
+
+const REQUEST: &str = "req_01hxa3b4c5d6e7f8g9h0j1k2m3";
+
+fn rows() -> Vec<Row> {
+    let id = json!(REQUEST).to_string();
+    let problem = |status, code: &str| {
+        Answer::problem(status, code)
+            .detail("the words of a clerk")
+            .set("/requestId", &id)
+    };
+    let errors = json!([
+        {"pointer": "/storageGb", "detail": "must be at least 80", "code": "invalid_request"},
+        {"pointer": "/region\u{1b}[31m", "detail": "x".repeat(5_000), "code": "invalid_request"},
+    ]);
+    let details = json!([{"field": "cycle", "message": "okänd"}]);
+    vec![
+        Row {
+            name: "fields",
+            answer: problem(400, "invalid_request").set("/errors", &errors.to_string()),
+            code: "invalid_request",
+            told: &[
+                "the words of a clerk",
+                "/storageGb: must be at least 80",
+                "/region",
+            ],
+            is_documented: true,
+        },
+        Row {
+            name: "forbidden",
+            answer: problem(403, "forbidden"),
+            code: "forbidden",
+            told: &["the words of a clerk"],
+            is_documented: true,
+        },
+        Row {
+            name: "older",
+            answer: Answer::legacy_error(400, "BAD_REQUEST", "the words of a clerk")
+                .set("/requestId", &id)
+                .set("/details", &details.to_string()),
+            code: "BAD_REQUEST",
+            told: &["the words of a clerk", "cycle: okänd"],
+            is_documented: true,
+        },
+        Row {
+            name: "long",
+            answer: problem(404, "not_found").set("/detail", &json!("ö\u{202e}\n".repeat(3_000)).to_string()),
+            code: "not_found",
+            told: &["ö ö ö"],
+            is_documented: true,
+        },
+        Row {
+            name: "limited",
+            answer: problem(429, "rate_limited").retry_after("600"),
+            code: "rate_limited",
+            told: &["the words of a clerk"],
+            is_documented: true,
+        },
+        Row {
+            name: "broken",
+            answer: problem(500, "internal_error"),
+            code: "internal_error",
+            told: &["the words of a clerk"],
+            is_documented: false,
+        },
+        Row {
+            name: "new",
+            answer: problem(409, "born_yesterday"),
+            code: "born_yesterday",
+            told: &["the words of a clerk"],
+            is_documented: false,
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_hostup_says_of_a_paid_call_arrives_in_condition_event_and_record() {
+    let stage = Stage::new("said").await;
+    let _operator = stage.operator_for_many(&["--enable-legacy-upgrade"]);
+    let rows = rows();
+    let all = Call::ALL
+        .iter()
+        .flat_map(|call| rows.iter().map(move |row| (*call, row)));
+    let checks = all.map(|(call, row)| {
+        let stage = &stage;
+        async move {
+            let name = format!("{}-{}", format!("{call:?}").to_lowercase(), row.name);
+            let tenant = stage.tenant(&name).await;
+            let fault = tenant.fault(call.route()).acted(false);
+            stage.sim.inject(fault.answer(row.answer.clone()));
+            stage.create(call.object(&tenant, stage)).await;
+            arrives(stage, &name, call, row).await;
+        }
+    });
+    join_all(checks).await;
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    stored_is_printable(&stage).await;
+    stage.check_invariants().await;
+}
+
+/// A reading that is answered with an error, of a restore or of options.
+fn refused_reads() -> Vec<(&'static str, Route, u16, &'static str)> {
+    let mut rows = Vec::new();
+    let errors = [
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (409, "conflict"),
+        (500, "internal_error"),
+        (503, "upstream_unavailable"),
+    ];
+    for (status, code) in errors {
+        for (of, route) in [
+            ("r-vps", Route::GetVps),
+            ("r-backups", Route::ListBackups),
+            ("r-convert", Route::ConvertToCloud),
+            ("r-deploy", Route::PaygDeployments),
+            ("r-limits", Route::PaygLimits),
+            ("r-list", Route::ListVps),
+            ("o-options", Route::UpgradeOptions),
+            ("o-dry-run", Route::ConfigPreview),
+        ] {
+            rows.push((of, route, status, code));
+        }
+    }
+    rows.push(("o-dry-run", Route::ConfigPreview, 400, "invalid_request"));
+    rows.push(("o-dry-run", Route::ConfigPreview, 422, "invalid_request"));
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_another_request() {
+    let stage = Stage::new("saidread").await;
+    let _operator = stage.operator_for_many(&["--gate-interval=1s"]);
+    let errors =
+        json!([{"pointer": "/resources/bandwidthGb", "detail": "too much", "code": "invalid_request"}]);
+    let checks = refused_reads().into_iter().map(|(of, route, status, code)| {
+        let (stage, errors) = (&stage, errors.to_string());
+        async move {
+            let name = format!("{of}-{status}");
+            let tenant = stage.tenant(&name).await;
+            let answer = Answer::problem(status, code)
+                .detail("the words of a clerk...")
+                .set("/errors", &errors);
+            stage.sim.inject(tenant.fault(route).always().answer(answer));
+            let is_restore = of.starts_with("r-");
+            let (object, api) = if is_restore {
+                (tenant.restore(stage), stage.restores())
+            } else {
+                (
+                    tenant.config(stage, json!({"bandwidthGb": 4096})),
+                    stage.configs(),
+                )
+            };
+            stage.create(object).await;
+            let parts = [
+                "the words of a clerk",
+                "/resources/bandwidthGb: too much",
+                "request req_",
+            ];
+            let tells = |object: &Value| {
+                let message = ready(object)["message"].as_str().unwrap_or_default();
+                parts.iter().all(|part| message.contains(part))
+            };
+            let told = if is_restore {
+                stage.wait(&name, "HostUp's words", tells).await
+            } else {
+                stage.wait_config(&name, "HostUp's words", tells).await
+            };
+            event(stage, &name, &parts.map(str::to_owned)).await;
+            stage.wait_for_reads(&tenant, route, 2).await;
+            let later = api.get(&name).await.unwrap();
+            let version = later.metadata.resource_version.unwrap();
+            assert_eq!(
+                at(&told, "metadata.resourceVersion"),
+                &version,
+                "{name}: written again"
+            );
+        }
+    });
+    join_all(checks).await;
+    stored_is_printable(&stage).await;
+    assert_eq!(stage.posts(), 0);
+}
+
+async fn arrives(stage: &Stage, name: &str, call: Call, row: &Row) {
+    let is_hidden = call.hides_odd_answers() && !row.is_documented;
+    let mut parts = vec![format!("request {REQUEST}")];
+    if !is_hidden {
+        parts.push(row.code.to_owned());
+        parts.extend(row.told.iter().map(|part| (*part).to_owned()));
+    }
+    let tells = |object: &Value| {
+        let message = ready(object)["message"].as_str().unwrap_or_default();
+        parts.iter().all(|part| message.contains(part))
+    };
+    let object = if call == Call::Restore {
+        stage.wait(name, "HostUp's words", tells).await
+    } else {
+        stage.wait_config(name, "HostUp's words", tells).await
+    };
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.chars().count() < 2_500, "{name}: {message}");
+    // Of the event, which is cut, all but the last words.
+    let note = event(stage, name, &parts[..parts.len().min(2)]).await;
+    assert!(note.len() <= NOTE, "{name}: {note:?}");
+
+    let records = if call == Call::Restore {
+        stage.records_of(name).await
+    } else {
+        stage.config_records_of(name).await
+    };
+    let record = records.last().unwrap();
+    assert_eq!(at(record, "status.requestId"), REQUEST, "{name}");
+    if is_hidden {
+        assert!(at(record, "status.detail").is_null(), "{name}: {record}");
+        return;
+    }
+    assert_eq!(at(record, "status.code"), row.code, "{name}");
+    let detail = at(record, "status.detail").as_str().unwrap();
+    for part in row.told {
+        assert!(detail.contains(part), "{name}: no {part:?} in {detail}");
+    }
+    assert!(detail.chars().count() <= 800, "{name}: {detail:?}");
+}
+
+/// The note of an event of the object that has all of these parts.
+async fn event(stage: &Stage, name: &str, parts: &[String]) -> String {
+    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let about = ListParams::default().fields(&format!("regarding.name={name}"));
+            let events = events.list(&about).await.unwrap();
+            let notes = events.items.into_iter().filter_map(|event| event.note);
+            let told = notes
+                .into_iter()
+                .find(|note| parts.iter().all(|part| note.contains(part)));
+            match told {
+                Some(note) => return note,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    told.await
+        .unwrap_or_else(|_| panic!("{name}: no event tells {parts:?}"))
+}
+
+/// A restore whose job is polled many times, and the words that its object shows, each as often as it was written anew.
+async fn words_of_a_job(
+    stage: &Stage,
+    name: &str,
+    view: JobView,
+    outcome: Outcome,
+    ends: &str,
+) -> Vec<String> {
+    stage.sim.world(|world| {
+        world.restore_next(RestoreBehaviour {
+            view,
+            job_duration: Duration::from_secs(6),
+            running_after: Some(Duration::from_secs(7)),
+            progress_steps: 1,
+            ..RestoreBehaviour::ending(outcome)
+        });
+    });
+    stage.create(stage.approved(name)).await;
+    let mut words: Vec<String> = Vec::new();
+    let mut seen = pin!(watch_object(stage.restores(), name).default_backoff());
+    let all = tokio::time::timeout(PATIENCE, async {
+        while let Some(object) = seen.next().await {
+            let Ok(Some(object)) = object else { continue };
+            let object = serde_json::to_value(object).unwrap();
+            let word = at(&object, "status.job.status").as_str();
+            if reason(&object) == "JobRunning" {
+                words.extend(word.map(str::to_owned));
+            }
+            if reason(&object) == ends {
+                words.extend(word.map(str::to_owned));
+                return;
+            }
+        }
+    });
+    all.await
+        .unwrap_or_else(|_| panic!("{name} does not come to {ends}: {words:?}"));
+    let record = &stage.records_of(name).await[0];
+    assert_eq!(
+        at(record, "status.job.status").as_str(),
+        words.last().map(String::as_str),
+        "{name}"
+    );
+    let time = |member: &str| {
+        let text = at(record, &format!("status.{member}")).as_str();
+        let text = text.unwrap_or_else(|| panic!("{name}: no {member} in {record}"));
+        text.parse::<Timestamp>().unwrap()
+    };
+    let took = time("completedTime").duration_since(time("acceptedTime"));
+    assert!(took.as_secs() >= 5, "{name}: {took}");
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_word_of_the_job_is_hostups_own_and_is_written_when_it_changes() {
+    let running = |word: &str| JobView {
+        running_word: Some(word.to_owned()),
+        ..JobView::default()
+    };
+    let rows = [
+        (
+            "plain",
+            JobView::default(),
+            Outcome::Completes,
+            "Restored",
+            "in_progress",
+            "completed",
+        ),
+        (
+            "new",
+            running("born_yesterday"),
+            Outcome::Completes,
+            "Restored",
+            "born_yesterday",
+            "completed",
+        ),
+        (
+            "shouts",
+            running("PROCESSING\u{1b}[31m"),
+            Outcome::Completes,
+            "Restored",
+            "PROCESSING [31m",
+            "completed",
+        ),
+        (
+            "fails",
+            JobView::default(),
+            Outcome::FailsWithVm,
+            "VpsLeftBilling",
+            "in_progress",
+            "failed",
+        ),
+    ];
+    let checks = rows.map(|(name, view, outcome, ends, runs_as, ends_as)| async move {
+        let stage = Stage::new("words").await;
+        let _operator = stage.operator(&["--poll-interval=200ms"]);
+        let words = words_of_a_job(&stage, name, view, outcome, ends).await;
+        let mut changes = words.clone();
+        changes.dedup();
+        // The first poll may come when it is queued no more.
+        assert!(
+            changes.ends_with(&[runs_as.to_owned(), ends_as.to_owned()]),
+            "{name}: {words:?}"
+        );
+        assert!(changes.len() <= 3 && changes[0] != ends_as, "{name}: {words:?}");
+        // It is polled far more often than it is written: with a word, with the progress, and at the end.
+        assert!(words.len() <= 7, "{name}: {words:?}");
+        assert!(stage.sim.count(Route::Job) > 8, "{name}");
+        stored_is_printable(&stage).await;
+        stage.check_invariants().await;
+    });
+    join_all(checks).await;
+}
