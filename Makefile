@@ -136,7 +136,7 @@ release-files: ## What a release consists of, in target/release-files (needs car
 	bash deploy/release-files.sh
 
 .PHONY: demo
-demo: control-plane ## Show it all in the terminal; KEEP=1 leaves it running
+demo: control-plane ## The first five minutes of a user in the terminal; ALL=1 shows everything, KEEP=1 leaves it running
 	$(CARGO) build --locked --release -p hostup-operator -p hostup-sim -p control-plane
 	bash tests/demo/run.sh
 

@@ -96,13 +96,13 @@ fn of_tls(who: &str, error: &rustls::Error) -> String {
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!(
-                    "the certificate of {who} is for another name; check --hostup-url, and what stands on the way"
+                    "the certificate of {who} is for another name; check --hostup-url and the proxies on the way"
                 )
             }
-            _ => format!("the certificate of {who} cannot be trusted; check what stands on the way"),
+            _ => format!("the certificate of {who} cannot be trusted; check the proxies on the way"),
         },
-        rustls::Error::AlertReceived(_) => format!("{who} refuses TLS; check what stands on the way"),
-        _ => format!("{who} does not speak TLS as it must; check --hostup-url, and what stands on the way"),
+        rustls::Error::AlertReceived(_) => format!("{who} refuses TLS; check the proxies on the way"),
+        _ => format!("{who} does not speak TLS as it must; check --hostup-url and the proxies on the way"),
     }
 }
 

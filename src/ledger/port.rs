@@ -185,14 +185,13 @@ impl<K: PurchasingKind> Market<K> {
                     self.books.observer.paid_call(&record, record.known.state);
                 }
                 tracing::error!(operation = %record.name, state = record.known.state.as_str(), ?learnt,
-                    "the sender's answer came after the record was settled otherwise; what it says stands only in \
-                    this line");
+                    "the sender's answer came after the record was settled otherwise; it is kept only in this line");
                 let state = record.known.state;
                 self.let_go(&record, state);
             }
             End::Gone(record, known) => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was \
-                    under way; what is known of it stands only in this line");
+                    under way; the known outcome is only in this line");
                 self.let_go(&record, known.state);
             }
             End::Confused => {

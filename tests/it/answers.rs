@@ -335,7 +335,7 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
             // Not before the test looks, for the announcement passes.
             stage.sim.come_up();
             let message = ready(object)["message"].as_str().unwrap_or_default();
-            message.contains("the last attempt came to nothing: no connection could be made")
+            message.contains("the last attempt failed: no connection could be made")
         })
         .await;
     assert_eq!(reason(&object), "ProviderUnavailable");
@@ -386,7 +386,7 @@ async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_ha
         let object = stage
             .wait(&tenant.name, "the announcement of another attempt", |object| {
                 let message = ready(object)["message"].as_str().unwrap_or_default();
-                message.contains("the last attempt came to nothing: HostUp refused")
+                message.contains("the last attempt failed: HostUp refused")
             })
             .await;
         assert_eq!(reason(&object), "ProviderUnavailable", "{}", tenant.name);
@@ -662,7 +662,7 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
         format!("token {token}"),
         "0.66 SEK/h".to_owned(),
         format!("{made_at:.0}"),
-        "no VM bears the token".to_owned(),
+        "no VM has the token".to_owned(),
         answer("\"answer\":\"NotExecuted\""),
         answer("\"answer\":\"Adopt\",\"vpsId\":\"vps_...\""),
         answer("\"answer\":\"Abandon\""),

@@ -453,7 +453,7 @@ async fn what_was_taken_and_never_shows_is_asked_about_and_can_still_come_true()
     for label in [
         "It was not executed:",
         "it was executed:",
-        "order nothing for this VPS any more:",
+        "order nothing more for this VPS:",
     ] {
         printed(&object, label);
     }

@@ -368,7 +368,7 @@ async fn finds_no_connection(
             // Not before the test looks, for the announcement passes.
             stage.sim.come_up();
             let message = ready(object)["message"].as_str().unwrap_or_default();
-            message.contains("the last attempt came to nothing: no connection could be made")
+            message.contains("the last attempt failed: no connection could be made")
         })
         .await;
     assert_eq!(reason(&object), "ProviderUnavailable");

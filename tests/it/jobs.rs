@@ -89,7 +89,7 @@ fn asks(says: &str) -> End {
 }
 
 const DISK: &str = "Restore failed: storage node did not answer";
-const NO_VM: &str = "no VM bears the token";
+const NO_VM: &str = "no VM has the token";
 
 #[tokio::test]
 async fn every_word_and_shape_of_a_running_job_is_polled_to_its_end() {
@@ -247,7 +247,7 @@ async fn a_job_that_hostup_forgets_has_not_failed() {
                     twin: true,
                     ..viewed(at_once)
                 },
-                asks("several VMs bear the token: vps_"),
+                asks("several VMs have the token: vps_"),
             ),
         ],
         &[],
@@ -360,7 +360,7 @@ async fn a_vm_that_is_late_double_wrong_or_left_over_is_told_as_what_it_is() {
                     twin: true,
                     ..default()
                 },
-                asks("several VMs bear the token: vps_"),
+                asks("several VMs have the token: vps_"),
             ),
             row(
                 "size",
@@ -408,7 +408,7 @@ async fn a_vm_that_is_late_double_wrong_or_left_over_is_told_as_what_it_is() {
                     ..default()
                 },
                 "left-twins",
-                vec!["several VMs bear the token".to_owned()],
+                vec!["several VMs have the token".to_owned()],
             ),
         ],
         &[],

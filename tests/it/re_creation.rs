@@ -469,7 +469,7 @@ async fn a_record_of_another_installation_is_not_even_read() {
     scene.behind.check().await;
 }
 
-/// A VM that bears the token of the object `web`.
+/// A VM that has the token of the object `web`.
 fn bearer(stage: &Stage, id: &str) -> Vps {
     let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
     Vps::payg(id, &format!("web-01-{}", token.as_str()), 2, 4, 80)

@@ -124,7 +124,7 @@ async fn eight_attempts_in_a_day_are_enough_whatever_changes() {
         .wait("web", "the end of the day's attempts", |object| {
             ready(object)["message"]
                 .as_str()
-                .is_some_and(|message| message.contains("8 attempts within 24 hours"))
+                .is_some_and(|message| message.contains("all 8 attempts of the last 24 hours failed"))
         })
         .await;
     assert_eq!(reason(&object), "Rejected");

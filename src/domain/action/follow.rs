@@ -274,7 +274,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
         (State::Unknown, Input::Abandoned) => Known {
             state: State::Abandoned,
             message: Text::new(&format!(
-                "a person gave this operation up without an answer; {} costs money all the same",
+                "a person abandoned this operation without an answer; {} costs money all the same",
                 record.action.kind().row().costs_all_the_same
             )),
             evidence: Some(Evidence::Person),
@@ -409,7 +409,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     }
     Known {
         state: State::Unknown,
-        message: Text::bounded(&format!("the outcome cannot be looked for: {why}"), 1000),
+        message: Text::bounded(&format!("the outcome cannot be checked: {why}"), 1000),
         evidence: Some(Evidence::CannotLook),
         ..known.clone()
     }
@@ -478,7 +478,7 @@ pub(super) fn absent(
             ) =>
         {
             Known {
-                message: Text::new("the key reads the VPS again; what was bought is looked for"),
+                message: Text::new("the key reads the VPS again; the operator searches for the outcome"),
                 evidence: None,
                 ..known.clone()
             }

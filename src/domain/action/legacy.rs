@@ -139,7 +139,7 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
             ..known.clone()
         },
         (State::Unknown, Input::Settled) => Known {
-            message: Text::new("the older route shows nothing that could be read back"),
+            message: Text::new("the legacy API shows nothing that can be read back"),
             evidence: Some(Evidence::NoneFound),
             ..known.clone()
         },

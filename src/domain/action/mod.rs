@@ -19,7 +19,7 @@ use ordered::{Action, ActionKind};
 use receipt::Receipt;
 
 /// What follows `NotExecuted` where the call pays.
-const PAID_AGAIN: &str = "a new attempt is paid for at once if the approval still stands";
+const PAID_AGAIN: &str = "a new attempt is paid for at once if the approval is still valid";
 
 /// What is said of one action; a new one adds its row.
 #[derive(Debug, Clone, Copy)]

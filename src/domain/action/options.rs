@@ -36,7 +36,7 @@ pub(super) const ROW: Row = Row {
     receipt_says: "saying that it committed the change",
     answers_with_secrets: false,
     is_told_when_accepted: false,
-    looked_for: "it is looked for, and not sent again",
+    looked_for: "the operator reads the options back and does not send the call again",
     costs_all_the_same: "a change that was made",
     after_not_executed: PAID_AGAIN,
 };
@@ -146,7 +146,7 @@ fn read_back(
     if !reading.reads_vps && known.state == State::Unknown {
         let asked = Known {
             message: Text::new(&format!(
-                "the key no longer reads {}, so that the change is not shown proves nothing",
+                "the key no longer reads {}, so a missing change proves nothing",
                 record.vps
             )),
             // That HostUp took it stays known.

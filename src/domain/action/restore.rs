@@ -28,7 +28,7 @@ pub(super) const ROW: Row = Row {
     receipt_says: "a usable job id",
     answers_with_secrets: false,
     is_told_when_accepted: true,
-    looked_for: "it is looked for, and not sent again",
+    looked_for: "the operator searches for the VM and does not send the call again",
     costs_all_the_same: "a VM that was sold",
     after_not_executed: PAID_AGAIN,
 };
@@ -186,7 +186,7 @@ fn succeeded(known: &Known, vm: &Vm, evidence: Evidence) -> Known {
 
 fn bearers(ids: &[VpsId]) -> String {
     let list: Vec<&str> = ids.iter().take(10).map(VpsId::as_str).collect();
-    format!("several VMs bear the token: {}", list.join(", "))
+    format!("several VMs have the token: {}", list.join(", "))
 }
 
 fn several(known: &Known, ids: &[VpsId]) -> Known {
@@ -225,7 +225,9 @@ impl Look<'_> {
             JobState::Lost if seen_failed => self.failed(known.message.as_str(), vms, memo),
             JobState::Lost => Known {
                 state: State::Unknown,
-                message: Text::new("HostUp no longer knows the job; the VM is looked for by its token"),
+                message: Text::new(
+                    "HostUp no longer knows the job; the operator searches for the VM by its token",
+                ),
                 quiet_since: Some(self.now),
                 ..known.clone()
             },
@@ -275,7 +277,7 @@ impl Look<'_> {
         let known = &self.record.known;
         match self.sighting(vms) {
             Sighting::None => {
-                let why = Text::new("HostUp does not tell where the job stands, and no VM bears the token");
+                let why = Text::new("HostUp does not show the state of the job, and no VM has the token");
                 unreadable(self.record, &why, self.times, self.now)
             }
             sighting => self.found(sighting).unwrap_or_else(|| known.clone()),
@@ -292,7 +294,7 @@ impl Look<'_> {
                 Some(vm) => return succeeded(known, vm, Evidence::Job),
                 None => (
                     Evidence::NoneFound,
-                    Text::new("the job is completed, but no VM bears the token"),
+                    Text::new("the job is completed, but no VM has the token"),
                 ),
             },
         };
@@ -396,7 +398,7 @@ impl Look<'_> {
             Sighting::OtherSize(vm) => {
                 let size = vm.size.map_or_else(String::new, |size| size.to_string());
                 let why = format!(
-                    "{} bears the token, but has {size} instead of {}",
+                    "{} has the token, but has {size} instead of {}",
                     vm.id, self.restored.ordered
                 );
                 Some(self.asks(Evidence::OtherSize, &why))
@@ -414,7 +416,7 @@ impl Look<'_> {
             Sighting::None if !reading.reads_source => self.asks(
                 Evidence::AccountMismatch,
                 &format!(
-                    "the key no longer reads {}, so that no VM is found proves nothing",
+                    "the key no longer reads {}, so a missing VM proves nothing",
                     record.vps
                 ),
             ),
@@ -422,7 +424,7 @@ impl Look<'_> {
                 memo.absent_reads = memo.absent_reads.saturating_add(1);
                 absent(
                     record,
-                    "no VM bears the token",
+                    "no VM has the token",
                     "a purchase that HostUp executed should have shown up by now",
                     memo,
                     self.times,

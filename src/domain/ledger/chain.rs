@@ -58,7 +58,7 @@ pub struct Brakes {
     pub read_only: bool,
     /// The cap on the paid calls of 24 hours that is reached, if one is.
     pub cap_reached: Option<Cap>,
-    /// The watch of the records has shown no life for [`LEDGER_SILENCE`].
+    /// The watch of the records has been silent for [`LEDGER_SILENCE`].
     pub ledger_silent: bool,
     /// No paid call with this key before, after a 429.
     pub key_not_before: Option<Timestamp>,
@@ -106,7 +106,7 @@ impl Chain {
             return Some((
                 Reason::LedgerMissing,
                 format!(
-                    "VpsOperation {missing} was made for this and is gone; nothing is bought, for it may have been executed. \
+                    "VpsOperation {missing} was made for this and is gone; nothing is bought, because it may have been executed. \
                      Bring the record back from a backup{instead}"
                 ),
             ));
@@ -119,7 +119,7 @@ impl Chain {
             return Some((
                 Reason::OtherInstance,
                 format!(
-                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to drive it",
+                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to that name to reconcile it",
                     record.name,
                     record.claim.instance.as_str(),
                     self.instance.as_str()
@@ -200,7 +200,7 @@ impl Chain {
         if let Some(first) = self.came_to_nothing.iter().nth_back(MOST_TRIES - 1) {
             let until = later(*first, TRIES_LAST);
             let report = rejected(format!(
-                "{MOST_TRIES} attempts within 24 hours came to nothing; the last: {said}. The next may follow at {until:.0}"
+                "all {MOST_TRIES} attempts of the last 24 hours failed. Last error: {said}. The next attempt may follow at {until:.0}"
             ));
             return Some(Report {
                 wake: Some(until),
@@ -214,8 +214,7 @@ impl Chain {
                 format!("{said}. It is tried again once the order, the API key, a gate or the price changes"),
             )),
             State::Rejected | State::NotSent if now < next => {
-                let message =
-                    format!("the last attempt came to nothing: {said}. The next one follows at {next:.0}");
+                let message = format!("the last attempt failed: {said}. The next one follows at {next:.0}");
                 let reason = if limited.is_some() {
                     Reason::RateLimited
                 } else {
@@ -249,8 +248,7 @@ impl Chain {
         match &self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,
-                "nothing else is missing, but the operator runs with --read-only and sends no paid call"
-                    .into(),
+                "ready to order, but the operator runs with --read-only and sends no paid call".into(),
                 gate,
             ),
             Brakes {
@@ -258,7 +256,7 @@ impl Chain {
             } => wait(
                 Reason::LedgerUnavailable,
                 format!(
-                    "nothing else is missing, but the watch of the VpsOperations has shown no life for {} s, and \
+                    "ready to order, but the watch of the VpsOperations has been silent for {} s, and \
                      nothing is bought while they cannot be followed; see the operator's log",
                     LEDGER_SILENCE.as_secs()
                 ),
@@ -270,7 +268,7 @@ impl Chain {
             } => wait(
                 Reason::PaidCallCap,
                 format!(
-                    "nothing else is missing, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
+                    "ready to order, but {cap} paid calls (--max-paid-calls) have been made within 24 hours"
                 ),
                 gate,
             ),
@@ -280,7 +278,7 @@ impl Chain {
             } => wait(
                 Reason::PaidCallCap,
                 format!(
-                    "nothing else is missing, but {cap} paid calls (--max-paid-calls-per-namespace) have been made for \
+                    "ready to order, but {cap} paid calls (--max-paid-calls-per-namespace) have been made for \
                      namespace {} within 24 hours",
                     order.subject.namespace
                 ),
@@ -328,7 +326,7 @@ fn lifted(hold: &Hold, subject: &Subject) -> String {
 
 fn without(gap: &RecordName, instead: &str) -> String {
     format!(
-        "VpsOperation {gap} is gone, though a later one was made; nothing is bought, for the records do not tell what \
+        "VpsOperation {gap} is gone, though a later one was made; nothing is bought, because the records do not show what \
          was executed. Bring the record back from a backup{instead}"
     )
 }

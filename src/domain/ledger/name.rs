@@ -82,7 +82,7 @@ impl Chain {
 /// A token as a key.
 pub(super) type TokenKey = [u8; VmToken::LENGTH];
 
-/// Letter case is ignored, as where a VM is asked whether it bears the token.
+/// Letter case is ignored, as where a VM is asked whether it has the token.
 pub(super) fn token_key(token: &VmToken) -> Option<TokenKey> {
     token.as_str().to_ascii_lowercase().as_bytes().try_into().ok()
 }

@@ -101,7 +101,7 @@ impl VmToken {
         &self.0
     }
 
-    /// Whether `vm_name` bears the token as a whole segment between `-`, `.` or an end.
+    /// Whether `vm_name` has the token as a whole segment between `-`, `.` or an end.
     ///
     /// Letter case is ignored, for HostUp may normalise names (hostname page).
     pub fn is_borne_by(&self, vm_name: &str) -> bool {

@@ -114,17 +114,17 @@ impl State {
 pub enum Evidence {
     /// The job that the order named.
     Job,
-    /// Exactly one VM bears the token, pay-as-you-go and of the ordered size.
+    /// Exactly one VM has the token, pay-as-you-go and of the ordered size.
     VmFound,
     /// A VM bore the token before anything was claimed.
     FoundBeforeClaim,
     /// A person's answer.
     Person,
-    /// No VM bears the token, after enough reads and time.
+    /// No VM has the token, after enough reads and time.
     NoneFound,
     /// Several VMs bear the token.
     SeveralFound,
-    /// One VM bears the token, of another size.
+    /// One VM has the token, of another size.
     OtherSize,
     /// The key can no longer read the source VPS, so absence proves nothing.
     AccountMismatch,

@@ -78,8 +78,8 @@ impl Look<'_> {
         }
         if let Some(until) = self.may_be_a_late_reading(&difference) {
             let message = format!(
-                "HostUp showed an order's values a moment ago, and now shows {difference} as to do; it is read \
-                 again until {until:.0}, before anything is made of it"
+                "HostUp's reading contradicts an order that was confirmed moments ago ({difference}). The operator reads \
+                 it again until {until:.0} before it acts"
             );
             let wake = Some(later(self.now, self.times.gate_interval).min(until));
             return reported(Reason::Converging, message, facts(shown), wake);
@@ -92,8 +92,8 @@ impl Look<'_> {
         };
         if drifted && !wish.corrects_drift {
             let message = format!(
-                "{vps} no longer has the options of the spec; to get them back takes {difference}. \
-                 Set driftPolicy: Correct to have it ordered, or write what is there into the spec"
+                "{vps} no longer has the options of the spec; the difference is {difference}. \
+                 Set driftPolicy: Correct to order it, or write the current values into the spec"
             );
             return reported(Reason::Drifted, message, facts(shown), resync);
         }
@@ -105,7 +105,7 @@ impl Look<'_> {
         if drifted && self.was_corrected_from(&difference) {
             let message = format!(
                 "{vps} was corrected from these values before, and has them again ({difference}); \
-                 somebody else seems to want them. Nothing is ordered until the spec is changed"
+                 something else sets them. Nothing is ordered until the spec is changed"
             );
             return self.stalled(Reason::DriftContested, message, facts(shown));
         }
@@ -155,7 +155,7 @@ impl Look<'_> {
         };
         let gate_time = Some(later(self.now, self.times.gate_interval));
         if let Some(closed) = gate::closed(&shown.gates) {
-            let message = format!("closed: {closed}. It goes on by itself once they open");
+            let message = format!("closed: {closed}. The operator continues when they open");
             return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some(placed) = placed else {

@@ -28,7 +28,7 @@ impl Look<'_> {
         }
         if !self.view.legacy_enabled {
             let message =
-                "the older upgrade route is off; the operator's admin may set --enable-legacy-upgrade";
+                "the legacy upgrade API is off; the operator's administrator can set --enable-legacy-upgrade";
             return self.stalled(Reason::NotConfigurable, message, facts(shown));
         }
         let (read_at, key) = match &self.view.account {
@@ -64,7 +64,7 @@ impl Look<'_> {
             format!("; pay {invoice} in HostUp's panel")
         });
         let message = format!(
-            "{}{pay} (VpsOperation {}). The older route has nothing to read back, and it is not ordered again",
+            "{}{pay} (VpsOperation {}). The legacy API has nothing to read back, and the order is not repeated",
             done.known.message.as_clause(),
             done.name
         );

@@ -34,8 +34,8 @@ impl Look<'_> {
             _ => (
                 Reason::ConfirmingOutcome,
                 format!(
-                    "another object's order for this VPS (VpsOperation {}) has no known outcome yet; it is \
-                     waited for",
+                    "another object's order for this VPS (VpsOperation {}) has no known outcome yet; the operator \
+                     waits for it",
                     record.name
                 ),
             ),
@@ -74,7 +74,7 @@ impl Look<'_> {
         match known.state {
             State::Sending if self.now <= later(record.claimed_from(), self.times.paid_timeout) => say(
                 Reason::Submitting,
-                format!("the paid call of VpsOperation {} is on its way", record.name),
+                format!("the paid call of VpsOperation {} is under way", record.name),
             ),
             State::Sending => say(Reason::ConfirmingOutcome, confirming(record)),
             State::Accepted => match &known.invoice {
@@ -141,7 +141,7 @@ pub(super) fn older(vm: &VpsId, values: &Values) -> String {
 
 fn confirming(record: &Record) -> String {
     let unclear = format!(
-        "VpsOperation {} brought no answer that tells whether HostUp executed {}",
+        "VpsOperation {} brought no answer that shows whether HostUp executed {}",
         record.name,
         what(record)
     );
@@ -176,7 +176,7 @@ fn answers(record: &Record) -> String {
         Answers {
             executed: "it was executed",
             adopt: "{\"answer\":\"Adopt\"}",
-            given_up: "order nothing for this VPS any more",
+            given_up: "order nothing more for this VPS",
         },
     )
 }

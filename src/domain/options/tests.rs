@@ -772,7 +772,7 @@ fn the_question_says_what_follows_not_executed_and_how_to_prevent_it() {
     let mut view = key_tried();
     view.chain.tail = Some(estimated("40"));
     let upgrade = recorded(bought(decided(&legacy(), &view)), State::Unknown);
-    let paid = "After NotExecuted a new attempt is paid for at once if the approval still stands";
+    let paid = "After NotExecuted a new attempt is paid for at once if the approval is still valid";
     let estimate = "After NotExecuted a new estimate is asked for at once, and no approval is needed for it";
     for evidence in [
         Evidence::NoneFound,

@@ -44,7 +44,7 @@ pub enum Sighting {
     OtherSize(Vm),
     /// Exactly one, of which HostUp does not show enough (yet): neither evidence nor absence.
     Unclear(Vm, Text),
-    /// More than one bears the token.
+    /// More than one has the token.
     Several(Vec<VpsId>),
 }
 
@@ -66,7 +66,7 @@ impl Sighting {
 }
 
 fn unclear(vm: &Vm, why: &str) -> Sighting {
-    let why = Text::new(&format!("{} bears the token, but {why}", vm.id));
+    let why = Text::new(&format!("{} has the token, but {why}", vm.id));
     Sighting::Unclear(vm.clone(), why)
 }
 
@@ -74,7 +74,7 @@ fn anothers(other: &RecordName) -> String {
     format!("it is the result of VpsOperation {other} already")
 }
 
-/// Looks for the VM that was bought under `token`. Whatever bears the token, except the source, keeps
+/// Looks for the VM that was bought under `token`. Whatever has the token, except the source, keeps
 /// absence from being concluded; only a pay-as-you-go VM of the ordered size is evidence.
 pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> Sighting {
     let bearers: Vec<&Vm> = vms
@@ -101,7 +101,7 @@ fn of_bearer(vm: &Vm, ordered: Size) -> Sighting {
 /// A VM that no record accounts for, or one too many.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// A VM bears the token of a purchase that is recorded as finished without it.
+    /// A VM has the token of a purchase that is recorded as finished without it.
     WithoutRecord {
         /// The VM.
         vps: VpsId,

@@ -277,7 +277,7 @@ fn region_gate(deployments: &Deployments, region: &str) -> Gate {
         None if deployments.default_region.as_deref() == Some(region) => (true, String::new()),
         None => (
             true,
-            format!("HostUp lists no regions; whether {region} exists shows when it is ordered"),
+            format!("HostUp lists no regions; if {region} does not exist, HostUp rejects the order"),
         ),
     };
     Gate::new(GateName::Region, allowed, "", &reason)

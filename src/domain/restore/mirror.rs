@@ -37,7 +37,7 @@ pub(super) fn mirror(
     }
     match record.known.state {
         State::Sending if now <= later(record.claimed_from(), times.paid_timeout) => {
-            let message = format!("the paid call of VpsOperation {} is on its way", record.name);
+            let message = format!("the paid call of VpsOperation {} is under way", record.name);
             report(Reason::Submitting, message, facts, again)
         }
         State::Sending => report(
@@ -47,7 +47,7 @@ pub(super) fn mirror(
             again,
         ),
         State::Accepted if record.known.evidence.is_some() => {
-            let message = format!("{clause}; a VM that it left is looked for");
+            let message = format!("{clause}; the operator checks whether it left a VM");
             report(Reason::JobRunning, message, facts, again)
         }
         State::Accepted => {
@@ -112,7 +112,7 @@ pub(super) fn mirror(
             None => report(
                 Reason::JobFailed,
                 format!(
-                    "{clause}. No VM bears its token; to try again create a VpsBackupRestore with another name"
+                    "{clause}. No VM has its token; to try again create a VpsBackupRestore with another name"
                 ),
                 facts,
                 again,
@@ -152,7 +152,7 @@ fn after_success(
         let ip = vm.primary_ip.as_ref().map_or("", Text::as_str);
         if record.known.evidence == Some(Evidence::FoundBeforeClaim) {
             let message = format!(
-                "{} ({ip}) bears the token of this object and was there before anything was ordered; nothing was bought \
+                "{} ({ip}) has the token of this object and existed before anything was ordered; nothing was bought \
                  (VpsOperation {}). Which backup it holds is not known: look before you use it",
                 vm.vps, record.name
             );
@@ -236,7 +236,7 @@ fn confirming(record: &Record, restored: &Restoration) -> String {
         text::clause(&said.cited(&what)).to_owned()
     };
     format!(
-        "{lost}; the VM {} is looked for. It is not sent again",
+        "{lost}; the operator searches for the VM {} and does not send the call again",
         restored.vm_name
     )
 }

@@ -86,7 +86,7 @@ pub enum Decision {
     ReadVm(VpsId),
     /// Claim and send.
     Buy(Box<Order>),
-    /// A VM bears the token already: record it, send nothing.
+    /// A VM has the token already: record it, send nothing.
     Adopt(Box<Order>, Sighting),
     /// Leave the status as it is: it is another installation's.
     Leave,

@@ -552,7 +552,7 @@ async fn asks(stage: &Stage, operator: &Operator, tenant: &Tenant, says: &str, r
     question(
         record,
         &object,
-        "the older route shows nothing that could be read back",
+        "the legacy API shows nothing that can be read back",
         &what,
     );
     said_unknown(operator, record, says);

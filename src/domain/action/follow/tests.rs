@@ -281,7 +281,7 @@ fn a_person_may_adopt_only_a_pay_as_you_go_vm_that_is_not_the_source() {
     }
 }
 
-/// What HostUp's list shows, where the one VM that bears the token is another record's result.
+/// What HostUp's list shows, where the one VM that has the token is another record's result.
 fn given_away() -> Vec<Vm> {
     vec![Vm {
         result_of: Some(crate::domain::values::ids::RecordName::new("other-1")),
@@ -931,7 +931,7 @@ fn a_person_is_believed_where_hostup_cannot_be_read_and_not_sooner() {
         assert_eq!(unreadable_at(&record, just_before), record.known, "{what}");
         assert_eq!(unreadable_at(&record, asked).state, State::NotExecuted, "{what}");
         let mut refused = record.clone();
-        refused.known.answer_refused = Some(Text::new("several VMs bear the token"));
+        refused.known.answer_refused = Some(Text::new("several VMs have the token"));
         assert_ne!(unreadable_at(&refused, asked).state, State::NotExecuted, "{what}");
     }
 }

@@ -161,7 +161,7 @@ pub enum Wrong {
     QuestionWithdrawn,
     /// HostUp has, or has not, taken the order, says a record whose job could not be read.
     MovedUnread,
-    /// No VM bears the token, says a record whose VM is listed.
+    /// No VM has the token, says a record whose VM is listed.
     CalledAbsent,
     /// What was settled has changed.
     SettledChanged,

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The first five minutes of a user: preview, approval, VM, ledger, options. Sourced by run.sh, which has the functions and the programs.
+# shellcheck shell=bash disable=SC2154
+
+title "1. A preview shows the price and spends nothing"
+run "kubectl create namespace shop"
+run "kubectl apply -f examples/secret.yaml -f examples/restore-preview.yaml"
+await vbr/restore-web-01 AwaitingApproval 20
+run "kubectl -n shop get vbr"
+say "" "The gates that it read at HostUp, and what it says:"
+run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{range .status.gates[*]}{.name}={.allowed} {end}{\"\\n\"}'"
+show_message vbr/restore-web-01
+price=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.quote.summary}')
+expect "2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address are priced" "$price" "0.66 SEK/h"
+gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].allowed}')
+expect "six gates were read and all are open" "$gates" "true true true true true true"
+count_purchases
+expect "nothing was bought" "$bought" 0
+
+title "2. Approval: the very command that the message printed"
+approve vbr/restore-web-01 vpsbackuprestore
+
+say "" "HostUp works on it; progress is shown in steps of 25 %:"
+columns='REASON:.status.conditions[?(@.type=="Ready")].reason,JOB:.status.job.status,PROGRESS:.status.job.progress'
+show "kubectl -n shop get vbr restore-web-01 --watch -o custom-columns='$columns'"
+kubectl -n shop get vbr restore-web-01 --watch -o custom-columns="$columns" > >(tee "$dir/progress") 2>/dev/null 3>&- &
+watch=$!
+pids+=("$watch")
+kubectl -n shop wait vbr/restore-web-01 --for=condition=Ready --timeout=60s >/dev/null ||
+  die "the restore did not become ready: $(message vbr/restore-web-01)"
+for ((tries = 50; tries > 0; tries--)); do
+  ! grep -q '^Restored' "$dir/progress" || break
+  sleep 0.1
+done
+stop_one "$watch"
+unset 'pids[-1]'
+grep -Eq '^JobRunning +running +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
+holds "progress was seen on the way, and kubectl wait --for=condition=Ready returned"
+
+title "3. The new VM"
+run "kubectl -n shop get vbr"
+ip=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm.primaryIp}')
+run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm}{\"\\n\"}'"
+run "kubectl -n shop events --for vbr/restore-web-01"
+[[ $ip =~ ^[0-9.]+$ ]] || die "the VM has no address: '$ip'"
+[[ $(curl -fsS "$sim/_sim/vps") == *"\"primaryIp\":\"$ip\""* ]] || die "HostUp has no VM with the address $ip"
+holds "HostUp has a VM with this address"
+count_purchases
+expect "one VM was bought" "$bought" 1
+
+title "4. The ledger: one record for each paid call, made before the call"
+say "It exists before the first byte is sent, outlives the object and the namespace, and cannot be changed:"
+run "kubectl get vop"
+run "kubectl get vop -o jsonpath='{.items[0].spec.request}{\"\\n\"}'"
+expect "the record says how it ended" "$(record_of vbr/restore-web-01 '{.status.state}')" Succeeded
+expect "and the price that was approved" "$(record_of vbr/restore-web-01 '{.spec.quote.summary}')" "0.66 SEK/h"
+refused "kubectl patch vop $(record_of vbr/restore-web-01 '{.metadata.name}') --type=merge -p '{\"spec\":{\"quote\":{\"perHour\":\"0.01\"}}}'" \
+  "a VpsOperation is immutable"
+
+title "5. The other resource: paid options of a VPS, the price first as before"
+say "The VPS that was restored from has 2048 GB of traffic. This file wants 4096:"
+run "cat examples/config-preview.yaml"
+run "kubectl apply -f examples/config-preview.yaml"
+await vrc/web-01 AwaitingApproval 20
+run "kubectl -n shop get vrc"
+show_message vrc/web-01
+expect "the price is that of HostUp's own dry run" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
+count_changes
+expect "a dry run is no order: nothing was bought" "$changes" 0
+say "" "The approval, by the command that it printed:"
+approve vrc/web-01 vpsresourceconfig
+run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
+run "kubectl -n shop get vrc"
+say "" "InSync means that it was read back:"
+run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.current}{\"\\n\"}'"
+expect "HostUp has 4096 GB" "$(panel_shows bandwidthGb)" 4096
+count_changes
+expect "for one order" "$changes" 1
