@@ -94,7 +94,7 @@ async fn is_asked(blind: Blind) {
     clocks.ahead(LONG_ENOUGH);
     let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
     let message = ready(&object)["message"].as_str().unwrap();
-    for part in ["cannot be looked for", "NotExecuted", "Adopt", "Abandon"] {
+    for part in ["cannot be checked", "NotExecuted", "Adopt", "Abandon"] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
     let record = &stage.records().await[0];

@@ -254,7 +254,7 @@ async fn a_price_that_rose_since_the_quote_needs_a_new_consent() {
     let object = stage.config_comes_to_anew("web", "AwaitingApproval").await;
     says(
         &object,
-        "the approved quote is not the one that stands now, for it was used or",
+        "The approved quote is no longer current: it was already used, or",
     );
     says(&object, "60.00 SEK");
     assert_ne!(at(&object, "status.quote.id"), &quote);
@@ -277,7 +277,10 @@ async fn a_ceiling_covers_each_amount_in_its_own_currency_and_by_the_month() {
     object["spec"]["approval"] = json!({"maxPrice": {"perMonth": "99.00", "currencyCode": "SEK"}});
     stage.create(object).await;
     let object = stage.config_comes_to("web", "QuoteExceedsCeiling").await;
-    says(&object, "over the ceiling of 0.00 SEK now and 99.00 SEK a month");
+    says(
+        &object,
+        "exceeds the approved ceiling of 0.00 SEK now and 99.00 SEK a month",
+    );
     let ceiling = |currency: &str| json!({"approval": {"maxPrice": {"dueNow": "480.00", "perMonth": "40.00", "currencyCode": currency}}});
     stage.patch_config("web", ceiling("EUR")).await;
     stage.config_comes_to_anew("web", "QuoteExceedsCeiling").await;
@@ -337,7 +340,7 @@ async fn a_lowered_value_goes_by_its_quote_and_not_by_a_ceiling() {
     let object = stage.config_comes_to("web", "AwaitingApproval").await;
     says(
         &object,
-        "a ceiling is not enough, for it lowers bandwidthGb from 4096 to 2048",
+        "A ceiling cannot approve this, because it lowers bandwidthGb from 4096 to 2048",
     );
     assert_eq!(at(&object, "status.quote.dueNow"), "-40.00");
     assert_eq!(stage.posts(), 0);
@@ -373,7 +376,7 @@ async fn an_open_invoice_is_cancelled_only_by_the_quote_that_names_it() {
         .await;
     let object = stage.config_comes_to_anew("web", "AwaitingApproval").await;
     says(&object, "cancelling invoice inv_first");
-    says(&object, "a ceiling is not enough");
+    says(&object, "A ceiling cannot approve this");
     assert_eq!(stage.posts(), 1);
     // Meanwhile that one is paid and another one is open: the quote does not cover it.
     stage.sim.world(|world| world.pay_invoice("inv_first"));
@@ -579,7 +582,7 @@ async fn a_spent_quote_corrects_no_drift() {
     let object = stage.config_comes_to("web", "AwaitingApproval").await;
     says(
         &object,
-        "the approved quote is not the one that stands now, for it was used or",
+        "The approved quote is no longer current: it was already used, or",
     );
     read_again(&stage, 2).await;
     ends_with(&stage, 1, 1).await;

@@ -804,7 +804,7 @@ async fn end(stage: &Stage, states: &[&str], executed: usize) {
 
 const NOT_EXECUTED: &str = "It was not executed:";
 const EXECUTED: &str = "It was executed:";
-const GIVE_UP: &str = "Order nothing for this VPS any more:";
+const GIVE_UP: &str = "Order nothing more for this VPS:";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn not_executed_is_printed_and_lets_a_new_commit_follow() {

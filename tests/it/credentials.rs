@@ -344,6 +344,7 @@ async fn a_secret_that_rbac_hides_is_asked_for_by_the_charts_value() {
             "rules": [
                 {"apiGroups": ["vps.hostup.se"], "resources": ["*"], "verbs": ["*"]},
                 {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+                {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
                 {"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]},
             ],
         })

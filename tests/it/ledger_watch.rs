@@ -56,7 +56,12 @@ async fn nothing_is_bought_while_the_watch_of_the_records_shows_no_life() {
     clocks.ahead([0, 0, 240]);
     stage.patch("web", approve).await.unwrap();
     let object = stage.wait_for_reason("web", "LedgerUnavailable").await;
-    assert!(ready(&object)["message"].as_str().unwrap().contains("no life"));
+    assert!(
+        ready(&object)["message"]
+            .as_str()
+            .unwrap()
+            .contains("has been silent")
+    );
     let (status, why) = operator.http("/readyz");
     assert!(
         status.contains("503") && why.contains("VpsOperations"),

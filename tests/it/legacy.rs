@@ -92,7 +92,7 @@ async fn a_credit_and_a_missing_currency_go_by_quote_only() {
     stage.create(object).await;
     let object = stage.config_comes_to("web", "AwaitingApproval").await;
     says(&object, "a credit of 205.26 (no currency) now");
-    says(&object, "a ceiling is not enough");
+    says(&object, "A ceiling cannot approve this");
     assert_eq!(at(&object, "status.quote.currencyCode"), &Value::Null);
     stage.follow(&object, "To approve:").await;
     stage.config_comes_to("web", "InSync").await;

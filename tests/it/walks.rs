@@ -24,10 +24,12 @@ const LONG_RUN: [(&str, &str); 6] = [
 ];
 
 /// What this test follows.
-const HERE: [(&str, &str); 13] = [
+const HERE: [(&str, &str); 15] = [
     ("README.md", "Install"),
     ("README.md", "The first restore"),
     ("README.md", "Try it and test it"),
+    ("docs/approval.md", "Who approved"),
+    ("docs/approval.md", "Stop a purchase"),
     ("docs/install.md", "Without a registry, on one machine"),
     ("docs/runbook-unknown-outcome.md", "1. Read the question"),
     ("docs/runbook-unknown-outcome.md", "3. Give one answer"),
@@ -240,6 +242,29 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     reader.waits("vbr/restore-web-01", READY_REASON, "=Restored");
     let bought = |count: usize| assert_eq!(sim.world(|world| world.purchases().len()), count);
     bought(1);
+    let said = reader.follows("docs/approval.md", "Who approved", &[]);
+    assert!(said.contains("APPROVED-BY") && said.contains("Quote"), "{said}");
+    reader.follows("docs/approval.md", "Stop a purchase", &[]);
+    let approved = std::fs::read_to_string(
+        reader
+            .checkout
+            .path()
+            .join("examples/restore-approved-ceiling.yaml"),
+    )
+    .unwrap();
+    plane
+        .apply(&approved.replace("2026-01-31", "2099-01-31"))
+        .unwrap();
+    reader.waits("vbr/restore-web-02", READY_REASON, "=Held");
+    bought(1);
+    reader.runs("kubectl -n shop delete vbr restore-web-02");
+    for held in [
+        "namespace shop",
+        "namespace hostup-system",
+        "-n shop vbr restore-web-01",
+    ] {
+        reader.runs(&format!("kubectl annotate {held} vps.hostup.se/hold-"));
+    }
 
     // The three answers of the runbook, each to a question of its own.
     let records = ["lost-1", "lost-2", "lost-3"].map(|name| reader.lost(&sim, name));

@@ -489,7 +489,7 @@ async fn told_as_executed(stage: &Stage, tenant: &Tenant) {
     let message = ready(&object)["message"].as_str().unwrap();
     for part in [
         "HostUp was only asked for an estimate, and took the upgrade",
-        "it is not ordered again",
+        "the order is not repeated",
     ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
@@ -506,7 +506,7 @@ async fn upgraded(stage: &Stage, tenant: &Tenant) {
     let object = stage.config_comes_to(name, "InSync").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
-    for part in ["HostUp took the upgrade", "it is not ordered again"] {
+    for part in ["HostUp took the upgrade", "the order is not repeated"] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
     let records = stage.config_records_of(name).await;
