@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gathers what a release consists of in target/release-files: the image of both architectures, the chart, the
-# manifests, the CRDs, the parts list (SBOM) of the binary, and the checksums of all of these.
+# manifests, the kinds, the parts list (SBOM) of the binary, and the checksums of all of these.
 #
 # Needs what `make image` needs for two architectures, and cargo-cyclonedx.
 set -euo pipefail

@@ -84,7 +84,7 @@ pub fn proxies() -> Proxies {
     names.into_iter().filter_map(set).collect()
 }
 
-/// The error of a command line, as one line. It contains values only as far as a grammar shows them.
+/// What is wrong with a command line, as one line. Values stand in it only as far as a grammar shows them.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let wrong = text
@@ -152,7 +152,7 @@ pub struct Run {
     /// Default: the uid of the namespace kube-system.
     #[arg(long, env, value_parser = Setting(instance_id))]
     pub instance_id: Option<InstanceId>,
-    /// Namespaces whose objects are reconciled. Default: all.
+    /// Namespaces whose objects are driven. Default: all.
     #[arg(long, env, value_delimiter = ',', value_parser = Setting(namespace))]
     pub watch_namespaces: Vec<String>,
     /// Most paid calls in 24 hours; 0 means no cap.
@@ -165,7 +165,7 @@ pub struct Run {
     /// Send no paid call at all.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
-    /// Allow orders of HostUp's legacy upgrade API. No page says what its estimate does.
+    /// Allow orders by HostUp's older upgrade route. No page says what its estimate does.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub enable_legacy_upgrade: bool,
     /// How long after a lost answer a purchase may still show up.
@@ -247,7 +247,7 @@ impl Run {
             return wrong("it names no host; write it like https://cloud.hostup.se");
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return wrong("it must not hold a user or password; put keys into Secrets");
+            return wrong("it must not hold a user or password; keys belong into Secrets");
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return wrong("it must be an origin without a path, like https://cloud.hostup.se");
@@ -260,7 +260,7 @@ impl Run {
         match url.scheme() {
             "https" => Ok(url.clone()),
             "http" if self.hostup_proxy.is_some() => wrong(
-                "--hostup-proxy serves https only, because a proxy would read plain http; use https, or leave --hostup-proxy out",
+                "--hostup-proxy serves https only, for a proxy would read plain http; use https, or leave --hostup-proxy out",
             ),
             "http" if loopback || self.allow_plain_http => Ok(url.clone()),
             "http" => wrong(
@@ -285,8 +285,8 @@ impl Run {
     }
 }
 
-/// Reads a URL as it is written. The library would silently drop tabs and newlines from within it. No
-/// error contains the text, because it may hold a password.
+/// Reads a URL as it is written. The library would silently drop tabs and newlines from within it. The text
+/// stands in no error, for it may hold a password.
 fn url(text: &str, example: &str) -> Result<Url, String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!(

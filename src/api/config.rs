@@ -43,7 +43,7 @@ pub const SHOWN_VALUE: usize = 64;
 #[x_kube(validation = ("has(self.vpsId) != has(self.legacy)", "give either vpsId with resources, or legacy"))]
 #[x_kube(validation = ("has(self.vpsId) == has(self.resources)", "vpsId and resources belong together: which VPS, and which options it should have"))]
 #[x_kube(validation = ("has(self.vpsId) == has(oldSelf.vpsId) && (!has(self.vpsId) || self.vpsId == oldSelf.vpsId)", "vpsId cannot be changed: create a VpsResourceConfig with another name"))]
-#[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed, because it is ordered once: create a VpsResourceConfig with another name"))]
+#[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed, for it is ordered once: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("!has(self.legacy) || (self.driftPolicy == 'Report' && !self.cancelExistingInvoice)", "legacy knows neither driftPolicy nor cancelExistingInvoice: leave them out"))]
 pub struct VpsResourceConfigSpec {
     /// The VPS, as HostUp names it, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Immutable.
@@ -53,8 +53,8 @@ pub struct VpsResourceConfigSpec {
     /// The options that the VPS should have. Options that are not named are left as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Instead of vpsId and resources: one order of HostUp's legacy upgrade API. The operator's administrator must have
-    /// enabled it. Immutable.
+    /// Instead of vpsId and resources: one order of the older upgrade route, which the operator's admin
+    /// must have enabled. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyOrder>,
     /// A person's consent to the price. Absent means preview.
@@ -64,8 +64,8 @@ pub struct VpsResourceConfigSpec {
     /// the invoice was approved by its quoteId.
     #[serde(default)]
     pub cancel_existing_invoice: bool,
-    /// The reaction when somebody changes the options elsewhere. Report shows it. Correct orders them again under the
-    /// current approval, once for each drifted value.
+    /// What to do when the options are changed elsewhere: Report shows it, Correct orders them again under
+    /// the approval that stands, once for each value drifted from.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
     /// The Secret with the HostUp API key, in the object's own namespace.
@@ -119,7 +119,7 @@ pub struct Resources {
     pub extra: BTreeMap<String, IntOrString>,
 }
 
-/// The reaction to drift.
+/// What happens to drift.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriftPolicy {
     /// It is shown.
@@ -129,7 +129,7 @@ pub enum DriftPolicy {
     Correct,
 }
 
-/// An order of HostUp's legacy upgrade API.
+/// An order of the older upgrade route.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LegacyOrder {
@@ -164,12 +164,12 @@ pub struct ConfigApproval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
-    /// The quote that status.quote.id shows: that request, at that price or lower. It may be combined with maxPrice; either one suffices.
+    /// The quote that status.quote.id shows: that request, at that price or lower. It may stand beside maxPrice, and suffices alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
     pub quote_id: Option<String>,
-    /// The name of the user who sets the approval. The chart's policy refuses any other name. The VpsOperation keeps
-    /// it.
+    /// Who approves: the user name of the one who sets the approval. The chart's policy refuses any other name. The
+    /// VpsOperation keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub approved_by: Option<String>,
@@ -192,7 +192,7 @@ pub struct ChangeCeiling {
     pub currency_code: String,
 }
 
-/// The observed state of the options.
+/// How the options stand.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VpsResourceConfigStatus {
@@ -201,7 +201,7 @@ pub struct VpsResourceConfigStatus {
     #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
     /// Ready, Reconciling and Stalled by the rules of kstatus; GatesPassed, Quoted, Approved, Submitted
-    /// and Drifted for users.
+    /// and Drifted for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
@@ -220,7 +220,7 @@ pub struct VpsResourceConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub committed_dry_run: Option<String>,
-    /// The price of the change.
+    /// What the change costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,
     /// Every gate that was read, with HostUp's own code and text.

@@ -53,7 +53,7 @@ fn corrected(crd: &CustomResourceDefinition, awaited: bool) -> Value {
                 status["default"] = json!({"observedGeneration": -1});
             }
             if status["description"].is_null() {
-                status["description"] = json!("The state that the operator observed.");
+                status["description"] = json!("What the operator observed and did.");
             }
             bound_conditions(status);
         }

@@ -42,86 +42,86 @@ use crate::domain::provider::options::OptionValue;
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1,"description":"What happened"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.approval) == has(oldSelf.approval) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation is immutable except for spec.resolution"))]
+#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.approval) == has(oldSelf.approval) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
 #[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
 pub struct VpsOperationSpec {
     /// Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are
-    /// changed. LegacyEstimate, LegacyUpgrade: the estimate and the order of the legacy API.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    /// changed. LegacyEstimate, LegacyUpgrade: the same by the older route, what it costs and the order.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[schemars(schema_with = "type_schema")]
     pub r#type: ActionKind,
     /// The object it was made for.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub subject: SubjectRef,
     /// Hash of what the user wrote: source and target of a restore, the options of a VPS. Internal; no API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub intent_digest: String,
     /// Which attempt of its chain, from 1.
     #[schemars(range(min = 1, max = 1_000_000))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub attempt: u32,
     /// How many attempts in a row this is: 1, or one more than a failed attempt before it. Internal; no API.
     #[schemars(range(min = 1, max = 1_000_000))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub try_of_generation: u32,
     /// The Secret whose key the call used.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub credentials_ref: RecordedCredentials,
-    /// The source of a restore, the VPS whose options are changed, or its number in the legacy API.
+    /// The source of a restore, the VPS whose options are changed, or its number on the older route.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub vps_id: String,
     /// Of a restore: the backup.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
     /// The exact request.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub request: RecordedRequest,
-    /// The approved price; an estimate of the legacy API has none.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    /// The approved price; an estimate of the older route has none.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,
-    /// The part of spec.approval that covered the price.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    /// What approved the price: the part of spec.approval that covered it.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<RecordedApproval>,
     /// The gates as they were read before the claim.
     #[schemars(length(max = 32))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub gates: Vec<GateStatus>,
     /// Hash of what HostUp judges: the request, the key, the gates and the price. Internal; no API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub readings_digest: String,
     /// Of a restore: the name of the VM to be bought, with the token by which it is found again.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_vm_name: Option<String>,
     /// Of a restore: the size of the VM to be bought.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_size: Option<VmSize>,
     /// Of a change of options: the values before and after.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<RecordedChanges>,
     /// The record before this one whose call was executed. Internal; no API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
-    /// The right to send the call, and its deadline. Internal; no API.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation is immutable except for spec.resolution"))]
+    /// Who may send the call, and until when. Internal; no API.
+    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
     pub claim: RecordedClaim,
     /// A person's answer to an unknown outcome. It acts only while status.state is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
 }
 
-/// The approval of a price.
+/// What approved a price.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedApproval {
@@ -160,14 +160,14 @@ fn type_schema(_: &mut SchemaGenerator) -> Schema {
 fn state_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
         "The state of the call; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp took \
-         the order. Succeeded: HostUp shows the ordered result. Failed: the job failed. NotSent: nothing left the operator. \
+         the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the operator. \
          Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person said so.",
     )
 }
 
 fn evidence_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
-        "The evidence for the state. An Unknown record with evidence waits for a person. Job: the job that the order \
+        "What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order \
          named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name. \
          FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that \
          HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed. CannotLook: HostUp \
@@ -282,15 +282,15 @@ pub struct Resolution {
     pub vps_id: Option<String>,
 }
 
-/// The known outcome of the call. Without a state it is Sending.
+/// What is known of the call. Without a state it is Sending.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VpsOperationStatus {
-    /// The state of the call.
+    /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "state_schema")]
     pub state: Option<OperationState>,
-    /// A description of the outcome for users.
+    /// What happened, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1200))]
     pub message: Option<String>,
@@ -321,10 +321,10 @@ pub struct VpsOperationStatus {
     /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suggests_cancelling: bool,
-    /// The result of an estimate of the legacy API.
+    /// What an estimate of the older route came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateStatus>,
-    /// The evidence for the state. An Unknown record with evidence waits for a person.
+    /// What the state rests on. An Unknown record with evidence waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "evidence_schema")]
     pub evidence: Option<OperationEvidence>,
@@ -360,11 +360,11 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// An estimate of the legacy API.
+/// An estimate of the older route.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EstimateStatus {
-    /// The draft that the order names.
+    /// What the order then names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub draft_id: Option<String>,
@@ -392,14 +392,14 @@ pub struct RecordedJob {
     /// Path on the configured origin.
     #[schemars(length(max = 200))]
     pub poll_url: String,
-    /// HostUp's word for the state of the job, as of the last write of this record. The object has it sooner.
+    /// HostUp's word for where it stands, when this record was written last. The object has it sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub status: Option<String>,
 }
 
-/// The state of the call; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp
-/// took the order. Succeeded: HostUp shows the ordered result. Failed: the job failed. NotSent: nothing left the
+/// Where the call stands; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp
+/// took the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the
 /// operator. Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person
 /// said so.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -408,7 +408,7 @@ pub enum OperationState {
     Sending,
     /// HostUp took the order.
     Accepted,
-    /// HostUp shows the ordered result.
+    /// What was ordered is there.
     Succeeded,
     /// The job failed.
     Failed,
@@ -424,7 +424,7 @@ pub enum OperationState {
     Abandoned,
 }
 
-/// The evidence for the state. An Unknown record with evidence waits for a person. Job: the job that the order
+/// What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order
 /// named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name.
 /// FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that
 /// HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed.
@@ -434,17 +434,17 @@ pub enum OperationState {
 pub enum OperationEvidence {
     /// The job that the order named.
     Job,
-    /// One VM has the token.
+    /// One VM bears the token.
     VmFound,
-    /// A VM had the token before anything was claimed; nothing was sent.
+    /// A VM bore the token before anything was claimed; nothing was sent.
     FoundBeforeClaim,
     /// A person's answer.
     Person,
-    /// No VM has the token.
+    /// No VM bears the token.
     NoneFound,
-    /// Several VMs have the token.
+    /// Several VMs bear the token.
     SeveralFound,
-    /// One VM has the token, of another size.
+    /// One VM bears the token, of another size.
     OtherSize,
     /// The key no longer reads the source VPS.
     AccountMismatch,

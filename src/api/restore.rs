@@ -82,7 +82,7 @@ pub enum BackupSelector {
     Latest,
 }
 
-/// The target of the restore: exactly one of the members.
+/// What the backup is restored to: exactly one of the members.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = by_rule)]
@@ -97,7 +97,7 @@ fn by_rule(schema: &mut Schema) {
     schema.remove("required");
 }
 
-/// The new VM. Sizes that are not given are those of the source VPS.
+/// The new VM. What is not given is taken from the source VPS before the price is shown.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudVm {
@@ -137,12 +137,12 @@ pub struct RestoreApproval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
-    /// The quote that status.quote.id shows: that request, at that price or lower. It may be combined with maxPrice; either one suffices.
+    /// The quote that status.quote.id shows: that request, at that price or lower. It may stand beside maxPrice, and suffices alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
     pub quote_id: Option<String>,
-    /// The name of the user who sets the approval. The chart's policy refuses any other name. The VpsOperation keeps
-    /// it.
+    /// Who approves: the user name of the one who sets the approval. The chart's policy refuses any other name. The
+    /// VpsOperation keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub approved_by: Option<String>,
@@ -160,7 +160,7 @@ pub struct HourlyCeiling {
     pub currency_code: String,
 }
 
-/// The observed state of the restore.
+/// How the restore stands.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VpsBackupRestoreStatus {
@@ -169,12 +169,12 @@ pub struct VpsBackupRestoreStatus {
     #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
     /// Ready, Reconciling and Stalled by the rules of kstatus; GatesPassed, Quoted, Approved and
-    /// Submitted for users.
+    /// Submitted for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
-    /// The price.
+    /// What it costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,
     /// Every gate that was read, with HostUp's own code and text.

@@ -15,7 +15,7 @@ pub(super) const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}
 /// The annotation by which a person holds the purchases of an object, of a Namespace, or (on the operator's Namespace) all.
 pub const HOLD: &str = "vps.hostup.se/hold";
 
-/// The annotation with which Flux, Argo CD's action and users request a reconcile; the status repeats its value.
+/// The annotation by which Flux, Argo CD's action and people ask for a look; the status echoes its value.
 pub const RECONCILE_REQUESTED: &str = "reconcile.fluxcd.io/requestedAt";
 
 /// Whether annotations hold purchases: every value does but `false`.
@@ -74,7 +74,7 @@ pub struct JobStatus {
     /// Its id.
     #[schemars(length(max = 128))]
     pub id: String,
-    /// HostUp's word for the state of the job.
+    /// HostUp's word for where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub status: Option<String>,
@@ -115,7 +115,7 @@ pub struct VmSize {
     pub storage_gb: u32,
 }
 
-/// A person's answer to an unknown outcome.
+/// What a person answers to an unknown outcome.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolutionAnswer {
     /// HostUp did not execute it; a new attempt may follow.
@@ -130,7 +130,7 @@ pub enum ResolutionAnswer {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteStatus {
-    /// The id for spec.approval.quoteId.
+    /// What spec.approval.quoteId names.
     #[schemars(length(max = 32))]
     pub id: String,
     /// Short text, e.g. 0.66 SEK/h.
@@ -148,7 +148,7 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_month: Option<String>,
-    /// The price of 730 hours at perHour. It is an estimate, because the VM is billed by the hour.
+    /// What 730 hours cost at perHour: an estimate, for the VM is billed by the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub estimated_per_month: Option<String>,
@@ -174,7 +174,7 @@ pub struct InvoiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub id: Option<String>,
-    /// The amount to pay.
+    /// What is to be paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub amount: Option<String>,

@@ -201,7 +201,7 @@ impl Context {
                 tracing::warn!(
                     ?finding,
                     account,
-                    "audit: a VM has one of the operator's tokens, and no record accounts for it"
+                    "audit: a VM bears one of our tokens and no record accounts for it"
                 );
             }
             findings.insert(account.to_owned(), found);

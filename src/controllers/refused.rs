@@ -123,7 +123,7 @@ async fn unreadable<K: PurchasingKind>(ctx: &Context, unreadable: Unreadable) ->
     let stalled = conditions::stalled_since(&before);
     let message = format!(
         "{}; the object was stored under another schema, and nothing is bought for it. Correct the field, or create \
-         the object again",
+         the object anew",
         unreadable.why
     );
     let report = Report::stalled(

@@ -29,7 +29,7 @@ enum Life {
     SuspendedWhileDown,
     /// Deleted and created again with the same contents while no process runs.
     RecreatedWhileDown,
-    /// A VM has the token before anything is claimed.
+    /// A VM bears the token before anything is claimed.
     Adopted,
 }
 

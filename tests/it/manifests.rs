@@ -9,7 +9,7 @@ use crate::support::{Stage, at};
 
 const RESTORE: &str = "source cannot be changed: create a VpsBackupRestore with another name";
 const TARGET: &str = "target cannot be changed: create a VpsBackupRestore with another name";
-const RECORD: &str = "a VpsOperation is immutable except for spec.resolution";
+const RECORD: &str = "a VpsOperation cannot be changed but for spec.resolution";
 
 /// The approved example with one member replaced; a value of null removes it.
 fn with(stage: &Stage, name: &str, pointer: &str, value: Value) -> Value {

@@ -78,7 +78,7 @@ annotations:
 
 {{- /* The rights in the namespaces that are watched */ -}}
 {{- define "hostup-operator.rulesOfNamespaces" }}
-# The objects of users. Only the status is written, never the spec.
+# What people want. Only the status is written, never the spec.
 - apiGroups: [vps.hostup.se]
   resources: [vpsbackuprestores, vpsresourceconfigs]
   verbs: [get, list, watch]

@@ -1,5 +1,5 @@
 {{- /*
-Completes .Values in place; every template begins with it. A null value gets its default. What extraEnv and extraArgs
+Completes .Values in place; every template begins with it. What is null gets its default. What extraEnv and extraArgs
 say of a setting becomes the value that sets it, so that whatever depends on the value follows; what no value sets
 stays in extraArgs, once for each flag.
 */ -}}

@@ -13,7 +13,7 @@ use crate::domain::values::digest;
 use crate::domain::values::ids::{SubjectKind, VpsId};
 use crate::domain::values::money::Amount;
 
-/// The request of the object.
+/// What the object asks for.
 ///
 /// # Errors
 /// [`InvalidSpec`] names the field.

@@ -32,10 +32,10 @@ use crate::domain::values::ids::{
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
-/// The parts of a new record.
+/// What a new record is made from.
 #[derive(Debug)]
 pub struct RecordDraft<'a> {
-    /// The order.
+    /// What is ordered.
     pub order: &'a Order,
     /// The Secret whose key the call uses.
     pub credentials: &'a CredentialsSecretRef,

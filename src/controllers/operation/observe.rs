@@ -227,7 +227,7 @@ async fn read_named(
                 vm.result_of.is_none() && ctx.books.ledger.bears_anothers_token(&vm, token(record).as_ref());
             Ok(Input::Named(if mistaken {
                 Err(Text::new(&format!(
-                    "{vps} has the token of another purchase; is it the right VM?"
+                    "{vps} bears the token of another purchase; is it the right VM?"
                 )))
             } else {
                 Ok(vm)

@@ -258,7 +258,7 @@ impl Metrics {
         }
     }
 
-    /// The controllers run, and the watch of the records has been silent for too long.
+    /// The controllers run, and the watch of the records has shown no life for too long.
     pub fn ledger_is_silent(&self) -> bool {
         let context = self.context.get();
         context.is_some_and(|context| context.books.ledger.heartbeat().is_silent())

@@ -81,7 +81,7 @@ impl Provider {
         );
         ours.register(
             "provider_ratelimit_remaining",
-            "Calls that HostUp says are left with a Secret's key; absent after the window ends, or where it says nothing",
+            "Calls that HostUp says are left with a Secret's key; absent once it counts anew, or where it says nothing",
             self.remaining.clone(),
         );
         ours.register(

@@ -1,4 +1,4 @@
--- The record of one paid call. A call that ended without a purchase is not a fault.
+-- The record of one paid call. What ended without a purchase is no fault of the record.
 local words = {
   Accepted = "Progressing",
   Succeeded = "Healthy",
