@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A first walk with hostup-operator: a real Kubernetes API server, the release binary under the rights
-# of deploy/rbac.yaml, and a simulator in HostUp's place. Nothing leaves this machine and nothing is
-# bought. Every claim that it prints is checked; it ends with an error at the first that does not hold.
+# A demo of hostup-operator: a real Kubernetes API server, the release binary with the rights of deploy/rbac.yaml, and a
+# simulator instead of HostUp. Nothing leaves this machine and nothing is bought. The script checks every claim that it
+# prints, and ends with an error at the first claim that is not true.
 #
 #   make demo            shows it and cleans up
 #   KEEP=1 make demo     leaves everything running and says how to stop it
 #
-# Needs bash and curl beside what `make demo` builds.
+# Needs bash and curl, in addition to the programs that `make demo` builds.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -36,13 +36,13 @@ die() {
   exit 1
 }
 
-# Shows a command as a person would type it, then runs that very text.
+# Shows a command as a user would type it, then runs exactly this text.
 run() {
   show "$1"
   eval "$1" || die "this command should have worked: $1"
 }
 
-# A command that must be refused, with these words.
+# Runs a command that must be refused with these words.
 refused() {
   local said
   show "$1"
@@ -51,7 +51,7 @@ refused() {
   [[ $said == *"$2"* ]] || die "the refusal does not say: $2"
 }
 
-expect() { # what is told, what is, what should be
+expect() { # claim, actual value, expected value
   [[ $2 == "$3" ]] || die "$1: it is '$2' and should be '$3'"
   holds "$1"
 }
@@ -128,7 +128,7 @@ show_message() { # object
   run "kubectl -n shop get $1 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}' | fold -s -w 100"
 }
 
-# Runs the very command that the object's message printed.
+# Runs the command that the object's message printed.
 approve() { # object, kind as the command spells it
   local command
   command=$(message "$1" | sed -n 's/.*To approve: //p')
@@ -142,14 +142,14 @@ record_of() { # object, jsonpath of its last VpsOperation
   kubectl get vop "$name" -o jsonpath="$2"
 }
 
-# Sets `bought`: how many VMs the simulator has sold, whatever it answered.
+# Sets `bought`: the number of VMs that the simulator has sold, whatever it answered.
 count_purchases() {
   local ledger
   ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
   bought=$(tr '{' '\n' <<<"$ledger" | grep -c '"sequence"') || true
 }
 
-# Sets `orders`: how many paid requests reached the simulator, executed or not.
+# Sets `orders`: the number of paid requests that reached the simulator, executed or not.
 count_orders() {
   local requests
   requests=$(curl -fsS "$sim/_sim/requests") || die "the simulator does not answer"
@@ -157,8 +157,8 @@ count_orders() {
   orders=$((orders))
 }
 
-# Sets `changes` and `upgrades`: how many changes of options, and upgrades by the older route, the simulator
-# has sold; and `commits`: how many orders of options reached it, executed or not.
+# Sets `changes` and `upgrades`: the number of changes of options, and of upgrades through the legacy API, that the simulator
+# has sold; and `commits`: the number of orders of options that reached it, executed or not.
 count_changes() {
   local ledger requests
   ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
@@ -172,7 +172,7 @@ occurrences() { # text; reads standard input
   { grep -oF -- "$1" || true; } | wc -l | tr -d ' '
 }
 
-# What HostUp has as the value of an option of the first VPS.
+# Prints the value of an option of the first VPS, as HostUp has it.
 panel_shows() { # key
   curl -fsS "$sim/_sim/vps" | grep -o "\"$1\":[^,}]*" | head -n 1 | cut -d : -f 2
 }
@@ -203,12 +203,12 @@ run "kubectl version | tail -n 1"
 
 # The simulator takes the placeholder of examples/secret.yaml for a key.
 start hostup-sim 20 "$built/hostup-sim" --listen 127.0.0.1:0 --key put-your-hostup-api-key-here
-[[ $line =~ (http://127\.0\.0\.1:[0-9]+) ]] || die "the simulator names no address: $line"
+[[ $line =~ (http://127\.0\.0\.1:[0-9]+) ]] || die "the simulator printed no address: $line"
 sim=${BASH_REMATCH[1]}
-say "" "In HostUp's place: a simulator with one VPS, its backups, and its own book of what it sold ($sim)."
+say "" "A simulator instead of HostUp, with one VPS, its backups, and its own list of sales ($sim)."
 
 hostup-operator() { "$built/hostup-operator" "$@"; }
-say "" "Installing the operator: its kinds, and the rights it runs with."
+say "" "Install the operator: its CRDs, and the rights that it needs."
 run "hostup-operator crds | kubectl apply --server-side -f -"
 run "kubectl apply -f deploy/rbac.yaml"
 
@@ -227,11 +227,11 @@ may() { kubectl auth can-i "$@" --as=system:serviceaccount:hostup-system:hostup-
 expect "it may not list Secrets" "$(may list secrets --all-namespaces)" no
 expect "it may not delete its records" "$(may delete vpsoperations.vps.hostup.se)" no
 for kind in vpsbackuprestores vpsresourceconfigs; do
-  expect "it may not change what people write ($kind)" "$(may update $kind.vps.hostup.se --all-namespaces)" no
+  expect "it may not change the objects of users ($kind)" "$(may update $kind.vps.hostup.se --all-namespaces)" no
 done
 
-say "" "Starting it as that ServiceAccount. The durations are short for the demo; the defaults are minutes."
-# The whole walk is in one namespace, and buys more there than one may take by default.
+say "" "Start the operator as this ServiceAccount. The durations are short for the demo; the defaults are minutes."
+# The demo runs in one namespace, and buys more there than the default cap of a namespace allows.
 flags="--hostup-url $sim --listen 127.0.0.1:0 --log-format text --settle-time 5s --poll-interval 500ms"
 flags+=" --max-paid-calls-per-namespace 20"
 flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s --resync-interval 3s --enable-legacy-upgrade"
@@ -245,13 +245,13 @@ run "kubectl create namespace shop"
 run "kubectl apply -f examples/secret.yaml -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AwaitingApproval 20
 run "kubectl -n shop get vbr"
-say "" "The gates that it read at HostUp, and what it says:"
+say "" "The gates that the operator read at HostUp, and its message:"
 run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{range .status.gates[*]}{.name}={.allowed} {end}{\"\\n\"}'"
 show_message vbr/restore-web-01
 price=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.quote.summary}')
-expect "2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address are priced" "$price" "0.66 SEK/h"
+expect "this is the price of 2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address" "$price" "0.66 SEK/h"
 gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].allowed}')
-expect "six gates were read and all are open" "$gates" "true true true true true true"
+expect "the operator read six gates, and all are open" "$gates" "true true true true true true"
 count_purchases
 expect "nothing was bought" "$bought" 0
 
@@ -259,17 +259,17 @@ title "2. Mistakes are refused before they cost anything"
 say "A typo in a field:"
 refused "sed 's/storageGb/storageGB/; s/restore-web-01/typo/' examples/restore-preview.yaml | kubectl apply -f -" \
   'unknown field "spec.target.cloudVm.storageGB"'
-say "" "A ceiling without an end, that would buy again after a rebuild of the cluster:"
+say "" "A ceiling without an end, which would buy again after a rebuild of the cluster:"
 refused "sed '/validUntil/d' examples/restore-approved-ceiling.yaml | kubectl apply -f -" "validUntil is required with maxPrice"
-say "" "Another backup in an object that was already priced:"
+say "" "Another backup in an object that already has a price:"
 refused "kubectl -n shop patch vbr restore-web-01 --type=merge -p '{\"spec\":{\"source\":{\"backupId\":\"bkp_another\"}}}'" \
   "create a VpsBackupRestore with another name"
-holds "each was refused, and says what to do"
+holds "the API server refused each, and said what to do"
 
-title "3. Approval: the very command that the message printed"
+title "3. Approval, with the command that the message printed"
 approve vbr/restore-web-01 vpsbackuprestore
 
-say "" "HostUp works on it; progress is shown in steps of 25 %:"
+say "" "HostUp creates the VM. The status shows the progress in steps of 25 %:"
 columns='REASON:.status.conditions[?(@.type=="Ready")].reason,JOB:.status.job.status,PROGRESS:.status.job.progress'
 show "kubectl -n shop get vbr restore-web-01 --watch -o custom-columns='$columns'"
 kubectl -n shop get vbr restore-web-01 --watch -o custom-columns="$columns" > >(tee "$dir/progress") 2>/dev/null 3>&- &
@@ -284,7 +284,7 @@ done
 stop_one "$watch"
 unset 'pids[-1]'
 grep -Eq '^JobRunning +running +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
-holds "progress was seen on the way, and kubectl wait --for=condition=Ready returned"
+holds "the status showed progress, and kubectl wait --for=condition=Ready returned"
 
 title "4. The new VM"
 run "kubectl -n shop get vbr"
@@ -297,27 +297,27 @@ holds "HostUp has a VM with this address"
 count_purchases
 expect "one VM was bought" "$bought" 1
 
-title "5. The ledger: one record for each paid call, made before the call"
-say "It stands before the first byte is sent, outlives the object and the namespace, and cannot be changed:"
+title "5. The ledger: one record for each paid call, created before the call"
+say "A record exists before the first byte is sent, outlives the object and the namespace, and is immutable:"
 run "kubectl get vop"
 run "kubectl get vop -o jsonpath='{.items[0].spec.request}{\"\\n\"}'"
-expect "the record says how it ended" "$(record_of vbr/restore-web-01 '{.status.state}')" Succeeded
+expect "the record shows the outcome" "$(record_of vbr/restore-web-01 '{.status.state}')" Succeeded
 expect "and the price that was approved" "$(record_of vbr/restore-web-01 '{.spec.quote.summary}')" "0.66 SEK/h"
 refused "kubectl patch vop $(record_of vbr/restore-web-01 '{.metadata.name}') --type=merge -p '{\"spec\":{\"quote\":{\"perHour\":\"0.01\"}}}'" \
-  "a VpsOperation cannot be changed"
+  "a VpsOperation is immutable"
 
-title "6. The same manifest again, as after a re-created namespace or a replayed Git repository"
+title "6. The same manifest again, as after a namespace or a cluster was created again from Git"
 run "kubectl delete -f examples/restore-preview.yaml"
 run "kubectl apply -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AlreadyExecuted 20
-say "" "One name, one restore: its record was found."
+say "" "One name, one restore: the operator found its record."
 run "kubectl -n shop get vbr"
 count_purchases
 expect "HostUp sold nothing more" "$bought" 1
 
-title "7. Approved in Git, and the answer gets lost"
+title "7. Approved in Git, and the answer is lost"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
-say "A ceiling instead of one quote. Its end is past, so nothing is bought yet:"
+say "A ceiling instead of a quote. It has expired, so the operator buys nothing yet:"
 run "kubectl apply -f examples/restore-approved-ceiling.yaml"
 await vbr/restore-web-02 ApprovalExpired 20
 run "kubectl -n shop get vbr restore-web-02"
@@ -328,48 +328,48 @@ run "curl -fsS -X POST '$sim/_sim/faults/lost-answer'"
 run "kubectl -n shop patch vbr restore-web-02 --type=merge -p '{\"spec\":{\"approval\":{\"validUntil\":\"$(in_an_hour)\"}}}'"
 kubectl -n shop wait vbr/restore-web-02 --for=condition=Ready --timeout=60s >/dev/null ||
   die "the restore did not become ready: $(message vbr/restore-web-02)"
-say "" "The VM bears a token in its name, so it was found in HostUp's list:"
+say "" "The name of the VM contains a token, so the operator found the VM in HostUp's list:"
 run "kubectl -n shop events --for vbr/restore-web-02"
 expect "the VM was found by the token in its name" "$(record_of vbr/restore-web-02 '{.status.evidence}')" VmFound
 events=$(kubectl -n shop events --for vbr/restore-web-02 -o jsonpath='{.items[*].reason}')
 [[ $events == *ConfirmingOutcome* && $events != *OutcomeUnknown* ]] || die "the events are: $events"
-holds "it said that it was looking, and nobody was asked"
+holds "the events say that the operator searched, and it asked nobody"
 count_purchases
 expect "two purchases for two restores" "$bought" 2
 count_orders
 expect "two orders were sent; the lost one was not repeated" "$orders" 2
 
-title "8. An order gets lost before HostUp executes it: only a person can know"
+title "8. An order is lost before HostUp executes it: only a user can find out"
 run "curl -fsS -X POST '$sim/_sim/faults/lost-request'"
 run "sed 's/web-02/web-03/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
-say "From here it looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
+say "For the operator this looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
 await vbr/restore-web-03 OutcomeUnknown 60
 run "kubectl -n shop get vbr restore-web-03"
-say "" "It does not guess. It asks, and prints the command of each answer:"
+say "" "The operator does not guess. It asks, and prints the command for each answer:"
 show_message vbr/restore-web-03
 count_orders
 expect "the order was sent once and not repeated" "$orders" 3
 count_purchases
 expect "no third VM was sold" "$bought" 2
-say "" "In HostUp's panel there is no such VM, so a person answers with the first of them:"
+say "" "HostUp's panel shows no such VM, so a user answers with the first command:"
 answer=$(message vbr/restore-web-03 | grep -o "kubectl patch vpsoperation [^']*'[^']*NotExecuted[^']*'") ||
   die "the message prints no command"
 run "$answer"
-say "Only now, and because the approval still stands, it orders again:"
+say "Only now, and because the approval is still valid, the operator orders again:"
 kubectl -n shop wait vbr/restore-web-03 --for=condition=Ready --timeout=60s >/dev/null ||
   die "the restore did not become ready: $(message vbr/restore-web-03)"
 run "kubectl -n shop get vbr restore-web-03"
 count_purchases
 expect "three purchases for three restores" "$bought" 3
 
-title "9. The operator is killed in the middle of it"
+title "9. The operator is killed during a restore"
 curl -fsS -X POST "$sim/_sim/job-duration/8s" >/dev/null
 run "sed 's/web-02/web-04/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 await vbr/restore-web-04 JobRunning 30
 run "kill -9 $operator_pid"
 wait "$operator_pid" 2>/dev/null || true
 unset 'pids[-1]'
-say "" "Another one is started. It waits until the Lease of the dead one has run out, 15 s:"
+say "" "Start it again. The new process waits until the Lease of the old one expires, 15 s:"
 show "hostup-operator ..."
 start_operator
 kubectl -n shop wait vbr/restore-web-04 --for=condition=Ready --timeout=90s >/dev/null ||
@@ -390,10 +390,10 @@ show_message vbr/restore-web-05
 left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
 [[ -n $left && $(message vbr/restore-web-05) == *"$left"* ]] || die "the message does not name the VM '$left'"
 count_purchases
-expect "it names the VM that costs money, and buys no other" "$bought" 5
+expect "the message names the VM that costs money, and the operator buys no other" "$bought" 5
 
-title "11. The other kind: paid options of a VPS, the price first as before"
-say "The VPS that was restored from has 2048 GB of traffic. This file wants 4096:"
+title "11. VpsResourceConfig: paid options of a VPS, again with a preview first"
+say "The source VPS has 2048 GB of traffic. This file requests 4096:"
 run "cat examples/config-preview.yaml"
 run "kubectl apply -f examples/config-preview.yaml"
 await vrc/web-01 AwaitingApproval 20
@@ -401,89 +401,89 @@ run "kubectl -n shop get vrc"
 show_message vrc/web-01
 expect "the price is that of HostUp's own dry run" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
 count_changes
-expect "a dry run is no order: nothing was bought" "$changes" 0
-say "" "The approval, by the command that it printed:"
+expect "a dry run is not an order: nothing was bought" "$changes" 0
+say "" "Approve with the command that the message printed:"
 approve vrc/web-01 vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
 run "kubectl -n shop get vrc"
-say "" "InSync means that it was read back:"
+say "" "InSync means that the operator has read the new options back:"
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.current}{\"\\n\"}'"
 expect "HostUp has 4096 GB" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "for one order" "$changes" 1
+expect "it took one order" "$changes" 1
 
 title "12. A change whose invoice must be paid first"
 curl -fsS -X POST "$sim/_sim/faults/config-unpaid" >/dev/null
-say "Two snapshot slots more. The approval named the quote of step 11, so this is a preview again:"
+say "Two more snapshot slots. The approval named the quote of step 11, so this is a preview again:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"snapshotSlots\":3}}}'"
 await vrc/web-01 AwaitingApproval 20
 count_changes
-expect "an approval that is spent buys nothing more" "$changes" 1
+expect "an approval that was used buys nothing more" "$changes" 1
 approve vrc/web-01 vpsresourceconfig
 await vrc/web-01 AwaitingPayment 20
-say "" "HostUp took it and made an invoice. Until that is paid nothing changes, and nothing is sent again:"
+say "" "HostUp accepted the order and created an invoice. Nothing changes until it is paid, and nothing is sent again:"
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice}{\"\\n\"}'"
 expect "HostUp still shows one slot" "$(panel_shows snapshotSlots)" 1
 invoice=$(kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice.id}')
-say "" "A person pays at HostUp's panel:"
+say "" "A user pays in HostUp's panel:"
 run "curl -fsS -X POST '$sim/_sim/invoices/$invoice/pay'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
-expect "the operator saw by itself that HostUp shows three slots" "$(panel_shows snapshotSlots)" 3
+expect "the operator found out by itself that HostUp shows three slots" "$(panel_shows snapshotSlots)" 3
 count_changes
 expect "two changes, two orders" "$changes" 2
 
-title "13. Somebody changes an option at HostUp's panel"
+title "13. Somebody changes an option in HostUp's panel"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
-say "Options are read again every --resync-interval (3 s here, an hour by default):"
+say "The operator reads options again every --resync-interval (3 s here, an hour by default):"
 await vrc/web-01 Drifted 30
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
 count_changes
-expect "driftPolicy is Report unless it is set: it was shown, and nothing was ordered" "$changes" 2
-say "" "Now the file for Git: the same options, with driftPolicy Correct, and a ceiling for each change:"
+expect "the default driftPolicy is Report: the status shows the drift, and nothing was ordered" "$changes" 2
+say "" "Now the file for Git: the same options, with driftPolicy Correct and a ceiling for each change:"
 run "grep -v '^#' examples/config-approved-ceiling.yaml"
-say "" "Without validUntil the consent stands. (replace, for apply would leave the spent quoteId there too.)"
+say "" "Without validUntil, the ceiling does not expire. (Use replace, because apply would keep the used quoteId.)"
 run "sed '/validUntil/d' examples/config-approved-ceiling.yaml | kubectl replace -f -"
 await vrc/web-01 InSync 30
 run "kubectl -n shop get vrc"
-expect "the 4096 GB are back" "$(panel_shows bandwidthGb)" 4096
+expect "HostUp has 4096 GB again" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "for one order more, of the price that the ceiling allows" "$changes $(quoted vrc/web-01)" \
+expect "it took one more order, at a price that the ceiling allows" "$changes $(quoted vrc/web-01)" \
   "3 40.00 SEK now, 40.00 SEK/month"
-say "" "Whoever it was does it again. An operator that insisted too would pay again and again:"
+say "" "Somebody changes the option again. To correct it each time would cost money each time:"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
 await vrc/web-01 DriftContested 30
 show_message vrc/web-01
 count_changes
-expect "it was corrected once, and not again" "$changes" 3
+expect "the operator corrected it once, and not again" "$changes" 3
 
 title "14. HostUp commits a change and answers with an error"
-say "HostUp will execute the next order and answer 502, that is \"committed, but the invoice failed\":"
+say "HostUp will execute the next order and answer 502, which means \"committed, but the invoice failed\":"
 run "curl -fsS -X POST '$sim/_sim/faults/config-502-acted'"
-say "" "The quarrel is settled; IPv6 is wanted too. A changed spec starts anew, and the ceiling allows it:"
+say "" "The conflict is settled, and the user requests IPv6 too. A changed spec starts again, and the ceiling allows it:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"ipv6\":true}}}'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=60s"
 run "kubectl -n shop get vrc"
-expect "the answer proved nothing, so the options were read; they are the evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
+expect "the answer proved nothing, so the operator read the options as evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
 expect "HostUp has 4096 GB and IPv6" "$(panel_shows bandwidthGb) $(panel_shows ipv6)" "4096 true"
 count_changes
-expect "four orders were sent in all and four executed: none was repeated" "$commits $changes" "4 4"
-say "" "The whole story of the object:"
+expect "four orders were sent in all and HostUp executed four: none was repeated" "$commits $changes" "4 4"
+say "" "All events of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
-title "15. HostUp's older upgrade route, which is off unless the admin allows it"
-say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what the estimate of" \
-  "that route does, so it has a record of its own and is made at most once:"
+title "15. HostUp's legacy API, which is off unless the admin allows it"
+say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what an estimate of the" \
+  "legacy API does, so the estimate has its own record and is made at most once:"
 run "grep -v '^#' examples/config-legacy.yaml"
 run "kubectl apply -f examples/config-legacy.yaml"
 await vrc/web-01-disk AwaitingApproval 30
 run "kubectl -n shop get vrc"
 show_message vrc/web-01-disk
 count_changes
-expect "it was estimated, and nothing was bought" "$upgrades" 0
-say "" "No approval was needed for that. For the order it is:"
+expect "the operator made an estimate, and nothing was bought" "$upgrades" 0
+say "" "The estimate needed no approval. The order needs one:"
 approve vrc/web-01-disk vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01-disk --for=condition=Ready --timeout=30s"
 show_message vrc/web-01-disk
@@ -492,12 +492,12 @@ expect "one upgrade was ordered" "$upgrades" 1
 estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate")].status.state}')
 expect "after one estimate" "$estimates" Succeeded
 
-title "16. What it has cost so far: three books, one sum"
-say "The ledger of both kinds, with the call that a person declared not executed, the VM of the failed" \
-  "job, and the estimate, which has no price:"
+title "16. The cost so far: three sources, one sum"
+say "The ledger of restores and options, with the call that a user declared not executed, the VM of the" \
+  "failed job, and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_'"
-say "" "And the simulator's own book ($sim/_sim/purchases)," "VMs by the hour, then changes, due at once:"
+say "" "The simulator's own list ($sim/_sim/purchases):" "VMs by the hour, then changes, due at once:"
 ledger=$(curl -fsS "$sim/_sim/purchases")
 tr '{' '\n' <<<"$ledger" |
   sed -nE 's/.*"name":"([^"]*)".*"perHour":"?([0-9.]+)"?.*"vpsId":"([^"]*)".*/\1  \2 SEK\/h  \3/p' | tee "$dir/book"
@@ -508,23 +508,23 @@ sum() { awk '{ sum += $NF } END { printf "%.2f", sum }'; }
 in_book=$(awk '{ print $2 }' "$dir/book" | sum)
 in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.spec.quote.perHour}{"\n"}{end}' | sum)
 in_metrics=$(curl -fsS "$operator/metrics" | grep '^hostup_operator_spend_per_hour{' | sum)
-expect "by the hour the ledger in the cluster says what HostUp's book says, $in_book SEK" "$in_ledger" "$in_book"
-expect "the metric says the same" "$in_metrics" "$in_book"
+expect "per hour, the ledger and HostUp's list have the same sum, $in_book SEK" "$in_ledger" "$in_book"
+expect "the metric has the same sum" "$in_metrics" "$in_book"
 names_in_book=$(awk '{ print $1 }' "$dir/book" | sort)
 names_in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.status.result.name}{"\n"}{end}' | sort)
-expect "name by name" "$names_in_ledger" "$names_in_book"
+expect "the ledger and HostUp's list have the same names" "$names_in_ledger" "$names_in_book"
 in_book=$(awk '{ print $2 }' "$dir/changes" | sum)
 in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.spec.quote.dueNow}{"\n"}{end}' | sum)
 in_metrics=$(curl -fsS "$operator/metrics" | grep '^hostup_operator_spend_at_once{' | sum)
-expect "at once the ledger says what HostUp's book says, $in_book SEK" "$in_ledger" "$in_book"
-expect "the metric says the same" "$in_metrics" "$in_book"
-if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the operator was refused something by the RBAC of deploy/"; fi
-if grep -q put-your-hostup-api-key-here "$dir/operator.log"; then die "the API key stands in the log"; fi
-holds "the rights of deploy/rbac.yaml were enough, and the API key stands in no log line"
+expect "due at once, the ledger and HostUp's list have the same sum, $in_book SEK" "$in_ledger" "$in_book"
+expect "the metric has the same sum" "$in_metrics" "$in_book"
+if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the RBAC of deploy/ refused something to the operator"; fi
+if grep -q put-your-hostup-api-key-here "$dir/operator.log"; then die "the log contains the API key"; fi
+holds "the rights of deploy/rbac.yaml were enough, and no log line contains the API key"
 
-title "Done in $SECONDS s. Nothing was bought from anybody."
+title "Done in $SECONDS s. Nothing was really bought."
 if [[ -n ${KEEP:-} ]]; then
-  printf 'Everything is left running; the simulator at %s/_sim/, metrics at %s/metrics, logs in %s.\n' "$sim" "$operator" "$dir"
+  printf 'Everything is still running: the simulator at %s/_sim/, metrics at %s/metrics, logs in %s.\n' "$sim" "$operator" "$dir"
   printf 'To use it:\n  export KUBECONFIG=%s PATH=%s:"%s"\n' "$KUBECONFIG" "$programs" "\$PATH"
   printf 'To stop it:\n  kill %s && rm -rf %s\n' "${pids[*]}" "$dir"
   trap - EXIT
