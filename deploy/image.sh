@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes the container image without a Docker engine, into target/image:
+# Builds the container image without a Docker engine, into target/image:
 #
-#   hostup-operator.tar          of one architecture, this machine's own unless ARCHITECTURES says otherwise
-#   hostup-operator-ARCH.tar     of each, where ARCHITECTURES names several, e.g. "amd64 arm64"
-#   hostup-operator.oci.tar      and all of these under one index, for `skopeo copy --all oci-archive:...`
+#   hostup-operator.tar          the image for one architecture: that of this machine, unless ARCHITECTURES is set
+#   hostup-operator-ARCH.tar     an image for each architecture, if ARCHITECTURES lists several, e.g. "amd64 arm64"
+#   hostup-operator.oci.tar      all of these under one index, for `skopeo copy --all oci-archive:...`
 #
 # `docker load`, `podman load` and `ctr images import` read the first two.
 #
 # Needs buildah, readelf, the CA certificates of the system, and rustup's target for musl with its C compiler
-# (Debian: musl-tools). For another architecture than this machine's, Zig stands in as C compiler and linker; it is
-# installed from PyPI into HOSTUP_TEST_CACHE (default: hostup-operator in the user's cache folder), and Python needed.
+# (Debian: musl-tools). For other architectures, the script uses Zig as C compiler and linker. It installs Zig from PyPI into
+# HOSTUP_TEST_CACHE (default: hostup-operator in the user's cache folder), and needs Python for it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +18,7 @@ die() {
   exit 1
 }
 
-# A pull over a thin line and a look by a scanner both take as long as the image is large.
+# A small image is faster to pull and to scan.
 readonly most_bytes=$((15 * 1024 * 1024))
 certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 case $(uname -m) in

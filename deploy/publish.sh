@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Pushes what release-files.sh gathered: publish.sh FOLDER VERSION REGISTRY, where REGISTRY is a host and a path, e.g.
-# ghcr.io/hostup-operator. Prints two lines, `image=` and `chart=`, with the digests that are to be signed.
+# Pushes the files of release-files.sh: publish.sh FOLDER VERSION REGISTRY, where REGISTRY is a host and a path, e.g.
+# ghcr.io/hostup-operator. Prints two lines, `image=` and `chart=`, with the digests to sign.
 #
-# A version that is there is never replaced by another: the same contents are left as they are, so that a run that was
-# cut short can be repeated, and other contents are refused.
+# The script never replaces a version. If the registry has the version with the same contents, the script leaves it as it
+# is, so that an interrupted run can be repeated. If the contents differ, the script refuses them.
 #
 # Needs skopeo, helm, oras and jq, logged in. PLAIN_HTTP=1 is for a registry on this machine.
 set -euo pipefail
@@ -24,8 +24,8 @@ verify=true plain=()
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Whether the registry has it; its manifest is then in $work/manifest. Not in a subshell: where the registry says
-# anything but that there is none, it is not known whether one would be replaced, and nothing is pushed.
+# Succeeds if the registry has the version, and writes its manifest to $work/manifest. It must not run in a subshell: if the
+# registry answers anything except "not found", a version could be replaced, so the script ends and pushes nothing.
 is_there() {
   ! skopeo inspect --raw --tls-verify="$verify" "docker://$1" >"$work/manifest" 2>"$work/why" || return 0
   grep -qiE 'manifest unknown|name unknown|not found' "$work/why" || {

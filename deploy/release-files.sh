@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Gathers what a release consists of in target/release-files: the image of both architectures, the chart, the
-# manifests, the kinds, the parts list (SBOM) of the binary, and the checksums of all of these.
+# Collects the files of a release in target/release-files: the image for both architectures, the chart, the manifests, the
+# CRDs, the SBOM of the binary, and the checksums of all files.
 #
-# Needs what `make image` needs for two architectures, and cargo-cyclonedx.
+# Needs the programs of `make image` for two architectures, and cargo-cyclonedx.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ for kind in crds/*.yaml; do
   cat "$kind"
 done >"$out/crds.yaml"
 
-# It writes beside each Cargo.toml of the workspace; only the operator's own is wanted.
+# It writes one file for each Cargo.toml of the workspace; the release contains only that of the operator.
 trap 'find . -name hostup-parts.json -not -path "./target/*" -delete' EXIT
 cargo cyclonedx --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-musl \
   --override-filename hostup-parts

@@ -39,7 +39,7 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// Why the operator does not run (any more).
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Something that the admin can put right; exit code 2.
+    /// A problem that the admin can fix; exit code 2.
     #[error("{0}")]
     Setup(String),
     /// The Lease was lost; the process ends so that nothing of it goes on. Exit code 1.
@@ -63,7 +63,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         trusted: trusted(&args)?,
     };
     let http = Http::new(way, args.request_timeout)
-        .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be made: {error}")))?;
+        .map_err(|error| Failure::Setup(format!("the HTTP client for HostUp cannot be created: {error}")))?;
     let hostup = HostUp::new(
         origin,
         Arc::new(http),
@@ -173,7 +173,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
         let stop = stop.clone();
         tokio::spawn(async move {
             received.recv().await;
-            tracing::info!("told to stop; paid calls under way are finished first");
+            tracing::info!("stopping; paid calls in progress are finished first");
             stop.cancel();
         });
     }
@@ -208,7 +208,7 @@ async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Res
         let missing = match all.await {
             Ok(unread) => {
                 for (namespace, error) in unread {
-                    tracing::warn!(%namespace, %error, "the namespace is not served until it can be read; is it there, and bound to the operator's role?");
+                    tracing::warn!(%namespace, %error, "objects of this namespace are not reconciled until the operator can read it; check that it exists and is bound to the operator's role");
                 }
                 return Ok(());
             }
@@ -216,7 +216,7 @@ async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Res
         };
         if missing.is_forbidden() {
             return Err(Failure::Setup(format!(
-                "the ServiceAccount lacks rights: {missing}; apply the RBAC of deploy/"
+                "the ServiceAccount lacks rights: {missing}; apply deploy/rbac.yaml, or install the chart with rbac.create"
             )));
         }
         if clock.elapsed(started) >= PATIENCE {
@@ -296,7 +296,7 @@ fn trusted(args: &Run) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let read = std::fs::read(file).map_err(|error| error.to_string());
     read.and_then(|pem| hostup::certificates(&pem)).map_err(|wrong| {
         Failure::Setup(format!(
-            "--hostup-ca-file {}: {wrong}; name a file of certificates in PEM",
+            "--hostup-ca-file {}: {wrong}; set it to a PEM file of certificates",
             file.display()
         ))
     })
@@ -310,9 +310,9 @@ fn tell_of_unused_proxies(args: &Run, environment: &Proxies) {
     let named: Vec<&str> = named.copied().collect();
     if !named.is_empty() {
         let instead = if args.hostup_proxy.is_some() {
-            "HostUp is reached through --hostup-proxy"
+            "the operator reaches HostUp through --hostup-proxy"
         } else {
-            "if HostUp is reached through a proxy only, set --hostup-proxy"
+            "if HostUp can be reached only through a proxy, set --hostup-proxy"
         };
         let named = named.join(", ");
         tracing::info!("{named} of the environment is not used for HostUp; {instead}");

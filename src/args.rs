@@ -1,7 +1,7 @@
 //! Flags and environment, validated once.
 //!
-//! Each setting is read by a grammar of its own, without the blanks around it: a value often comes from a
-//! file that ends in a newline. What does not fit is refused, never mended.
+//! Each setting has its own grammar. Blanks around a value are removed, because a value often comes from a file that
+//! ends in a newline. A value that does not fit is refused, never corrected.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,7 +20,7 @@ use crate::domain::values::ids::InstanceId;
 use crate::domain::values::text::Text;
 use crate::telemetry::logs::LogFormat;
 
-/// Restores HostUp VPS backups and keeps paid VPS options from Kubernetes objects, and pays at most once.
+/// Restores HostUp VPS backups and keeps paid VPS options in sync, from Kubernetes objects. It pays at most once.
 #[derive(Debug, Parser)]
 #[command(
     name = "hostup-operator",
@@ -29,7 +29,7 @@ use crate::telemetry::logs::LogFormat;
     args_conflicts_with_subcommands = true
 )]
 pub struct Args {
-    /// What to do; runs the operator by default.
+    /// The command. Runs the operator by default.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Flags of the operator.
@@ -84,7 +84,7 @@ pub fn proxies() -> Proxies {
     names.into_iter().filter_map(set).collect()
 }
 
-/// What is wrong with a command line, as one line. Values stand in it only as far as a grammar shows them.
+/// The error in a command line, as one line. It contains values only if their grammar shows them.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let wrong = text
@@ -119,7 +119,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
     fn parse_ref(&self, _: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
         let read = match value.to_str().map(str::trim) {
             None => Err("the value is not plain text".to_owned()),
-            Some("") => Err("the value is empty; leave it out for the default".to_owned()),
+            Some("") => Err("the value is empty; omit the flag to use the default".to_owned()),
             Some(text) => self.0(text),
         };
         read.map_err(|wrong| {
@@ -131,77 +131,77 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
     }
 }
 
-/// Flags of the operator. Durations are written 500ms, 5s, 15m, 1h.
+/// Flags of the operator. Write durations like 500ms, 5s, 15m or 1h.
 #[derive(Debug, Clone, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // switches on a command line
 pub struct Run {
-    /// HostUp's address. Plain http only to this host, or with --allow-plain-http.
+    /// HostUp's address. Plain http is allowed only to this host, or with --allow-plain-http.
     #[arg(long, env, default_value = "https://cloud.hostup.se", value_parser = Setting(address))]
     pub hostup_url: Url,
-    /// An HTTP proxy on the way to HostUp, as a URL with host and port. It must tunnel (CONNECT), and serves https only.
-    /// The proxies of the environment are not used for HostUp.
+    /// The HTTP proxy for connections to HostUp, as a URL with host and port. It must support tunnels (CONNECT), and works
+    /// with https only. The operator does not use the proxies of the environment for HostUp.
     #[arg(long, env, value_parser = Setting(proxy))]
     pub hostup_proxy: Option<Url>,
-    /// A file with further certificates, in PEM, of CAs to be trusted on the way to HostUp.
+    /// A PEM file with certificates of additional CAs to trust for connections to HostUp.
     #[arg(long, env, value_parser = Setting(path))]
     pub hostup_ca_file: Option<PathBuf>,
-    /// Allow plain http to a remote HostUp address; the API key then travels in the clear.
+    /// Allow plain http to a remote HostUp address. The API key is then sent unencrypted.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub allow_plain_http: bool,
-    /// This installation. It enters the names of bought VMs: keep it when a cluster is rebuilt.
-    /// Default: the uid of the namespace kube-system.
+    /// The id of this installation. The names of bought VMs depend on it: keep it when you rebuild the cluster. Default: the
+    /// uid of the namespace kube-system.
     #[arg(long, env, value_parser = Setting(instance_id))]
     pub instance_id: Option<InstanceId>,
-    /// Namespaces whose objects are driven. Default: all.
+    /// The namespaces whose objects are reconciled. Default: all.
     #[arg(long, env, value_delimiter = ',', value_parser = Setting(namespace))]
     pub watch_namespaces: Vec<String>,
-    /// Most paid calls in 24 hours; 0 means no cap.
+    /// The maximum number of paid calls in 24 hours. 0 means no cap.
     #[arg(long, env, default_value = "20", value_parser = Setting(count))]
     pub max_paid_calls: u32,
-    /// Most paid calls in 24 hours for the objects of one namespace, refused ones included; 0 means no cap. Default:
-    /// half of --max-paid-calls, or all of it where one namespace alone is watched.
+    /// The maximum number of paid calls in 24 hours for the objects of one namespace, including refused calls. 0 means no
+    /// cap. Default: half of --max-paid-calls, or all of it if only one namespace is watched.
     #[arg(long, env, value_parser = Setting(count))]
     pub max_paid_calls_per_namespace: Option<u32>,
-    /// Send no paid call at all.
+    /// Send no paid calls.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
-    /// Allow orders by HostUp's older upgrade route. No page says what its estimate does.
+    /// Allow orders through HostUp's legacy API. HostUp's pages do not say what its estimate does.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub enable_legacy_upgrade: bool,
-    /// How long after a lost answer a purchase may still show up.
+    /// How long a purchase may take to appear at HostUp after an answer was lost.
     #[arg(long, env, default_value = "15m", value_parser = Setting(duration))]
     pub settle_time: Duration,
     /// The shortest interval between two polls of a job.
     #[arg(long, env, default_value = "2s", value_parser = Setting(duration))]
     pub poll_interval: Duration,
-    /// Deadline of a read of HostUp, and how long after its claim a paid call may start.
+    /// The deadline of a read from HostUp, and the time after its claim within which a paid call may start.
     #[arg(long, env, default_value = "30s", value_parser = Setting(duration))]
     pub request_timeout: Duration,
-    /// Deadline of a paid call, counted from its claim.
+    /// The deadline of a paid call, counted from its claim.
     #[arg(long, env, default_value = "120s", value_parser = Setting(duration))]
     pub paid_timeout: Duration,
-    /// After this a job is given up, and a person asked.
+    /// The time after which the operator stops waiting for a job and asks a user.
     #[arg(long, env, default_value = "6h", value_parser = Setting(duration))]
     pub job_deadline: Duration,
-    /// How often things at rest are read again.
+    /// How often objects are read again if nothing has changed.
     #[arg(long, env, default_value = "1h", value_parser = Setting(duration))]
     pub resync_interval: Duration,
     /// How often closed gates are read again.
     #[arg(long, env, default_value = "1m", value_parser = Setting(duration))]
     pub gate_interval: Duration,
-    /// Address of /metrics, /livez and /readyz. The default serves IPv6 and IPv4, whichever the host has.
+    /// The address of /metrics, /livez and /readyz. The default serves IPv6 and IPv4, whichever the host has.
     #[arg(long, env, default_value = "[::]:8080", value_parser = Setting(socket))]
     pub listen: SocketAddr,
-    /// Reconciles of one kind at a time.
+    /// The number of objects of one CRD that are reconciled at the same time.
     #[arg(long, env, default_value = "8", value_parser = Setting(workers))]
     pub workers: u16,
-    /// Let one of several replicas lead. Safety does not depend on it.
+    /// Elect one of several replicas as leader. Safety does not depend on it.
     #[arg(long, env, default_value = "true", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
-    /// Namespace of the Lease. Default: the pod's own, else hostup-system.
+    /// The namespace of the Lease. Default: the namespace of the pod, or hostup-system outside of a pod.
     #[arg(long, env, value_parser = Setting(namespace))]
     pub operator_namespace: Option<String>,
-    /// How log lines look.
+    /// The format of log lines: json or text.
     #[arg(long, env, default_value = "json", value_parser = Setting(log_format))]
     pub log_format: LogFormat,
 }
@@ -244,10 +244,10 @@ impl Run {
         let _none = (shown.set_username(""), shown.set_password(None));
         let wrong = |what: &str| Err(format!("--hostup-url {shown}: {what}"));
         let Some(host) = url.host_str() else {
-            return wrong("it names no host; write it like https://cloud.hostup.se");
+            return wrong("it has no host; write it like https://cloud.hostup.se");
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return wrong("it must not hold a user or password; keys belong into Secrets");
+            return wrong("it must not contain a user or a password; put keys into Secrets");
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return wrong("it must be an origin without a path, like https://cloud.hostup.se");
@@ -260,13 +260,13 @@ impl Run {
         match url.scheme() {
             "https" => Ok(url.clone()),
             "http" if self.hostup_proxy.is_some() => wrong(
-                "--hostup-proxy serves https only, for a proxy would read plain http; use https, or leave --hostup-proxy out",
+                "--hostup-proxy works with https only, because a proxy could read plain http; use https, or remove --hostup-proxy",
             ),
             "http" if loopback || self.allow_plain_http => Ok(url.clone()),
             "http" => wrong(
-                "plain http would send the API key in the clear; use https, or --allow-plain-http if you must",
+                "plain http would send the API key unencrypted; use https, or --allow-plain-http if you must",
             ),
-            _ => wrong("only https (and http to this host) can be used"),
+            _ => wrong("the scheme must be https (or http to this host)"),
         }
     }
 
@@ -277,7 +277,7 @@ impl Run {
     pub fn check(&self) -> Result<(), String> {
         if self.paid_timeout <= self.request_timeout {
             return Err(
-                "--paid-timeout must be longer than --request-timeout: a paid call may start that late"
+                "--paid-timeout must be longer than --request-timeout, because a paid call may start that late"
                     .to_owned(),
             );
         }
@@ -285,13 +285,11 @@ impl Run {
     }
 }
 
-/// Reads a URL as it is written. The library would silently drop tabs and newlines from within it. The text
-/// stands in no error, for it may hold a password.
+/// Reads a URL as it is written. The library would silently drop tabs and newlines from within it. No error contains the
+/// text, because it may contain a password.
 fn url(text: &str, example: &str) -> Result<Url, String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!(
-            "there is a blank within the URL; write it like {example}"
-        ));
+        return Err(format!("the URL contains a blank; write it like {example}"));
     }
     Url::parse(text).map_err(|error| format!("{error}; write it like {example}"))
 }
@@ -329,7 +327,7 @@ fn count(text: &str) -> Result<u32, String> {
 
 fn workers(text: &str) -> Result<u16, String> {
     let read = text.parse().ok().filter(|n| (1..=256).contains(n));
-    read.ok_or_else(|| format!("{text:?} is not a whole number in 1..=256"))
+    read.ok_or_else(|| format!("{text:?} is not a whole number from 1 to 256"))
 }
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
@@ -349,7 +347,7 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 fn instance_id(text: &str) -> Result<InstanceId, String> {
     InstanceId::parse(text).ok_or_else(|| {
         format!(
-            "{text:?} is not an instance id: it takes 1 to 63 letters, digits, '.', '_' and '-'; before you change the id \
+            "{text:?} is not an instance id: it must have 1 to 63 letters, digits, '.', '_' and '-'; before you change the id \
              of an installation that has bought something, read docs/after-a-rebuild.md"
         )
     })
@@ -369,7 +367,7 @@ pub fn namespace(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "{text:?} is not the name of a namespace: it takes 1 to 63 lower-case letters, digits and '-'"
+            "{text:?} is not the name of a namespace: it must have 1 to 63 lower-case letters, digits and '-'"
         ))
     }
 }

@@ -36,7 +36,9 @@ fn operate(run: Run) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(app::run(run)),
-        Err(error) => Err(Failure::Setup(format!("no threads can be started: {error}"))),
+        Err(error) => Err(Failure::Setup(format!(
+            "the operator cannot start its threads: {error}"
+        ))),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,7 +50,7 @@ fn operate(run: Run) -> ExitCode {
     }
 }
 
-/// Says in one line what must be put right first.
+/// Prints one line that says what to fix.
 fn refuse(wrong: &str) -> ExitCode {
     eprintln!("hostup-operator: {wrong}");
     ExitCode::from(2)

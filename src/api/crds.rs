@@ -53,7 +53,7 @@ fn corrected(crd: &CustomResourceDefinition, awaited: bool) -> Value {
                 status["default"] = json!({"observedGeneration": -1});
             }
             if status["description"].is_null() {
-                status["description"] = json!("What the operator observed and did.");
+                status["description"] = json!("The observed state. The operator writes it.");
             }
             bound_conditions(status);
         }

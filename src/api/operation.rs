@@ -1,4 +1,4 @@
-//! `VpsOperation`: one paid or destructive call; claim, price, request, job, outcome.
+//! `VpsOperation`: the record of one paid call: claim, price, request, job, outcome.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -12,7 +12,10 @@ use super::shared::{EXACT, GateStatus, InvoiceStatus, QuoteStatus, ResolutionAns
 use crate::domain::action::ordered::ActionKind;
 use crate::domain::provider::options::OptionValue;
 
-/// The record of one paid call, made before it is sent.
+/// The message for a change of any other field.
+const IMMUTABLE: &str = "a VpsOperation is immutable except for spec.resolution";
+
+/// The record of one paid call, created before the call is sent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "vps.hostup.se",
@@ -26,124 +29,124 @@ use crate::domain::provider::options::OptionValue;
     selectable = ".spec.subject.namespace",
     selectable = ".spec.subject.name",
     selectable = ".status.state",
-    doc = "One paid call to HostUp, recorded before it is sent: claim, price, request, job, outcome. Written by the operator; a person writes only spec.resolution. It outlives the object, the namespace and the release it was made for, and is the spending log.",
-    validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution may be set once; it may be set again only after status.resolutionRefused says why it was not taken"),
-    validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it may be set while status.state is Unknown"),
-    printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"Where the call stands; empty means Sending"}"#,
-    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","description":"Which call"}"#,
-    printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"Namespace of the object it was made for"}"#,
-    printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name","description":"The object it was made for"}"#,
+    doc = "The record of one paid call to HostUp, created before the call is sent: claim, price, request, job and outcome. The operator writes it; users set only spec.resolution. It outlives the object, the namespace and the release that it was created for. All VpsOperations together are the spending log.",
+    validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution can be set only once; after status.resolutionRefused says why it was not accepted, it can be set again"),
+    validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it can be set only while status.state is Unknown"),
+    printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state","description":"The state of the call; empty means Sending"}"#,
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type","description":"The type of the call"}"#,
+    printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.subject.namespace","description":"The namespace of the object that the call was made for"}"#,
+    printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name","description":"The object that the call was made for"}"#,
     printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.quote.summary","description":"The approved price"}"#,
     printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.result.vpsId","description":"The VM that was bought"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Evidence","type":"string","jsonPath":".status.evidence","priority":1,"description":"What the state rests on"}"#,
-    printcolumn = r#"{"name":"Approval","type":"string","jsonPath":".spec.approval.type","priority":1,"description":"What approved the price: Quote or Ceiling"}"#,
-    printcolumn = r#"{"name":"Approved-By","type":"string","jsonPath":".spec.approval.approvedBy","priority":1,"description":"Who approved the price, as the object said"}"#,
+    printcolumn = r#"{"name":"Evidence","type":"string","jsonPath":".status.evidence","priority":1,"description":"The evidence for the state"}"#,
+    printcolumn = r#"{"name":"Approval","type":"string","jsonPath":".spec.approval.type","priority":1,"description":"The part of the approval that covered the price: Quote or Ceiling"}"#,
+    printcolumn = r#"{"name":"Approved-By","type":"string","jsonPath":".spec.approval.approvedBy","priority":1,"description":"The user who approved the price, as the object said"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1,"description":"What happened"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.approval) == has(oldSelf.approval) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", "a VpsOperation cannot be changed but for spec.resolution"))]
-#[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it"))]
+#[x_kube(validation = ("has(self.backup) == has(oldSelf.backup) && has(self.quote) == has(oldSelf.quote) && has(self.approval) == has(oldSelf.approval) && has(self.expectedVmName) == has(oldSelf.expectedVmName) && has(self.orderedSize) == has(oldSelf.orderedSize) && has(self.changes) == has(oldSelf.changes) && has(self.follows) == has(oldSelf.follows)", IMMUTABLE))]
+#[x_kube(validation = ("!has(self.resolution) || self.type != 'RestoreToCloudVm' || self.resolution.answer != 'Adopt' || has(self.resolution.vpsId)", "Adopt requires resolution.vpsId: the id of the VM that was bought, as HostUp's panel shows it"))]
 pub struct VpsOperationSpec {
-    /// Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are
-    /// changed. LegacyEstimate, LegacyUpgrade: the same by the older route, what it costs and the order.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The type of the call.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[schemars(schema_with = "type_schema")]
     pub r#type: ActionKind,
-    /// The object it was made for.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The object that the call was made for.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub subject: SubjectRef,
-    /// Hash of what the user wrote: source and target of a restore, the options of a VPS. Internal; no API.
+    /// Hash of the user's request: source and target of a restore, or the options of a VPS. Internal; not part of the API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub intent_digest: String,
-    /// Which attempt of its chain, from 1.
+    /// The number of the attempt for this object, starting at 1.
     #[schemars(range(min = 1, max = 1_000_000))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub attempt: u32,
-    /// How many attempts in a row this is: 1, or one more than a failed attempt before it. Internal; no API.
+    /// The number of attempts in a row: 1, or one more than that of the failed attempt before it. Internal; not part of
+    /// the API.
     #[schemars(range(min = 1, max = 1_000_000))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub try_of_generation: u32,
-    /// The Secret whose key the call used.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The Secret whose API key the call used.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub credentials_ref: RecordedCredentials,
-    /// The source of a restore, the VPS whose options are changed, or its number on the older route.
+    /// The id of the VPS: the source of a restore, or the VPS whose options change. For the legacy API, its number.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub vps_id: String,
-    /// Of a restore: the backup.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The backup, for a restore.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
-    /// The exact request.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The exact request that the operator sends.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub request: RecordedRequest,
-    /// The approved price; an estimate of the older route has none.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The approved price. An estimate of the legacy API has none.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<QuoteStatus>,
-    /// What approved the price: the part of spec.approval that covered it.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The part of the object's spec.approval that covered the price.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<RecordedApproval>,
-    /// The gates as they were read before the claim.
+    /// The gates, as the operator read them before the claim.
     #[schemars(length(max = 32))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub gates: Vec<GateStatus>,
-    /// Hash of what HostUp judges: the request, the key, the gates and the price. Internal; no API.
+    /// Hash of the request, the key, the gates and the price. Internal; not part of the API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub readings_digest: String,
-    /// Of a restore: the name of the VM to be bought, with the token by which it is found again.
+    /// The name of the VM to buy, for a restore. It contains the token by which the operator finds the VM again.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_vm_name: Option<String>,
-    /// Of a restore: the size of the VM to be bought.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The size of the VM to buy, for a restore.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_size: Option<VmSize>,
-    /// Of a change of options: the values before and after.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The values before and after, for a change of options.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<RecordedChanges>,
-    /// The record before this one whose call was executed. Internal; no API.
+    /// The name of the previous record whose call was executed. Internal; not part of the API.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
-    /// Who may send the call, and until when. Internal; no API.
-    #[x_kube(validation = ("self == oldSelf", "a VpsOperation cannot be changed but for spec.resolution"))]
+    /// The process that may send the call, and until when. Internal; not part of the API.
+    #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub claim: RecordedClaim,
-    /// A person's answer to an unknown outcome. It acts only while status.state is Unknown.
+    /// A user's answer to an unknown outcome. It has an effect only while status.state is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
 }
 
-/// What approved a price.
+/// The approval of a price.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedApproval {
-    /// Quote: the quote was named. Ceiling: the price was no higher than maxPrice, before validUntil.
+    /// Quote: quoteId named the quote. Ceiling: the price was at or below maxPrice, before validUntil.
     #[schemars(length(max = 32))]
     pub r#type: String,
     /// The ceiling, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200))]
     pub max_price: Option<String>,
-    /// When the ceiling ends.
+    /// The time until which the ceiling was valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub valid_until: Option<String>,
-    /// Who approved, as spec.approval.approvedBy said. It is proved where the chart's policies are in force.
+    /// The user who approved, as spec.approval.approvedBy said. The chart's policies prove it, where they are in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     pub approved_by: Option<String>,
 }
 
-/// A word of a set that may grow. The schema is a pattern and no enum, so that an older schema takes the words of a newer
-/// operator, e.g. after a rollback of the chart.
+/// A word of a set that may grow. The schema is a pattern instead of an enum, so that an older schema accepts the words of
+/// a newer operator, e.g. after a rollback of the chart.
 fn word_schema(description: &str) -> Schema {
     json_schema!({
         "type": "string", "maxLength": 32, "pattern": "^[A-Z][A-Za-z]*$", "description": description,
@@ -152,27 +155,28 @@ fn word_schema(description: &str) -> Schema {
 
 fn type_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
-        "Which call. RestoreToCloudVm: a backup is restored to a new VM. CommitResources: options of a VPS are \
-         changed. LegacyEstimate, LegacyUpgrade: the same by the legacy API, the estimate and the order.",
+        "The type of the call. RestoreToCloudVm restores a backup to a new VM. CommitResources changes options of a \
+         VPS. LegacyEstimate and LegacyUpgrade are the estimate and the order of such a change through the legacy API.",
     )
 }
 
 fn state_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
-        "The state of the call; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp took \
-         the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the operator. \
-         Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person said so.",
+        "The state of the call. If absent, Sending. Sending: the call is claimed and may have been sent. Accepted: HostUp \
+         accepted the order. Succeeded: HostUp fulfilled the order. Failed: the job failed. NotSent: nothing left the \
+         operator. Rejected: HostUp refused the order. Unknown: HostUp may have executed the order. NotExecuted, \
+         Abandoned: a user said so.",
     )
 }
 
 fn evidence_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
-        "What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order \
-         named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name. \
-         FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that \
-         HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed. CannotLook: HostUp \
-         could not be read. AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end \
-         in time. Person: a person's answer.",
+        "The evidence for the state. An Unknown record with evidence waits for a user's answer. Job: the job that the \
+         order named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name. \
+         FoundBeforeClaim: such a VM existed before the claim, and nothing was sent. ReadBack, NotConverged: the \
+         options that HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: HostUp executed an estimate. \
+         CannotLook: HostUp could not be read. AccountMismatch: the key no longer reads the VPS. JobDeadline: the job \
+         did not end before its deadline. Person: a user's answer.",
     )
 }
 
@@ -180,175 +184,175 @@ fn evidence_schema(_: &mut SchemaGenerator) -> Schema {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedChanges {
-    /// The values that are changed, as HostUp showed them.
+    /// The values before the change, as HostUp showed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40, "additionalProperties" = {
         "type": "string", "maxLength": OptionValue::LONGEST_WORD + 1,
     }))]
     pub from: BTreeMap<String, String>,
-    /// The values that are ordered.
+    /// The ordered values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40, "additionalProperties" = {
         "type": "string", "maxLength": OptionValue::LONGEST_WORD + 1,
     }))]
     pub to: BTreeMap<String, String>,
-    /// The spec had been in force before, and drifted.
+    /// Whether the change corrects drift: the options of the spec had been in force before.
     #[serde(default)]
     pub corrects_drift: bool,
 }
 
-/// The object that a call was made for.
+/// A reference to the object that a call was made for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SubjectRef {
-    /// Its kind.
+    /// The kind of the object.
     #[schemars(length(max = 64))]
     pub kind: String,
-    /// Its namespace.
+    /// The namespace of the object.
     #[schemars(length(max = 63))]
     pub namespace: String,
-    /// Its name.
+    /// The name of the object.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its uid.
+    /// The uid of the object.
     #[schemars(length(max = 64))]
     pub uid: String,
-    /// Its generation when the call was decided.
+    /// The generation of the object when the operator decided to make the call.
     #[schemars(range(min = 0, max = EXACT))]
     pub generation: i64,
 }
 
-/// The Secret whose key a call used.
+/// A reference to the Secret whose API key a call used.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedCredentials {
-    /// Its namespace, always the subject's.
+    /// The namespace of the Secret, always that of the object.
     #[schemars(length(max = 63))]
     pub namespace: String,
-    /// Its name.
+    /// The name of the Secret.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// The key in it.
+    /// The key of the Secret's data.
     #[schemars(length(max = 253))]
     pub key: String,
-    /// Its resourceVersion when the call was decided. Internal; no API.
+    /// The resourceVersion of the Secret when the operator decided to make the call. Internal; not part of the API.
     #[schemars(length(max = 64))]
     pub resource_version: String,
 }
 
-/// A request, as it is sent.
+/// An HTTP request.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedRequest {
-    /// HTTP method.
+    /// The HTTP method.
     #[schemars(length(max = 8))]
     pub method: String,
-    /// Path on the configured origin.
+    /// The path, without HostUp's address.
     #[schemars(length(max = 300))]
     pub path: String,
-    /// Exact body.
+    /// The exact body.
     #[schemars(length(max = 32_768))]
     pub body: String,
 }
 
-/// The claim that creating the record is.
+/// The claim to send a call. The process that creates the record owns it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedClaim {
-    /// Fresh for each create call; only that call may send.
+    /// The id of the attempt to create the record. Only this attempt may send the call.
     #[schemars(length(max = 64))]
     pub holder: String,
-    /// The installation that drives this record.
+    /// The installation that owns the record (--instance-id).
     #[schemars(length(max = 253))]
     pub instance_id: String,
-    /// When it was made.
+    /// The time of the claim.
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub made_at: String,
-    /// The call starts before this or never.
+    /// The operator starts the call before this time or never.
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub send_before: String,
 }
 
-/// A person's answer.
+/// A user's answer to an unknown outcome.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolution {
-    /// NotExecuted: nothing was bought, a new attempt may follow. Adopt: it was executed; of a restore,
-    /// vpsId is the VM. Abandon: leave it.
+    /// NotExecuted: nothing was bought, and a new attempt may follow. Adopt: HostUp executed the call; for a restore,
+    /// vpsId is the VM. Abandon: give up; no new attempt follows.
     pub answer: ResolutionAnswer,
-    /// With Adopt of a restore: the VM that was bought.
+    /// The id of the VM that was bought. Required for Adopt of a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub vps_id: Option<String>,
 }
 
-/// What is known of the call. Without a state it is Sending.
+/// The observed state of the call.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VpsOperationStatus {
-    /// Where it stands.
+    /// The state of the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "state_schema")]
     pub state: Option<OperationState>,
-    /// What happened, for people.
+    /// A description of what happened, for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1200))]
     pub message: Option<String>,
-    /// HostUp's code, where it answered with an error.
+    /// HostUp's code, if HostUp answered with an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
-    /// HostUp's words, where it answered with an error: what is wrong, and with which field.
+    /// HostUp's text, if HostUp answered with an error: the problem, and the field that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 800))]
     pub detail: Option<String>,
-    /// The id of the request, where HostUp answered with an error. HostUp's support asks for it.
+    /// The id of the request, if HostUp answered with an error. HostUp's support asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub request_id: Option<String>,
-    /// HostUp's job.
+    /// HostUp's job for the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RecordedJob>,
-    /// The VM.
+    /// The VM that was bought, for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<VmStatus>,
-    /// The VM's size as HostUp shows it.
+    /// The size of the VM, as HostUp shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_size: Option<VmSize>,
-    /// The invoice that the order made, or that stands in its way.
+    /// The invoice that the order created, or the open invoice that blocks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<InvoiceStatus>,
-    /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
+    /// Whether HostUp's refusal suggests a new order that cancels the invoice. If absent, false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suggests_cancelling: bool,
-    /// What an estimate of the older route came to.
+    /// The result of an estimate of the legacy API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateStatus>,
-    /// What the state rests on. An Unknown record with evidence waits for a person.
+    /// The evidence for the state. An Unknown record with evidence waits for a user's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "evidence_schema")]
     pub evidence: Option<OperationEvidence>,
-    /// When the call was seen to end, or must have ended.
+    /// The time at which the call ended, or must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub quiet_since: Option<String>,
-    /// When HostUp accepted the order.
+    /// The time at which HostUp accepted the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub accepted_time: Option<String>,
-    /// When the outcome was final.
+    /// The time at which the outcome was final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub completed_time: Option<String>,
-    /// After a rate limit: no paid call with this key before.
+    /// The time before which the operator makes no paid call with this key, after a rate limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub not_before: Option<String>,
-    /// Why a person's answer was not taken; another may be given.
+    /// The reason why the operator did not accept the answer in spec.resolution. Another answer can then be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 400))]
     pub resolution_refused: Option<String>,
-    /// Ready, Reconciling and Stalled by the rules of kstatus.
+    /// Ready, Reconciling and Stalled follow the rules of kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
@@ -360,36 +364,36 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// An estimate of the older route.
+/// An estimate of the legacy API.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EstimateStatus {
-    /// What the order then names.
+    /// HostUp's id of the draft, which the order names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub draft_id: Option<String>,
-    /// Due when it is ordered; negative is a credit.
+    /// The amount due when the request is ordered. A negative amount is a credit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub total: Option<String>,
-    /// For each billing cycle.
+    /// The amount for each billing cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub recurring: Option<String>,
-    /// ISO currency code.
+    /// The ISO 4217 currency code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3))]
     pub currency_code: Option<String>,
 }
 
-/// HostUp's job and where to poll it.
+/// A job at HostUp, and the path to poll it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedJob {
-    /// Its id.
+    /// The id of the job.
     #[schemars(length(max = 128))]
     pub id: String,
-    /// Path on the configured origin.
+    /// The path, without HostUp's address.
     #[schemars(length(max = 200))]
     pub poll_url: String,
     /// HostUp's word for where it stands, when this record was written last. The object has it sooner.
@@ -398,66 +402,58 @@ pub struct RecordedJob {
     pub status: Option<String>,
 }
 
-/// Where the call stands; absent means Sending. Sending: claimed, it may have been sent. Accepted: HostUp
-/// took the order. Succeeded: what was ordered is there. Failed: the job failed. NotSent: nothing left the
-/// operator. Rejected: HostUp refused. Unknown: it may have been executed. NotExecuted, Abandoned: a person
-/// said so.
+/// The state of a call.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationState {
-    /// Claimed; it may have been sent.
+    /// The call is claimed and may have been sent.
     Sending,
-    /// HostUp took the order.
+    /// HostUp accepted the order.
     Accepted,
-    /// What was ordered is there.
+    /// HostUp fulfilled the order.
     Succeeded,
     /// The job failed.
     Failed,
-    /// Nothing left this host.
+    /// Nothing left the operator.
     NotSent,
-    /// HostUp refused.
+    /// HostUp refused the order.
     Rejected,
-    /// It may have been executed.
+    /// HostUp may have executed the order.
     Unknown,
-    /// A person said that it was not executed.
+    /// A user said that HostUp did not execute the order.
     NotExecuted,
-    /// A person gave it up.
+    /// A user gave up the call.
     Abandoned,
 }
 
-/// What the state rests on; an Unknown record with evidence waits for a person. Job: the job that the order
-/// named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name.
-/// FoundBeforeClaim: there was one already, and nothing was sent. ReadBack, NotConverged: the options that
-/// HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: an estimate was executed.
-/// CannotLook: HostUp could not be read. AccountMismatch: the key does not read the VPS any more. JobDeadline: the job did not end in time.
-/// Person: a person's answer.
+/// The evidence for the state of a call.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationEvidence {
     /// The job that the order named.
     Job,
-    /// One VM bears the token.
+    /// The name of one VM contains the token.
     VmFound,
-    /// A VM bore the token before anything was claimed; nothing was sent.
+    /// The name of a VM contained the token before the claim; nothing was sent.
     FoundBeforeClaim,
-    /// A person's answer.
+    /// A user's answer.
     Person,
-    /// No VM bears the token.
+    /// No VM has the token in its name.
     NoneFound,
-    /// Several VMs bear the token.
+    /// Several VMs have the token in their names.
     SeveralFound,
-    /// One VM bears the token, of another size.
+    /// One VM has the token in its name, but another size.
     OtherSize,
     /// The key no longer reads the source VPS.
     AccountMismatch,
-    /// The job had not ended by its deadline.
+    /// The job did not end before its deadline.
     JobDeadline,
     /// HostUp shows the ordered options.
     ReadBack,
-    /// HostUp took the order, and does not show the ordered options.
+    /// HostUp accepted the order but does not show the ordered options.
     NotConverged,
-    /// HostUp's own answer says so, and there is nothing to read back.
+    /// HostUp's own answer; nothing can be read back.
     Answered,
-    /// HostUp executed what it was only asked to estimate.
+    /// HostUp executed a request for an estimate.
     ExecutedUnasked,
-    /// HostUp could not be read when the outcome should have shown.
+    /// HostUp could not be read at the time when the outcome should have been visible.
     CannotLook,
 }

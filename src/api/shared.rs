@@ -1,4 +1,4 @@
-//! Parts that the kinds have in common.
+//! Types that several CRDs share.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,35 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The largest whole number that every reader of JSON takes as it is.
+/// The largest whole number that every JSON parser reads exactly.
 pub(super) const EXACT: i64 = 9_007_199_254_740_991;
 
-/// RFC 3339, which the API server's own `date-time` holds less strictly.
+/// RFC 3339. The API server's own check of `date-time` is less strict.
 pub(super) const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
-/// The annotation by which a person holds the purchases of an object, of a Namespace, or (on the operator's Namespace) all.
+/// The annotation with which a user holds the purchases of an object, of a Namespace, or (on the operator's Namespace) all
+/// purchases.
 pub const HOLD: &str = "vps.hostup.se/hold";
 
-/// The annotation by which Flux, Argo CD's action and people ask for a look; the status echoes its value.
+/// The annotation with which Flux, Argo CD's action and users request a reconcile; the status echoes its value.
 pub const RECONCILE_REQUESTED: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// Whether annotations hold purchases: every value does but `false`.
+/// Whether annotations hold purchases: every value except `false` does.
 pub fn is_held(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(HOLD).is_some_and(|value| value != "false")
 }
 
-/// A Secret with an API key. It has no namespace: it is always the object's own.
+/// The Secret with the HostUp API key. It must be in the namespace of the object.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CredentialsSecretRef {
-    /// Name of the Secret.
+    /// The name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// Key in the Secret that holds the HostUp API key.
+    /// The key of the Secret's data that contains the HostUp API key.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub key: String,
 }
@@ -47,54 +48,54 @@ impl Default for CredentialsSecretRef {
     }
 }
 
-/// One gate as HostUp gave it.
+/// A gate, as HostUp returned it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// Which gate: canRestore, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice or
-    /// canChange.
+    /// The name of the gate: canRestore, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice
+    /// or canChange.
     #[schemars(length(max = 32))]
     pub name: String,
-    /// Whether it is open.
+    /// Whether the gate is open.
     pub allowed: bool,
-    /// HostUp's code; it alone does not close a gate.
+    /// HostUp's code. A code alone does not close a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 400))]
     pub code: Option<String>,
-    /// HostUp's text.
+    /// HostUp's explanation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 400))]
     pub reason: Option<String>,
 }
 
-/// HostUp's job.
+/// A job at HostUp.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct JobStatus {
-    /// Its id.
+    /// The id of the job.
     #[schemars(length(max = 128))]
     pub id: String,
-    /// HostUp's word for where it stands.
+    /// The status of the job, as HostUp names it. If absent, HostUp has not reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub status: Option<String>,
-    /// Per cent, in steps of 25.
+    /// The progress in percent, in steps of 25.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub progress: Option<u8>,
 }
 
-/// The new VM.
+/// A VM at HostUp.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VmStatus {
-    /// Its id at HostUp.
+    /// The id of the VM at HostUp.
     #[schemars(length(max = 64))]
     pub vps_id: String,
-    /// Its name at HostUp.
+    /// The name of the VM at HostUp.
     #[schemars(length(max = 100))]
     pub name: String,
-    /// Its address.
+    /// The primary IP address. If absent, the VM has none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub primary_ip: Option<String>,
@@ -104,7 +105,7 @@ pub struct VmStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VmSize {
-    /// CPU cores.
+    /// The number of CPU cores.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub cpu_cores: u32,
     /// Memory in GB.
@@ -115,52 +116,52 @@ pub struct VmSize {
     pub storage_gb: u32,
 }
 
-/// What a person answers to an unknown outcome.
+/// A user's answer to an unknown outcome.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolutionAnswer {
-    /// HostUp did not execute it; a new attempt may follow.
+    /// HostUp did not execute the call; a new attempt may follow.
     NotExecuted,
-    /// HostUp executed it, and `vpsId` is the VM.
+    /// HostUp executed the call; for a restore, `vpsId` is the VM.
     Adopt,
-    /// Leave it; nothing follows.
+    /// Give up; no new attempt follows.
     Abandon,
 }
 
-/// A quote: what is approved when spec.approval.quoteId names it.
+/// The price of a request. spec.approval.quoteId approves it by its id.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteStatus {
-    /// What spec.approval.quoteId names.
+    /// The id of the quote, for spec.approval.quoteId.
     #[schemars(length(max = 32))]
     pub id: String,
-    /// Short text, e.g. 0.66 SEK/h.
+    /// The price as short text, e.g. 0.66 SEK/h.
     #[schemars(length(max = 160))]
     pub summary: String,
-    /// ISO currency code.
+    /// The ISO 4217 currency code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3))]
     pub currency_code: Option<String>,
-    /// For one hour, IPv4 included, traffic excluded.
+    /// The price of an hour, including IPv4 and without traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_hour: Option<String>,
-    /// For one month: recurringPerMonth or estimatedPerMonth, whichever there is.
+    /// The price of a month: recurringPerMonth or estimatedPerMonth, whichever is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_month: Option<String>,
-    /// What 730 hours cost at perHour: an estimate, for the VM is billed by the hour.
+    /// The price of 730 hours at perHour. It is an estimate because HostUp bills the VM by the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub estimated_per_month: Option<String>,
-    /// Billed for each month.
+    /// The amount that HostUp bills for each month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub recurring_per_month: Option<String>,
-    /// For one billing cycle, where its length is not known.
+    /// The price of a billing cycle, if its length is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_cycle: Option<String>,
-    /// Due when it is ordered; negative is a credit.
+    /// The amount due when the request is ordered. A negative amount is a credit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub due_now: Option<String>,
@@ -170,35 +171,35 @@ pub struct QuoteStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct InvoiceStatus {
-    /// Its id; absent where HostUp names none.
+    /// The id of the invoice. If absent, HostUp did not name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub id: Option<String>,
-    /// What is to be paid.
+    /// The amount to pay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub amount: Option<String>,
-    /// ISO currency code.
+    /// The ISO 4217 currency code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3))]
     pub currency_code: Option<String>,
-    /// When it is due.
+    /// The due date, as HostUp writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub due_at: Option<String>,
 }
 
-/// The record of the last paid call.
+/// A reference to the VpsOperation of the last paid call.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationRef {
-    /// Name of the VpsOperation.
+    /// The name of the VpsOperation.
     #[schemars(length(max = 64))]
     pub name: String,
-    /// Its state.
+    /// The state of the VpsOperation.
     #[schemars(length(max = 16))]
     pub state: String,
-    /// Which attempt it is, from 1.
+    /// The number of the attempt, starting at 1.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub attempt: u32,
 }

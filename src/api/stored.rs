@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::api::shared::{HOLD, RECONCILE_REQUESTED};
 use crate::domain::values::text::Text;
 
-/// What `kubectl apply` writes beside each change of the spec.
+/// The annotation that `kubectl apply` writes with each change of the spec.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An object, or why it cannot be read: one of a list breaks no list.

@@ -100,7 +100,7 @@ impl Election {
             Ok::<(), ApiError>(())
         };
         if let Err(error) = release.await {
-            tracing::warn!(%error, "the Lease could not be released; it runs out by itself");
+            tracing::warn!(%error, "the Lease could not be released; it expires by itself");
         }
     }
 

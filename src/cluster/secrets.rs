@@ -115,22 +115,24 @@ impl Secrets {
             // Not one word of it is repeated.
             Err(error) if error.is_unreadable() => {
                 return Err(missing(format!(
-                    "Secret {namespace}/{name} cannot be read: the API server's answer is no Secret"
+                    "Secret {namespace}/{name} cannot be read: the API server's answer is not a Secret"
                 )));
             }
             Err(error) => return Err(NoCredentials::Unread(error)),
         };
         let data = secret.data.unwrap_or_default();
-        let raw = data
-            .get(key)
-            .ok_or_else(|| missing(format!("Secret {namespace}/{name} has no key {key}")))?;
+        let raw = data.get(key).ok_or_else(|| {
+            missing(format!(
+                "Secret {namespace}/{name} has no key {key}; add it with the HostUp API key"
+            ))
+        })?;
         let text = std::str::from_utf8(&raw.0).unwrap_or_default().trim();
         if text.is_empty()
             || text.len() > LONGEST_KEY
             || text.chars().any(|c| c.is_control() || !c.is_ascii())
         {
             return Err(missing(format!(
-                "key {key} of Secret {namespace}/{name} holds no API key: it is empty, too long, or not plain text"
+                "the key {key} of Secret {namespace}/{name} does not contain an API key: it is empty, too long, or not plain text"
             )));
         }
         Ok(Credentials {

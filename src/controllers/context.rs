@@ -201,7 +201,7 @@ impl Context {
                 tracing::warn!(
                     ?finding,
                     account,
-                    "audit: a VM bears one of our tokens and no record accounts for it"
+                    "audit: a VM has a token of this operator in its name, but no record accounts for it"
                 );
             }
             findings.insert(account.to_owned(), found);
@@ -257,7 +257,7 @@ pub fn about_vps(error: ReadError, vps: &VpsId, credentials: &CredentialsSecretR
             reason: Reason::VpsNotFound,
             message: Text::bounded(
                 &format!(
-                    "the key of Secret {} does not read VPS {vps}: it does not exist, or belongs to another account ({})",
+                    "the key of Secret {} does not read VPS {vps}: the VPS does not exist, or belongs to another account ({})",
                     credentials.name,
                     said.as_clause()
                 ),

@@ -106,7 +106,7 @@ fn tell(seen: &Result<Vec<Guard>, String>) {
             );
         }
         Err(error) => {
-            tracing::info!(%error, "whether the admission policies are in force is not known; the operator \
+            tracing::info!(%error, "the operator cannot check whether the admission policies are in force; it \
             needs the right to list validatingadmissionpolicies and validatingadmissionpolicybindings");
         }
     }

@@ -101,7 +101,7 @@ pub fn lasting(error: &Error) -> Option<Trouble> {
     match error {
         ApiError::Unreadable(_) => Some(Trouble {
             reason: Reason::OtherInstance,
-            message: Text::bounded(&format!("{error}; nothing is bought"), 1000),
+            message: Text::bounded(&format!("{error}; the operator buys nothing for it"), 1000),
             until: None,
         }),
         ApiError::Kube(_) | ApiError::Silent => error.trouble(),
@@ -122,8 +122,8 @@ async fn unreadable<K: PurchasingKind>(ctx: &Context, unreadable: Unreadable) ->
         .unwrap_or_default();
     let stalled = conditions::stalled_since(&before);
     let message = format!(
-        "{}; the object was stored under another schema, and nothing is bought for it. Correct the field, or create \
-         the object anew",
+        "{}; the object was stored under another schema, and the operator buys nothing for it. Correct the field, or create \
+         the object again",
         unreadable.why
     );
     let report = Report::stalled(

@@ -87,7 +87,7 @@ pub async fn write<K: PurchasingKind, F>(
     fail_point::reach("after-report");
     if newly {
         let why = Text::bounded(message, 600);
-        tracing::info!(reason = reason.as_str(), %why, "the object has come to another reason");
+        tracing::info!(reason = reason.as_str(), %why, "the reason of the condition Ready has changed");
         events::publish(
             &ctx.books.client,
             object.object_ref(&()),

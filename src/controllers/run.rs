@@ -107,7 +107,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
     if !ctx.books.paid_calls.is_empty() {
         tracing::info!(
             calls = ctx.books.paid_calls.len(),
-            "waiting for paid calls under way"
+            "waiting for paid calls in progress"
         );
     }
     ctx.books.paid_calls.wait().await;
@@ -441,7 +441,7 @@ fn tell_of_the_end<T>(
         }
         Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
             let error = api_call::with_causes(&error);
-            tracing::warn!(%error, "a watch failed; it is opened again");
+            tracing::warn!(%error, "a watch failed; the operator opens it again");
         }
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
     }
@@ -457,7 +457,7 @@ fn try_again<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: 
     match error {
         Error::Api(error) if error.is_conflict() => {
             tracing::debug!(%error, kind = %K::kind(&()), namespace, object = name,
-                "somebody else has written the object meanwhile; looking at it again");
+                "the object has changed in the meantime; reconciling it again");
         }
         Error::Api(_) | Error::AnothersResult(..) | Error::Stopping | Error::CutShort | Error::Panicked => {
             tracing::warn!(%error, kind = %K::kind(&()), namespace, object = name, wait_seconds = wait.as_secs(),

@@ -59,7 +59,7 @@ impl Probes {
             .route("/metrics", get(metrics))
             .with_state(self);
         if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "the HTTP server ended");
+            tracing::error!(%error, "the HTTP server has ended");
         }
     }
 }
@@ -102,13 +102,13 @@ async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     if !probes.crds_seen.load(Ordering::Relaxed) {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the CRDs have not been seen yet\n",
+            "the operator has not found the CRDs yet\n",
         );
     }
     if probes.metrics.ledger_is_silent() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the watch of the VpsOperations shows no life\n",
+            "the watch of the VpsOperations has received nothing for minutes\n",
         );
     }
     match tokio::time::timeout(REACHABLE_WITHIN, probes.client.apiserver_version()).await {

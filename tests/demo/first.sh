@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The first five minutes of a user: preview, approval, VM, ledger, options. Sourced by run.sh, which has the functions and the programs.
+# The first five minutes of a user: preview, approval, VM, ledger, options. run.sh sources it, and has the functions and the programs.
 # shellcheck shell=bash disable=SC2154
 
 title "1. A preview shows the price and spends nothing"
@@ -7,20 +7,20 @@ run "kubectl create namespace shop"
 run "kubectl apply -f examples/secret.yaml -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AwaitingApproval 20
 run "kubectl -n shop get vbr"
-say "" "The gates that it read at HostUp, and what it says:"
+say "" "The gates that the operator read at HostUp, and its message:"
 run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{range .status.gates[*]}{.name}={.allowed} {end}{\"\\n\"}'"
 show_message vbr/restore-web-01
 price=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.quote.summary}')
-expect "2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address are priced" "$price" "0.66 SEK/h"
+expect "this is the price of 2 cores, 4 GB of memory, 80 GB of storage and an IPv4 address" "$price" "0.66 SEK/h"
 gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].allowed}')
-expect "six gates were read and all are open" "$gates" "true true true true true true"
+expect "the operator read six gates, and all are open" "$gates" "true true true true true true"
 count_purchases
 expect "nothing was bought" "$bought" 0
 
-title "2. Approval: the very command that the message printed"
+title "2. Approval, with the command that the message printed"
 approve vbr/restore-web-01 vpsbackuprestore
 
-say "" "HostUp works on it; progress is shown in steps of 25 %:"
+say "" "HostUp creates the VM. The status shows the progress in steps of 25 %:"
 columns='REASON:.status.conditions[?(@.type=="Ready")].reason,JOB:.status.job.status,PROGRESS:.status.job.progress'
 show "kubectl -n shop get vbr restore-web-01 --watch -o custom-columns='$columns'"
 kubectl -n shop get vbr restore-web-01 --watch -o custom-columns="$columns" > >(tee "$dir/progress") 2>/dev/null 3>&- &
@@ -35,7 +35,7 @@ done
 stop_one "$watch"
 unset 'pids[-1]'
 grep -Eq '^JobRunning +running +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
-holds "progress was seen on the way, and kubectl wait --for=condition=Ready returned"
+holds "the status showed progress, and kubectl wait --for=condition=Ready returned"
 
 title "3. The new VM"
 run "kubectl -n shop get vbr"
@@ -48,17 +48,17 @@ holds "HostUp has a VM with this address"
 count_purchases
 expect "one VM was bought" "$bought" 1
 
-title "4. The ledger: one record for each paid call, made before the call"
-say "It exists before the first byte is sent, outlives the object and the namespace, and cannot be changed:"
+title "4. The ledger: one record for each paid call, created before the call"
+say "A record exists before the first byte is sent, outlives the object and the namespace, and is immutable:"
 run "kubectl get vop"
 run "kubectl get vop -o jsonpath='{.items[0].spec.request}{\"\\n\"}'"
-expect "the record says how it ended" "$(record_of vbr/restore-web-01 '{.status.state}')" Succeeded
+expect "the record shows the outcome" "$(record_of vbr/restore-web-01 '{.status.state}')" Succeeded
 expect "and the price that was approved" "$(record_of vbr/restore-web-01 '{.spec.quote.summary}')" "0.66 SEK/h"
 refused "kubectl patch vop $(record_of vbr/restore-web-01 '{.metadata.name}') --type=merge -p '{\"spec\":{\"quote\":{\"perHour\":\"0.01\"}}}'" \
   "a VpsOperation is immutable"
 
-title "5. The other resource: paid options of a VPS, the price first as before"
-say "The VPS that was restored from has 2048 GB of traffic. This file wants 4096:"
+title "5. VpsResourceConfig: paid options of a VPS, again with a preview first"
+say "The source VPS has 2048 GB of traffic. This file requests 4096:"
 run "cat examples/config-preview.yaml"
 run "kubectl apply -f examples/config-preview.yaml"
 await vrc/web-01 AwaitingApproval 20
@@ -66,13 +66,13 @@ run "kubectl -n shop get vrc"
 show_message vrc/web-01
 expect "the price is that of HostUp's own dry run" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
 count_changes
-expect "a dry run is no order: nothing was bought" "$changes" 0
-say "" "The approval, by the command that it printed:"
+expect "a dry run is not an order: nothing was bought" "$changes" 0
+say "" "Approve with the command that the message printed:"
 approve vrc/web-01 vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
 run "kubectl -n shop get vrc"
-say "" "InSync means that it was read back:"
+say "" "InSync means that the operator has read the new options back:"
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.current}{\"\\n\"}'"
 expect "HostUp has 4096 GB" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "for one order" "$changes" 1
+expect "it took one order" "$changes" 1

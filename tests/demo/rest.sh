@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# The rest: mistakes, repetitions, lost answers, a death, failed jobs, invoices, drift, the legacy API, the books. Sourced by run.sh, which has the functions and the programs.
+# The rest: mistakes, repetitions, lost answers, a kill, failed jobs, invoices, drift, the legacy API, the books. run.sh sources it, and has the functions and the programs.
 # shellcheck shell=bash disable=SC2154
 
 title "6. Mistakes are refused before they cost anything"
 say "A typo in a field:"
 refused "sed 's/storageGb/storageGB/; s/restore-web-01/typo/' examples/restore-preview.yaml | kubectl apply -f -" \
   'unknown field "spec.target.cloudVm.storageGB"'
-say "" "A ceiling without an end, that would buy again after a rebuild of the cluster:"
+say "" "A ceiling without an end, which would buy again after a rebuild of the cluster:"
 refused "sed '/validUntil/d' examples/restore-approved-ceiling.yaml | kubectl apply -f -" "validUntil is required with maxPrice"
-say "" "Another backup in an object that was already priced:"
+say "" "Another backup in an object that already has a price:"
 refused "kubectl -n shop patch vbr restore-web-01 --type=merge -p '{\"spec\":{\"source\":{\"backupId\":\"bkp_another\"}}}'" \
   "create a VpsBackupRestore with another name"
-holds "each was refused, and says what to do"
+holds "the API server refused each, and said what to do"
 
-title "7. The same manifest again, as after a re-created namespace or a replayed Git repository"
+title "7. The same manifest again, as after a namespace or a cluster was created again from Git"
 run "kubectl delete -f examples/restore-preview.yaml"
 run "kubectl apply -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AlreadyExecuted 20
-say "" "One name, one restore: its record was found."
+say "" "One name, one restore: the operator found its record."
 run "kubectl -n shop get vbr"
 count_purchases
 expect "HostUp sold nothing more" "$bought" 1
 
-title "8. Approved in Git, and the answer gets lost"
+title "8. Approved in Git, and the answer is lost"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
-say "A ceiling instead of one quote. Its end is past, so nothing is bought yet:"
+say "A ceiling instead of a quote. It has expired, so the operator buys nothing yet:"
 run "kubectl apply -f examples/restore-approved-ceiling.yaml"
 await vbr/restore-web-02 ApprovalExpired 20
 run "kubectl -n shop get vbr restore-web-02"
@@ -35,48 +35,48 @@ run "curl -fsS -X POST '$sim/_sim/faults/lost-answer'"
 run "kubectl -n shop patch vbr restore-web-02 --type=merge -p '{\"spec\":{\"approval\":{\"validUntil\":\"$(in_an_hour)\"}}}'"
 kubectl -n shop wait vbr/restore-web-02 --for=condition=Ready --timeout=60s >/dev/null ||
   die "the restore did not become ready: $(message vbr/restore-web-02)"
-say "" "The VM has a token in its name, so it was found in HostUp's list:"
+say "" "The name of the VM contains a token, so the operator found the VM in HostUp's list:"
 run "kubectl -n shop events --for vbr/restore-web-02"
 expect "the VM was found by the token in its name" "$(record_of vbr/restore-web-02 '{.status.evidence}')" VmFound
 events=$(kubectl -n shop events --for vbr/restore-web-02 -o jsonpath='{.items[*].reason}')
 [[ $events == *ConfirmingOutcome* && $events != *OutcomeUnknown* ]] || die "the events are: $events"
-holds "it said that it was looking, and nobody was asked"
+holds "the events say that the operator searched, and it asked nobody"
 count_purchases
 expect "two purchases for two restores" "$bought" 2
 count_orders
 expect "two orders were sent; the lost one was not repeated" "$orders" 2
 
-title "9. An order gets lost before HostUp executes it: only a person can know"
+title "9. An order is lost before HostUp executes it: only a user can find out"
 run "curl -fsS -X POST '$sim/_sim/faults/lost-request'"
 run "sed 's/web-02/web-03/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
-say "From here it looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
+say "For the operator this looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
 await vbr/restore-web-03 OutcomeUnknown 60
 run "kubectl -n shop get vbr restore-web-03"
-say "" "It does not guess. It asks, and prints the command of each answer:"
+say "" "The operator does not guess. It asks, and prints the command for each answer:"
 show_message vbr/restore-web-03
 count_orders
 expect "the order was sent once and not repeated" "$orders" 3
 count_purchases
 expect "no third VM was sold" "$bought" 2
-say "" "In HostUp's panel there is no such VM, so a person answers with the first of them:"
+say "" "HostUp's panel shows no such VM, so a user answers with the first command:"
 answer=$(message vbr/restore-web-03 | grep -o "kubectl patch vpsoperation [^']*'[^']*NotExecuted[^']*'") ||
   die "the message prints no command"
 run "$answer"
-say "Only now, and because the approval is still valid, it orders again:"
+say "Only now, and because the approval is still valid, the operator orders again:"
 kubectl -n shop wait vbr/restore-web-03 --for=condition=Ready --timeout=60s >/dev/null ||
   die "the restore did not become ready: $(message vbr/restore-web-03)"
 run "kubectl -n shop get vbr restore-web-03"
 count_purchases
 expect "three purchases for three restores" "$bought" 3
 
-title "10. The operator is killed in the middle of it"
+title "10. The operator is killed during a restore"
 curl -fsS -X POST "$sim/_sim/job-duration/8s" >/dev/null
 run "sed 's/web-02/web-04/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 await vbr/restore-web-04 JobRunning 30
 run "kill -9 $operator_pid"
 wait "$operator_pid" 2>/dev/null || true
 unset 'pids[-1]'
-say "" "Another one is started. It waits until the Lease of the dead one has run out, 15 s:"
+say "" "Start it again. The new process waits until the Lease of the old one expires, 15 s:"
 show "hostup-operator ..."
 start_operator
 kubectl -n shop wait vbr/restore-web-04 --for=condition=Ready --timeout=90s >/dev/null ||
@@ -97,80 +97,80 @@ show_message vbr/restore-web-05
 left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
 [[ -n $left && $(message vbr/restore-web-05) == *"$left"* ]] || die "the message does not name the VM '$left'"
 count_purchases
-expect "it names the VM that costs money, and buys no other" "$bought" 5
+expect "the message names the VM that costs money, and the operator buys no other" "$bought" 5
 
 title "12. A change whose invoice must be paid first"
 curl -fsS -X POST "$sim/_sim/faults/config-unpaid" >/dev/null
-say "Two snapshot slots more. The approval named the quote of step 5, so this is a preview again:"
+say "Two more snapshot slots. The approval named the quote of step 5, so this is a preview again:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"snapshotSlots\":3}}}'"
 await vrc/web-01 AwaitingApproval 20
 count_changes
-expect "an approval that is spent buys nothing more" "$changes" 1
+expect "an approval that was used buys nothing more" "$changes" 1
 approve vrc/web-01 vpsresourceconfig
 await vrc/web-01 AwaitingPayment 20
-say "" "HostUp took it and made an invoice. Until that is paid nothing changes, and nothing is sent again:"
+say "" "HostUp accepted the order and created an invoice. Nothing changes until it is paid, and nothing is sent again:"
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
 run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice}{\"\\n\"}'"
 expect "HostUp still shows one slot" "$(panel_shows snapshotSlots)" 1
 invoice=$(kubectl -n shop get vrc web-01 -o jsonpath='{.status.invoice.id}')
-say "" "A person pays at HostUp's panel:"
+say "" "A user pays in HostUp's panel:"
 run "curl -fsS -X POST '$sim/_sim/invoices/$invoice/pay'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
-expect "the operator saw by itself that HostUp shows three slots" "$(panel_shows snapshotSlots)" 3
+expect "the operator found out by itself that HostUp shows three slots" "$(panel_shows snapshotSlots)" 3
 count_changes
 expect "two changes, two orders" "$changes" 2
 
-title "13. Somebody changes an option at HostUp's panel"
+title "13. Somebody changes an option in HostUp's panel"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
-say "Options are read again every --resync-interval (3 s here, an hour by default):"
+say "The operator reads options again every --resync-interval (3 s here, an hour by default):"
 await vrc/web-01 Drifted 30
 run "kubectl -n shop get vrc"
 show_message vrc/web-01
 count_changes
-expect "driftPolicy is Report unless it is set: it was shown, and nothing was ordered" "$changes" 2
-say "" "Now the file for Git: the same options, with driftPolicy Correct, and a ceiling for each change:"
+expect "the default driftPolicy is Report: the status shows the drift, and nothing was ordered" "$changes" 2
+say "" "Now the file for Git: the same options, with driftPolicy Correct and a ceiling for each change:"
 run "grep -v '^#' examples/config-approved-ceiling.yaml"
-say "" "Without validUntil the ceiling stays valid."
+say "" "Without validUntil the ceiling stays valid:"
 run "sed '/validUntil/d' examples/config-approved-ceiling.yaml | kubectl apply -f -"
 await vrc/web-01 InSync 30
 run "kubectl -n shop get vrc"
-expect "the 4096 GB are back" "$(panel_shows bandwidthGb)" 4096
+expect "HostUp has 4096 GB again" "$(panel_shows bandwidthGb)" 4096
 count_changes
-expect "for one order more, of the price that the ceiling allows" "$changes $(quoted vrc/web-01)" \
+expect "it took one more order, at a price that the ceiling allows" "$changes $(quoted vrc/web-01)" \
   "3 40.00 SEK now, 40.00 SEK/month"
-say "" "Whoever it was does it again. An operator that insisted too would pay again and again:"
+say "" "Somebody changes the option again. To correct it each time would cost money each time:"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
 await vrc/web-01 DriftContested 30
 show_message vrc/web-01
 count_changes
-expect "it was corrected once, and not again" "$changes" 3
+expect "the operator corrected it once, and not again" "$changes" 3
 
 title "14. HostUp commits a change and answers with an error"
-say "HostUp will execute the next order and answer 502, that is \"committed, but the invoice failed\":"
+say "HostUp will execute the next order and answer 502, which means \"committed, but the invoice failed\":"
 run "curl -fsS -X POST '$sim/_sim/faults/config-502-acted'"
-say "" "The quarrel is settled; IPv6 is wanted too. A changed spec starts again, and the ceiling allows it:"
+say "" "The conflict is settled, and the user requests IPv6 too. A changed spec starts again, and the ceiling allows it:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"ipv6\":true}}}'"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=60s"
 run "kubectl -n shop get vrc"
-expect "the answer proved nothing, so the options were read; they are the evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
+expect "the answer proved nothing, so the operator read the options as evidence" "$(record_of vrc/web-01 '{.status.evidence}')" ReadBack
 expect "HostUp has 4096 GB and IPv6" "$(panel_shows bandwidthGb) $(panel_shows ipv6)" "4096 true"
 count_changes
-expect "four orders were sent in all and four executed: none was repeated" "$commits $changes" "4 4"
-say "" "The whole story of the object:"
+expect "four orders were sent in all and HostUp executed four: none was repeated" "$commits $changes" "4 4"
+say "" "All events of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
-title "15. HostUp's legacy upgrade API, which is off unless the administrator allows it"
-say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what the estimate of" \
-  "that route does, so it has a record of its own and is made at most once:"
+title "15. HostUp's legacy API, which is off unless the admin allows it"
+say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what an estimate of the" \
+  "legacy API does, so the estimate has its own record and is made at most once:"
 run "grep -v '^#' examples/config-legacy.yaml"
 run "kubectl apply -f examples/config-legacy.yaml"
 await vrc/web-01-disk AwaitingApproval 30
 run "kubectl -n shop get vrc"
 show_message vrc/web-01-disk
 count_changes
-expect "it was estimated, and nothing was bought" "$upgrades" 0
-say "" "No approval was needed for that. For the order it is:"
+expect "the operator made an estimate, and nothing was bought" "$upgrades" 0
+say "" "The estimate needed no approval. The order needs one:"
 approve vrc/web-01-disk vpsresourceconfig
 run "kubectl -n shop wait vrc/web-01-disk --for=condition=Ready --timeout=30s"
 show_message vrc/web-01-disk
@@ -179,12 +179,12 @@ expect "one upgrade was ordered" "$upgrades" 1
 estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate")].status.state}')
 expect "after one estimate" "$estimates" Succeeded
 
-title "16. What it has cost so far: three books, one sum"
-say "The ledger of both resources, with the call that a person declared not executed, the VM of the failed" \
-  "job, and the estimate, which has no price:"
+title "16. The cost so far: three sources, one sum"
+say "The ledger of restores and options, with the call that a user declared not executed, the VM of the" \
+  "failed job, and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"
 run "curl -fsS $operator/metrics | grep '^hostup_operator_spend_'"
-say "" "And the simulator's own book ($sim/_sim/purchases)," "VMs by the hour, then changes, due at once:"
+say "" "The simulator's own list ($sim/_sim/purchases):" "VMs by the hour, then changes, due at once:"
 ledger=$(curl -fsS "$sim/_sim/purchases")
 tr '{' '\n' <<<"$ledger" |
   sed -nE 's/.*"name":"([^"]*)".*"perHour":"?([0-9.]+)"?.*"vpsId":"([^"]*)".*/\1  \2 SEK\/h  \3/p' | tee "$dir/book"
@@ -195,16 +195,16 @@ sum() { awk '{ sum += $NF } END { printf "%.2f", sum }'; }
 in_book=$(awk '{ print $2 }' "$dir/book" | sum)
 in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.spec.quote.perHour}{"\n"}{end}' | sum)
 in_metrics=$(curl -fsS "$operator/metrics" | grep '^hostup_operator_spend_per_hour{' | sum)
-expect "by the hour the ledger in the cluster says what HostUp's book says, $in_book SEK" "$in_ledger" "$in_book"
-expect "the metric says the same" "$in_metrics" "$in_book"
+expect "per hour, the ledger and HostUp's list have the same sum, $in_book SEK" "$in_ledger" "$in_book"
+expect "the metric has the same sum" "$in_metrics" "$in_book"
 names_in_book=$(awk '{ print $1 }' "$dir/book" | sort)
 names_in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.result.vpsId)]}{.status.result.name}{"\n"}{end}' | sort)
-expect "name by name" "$names_in_ledger" "$names_in_book"
+expect "the ledger and HostUp's list have the same names" "$names_in_ledger" "$names_in_book"
 in_book=$(awk '{ print $2 }' "$dir/changes" | sum)
 in_ledger=$(kubectl get vop -o jsonpath='{range .items[?(@.status.state=="Succeeded")]}{.spec.quote.dueNow}{"\n"}{end}' | sum)
 in_metrics=$(curl -fsS "$operator/metrics" | grep '^hostup_operator_spend_at_once{' | sum)
-expect "at once the ledger says what HostUp's book says, $in_book SEK" "$in_ledger" "$in_book"
-expect "the metric says the same" "$in_metrics" "$in_book"
-if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the operator was refused something by the RBAC of deploy/"; fi
+expect "due at once, the ledger and HostUp's list have the same sum, $in_book SEK" "$in_ledger" "$in_book"
+expect "the metric has the same sum" "$in_metrics" "$in_book"
+if grep -q 'lacks rights\|orbidden' "$dir/operator.log"; then die "the RBAC of deploy/ refused something to the operator"; fi
 if grep -q put-your-hostup-api-key-here "$dir/operator.log"; then die "the log contains the API key"; fi
 holds "the rights of deploy/rbac.yaml were enough, and no log line contains the API key"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A first walk with hostup-operator: a real Kubernetes API server, the release binary under the rights
-# of deploy/rbac.yaml, and a simulator in HostUp's place. Nothing leaves this machine and nothing is
-# bought. Every claim that it prints is checked; it ends with an error at the first that does not hold.
+# A demo of hostup-operator: a real Kubernetes API server, the release binary with the rights of deploy/rbac.yaml, and a
+# simulator instead of HostUp. Nothing leaves this machine and nothing is bought. The script checks every claim that it
+# prints, and ends with an error at the first claim that is not true.
 #
 #   make demo            the first five minutes of a user, then cleans up
 #   ALL=1 make demo      everything: also mistakes, lost answers, a killed operator, invoices, drift
 #   KEEP=1 make demo     leaves everything running and says how to stop it
 #
-# Needs bash and curl beside what `make demo` builds.
+# Needs bash and curl, in addition to the programs that `make demo` builds.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -37,13 +37,13 @@ die() {
   exit 1
 }
 
-# Shows a command as a person would type it, then runs that very text.
+# Shows a command as a user would type it, then runs exactly this text.
 run() {
   show "$1"
   eval "$1" || die "this command should have worked: $1"
 }
 
-# A command that must be refused, with these words.
+# Runs a command that must be refused with these words.
 refused() {
   local said
   show "$1"
@@ -52,7 +52,7 @@ refused() {
   [[ $said == *"$2"* ]] || die "the refusal does not say: $2"
 }
 
-expect() { # what is told, what is, what should be
+expect() { # claim, actual value, expected value
   [[ $2 == "$3" ]] || die "$1: it is '$2' and should be '$3'"
   holds "$1"
 }
@@ -129,7 +129,7 @@ show_message() { # object
   run "kubectl -n shop get $1 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}' | fold -s -w 100"
 }
 
-# Runs the very command that the object's message printed.
+# Runs the command that the object's message printed.
 approve() { # object, kind as the command spells it
   local command
   command=$(message "$1" | sed -n 's/.*To approve: //p')
@@ -143,14 +143,14 @@ record_of() { # object, jsonpath of its last VpsOperation
   kubectl get vop "$name" -o jsonpath="$2"
 }
 
-# Sets `bought`: how many VMs the simulator has sold, whatever it answered.
+# Sets `bought`: the number of VMs that the simulator has sold, whatever it answered.
 count_purchases() {
   local ledger
   ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
   bought=$(occurrences '"kind":"RestoreToPayg"' <<<"$ledger")
 }
 
-# Sets `orders`: how many paid requests reached the simulator, executed or not.
+# Sets `orders`: the number of paid requests that reached the simulator, executed or not.
 count_orders() {
   local requests
   requests=$(curl -fsS "$sim/_sim/requests") || die "the simulator does not answer"
@@ -158,8 +158,8 @@ count_orders() {
   orders=$((orders))
 }
 
-# Sets `changes` and `upgrades`: how many changes of options, and upgrades by the legacy API, the simulator
-# has sold; and `commits`: how many orders of options reached it, executed or not.
+# Sets `changes` and `upgrades`: the number of changes of options, and of upgrades through the legacy API, that the simulator
+# has sold; and `commits`: the number of orders of options that reached it, executed or not.
 count_changes() {
   local ledger requests
   ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
@@ -173,7 +173,7 @@ occurrences() { # text; reads standard input
   { grep -oF -- "$1" || true; } | wc -l | tr -d ' '
 }
 
-# What HostUp has as the value of an option of the first VPS.
+# Prints the value of an option of the first VPS, as HostUp has it.
 panel_shows() { # key
   curl -fsS "$sim/_sim/vps" | grep -o "\"$1\":[^,}]*" | head -n 1 | cut -d : -f 2
 }
@@ -204,12 +204,12 @@ run "kubectl version | tail -n 1"
 
 # The simulator takes the placeholder of examples/secret.yaml for a key.
 start hostup-sim 20 "$built/hostup-sim" --listen 127.0.0.1:0 --key put-your-hostup-api-key-here
-[[ $line =~ (http://127\.0\.0\.1:[0-9]+) ]] || die "the simulator names no address: $line"
+[[ $line =~ (http://127\.0\.0\.1:[0-9]+) ]] || die "the simulator printed no address: $line"
 sim=${BASH_REMATCH[1]}
-say "" "In HostUp's place: a simulator with one VPS, its backups, and its own book of what it sold ($sim)."
+say "" "A simulator instead of HostUp, with one VPS, its backups, and its own list of sales ($sim)."
 
 hostup-operator() { "$built/hostup-operator" "$@"; }
-say "" "Installing the operator: its CRDs, and the rights it runs with."
+say "" "Install the operator: its CRDs, and the rights that it needs."
 run "hostup-operator crds | kubectl apply --server-side -f -"
 run "kubectl apply -f deploy/rbac.yaml"
 
@@ -228,11 +228,11 @@ may() { kubectl auth can-i "$@" --as=system:serviceaccount:hostup-system:hostup-
 expect "it may not list Secrets" "$(may list secrets --all-namespaces)" no
 expect "it may not delete its records" "$(may delete vpsoperations.vps.hostup.se)" no
 for kind in vpsbackuprestores vpsresourceconfigs; do
-  expect "it may not change objects of users ($kind)" "$(may update $kind.vps.hostup.se --all-namespaces)" no
+  expect "it may not change the objects of users ($kind)" "$(may update $kind.vps.hostup.se --all-namespaces)" no
 done
 
-say "" "Starting it as that ServiceAccount. The durations are short for the demo; the defaults are minutes."
-# The whole walk is in one namespace, and buys more there than one may take by default.
+say "" "Start the operator as this ServiceAccount. The durations are short for the demo; the defaults are minutes."
+# The demo runs in one namespace, and buys more there than the default cap of a namespace allows.
 flags="--hostup-url $sim --listen 127.0.0.1:0 --log-format text --settle-time 5s --poll-interval 500ms"
 flags+=" --max-paid-calls-per-namespace 20"
 flags+=" --request-timeout 5s --paid-timeout 10s --gate-interval 5s --resync-interval 3s --enable-legacy-upgrade"
@@ -248,9 +248,9 @@ if [[ -n ${ALL:-} ]]; then
   source "$root/tests/demo/rest.sh"
 fi
 
-title "Done in $SECONDS s. Nothing was bought from anybody."
+title "Done in $SECONDS s. Nothing was really bought."
 if [[ -n ${KEEP:-} ]]; then
-  printf 'Everything is left running; the simulator at %s/_sim/, metrics at %s/metrics, logs in %s.\n' "$sim" "$operator" "$dir"
+  printf 'Everything is still running: the simulator at %s/_sim/, metrics at %s/metrics, logs in %s.\n' "$sim" "$operator" "$dir"
   printf 'To use it:\n  export KUBECONFIG=%s PATH=%s:"%s"\n' "$KUBECONFIG" "$programs" "\$PATH"
   printf 'To stop it:\n  kill %s && rm -rf %s\n' "${pids[*]}" "$dir"
   trap - EXIT

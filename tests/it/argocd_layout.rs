@@ -301,7 +301,7 @@ async fn configs(stage: &Stage, files: &mut Files) {
 async fn the_objects_of_argo_cds_tests_are_what_the_operator_writes() {
     let stage = Stage::new("argo").await;
     let mut files = Files::default();
-    let not_yet = "Waiting for the operator to look at it";
+    let not_yet = "Waiting for the operator to reconcile it";
     let mut left_alone = Vec::new();
     for object in [
         stage.preview("untouched"),

@@ -24,14 +24,10 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         .map(|n| (format!("option{n}"), json!(1)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    let exactly = "give maxPrice (a ceiling), quoteId (what status.quote.id shows), or both";
+    let exactly = "set maxPrice (a ceiling), quoteId (the value of status.quote.id), or both";
     let rows: Vec<(&str, Value, &str)> = vec![
-        (
-            "/vpsId",
-            Value::Null,
-            "give either vpsId with resources, or legacy",
-        ),
-        ("/resources", Value::Null, "vpsId and resources belong together"),
+        ("/vpsId", Value::Null, "set either vpsId and resources, or legacy"),
+        ("/resources", Value::Null, "set vpsId and resources together"),
         (
             "/vpsId",
             json!("vps/../x"),
@@ -41,18 +37,18 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         (
             "/legacy",
             json!({"vmid": 1, "resources": {"1": 1}}),
-            "give either vpsId with resources, or legacy",
+            "set either vpsId and resources, or legacy",
         ),
-        ("/resources", json!({}), "name at least one option"),
+        ("/resources", json!({}), "set at least one option"),
         (
             "/resources/extra",
             json!({"bandwidthGb": 1}),
-            "write an option that has a field of its own in that field, not in extra",
+            "set an option that has its own field in that field, not in extra",
         ),
         (
             "/resources/extra",
             json!({"a b": 1}),
-            "a key of extra is HostUp's name of an option",
+            "a key of extra must be HostUp's name of an option",
         ),
         (
             "/resources/extra",
@@ -147,7 +143,7 @@ async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
         ),
         (
             changed("/legacy/resources", json!({"bandwidthGb": 1})),
-            "a key of legacy.resources is the number of an option",
+            "a key of legacy.resources must be the number of an option",
         ),
         (
             changed("/legacy/resources", json!({"2231": "400"})),
@@ -160,11 +156,11 @@ async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
         ),
         (
             changed("/driftPolicy", json!("Correct")),
-            "legacy knows neither driftPolicy nor cancelExistingInvoice",
+            "legacy does not support driftPolicy and cancelExistingInvoice",
         ),
         (
             changed("/cancelExistingInvoice", json!(true)),
-            "legacy knows neither driftPolicy nor cancelExistingInvoice",
+            "legacy does not support driftPolicy and cancelExistingInvoice",
         ),
     ];
     refused(
@@ -237,7 +233,7 @@ async fn the_target_cannot_be_edited_and_wishes_and_consent_can() {
         (
             "web",
             json!({"resources": {"bandwidthGb": null}}),
-            "name at least one option",
+            "set at least one option",
         ),
     ] {
         let error = edit(name, spec.clone())

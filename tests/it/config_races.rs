@@ -936,7 +936,7 @@ async fn an_answer_to_a_change_that_hostup_took_is_refused() {
         let refusal = stage.resolve(&record, json!({"answer": answer})).await;
         let error = refusal.unwrap_err().to_string();
         assert!(
-            error.contains("it may be set while status.state is Unknown"),
+            error.contains("it can be set only while status.state is Unknown"),
             "{error}"
         );
     }

@@ -290,7 +290,7 @@ async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
     let first = stage.operator(&QUICK);
     assert!(gate.held(PATIENCE).await);
     first.signal("TERM");
-    first.wait_for_line("waiting for paid calls under way");
+    first.wait_for_line("waiting for paid calls in progress");
     assert!(!first.has_ended());
     assert!(stage.is_open().await);
     gate.release();

@@ -42,31 +42,35 @@ async fn a_secret_without_a_usable_key_is_named_and_never_sent() {
             json!({"stringData": {"other": "x"}}),
             "has no key token",
         ),
-        ("empty", json!({"stringData": {"token": ""}}), "holds no API key"),
+        (
+            "empty",
+            json!({"stringData": {"token": ""}}),
+            "does not contain an API key",
+        ),
         (
             "blank",
             json!({"stringData": {"token": " \n"}}),
-            "holds no API key",
+            "does not contain an API key",
         ),
         (
             "binary",
             json!({"data": {"token": "/v8AAQ=="}}),
-            "holds no API key",
+            "does not contain an API key",
         ),
         (
             "inner",
             json!({"stringData": {"token": "two\nlines"}}),
-            "holds no API key",
+            "does not contain an API key",
         ),
         (
             "umlaut",
             json!({"stringData": {"token": "schlüssel"}}),
-            "holds no API key",
+            "does not contain an API key",
         ),
         (
             "long",
             json!({"stringData": {"token": "k".repeat(5000)}}),
-            "holds no API key",
+            "does not contain an API key",
         ),
     ];
     let _operator = stage.operator(&[]);

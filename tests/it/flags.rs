@@ -69,7 +69,7 @@ fn assert_refused(what: &str, output: &Output, says: &[&str]) {
 
 #[tokio::test]
 async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
-    let plain = "plain http would send the API key in the clear; use https, or --allow-plain-http";
+    let plain = "plain http would send the API key unencrypted; use https, or --allow-plain-http";
     let origin = "it must be an origin without a path, like https://cloud.hostup.se";
     let duration = "write it like 500ms, 5s, 15m or 1h";
     let rows: Vec<(Vec<&str>, Vec<&str>)> = vec![
@@ -88,7 +88,7 @@ async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
         ),
         (
             vec!["--hostup-url=ftp://127.0.0.1"],
-            vec!["--hostup-url", "only https"],
+            vec!["--hostup-url", "the scheme must be https"],
         ),
         (
             vec!["--hostup-url=http://cloud.hostup.se"],
@@ -108,7 +108,7 @@ async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
         ),
         (
             vec!["--hostup-url=https://me:geheim@cloud.hostup.se"],
-            vec!["--hostup-url", "it must not hold a user or password"],
+            vec!["--hostup-url", "it must not contain a user or a password"],
         ),
         (vec!["--max-paid-calls=many"], vec!["--max-paid-calls"]),
         (vec!["--workers=0"], vec!["--workers", "1..=256"]),
@@ -121,7 +121,7 @@ async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
         ),
         (
             vec!["--watch-namespaces=a,,b"],
-            vec!["--watch-namespaces", "empty; leave it out"],
+            vec!["--watch-namespaces", "empty; omit the flag"],
         ),
         (
             vec!["--hostup-url=http://127.0.0.1:1"],
@@ -312,7 +312,7 @@ async fn without_crds_it_waits_unready_then_says_how_to_install_them() {
         assert!(gives_up.http("/livez").0.contains("200"));
         let (status, body) = gives_up.http("/readyz");
         assert!(status.contains("503"), "{status}");
-        assert_eq!(body, "the CRDs have not been seen yet\n");
+        assert_eq!(body, "the operator has not found the CRDs yet\n");
         assert_eq!(gives_up.wait_for_end().code(), Some(2));
         let lines = gives_up.log();
         let last = lines.last().unwrap();

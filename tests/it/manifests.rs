@@ -9,7 +9,7 @@ use crate::support::{Stage, at};
 
 const RESTORE: &str = "source cannot be changed: create a VpsBackupRestore with another name";
 const TARGET: &str = "target cannot be changed: create a VpsBackupRestore with another name";
-const RECORD: &str = "a VpsOperation cannot be changed but for spec.resolution";
+const RECORD: &str = "a VpsOperation is immutable except for spec.resolution";
 
 /// The approved example with one member replaced; a value of null removes it.
 fn with(stage: &Stage, name: &str, pointer: &str, value: Value) -> Value {
@@ -29,7 +29,7 @@ async fn wrong_manifests_are_refused_with_a_reason() {
     let long = "a".repeat(41);
     let id = "in body should match '^[A-Za-z0-9_-]+$'";
     let name = "in body should match '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'";
-    let exactly = "give exactly one of";
+    let exactly = "set exactly one of";
     let rows: Vec<(&str, Value, &str)> = vec![
         ("/source/backupId", Value::Null, exactly),
         ("/source/backup", json!("Latest"), exactly),
@@ -38,7 +38,7 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         (
             "/source/vpsId",
             Value::Null,
-            "give vpsId: the VPS whose backup is restored",
+            "set vpsId: the VPS whose backup is restored",
         ),
         ("/source/vpsId", json!(""), "should be at least 1 chars long"),
         ("/source/backupId", json!("a b"), id),
@@ -47,7 +47,7 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         (
             "/target/cloudVm",
             Value::Null,
-            "give cloudVm: a new pay-as-you-go VM",
+            "set cloudVm: a new pay-as-you-go VM",
         ),
         ("/target/cloudVm/cpuCores", json!(0), "greater than or equal to 1"),
         (
@@ -84,11 +84,11 @@ async fn wrong_manifests_are_refused_with_a_reason() {
             json!("a/b"),
             "spec.target.cloudVm.region",
         ),
-        ("/approval", json!({}), "give maxPrice (a ceiling), quoteId"),
+        ("/approval", json!({}), "set maxPrice (a ceiling), quoteId"),
         (
             "/approval/maxPrice",
             Value::Null,
-            "give maxPrice (a ceiling), quoteId",
+            "set maxPrice (a ceiling), quoteId",
         ),
         (
             "/approval/validUntil",
@@ -284,7 +284,8 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
     let error = patch(json!({"resolution": {"answer": "Adopt"}}))
         .await
         .unwrap_err();
-    let needs = "Adopt needs resolution.vpsId: the VM that was bought, as HostUp's panel shows it";
+    let needs =
+        "Adopt requires resolution.vpsId: the id of the VM that was bought, as HostUp's panel shows it";
     assert!(error.to_string().contains(needs), "{error}");
     let error = patch(json!({"resolution": {"answer": "Maybe"}}))
         .await
@@ -299,7 +300,7 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
     let early = patch(json!({"resolution": {"answer": "Abandon"}}))
         .await
         .unwrap_err();
-    let only = "resolution answers an unknown outcome: it may be set while status.state is Unknown";
+    let only = "resolution answers an unknown outcome: it can be set only while status.state is Unknown";
     assert!(early.to_string().contains(only), "{early}");
     let unknown = json!({"status": {"state": "Unknown"}});
     stage
@@ -312,7 +313,7 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
         .await
         .unwrap();
     patch(json!({"resolution": {"answer": "Abandon"}})).await.unwrap();
-    let once = "resolution may be set once; it may be set again only after status.resolutionRefused says why";
+    let once = "resolution can be set only once; after status.resolutionRefused says why";
     for again in [
         json!({"answer": "NotExecuted"}),
         json!({"vpsId": "vps_x"}),

@@ -79,7 +79,7 @@ async fn a_vm_that_bears_the_token_of_another_record_is_not_adopted() {
     let first = stage.wait_for_reason("first", "OutcomeUnknown").await;
     let (_, record) = asked(&stage).await;
     let vm = stage.sim.purchases()[0].vps_id.clone().unwrap();
-    refused(&stage, &record, &vm, "bears the token of another purchase").await;
+    refused(&stage, &record, &vm, "contains the token of another purchase").await;
     let command = printed(&first, "This VM is the one:");
     stage.run_printed(&command.replace("vps_...", &vm)).await;
     let first = stage.wait_for_reason("first", "Restored").await;
@@ -433,7 +433,7 @@ async fn too_early_or_late(stage: &Stage, record: &str) {
         let given = json!({"answer": answer, "vpsId": "vps_any"});
         let error = stage.resolve(record, given).await.unwrap_err().to_string();
         assert!(
-            error.contains("it may be set while status.state is Unknown"),
+            error.contains("it can be set only while status.state is Unknown"),
             "{error}"
         );
     }

@@ -236,7 +236,8 @@ async fn a_namespace_that_cannot_be_read_keeps_no_other_from_being_served_and_is
     let operator = stage.operator(&[&watched]);
     stage.create(stage.approved("web")).await;
     stage.wait_for_reason("web", "Restored").await;
-    let line = operator.wait_for_line("the namespace is not served until it can be read");
+    let line =
+        operator.wait_for_line("objects of this namespace are not reconciled until the operator can read it");
     assert!(line.contains(&gone), "{line}");
     assert!(operator.http("/readyz").0.contains("200"));
     let shown = operator.samples_with(&up(&gone), |up| up == Some(0.0));
@@ -416,7 +417,7 @@ async fn a_status_that_somebody_else_has_written_is_looked_at_again_without_a_wa
     let operator = behind.stage.operator(&[]);
     behind.stage.create(behind.stage.preview("web")).await;
     behind.stage.wait_for_reason("web", "AwaitingApproval").await;
-    operator.wait_for_line("somebody else has written the object meanwhile");
+    operator.wait_for_line("the object has changed in the meantime");
     for line in operator.log() {
         assert!(!line.contains("a reconcile failed"), "{line}");
     }

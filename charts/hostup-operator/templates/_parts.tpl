@@ -78,14 +78,14 @@ annotations:
 
 {{- /* The rights in the namespaces that are watched */ -}}
 {{- define "hostup-operator.rulesOfNamespaces" }}
-# What people want. Only the status is written, never the spec.
+# The objects of users. The operator writes only the status, never the spec.
 - apiGroups: [vps.hostup.se]
   resources: [vpsbackuprestores, vpsresourceconfigs]
   verbs: [get, list, watch]
 - apiGroups: [vps.hostup.se]
   resources: [vpsbackuprestores/status, vpsresourceconfigs/status]
   verbs: [update]
-# API keys, read by name when they are used; never listed or watched.
+# API keys. The operator reads them by name when it uses them, and never lists or watches Secrets.
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: {{ .Values.hostup.credentialSecretNames | toJson }}

@@ -1,6 +1,6 @@
 {{- /*
-Completes .Values in place; every template begins with it. What is null gets its default. What extraEnv and extraArgs
-say of a setting becomes the value that sets it, so that whatever depends on the value follows; what no value sets
+Completes .Values in place; every template begins with it. A value that is null gets its default. A setting in extraEnv or
+extraArgs becomes the value that sets it, so that everything that depends on the value follows. A setting without a value
 stays in extraArgs, once for each flag.
 */ -}}
 {{- define "hostup-operator.complete" -}}

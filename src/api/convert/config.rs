@@ -13,7 +13,7 @@ use crate::domain::values::digest;
 use crate::domain::values::ids::{SubjectKind, VpsId};
 use crate::domain::values::money::Amount;
 
-/// What the object asks for.
+/// The request of the object.
 ///
 /// # Errors
 /// [`InvalidSpec`] names the field.

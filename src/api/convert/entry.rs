@@ -10,7 +10,7 @@ use crate::domain::ledger::{Content, Entry};
 use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
 use crate::domain::values::money::Amount;
 
-/// What a record says, as far as anything is asked of all of them. Less is asked of it than of one that is acted
+/// The part of a record that is read from all records. Less is asked of it than of one that is acted
 /// upon, so more of them can be read.
 pub fn entry(stored: &Stored<VpsOperation>) -> Entry {
     let made = stored.meta().creation_timestamp.as_ref().map(|at| at.0);

@@ -32,10 +32,10 @@ use crate::domain::values::ids::{
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
-/// What a new record is made from.
+/// The contents of a new record.
 #[derive(Debug)]
 pub struct RecordDraft<'a> {
-    /// What is ordered.
+    /// The order.
     pub order: &'a Order,
     /// The Secret whose key the call uses.
     pub credentials: &'a CredentialsSecretRef,

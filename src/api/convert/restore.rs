@@ -8,7 +8,7 @@ use crate::domain::restore::Intent;
 use crate::domain::values::digest;
 use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
 
-/// What the object asks for.
+/// The request of the object.
 ///
 /// # Errors
 /// [`InvalidSpec`] names the field.

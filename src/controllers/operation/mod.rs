@@ -87,7 +87,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
             return Ok(Action::await_change());
         }
         Err(error @ ApiError::Unreadable(_)) => {
-            tracing::error!(%error, "nothing is done with a record that cannot be read");
+            tracing::error!(%error, "a record cannot be read; the operator does not act on it");
             return Ok(Action::await_change());
         }
         Err(error) => return Err(error.into()),
@@ -95,7 +95,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let record = match api::record(&object) {
         Ok(record) => record,
         Err(error) => {
-            tracing::error!(%error, "a record cannot be read; nothing is done with it");
+            tracing::error!(%error, "a record cannot be read; the operator does not act on it");
             return Ok(Action::await_change());
         }
     };

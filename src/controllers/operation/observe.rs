@@ -227,7 +227,7 @@ async fn read_named(
                 vm.result_of.is_none() && ctx.books.ledger.bears_anothers_token(&vm, token(record).as_ref());
             Ok(Input::Named(if mistaken {
                 Err(Text::new(&format!(
-                    "{vps} bears the token of another purchase; is it the right VM?"
+                    "the name of {vps} contains the token of another purchase; check that it is the right VM"
                 )))
             } else {
                 Ok(vm)
@@ -236,7 +236,7 @@ async fn read_named(
         Err(ReadError::NotFound {
             route: Route::Vps, ..
         }) => Ok(Input::Named(Err(Text::new(&format!(
-            "the key does not read {vps}; is it the right VM?"
+            "the key does not read {vps}; check that it is the right VM"
         ))))),
         Err(error) => Err(blocked(error)),
     }

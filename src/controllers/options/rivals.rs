@@ -49,7 +49,7 @@ impl Rivals {
             let stores = self.lock().clone();
             let all = future::join_all(stores.iter().map(Store::wait_until_ready));
             if tokio::time::timeout(MOST_WAIT, all).await.is_err() {
-                tracing::warn!("some VpsResourceConfigs cannot be listed; going on without them");
+                tracing::warn!("some VpsResourceConfigs cannot be listed; continuing without them");
             }
         };
         self.listed.get_or_init(list).await;

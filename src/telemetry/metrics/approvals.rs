@@ -24,7 +24,7 @@ impl ApprovalGauges {
     pub(super) fn register(&self, ours: &mut Registry) {
         ours.register(
             "awaiting_approval_timestamp_seconds",
-            "Unix time since which an object waits for the approval of a price; absent while it does not",
+            "Unix time at which an object began to wait for the approval of a price; absent if it does not wait",
             self.since.clone(),
         );
     }

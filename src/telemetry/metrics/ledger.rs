@@ -79,62 +79,62 @@ impl LedgerGauges {
     pub(super) fn register(&self, ours: &mut Registry) {
         ours.register(
             "operations",
-            "Records of the ledger by state",
+            "Number of records in the ledger, by state",
             self.operations.clone(),
         );
         ours.register(
             "operations_unreadable",
-            "Records that this version cannot read; they are in no other series",
+            "Number of records that this version cannot read; no other series includes them",
             self.unreadable.clone(),
         );
         ours.register(
             "operations_waiting_for_a_person",
-            "Records whose outcome a person must decide",
+            "Number of records whose outcome a user must decide",
             self.waiting_for_a_person.clone(),
         );
         ours.register(
             "oldest_operation_timestamp_seconds",
-            "Unix time at which the oldest record that is Sending, Accepted or Unknown was made; absent where none is",
+            "Unix time at which the oldest record in the state Sending, Accepted or Unknown was created; absent if there is none",
             self.oldest.clone(),
         );
         ours.register(
             "vms_left_billing",
-            "VMs that failed jobs left, also those that are cancelled since; HostUp bills each until then",
+            "Number of VMs that failed jobs have left, including VMs that were cancelled since; HostUp bills each until it is cancelled",
             self.left_billing.clone(),
         );
         ours.register(
             "spend_per_hour",
-            "Approved hourly price of all VMs that were bought, also of those that are cancelled since",
+            "Approved hourly price of all VMs that were bought, including VMs that were cancelled since",
             self.spend_per_hour.clone(),
         );
         ours.register(
             "spend_at_once",
-            "Approved amounts due at once of all changes of options that were made; credits are negative",
+            "Approved amounts due at once of all changes of options that were executed; credits are negative",
             self.spend_at_once.clone(),
         );
         ours.register(
             "approved_per_hour",
-            "Approved hourly price of VMs whose call is under way or of unknown outcome; once bought it is spend_per_hour",
+            "Approved hourly price of VMs whose call is in progress or has an unknown outcome; spend_per_hour includes it after the purchase",
             self.approved_per_hour.clone(),
         );
         ours.register(
             "approved_at_once",
-            "Approved amounts due at once whose call is under way or of unknown outcome; once made it is spend_at_once",
+            "Approved amounts due at once whose call is in progress or has an unknown outcome; spend_at_once includes them after the change",
             self.approved_at_once.clone(),
         );
         ours.register(
             "ledger_watch_timestamp_seconds",
-            "Unix time at which the watch of the records last showed life; nothing is bought once that is three minutes ago",
+            "Unix time at which the watch of the records was last known to work; after three minutes without it the operator buys nothing",
             self.last_life.clone(),
         );
         ours.register(
             "paid_calls_last_24h",
-            "Paid calls that count against --max-paid-calls",
+            "Number of paid calls that count towards --max-paid-calls",
             self.paid_calls_in_window.clone(),
         );
         ours.register(
             "max_paid_calls",
-            "Paid calls that --max-paid-calls allows in 24 hours; absent without a cap",
+            "Number of paid calls that --max-paid-calls allows in 24 hours; absent if there is no cap",
             self.most_paid_calls.clone(),
         );
     }

@@ -162,63 +162,71 @@ const PAID: [State; 4] = [State::Accepted, State::NotSent, State::Rejected, Stat
 impl Metrics {
     fn register(&mut self) {
         let of_controllers = self.registry.sub_registry_with_prefix("controller_runtime");
-        of_controllers.register("reconcile", "Reconciles by result", self.reconciles.clone());
+        of_controllers.register(
+            "reconcile",
+            "Total number of reconciles, by result",
+            self.reconciles.clone(),
+        );
         of_controllers.register(
             "reconcile_time_seconds",
-            "Time of a reconcile",
+            "Duration of a reconcile",
             self.durations.clone(),
         );
         of_controllers.register(
             "reconcile_errors",
-            "Reconciles that failed, and are tried again",
+            "Total number of failed reconciles; each is tried again",
             self.errors.clone(),
         );
-        of_controllers.register("active_workers", "Reconciles under way", self.active.clone());
+        of_controllers.register(
+            "active_workers",
+            "Number of reconciles in progress",
+            self.active.clone(),
+        );
         of_controllers.register(
             "max_concurrent_reconciles",
-            "Reconciles that may be under way at a time",
+            "Maximum number of reconciles in progress at the same time",
             self.at_once.clone(),
         );
         of_controllers.register(
             "reconcile_panics",
-            "Reconciles that panicked",
+            "Total number of reconciles that panicked",
             self.panics.clone(),
         );
         self.registry.register(
             "leader_election_master_status",
-            "1 while this process leads",
+            "1 if this process is the leader, otherwise 0",
             self.leader.clone(),
         );
         self.registry.register(
             "rest_client_requests",
-            "Calls to the API server that were answered or failed, by status code, method and host",
+            "Total number of calls to the API server, by status code, method and host",
             self.api_calls.clone(),
         );
         let ours = self.registry.sub_registry_with_prefix("hostup_operator");
         self.provider.register(ours);
         ours.register(
             "paid_calls",
-            "Paid calls by the state they came to",
+            "Total number of paid calls, by the resulting state",
             self.paid_calls.clone(),
         );
         ours.register(
             "questions",
-            "Operations that required a manual decision",
+            "Total number of operations that required a manual decision",
             self.questions.clone(),
         );
         ours.register(
             "audit_findings",
-            "What the audit found in the last lists of VMs: VMs that no record accounts for, and purchases with twins",
+            "Findings in the last lists of VMs: VMs without a record that accounts for them, and purchases with several VMs",
             self.findings.clone(),
         );
         ours.register(
             "watch_up",
-            "1 while the watch of a controller shows life, 0 while it fails; the namespace is empty where all are watched",
+            "1 if the watch of a controller works, 0 if it fails; the label namespace is empty if all namespaces are watched",
             self.watches.clone(),
         );
         ours.register(
             "policies_in_force",
-            "1 while the admission policy of that name guards every object; absent while that is not known",
+            "1 if the admission policy protects every object, otherwise 0; absent if that is not known",
             self.policies.clone(),
         );
         self.ledger.register(ours);

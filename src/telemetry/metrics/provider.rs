@@ -71,47 +71,47 @@ impl Provider {
     pub(super) fn register(&self, ours: &mut Registry) {
         ours.register(
             "provider_requests",
-            "Calls to HostUp by route and class of the outcome",
+            "Total number of calls to HostUp, by route and class of the outcome",
             self.calls.clone(),
         );
         ours.register(
             "provider_request_duration_seconds",
-            "Time of a call to HostUp",
+            "Duration of a call to HostUp",
             self.durations.clone(),
         );
         ours.register(
             "provider_ratelimit_remaining",
-            "Calls that HostUp says are left with a Secret's key; absent once it counts anew, or where it says nothing",
+            "Remaining calls with the key of a Secret, as HostUp reports them; absent after HostUp's counter has reset, or if HostUp reports none",
             self.remaining.clone(),
         );
         ours.register(
             "provider_ratelimit_wait_seconds",
-            "Seconds for which HostUp has asked for no call with a Secret's key, by a 429 or by a budget of 0",
+            "Total seconds for which HostUp asked to make no calls with the key of a Secret, by a 429 or by 0 remaining calls",
             self.waits.clone(),
         );
         ours.register(
             "provider_waiting",
-            "Questions to HostUp that wait for a call with a Secret's key, by what waits for them",
+            "Number of requests to HostUp that wait for their turn with the key of a Secret, by the reason for the request",
             self.waiting.clone(),
         );
         ours.register(
             "provider_waiting_oldest_seconds",
-            "How long the oldest question to HostUp has waited, by what waits for it",
+            "Seconds for which the oldest request to HostUp has waited for its turn, by the reason for the request",
             self.oldest.clone(),
         );
         ours.register(
             "provider_away",
-            "Whether HostUp fails to answer a Secret's key, so that one call at a time tries",
+            "1 if HostUp does not answer the key of a Secret and the operator tries one call at a time, otherwise 0",
             self.away.clone(),
         );
         ours.register(
             "provider_looks",
-            "Looks at objects and records that began to ask HostUp something with a Secret's key",
+            "Total number of reconciles that needed information from HostUp with the key of a Secret",
             self.asked.clone(),
         );
         ours.register(
             "provider_looks_served",
-            "Those of them that a reading answered which was there already",
+            "Total number of these reconciles (provider_looks) that a recent answer served without a call",
             self.served.clone(),
         );
     }

@@ -24,9 +24,9 @@ use crate::repeat::split;
 
 /// Answers for a Secret of the status are these, and no others.
 const UNUSABLE: [&str; 3] = [
-    "Secret shop/hostup-api cannot be read: the API server's answer is no Secret",
-    "Secret shop/hostup-api has no key token",
-    "key token of Secret shop/hostup-api holds no API key: it is empty, too long, or not plain text",
+    "Secret shop/hostup-api cannot be read: the API server's answer is not a Secret",
+    "Secret shop/hostup-api has no key token; add it with the HostUp API key",
+    "the key token of Secret shop/hostup-api does not contain an API key: it is empty, too long, or not plain text",
 ];
 
 /// One Secret.

@@ -348,7 +348,7 @@ fn what_contradicts_another_value_is_refused_with_what_to_do() {
             &["--set=times.paidTimeout=3m"],
         ),
         (
-            "times.paidTimeout (120s) must be longer than times.requestTimeout (2m): a paid call may start that late",
+            "times.paidTimeout (120s) must be longer than times.requestTimeout (2m), because a paid call may start that late",
             &["--set=times.requestTimeout=2m"],
         ),
         (
@@ -356,7 +356,7 @@ fn what_contradicts_another_value_is_refused_with_what_to_do() {
             &["--set-json=extraArgs=[\"--paid-timeout=200s\"]"],
         ),
         (
-            "plain http would send the API key in the clear",
+            "plain http would send the API key unencrypted",
             &["--set-json=extraArgs=[\"--hostup-url=http://cloud.hostup.se\"]"],
         ),
     ];

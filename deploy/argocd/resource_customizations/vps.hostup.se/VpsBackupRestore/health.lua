@@ -1,5 +1,5 @@
--- The kinds of vps.hostup.se follow kstatus: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
--- What waits for a person's decision is Suspended, so that a sync does not fail for it.
+-- The CRDs of vps.hostup.se follow kstatus: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
+-- An object that waits for a user's decision is Suspended, so that a sync does not fail because of it.
 local waits_for_a_person = {
   AwaitingApproval = true,
   QuoteExceedsCeiling = true,
@@ -10,7 +10,7 @@ local waits_for_a_person = {
   ReadOnly = true,
 }
 
-local health = { status = "Progressing", message = "Waiting for the operator to look at it" }
+local health = { status = "Progressing", message = "Waiting for the operator to reconcile it" }
 if obj.status == nil or obj.status.conditions == nil then
   return health
 end

@@ -1,4 +1,4 @@
--- The record of one paid call. What ended without a purchase is no fault of the record.
+-- The record of one paid call. A record is Healthy if its call was not sent, not executed or abandoned.
 local words = {
   Accepted = "Progressing",
   Succeeded = "Healthy",
@@ -18,7 +18,7 @@ if obj.status ~= nil then
   message = obj.status.message
 end
 local health = { status = words[state] or "Progressing", message = state }
--- A search that has found nothing is a question to a person.
+-- The search for the outcome has ended, and a user must decide.
 if state == "Unknown" and obj.status.evidence ~= nil then
   health.status = "Degraded"
 end

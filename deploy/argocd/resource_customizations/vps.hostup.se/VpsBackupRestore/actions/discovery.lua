@@ -1,5 +1,5 @@
--- Only approve may spend, and Argo CD's account needs the verb approve for it. To go on under an approval could spend
--- too, so resume is offered without one only.
+-- Only the action approve may spend money, and Argo CD's account needs the verb approve for it. To resume an object with an
+-- approval could spend money too, so the action resume is available only without an approval.
 local suspended = obj.spec ~= nil and obj.spec.suspend == true
 local approval = obj.spec ~= nil and obj.spec.approval or nil
 local quote = obj.status ~= nil and obj.status.quote ~= nil and obj.status.quote.id or nil

@@ -1,4 +1,4 @@
--- Any annotation that changes has the object looked at; this is the one that Flux uses.
+-- A change of any annotation causes a reconcile. Flux uses this annotation.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
