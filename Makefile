@@ -2,6 +2,9 @@
 CARGO ?= cargo
 # Every shell script there is.
 SCRIPTS = .ci/run $(shell find . -name '*.sh' -not -path './target/*')
+# Every text that a user meets, without the files that are generated.
+TEXTS = $(shell git ls-files '*.md' 'docs/*.md' 'examples/*.yaml' 'charts/*' 'deploy/*' 'src/*.rs' 'tests/demo/*.sh' | \
+	grep -Ev 'crds/|_test|__snapshot__|testdata|\.(json|snap|lock|svg)$$|docs/(reference|values)\.md|deploy/(install|kustomize/base/operator)\.yaml|/tests/|/tests\.rs')
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -39,6 +42,8 @@ lint: checkers ## Lints of scripts, workflows, YAML and Dockerfile
 	zizmor --offline --quiet --persona=pedantic .github && \
 	hadolint deploy/Dockerfile && \
 	yamllint --strict .
+	python3 tests/words/check.py --self-test
+	python3 tests/words/check.py $(TEXTS)
 
 .PHONY: chart
 chart: checkers ## Unit tests of the chart; `integration` has those that need an API server

@@ -396,7 +396,7 @@ pub struct RecordedJob {
     /// The path, without HostUp's address.
     #[schemars(length(max = 200))]
     pub poll_url: String,
-    /// HostUp's word for where it stands, when this record was written last. The object has it sooner.
+    /// The status of the job, as HostUp named it when this record was written last. The object has it sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub status: Option<String>,

@@ -23,9 +23,21 @@ pub async fn publish(
     warns: bool,
     now: Timestamp,
 ) {
+    let alarming = warns || reason.standing() == Standing::Stalled || reason == Reason::ConfirmingOutcome;
+    tell(client, regarding, reason.as_str(), message, alarming, now).await;
+}
+
+/// Tells of something beside the reason of the object.
+pub async fn tell(
+    client: &Client,
+    regarding: ObjectReference,
+    reason: &str,
+    message: &str,
+    alarming: bool,
+    now: Timestamp,
+) {
     let namespace = regarding.namespace.clone().unwrap_or_default();
     let name = regarding.name.clone().unwrap_or_default();
-    let alarming = warns || reason.standing() == Standing::Stalled || reason == Reason::ConfirmingOutcome;
     let event = Event {
         metadata: ObjectMeta {
             name: Some(format!("{name:.200}.{:x}", now.as_nanosecond())),
@@ -33,7 +45,7 @@ pub async fn publish(
             ..ObjectMeta::default()
         },
         type_: Some(if alarming { "Warning" } else { "Normal" }.to_owned()),
-        reason: Some(reason.as_str().to_owned()),
+        reason: Some(reason.to_owned()),
         note: Some(note(message)),
         action: Some("Reconcile".to_owned()),
         reporting_controller: Some(NAME.to_owned()),
@@ -45,7 +57,7 @@ pub async fn publish(
     let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
     let posted = api_call::by_us();
     if let Err(error) = api_call::within(events.create(&posted, &event)).await {
-        tracing::warn!(%error, %namespace, %name, reason = reason.as_str(), "the event could not be written");
+        tracing::warn!(%error, %namespace, %name, reason, "the event could not be written");
     }
 }
 

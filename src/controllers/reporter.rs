@@ -52,6 +52,14 @@ pub async fn write<K: PurchasingKind, F>(
     }
     let ready = conditions::find(K::conditions(&before), "Ready");
     let newly = ready.is_none_or(|ready| ready.reason != reason.as_str());
+    let warned = |status| {
+        Some(
+            conditions::find(K::conditions(status), PROVIDER_WARNING)?
+                .message
+                .clone(),
+        )
+    };
+    let warning = warned(&after).filter(|now| warned(&before).as_ref() != Some(now));
     let mut object = object.clone();
     object.set_status(after);
     // The version that was read makes a status decided from an older spec impossible.
@@ -85,6 +93,12 @@ pub async fn write<K: PurchasingKind, F>(
         Ok(written) => K::recent(&ctx.books).put(written),
     }
     fail_point::reach("after-report");
+    if let Some(warning) = warning {
+        let (client, regarding) = (&ctx.books.client, object.object_ref(&()));
+        // No two events have one name.
+        let at = ctx.now() + std::time::Duration::from_micros(1);
+        events::tell(client, regarding, PROVIDER_WARNING, &warning, true, at).await;
+    }
     if newly {
         let why = Text::bounded(message, 600);
         tracing::info!(reason = reason.as_str(), %why, "the reason of the condition Ready has changed");
@@ -217,6 +231,36 @@ pub fn submitted(record: &Record) -> Statement {
     let Subject { namespace, name, .. } = &record.subject;
     let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
     say(SUBMITTED, holds, record.known.state.as_str(), message)
+}
+
+/// The condition that tells of an error that HostUp answered although it carried the call out.
+const PROVIDER_WARNING: &str = "ProviderWarning";
+
+/// What HostUp warned of when it was sent the call of this record, until the spec is changed.
+pub fn warning(record: &Record, generation: i64) -> Option<Statement> {
+    let said = &record.known.said;
+    let may_stand = !record.known.state.frees_the_name();
+    if !said.warns() || !may_stand || record.subject.generation != generation {
+        return None;
+    }
+    let what = format!(
+        "HostUp carried out VpsOperation {}, or may have, and answered with an error; ask HostUp's support what it \
+         means for billing",
+        record.name
+    );
+    Some(say(
+        PROVIDER_WARNING,
+        Holds::Yes,
+        "CommittedWithError",
+        said.cited(&what),
+    ))
+}
+
+/// The warning that the status `before` shows, until the spec is changed.
+pub fn kept_warning<K: PurchasingKind>(before: &K::Status, generation: i64) -> Option<Statement> {
+    let shown = conditions::find(K::conditions(before), PROVIDER_WARNING)?;
+    let stands = shown.observed_generation == Some(generation);
+    stands.then(|| say(PROVIDER_WARNING, Holds::Yes, &shown.reason, shown.message.clone()))
 }
 
 const SUBMITTED: &str = "Submitted";

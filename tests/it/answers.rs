@@ -199,6 +199,7 @@ fn refused_rows() -> Vec<Row> {
         refused("r403-inactive", 403, "account_inactive"),
         refused("r403-verification", 403, "verification_failed"),
         refused("r403-blocker-code", 403, "no_cloud_access"),
+        refused("r403-cloud-storage", 403, "cloud_storage_limit_exceeded"),
         refused("r404", 404, "not_found"),
         refused("r404-vps", 404, "vps_not_found"),
         refused("r404-backup", 404, "backup_not_found"),

@@ -15,7 +15,7 @@ use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
 use crate::support::printable::stored_is_printable;
-use crate::support::{PATIENCE, Stage, Tenant, at, ready, reason};
+use crate::support::{PATIENCE, Stage, Tenant, at, condition, ready, reason};
 
 /// Longest note of an event, in bytes.
 const NOTE: usize = 1024;
@@ -232,6 +232,13 @@ async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_anoth
                 stage.wait_config(&name, "HostUp's words", tells).await
             };
             event(stage, &name, &parts.map(str::to_owned)).await;
+            // That a route below the VPS finds nothing does not mean that the key does not read the VPS.
+            let is_not_found = reason(&told) == "VpsNotFound";
+            assert_eq!(
+                is_not_found,
+                status == 404 && route == Route::GetVps,
+                "{name}: {told}"
+            );
             stage.wait_for_reads(&tenant, route, 2).await;
             let later = api.get(&name).await.unwrap();
             let version = later.metadata.resource_version.unwrap();
@@ -420,4 +427,88 @@ async fn the_word_of_the_job_is_hostups_own_and_is_written_when_it_changes() {
         stage.check_invariants().await;
     });
     join_all(checks).await;
+}
+
+/// The words of the page of `upstream_renewal_regeneration_failed`.
+const BILLING: &str = "The change was applied, but your service may stop billing. Contact support.";
+
+/// The condition `ProviderWarning`, which stands with HostUp's words.
+fn warns(object: &Value, code: &str) -> bool {
+    let warning = condition(object, "ProviderWarning");
+    let message = warning["message"].as_str().unwrap_or_default();
+    warning["status"] == "True"
+        && warning["reason"] == "CommittedWithError"
+        && [code, REQUEST, BILLING].iter().all(|part| message.contains(part))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_error_of_a_call_that_was_carried_out_is_a_warning_until_the_spec_changes() {
+    let stage = Stage::new("warns").await;
+    let operator = stage.operator_for_many(&["--gate-interval=1s"]);
+    let failed = |status, code: &str| {
+        Answer::problem(status, code)
+            .detail(BILLING)
+            .set("/requestId", &json!(REQUEST).to_string())
+    };
+    let of_options = "upstream_renewal_regeneration_failed";
+    let of_restore = "upstream_cloud_quick_deploy_shape_invalid";
+    let (options, restore, plain) = (
+        stage.tenant("options").await,
+        stage.tenant("restore").await,
+        stage.tenant("plain").await,
+    );
+    for (tenant, answer) in [
+        (&options, failed(502, of_options)),
+        (&plain, failed(500, "internal_error")),
+    ] {
+        let fault = tenant.fault(Route::ConfigCommit).acted(true);
+        stage.sim.inject(fault.answer(answer));
+        stage
+            .create(tenant.config(&stage, json!({"bandwidthGb": 4096})))
+            .await;
+    }
+    let fault = restore.fault(Route::RestoreToPayg).acted(true);
+    stage.sim.inject(fault.answer(failed(502, of_restore)));
+    stage.create(restore.restore(&stage)).await;
+
+    let told = stage.config_comes_to("options", "InSync").await;
+    assert!(warns(&told, of_options), "{told}");
+    assert_eq!(ready(&told)["status"], "True");
+    let told = stage.wait_for_reason("restore", "Restored").await;
+    assert!(warns(&told, of_restore), "{told}");
+    let told = stage.config_comes_to("plain", "InSync").await;
+    assert!(condition(&told, "ProviderWarning").is_null(), "{told}");
+    for (name, code) in [("options", of_options), ("restore", of_restore)] {
+        let note = event(
+            &stage,
+            name,
+            &[code.to_owned(), BILLING.to_owned(), REQUEST.to_owned()],
+        )
+        .await;
+        assert!(note.len() <= NOTE, "{name}: {note}");
+    }
+    let record = &stage.config_records_of("options").await[0];
+    assert_eq!(at(record, "status.state"), "Succeeded");
+    assert_eq!(at(record, "status.code"), of_options);
+    assert_eq!(at(record, "status.detail"), BILLING);
+
+    // It stands through a restart and while HostUp is away.
+    drop(operator);
+    stage
+        .sim
+        .inject(options.fault(Route::GetVps).always().answer(Answer::html(503)));
+    let _operator = stage.operator_for_many(&["--gate-interval=1s"]);
+    let told = stage.config_comes_to("options", "ProviderUnavailable").await;
+    assert!(warns(&told, of_options), "{told}");
+    stage.patch_config("options", json!({"approval": null})).await;
+    let gone = |object: &Value| {
+        condition(object, "ProviderWarning").is_null()
+            && *at(object, "status.observedGeneration") == object["metadata"]["generation"]
+    };
+    stage.wait_config("options", "no warning", gone).await;
+    let approval = json!({"spec": {"approval": null}});
+    stage.patch("restore", approval).await.unwrap();
+    stage.wait("restore", "no warning", gone).await;
+    assert_eq!((stage.posts(), stage.executed()), (3, 3));
+    stage.check_invariants().await;
 }

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Operator, Owner, Stage, at, condition, gates, ready, reason};
 
-const LIMITS: [&str; 4] = [
+const LIMITS: [&str; 5] = [
     "cpu_limit_exceeded",
     "memory_limit_exceeded",
     "storage_limit_exceeded",
     "instance_limit_exceeded",
+    "cloud_storage_limit_exceeded",
 ];
 const OTHERS: [&str; 4] = [
     "has_unpaid_invoice",

@@ -10,7 +10,9 @@ use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::api::{self, InvalidSpec};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, steps};
+use crate::controllers::reporter::{
+    self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, kept_warning, steps, warning,
+};
 use crate::domain::options::{self, Facts, InForce, Shown};
 use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
@@ -29,6 +31,14 @@ pub async fn publish(
     let (shown, steps) = facts(&before, wish, &report.facts);
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(steps);
+    said.extend(match &report.facts {
+        Facts::Kept | Facts::Attempted(_) => kept_warning::<VpsResourceConfig>(&before, generation),
+        Facts::Shown(shown) => shown
+            .record
+            .as_ref()
+            .and_then(|record| warning(record, generation)),
+        Facts::Nothing => None,
+    });
     let after = VpsResourceConfigStatus {
         observed_generation: generation,
         last_handled_reconcile_at: reporter::requested_at(object),

@@ -9,7 +9,9 @@ use crate::api::restore::{BackupStatus, TargetStatus, VpsBackupRestore, VpsBacku
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
-use crate::controllers::reporter::{self, attempted_steps, closed_after, kept_steps, steps};
+use crate::controllers::reporter::{
+    self, attempted_steps, closed_after, kept_steps, kept_warning, steps, warning,
+};
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State};
@@ -30,6 +32,11 @@ pub async fn publish(
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(shown.steps);
     let generation = object.metadata.generation.unwrap_or_default();
+    said.extend(match &report.facts {
+        Facts::Kept | Facts::Attempted(_) => kept_warning::<VpsBackupRestore>(&before, generation),
+        Facts::Recorded { record, .. } => warning(record, generation),
+        Facts::Nothing | Facts::Read { .. } => None,
+    });
     let after = VpsBackupRestoreStatus {
         observed_generation: generation,
         last_handled_reconcile_at: reporter::requested_at(object),

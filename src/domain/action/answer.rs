@@ -116,7 +116,7 @@ pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdic
 fn odd(kind: ActionKind, why: &str, body: &[u8], retry_after: Option<Duration>) -> Verdict {
     let secret = kind.row().answers_with_secrets;
     let said = if secret {
-        Said::only_request(body)
+        Said::without_secrets(body)
     } else {
         Said::by(body)
     };

@@ -17,6 +17,15 @@ const FIELDS: usize = 5;
 /// Blockers that are told.
 const BLOCKERS: usize = 10;
 
+/// Errors of calls that were carried out, or may have been, by their own pages (error catalogue).
+pub const COMMITTED_BUT: [&str; 5] = [
+    "upstream_renewal_regeneration_failed",
+    "upstream_invoice_shape_invalid",
+    "upstream_cloud_quick_deploy_shape_invalid",
+    "upstream_failed",
+    "restore_intent_failed",
+];
+
 /// What an answer says. Each part is bounded and printable, and only there where HostUp gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {
@@ -68,12 +77,20 @@ impl Said {
         }
     }
 
-    /// Of a body that may hold secrets: the id of the request, and nothing else.
-    pub fn only_request(body: &[u8]) -> Self {
+    /// Of a body that may hold secrets: the id of the request, and a code that warns; nothing else.
+    pub fn without_secrets(body: &[u8]) -> Self {
+        let said = Self::by(body);
         Self {
-            request: Self::by(body).request,
-            ..Self::default()
+            code: said.code.clone().filter(|_| said.warns()),
+            words: None,
+            request: said.request,
         }
+    }
+
+    /// It is a documented error of a call that was carried out, or may have been.
+    pub fn warns(&self) -> bool {
+        let code = self.code.as_ref().map(Text::as_str);
+        code.is_some_and(|code| COMMITTED_BUT.contains(&code))
     }
 
     /// The words and the request, to stand inside a sentence: `no such VPS (request req_1)`. Of the words so many characters.
@@ -222,9 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_body_with_secrets_only_the_request_is_told() {
+    fn of_a_body_with_secrets_only_the_request_and_a_code_that_warns_are_told() {
         let body = json!({"requestId": "req_1", "detail": "password=x", "code": "secret"}).to_string();
-        let said = Said::only_request(body.as_bytes());
+        let warning = Said::without_secrets(body.replace("secret", COMMITTED_BUT[0]).as_bytes());
+        assert_eq!(
+            warning.cited(""),
+            format!(" ({}, request req_1)", COMMITTED_BUT[0])
+        );
+        let said = Said::without_secrets(body.as_bytes());
         assert_eq!(
             said.cited("HostUp answered 200"),
             "HostUp answered 200 (request req_1)"

@@ -382,7 +382,7 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
     for namespace in NAMESPACES {
         prop_assert_eq!(index.paid_calls(namespace, now), model.paid_calls(namespace, now));
     }
-    prop_assert_eq!(index.looked_at(), before, "no record need be looked at");
+    prop_assert_eq!(index.looked_at(), before, "no record is read");
     prop_assert_eq!(index.figures(), model.figures());
     let open = model
         .readable()

@@ -14,7 +14,7 @@ pub struct ProviderGate {
 }
 
 /// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
-pub const KNOWN_BLOCKERS: [&str; 8] = [
+pub const KNOWN_BLOCKERS: [&str; 9] = [
     "has_unpaid_invoice",
     "no_card_on_file",
     "not_verified",
@@ -23,6 +23,8 @@ pub const KNOWN_BLOCKERS: [&str; 8] = [
     "memory_limit_exceeded",
     "storage_limit_exceeded",
     "instance_limit_exceeded",
+    // Of the add-disk page.
+    "cloud_storage_limit_exceeded",
 ];
 
 /// Which gate; the names stand in `status.gates[].name`.

@@ -24,11 +24,12 @@ const LARGEST: Size = Size {
 };
 
 /// Blockers that speak of the source's own size (convert-to-cloud page).
-const LIMIT_BLOCKERS: [&str; 4] = [
+const LIMIT_BLOCKERS: [&str; 5] = [
     "cpu_limit_exceeded",
     "memory_limit_exceeded",
     "storage_limit_exceeded",
     "instance_limit_exceeded",
+    "cloud_storage_limit_exceeded",
 ];
 
 /// One backup as listed (backups page); HostUp has no state for one that is still being made.

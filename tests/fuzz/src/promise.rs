@@ -33,7 +33,9 @@ pub fn said(said: &Said) {
         (&said.words, Said::WORDS),
         (&said.request, Said::REQUEST),
     ] {
-        part.iter().for_each(|part| text(part, most));
+        if let Some(part) = part {
+            text(part, most);
+        }
     }
     shown(&said.cited(""), 750);
 }
