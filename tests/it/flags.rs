@@ -111,7 +111,7 @@ async fn wrong_flags_are_refused_with_a_line_that_says_what_to_do() {
             vec!["--hostup-url", "it must not contain a user or a password"],
         ),
         (vec!["--max-paid-calls=many"], vec!["--max-paid-calls"]),
-        (vec!["--workers=0"], vec!["--workers", "1..=256"]),
+        (vec!["--workers=0"], vec!["--workers", "from 1 to 256"]),
         (vec!["--read-only=perhaps"], vec!["--read-only", "perhaps"]),
         (vec!["--log-format=xml"], vec!["--log-format", "xml"]),
         (vec!["--listen=8080"], vec!["--listen"]),
@@ -278,7 +278,7 @@ async fn missing_rights_are_named_at_once() {
     let lines = operator.log();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
-        lines[0].contains("lacks rights") && lines[0].contains("RBAC"),
+        lines[0].contains("lacks rights") && lines[0].contains("apply deploy/rbac.yaml"),
         "{lines:?}"
     );
     assert_eq!(stage.sim.count(Route::Any), 0);

@@ -244,7 +244,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
     apply(&role).await;
     let (shown, line) = said(&stage).await;
     assert_eq!(shown, [None, None, None], "{line}");
-    assert!(line.contains("is not known"), "{line}");
+    assert!(line.contains("cannot check whether"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -240,11 +240,12 @@ fn chapter(crd: &Value) -> String {
             if column["priority"] == 1 { "`-o wide`" } else { "" },
             column["description"]
                 .as_str()
-                .map_or_else(|| "how long the object has been there".to_owned(), cell),
+                .map_or_else(|| "the age of the object".to_owned(), cell),
         )
         .unwrap();
     }
-    let head = "| field | what may stand there | required | default | fixed | meaning |\n|---|---|---|---|---|---|\n";
+    let head =
+        "| field | type and limits | required | default | immutable | meaning |\n|---|---|---|---|---|---|\n";
     let parts = ["spec", "status"].map(|name| (name, Part::of(name, &schema["properties"][name])));
     for (name, part) in &parts {
         write!(text, "\n### {name}\n\n").unwrap();
@@ -252,7 +253,7 @@ fn chapter(crd: &Value) -> String {
         if from_the_start.is_object() {
             writeln!(
                 text,
-                "From the start, until the operator has looked: `{from_the_start}`.\n"
+                "Default, until the operator has reconciled the object: `{from_the_start}`.\n"
             )
             .unwrap();
         }
@@ -267,7 +268,7 @@ fn chapter(crd: &Value) -> String {
     if !all.is_empty() {
         write!(
             text,
-            "\n### Rules\n\nThe API server refuses what breaks one of them, with these words:\n\n{all}"
+            "\n### Rules\n\nThe API server refuses an object that violates a rule, with this message:\n\n{all}"
         )
         .unwrap();
     }
@@ -277,11 +278,11 @@ fn chapter(crd: &Value) -> String {
 fn field_reference() -> String {
     let mut text = "# Field reference
 
-Every field of the kinds, as the CRDs describe them to `kubectl explain`. Written by `make reference`; a test
-compares it with the CRDs.
+All fields of the CRDs, as `kubectl explain` describes them. `make reference` writes this page; a test compares it with
+the CRDs.
 
-**Required** counts where the object around the field is given. A **default** is what the API server writes where
-nothing is given. What is **fixed** cannot be changed once the object is there.
+A **required** field must be set if its parent object is set. The API server sets a **default** if the field is absent.
+An **immutable** field cannot be changed after the object is created.
 "
     .to_owned();
     for (_, crd) in crds::all() {
@@ -399,7 +400,7 @@ fn the_reference_of_the_charts_values_is_what_values_yaml_says() {
     );
     let mut reference = "# Values of the chart
 
-Every value of [the chart](../charts/hostup-operator/values.yaml), its default and its meaning. Written by
+All values of [the chart](../charts/hostup-operator/values.yaml), with default and meaning. Written by
 `make reference`; a test compares it with values.yaml. `values.schema.json` refuses a bad value before anything
 is installed.
 
