@@ -9,6 +9,8 @@ mod dice;
 mod judge;
 pub mod life;
 mod line;
+pub mod many;
+pub mod met;
 mod no_chance;
 mod people;
 mod process;
