@@ -3,6 +3,12 @@
 //!
 //! `make simulate SEED=n` tells the story of one life; `make simulate LIVES=n` lives many.
 
+use mimalloc::MiMalloc;
+
+/// A life is made of millions of small objects, and the system's allocator takes a fifth of its time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 mod body;
 pub mod cluster;
 mod dice;
