@@ -1,18 +1,19 @@
 //! One life: a world drawn from a seed, a storm, and the calm after it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 use hostup_sim::{Backup, InProcess, Keep, Outcome, RestoreBehaviour, Vps, World, standard_options};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::body::BEGINNING;
 use crate::cluster::{ApiServer, InFlight, Kind, StreamedLists};
 use crate::dice::Dice;
 use crate::judge::{Judge, is_final, state_of, text};
+use crate::met::{BEFORE_THE_CLAIM, Met, STANDINGS};
 use crate::people::{self, NAMESPACE, PERSON, People};
 use crate::process::{Process, Site};
 use crate::story::Story;
@@ -23,46 +24,6 @@ const STEP: Duration = Duration::from_millis(250);
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
 const LONGEST_CALM: Duration = Duration::from_secs(30 * 60);
 
-/// Every fault that there is.
-pub const FAULTS: [&str; 36] = [
-    "hostup: no connection",
-    "hostup: request lost",
-    "hostup: answer lost",
-    "hostup: lands late",
-    "hostup: slow",
-    "hostup: silent",
-    "hostup: executed, then silent",
-    "hostup: 5xx",
-    "hostup: executed, then 5xx",
-    "hostup: garbled 200",
-    "hostup: executed, then garbled 200",
-    "hostup: foreign page",
-    "hostup: executed, then foreign page",
-    "hostup: 429",
-    "hostup: refusal",
-    "hostup: away",
-    "api: slow",
-    "api: request lost",
-    "api: answer lost",
-    "api: lands late",
-    "api: 500",
-    "api: 503",
-    "api: 429",
-    "api: 403",
-    "api: 422",
-    "api: silent",
-    "api: foreign page",
-    "watch: lags",
-    "watch: breaks",
-    "watch: 410",
-    "watch: ends in its list",
-    "etcd: compacted",
-    "process: killed",
-    "process: stopped",
-    "process: stands still",
-    "process: wrong clock",
-];
-
 /// What came of a life.
 #[derive(Debug, Clone)]
 pub struct Ended {
@@ -72,10 +33,10 @@ pub struct Ended {
     pub wrong: Vec<String>,
     /// Its story, if it was kept.
     pub story: Vec<String>,
-    /// A hash of all that happened.
+    /// A hash of its story, if that was kept.
     pub digest: String,
-    /// How often each fault came.
-    pub fired: BTreeMap<&'static str, u64>,
+    /// Which faults came, and where purchases stood then.
+    pub met: Met,
     /// Calls that HostUp executed.
     pub purchases: usize,
     /// How often a person was asked.
@@ -110,7 +71,7 @@ pub fn live(seed: u64, keeps_story: bool) -> Ended {
             wrong: vec![format!("it panicked: {}", why.unwrap_or_default())],
             story: Vec::new(),
             digest: String::new(),
-            fired: BTreeMap::new(),
+            met: Met::default(),
             purchases: 0,
             questions: 0,
             needless: 0,
@@ -214,8 +175,9 @@ fn wanted(dice: &Dice) -> Vec<people::Wanted> {
 async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let dice = Dice::new(seed);
     let began = Instant::now();
-    let story = Story::begin(keeps_story);
     let server = ApiServer::new(move || wall(began));
+    let looked_at = server.clone();
+    let story = Story::begin(keeps_story, move || standings(&looked_at));
     server.set_streamed_lists(dice.one(&[StreamedLists::On, StreamedLists::On, StreamedLists::Refused]));
     let (hostup, is_tame) = hostup(&dice, began);
     let weather = Weather::drawn(&dice);
@@ -257,8 +219,8 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     life.storm().await;
     life.calm().await;
     judge.concludes();
-    let fired = story.fired();
-    let harmless = fired.keys().all(|fault| !leaves_an_outcome_open(fault));
+    let met = story.met();
+    let harmless = met.faults().all(|fault| !leaves_an_outcome_open(fault));
     Ended {
         seed,
         wrong: judge.found(),
@@ -268,8 +230,31 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         questions: judge.questions(),
         needless: if harmless && is_tame { judge.questions() } else { 0 },
         lasted: began.elapsed(),
-        fired,
+        met,
     }
+}
+
+/// Where purchases stand now.
+fn standings(server: &ApiServer) -> BTreeSet<&'static str> {
+    let records = server.list(Kind::OPERATION, None);
+    let state = |record: &Value| {
+        STANDINGS
+            .into_iter()
+            .find(|standing| *standing == state_of(record))
+    };
+    let mut standings: BTreeSet<_> = records.iter().filter_map(|record| state(record)).collect();
+    let has_record = |object: &Value| {
+        let uid = text(object, "/metadata/uid");
+        records
+            .iter()
+            .any(|record| text(record, "/spec/subject/uid") == uid)
+    };
+    let objects = [Kind::RESTORE, Kind::CONFIG].into_iter();
+    let mut objects = objects.flat_map(|kind| server.list(kind, None));
+    if objects.any(|object| !has_record(&object)) {
+        standings.insert(BEFORE_THE_CLAIM);
+    }
+    standings
 }
 
 /// Faults after which a person may have to be asked.

@@ -1,11 +1,11 @@
 //! `simulate --seed N` tells one life; `simulate --lives N` lives many and counts.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use simulation::life::{Ended, live};
+use simulation::many::{Many, live_many};
 
 #[derive(Parser)]
 #[command(about = "Lives of the whole operator, in virtual time")]
@@ -54,29 +54,29 @@ fn judged(ended: &Ended) -> ExitCode {
 
 fn count(first: u64, lives: u64) -> ExitCode {
     let started = Instant::now();
-    let mut fired: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut purchases, mut questions, mut needless, mut bad) = (0, 0, 0, 0);
-    for seed in first..first + lives {
-        let ended = live(seed, false);
-        purchases += ended.purchases;
-        questions += ended.questions;
-        needless += ended.needless;
-        for (fault, times) in &ended.fired {
-            *fired.entry(fault).or_default() += times;
-        }
-        if !ended.wrong.is_empty() {
-            bad += 1;
-            judged(&ended);
-        }
-    }
+    let Many {
+        lives,
+        bad,
+        purchases,
+        questions,
+        needless,
+        met,
+    } = live_many(first, lives, |ended| {
+        judged(ended);
+    });
     let seconds = started.elapsed().as_secs_f64();
     println!(
-        "{lives} lives in {seconds:.0} s: {purchases} purchases, {questions} questions, {needless} of them needless, {bad} bad lives"
+        "{lives} lives in {seconds:.0} s: {purchases} purchases, {questions} questions, {needless} of them needless, {} bad lives",
+        bad.len()
     );
-    for (fault, times) in fired {
-        println!("{times:>9}  {fault}");
+    for line in met.table() {
+        println!("{line}");
     }
-    if bad == 0 {
+    let missed = met.missed(lives);
+    for missed in &missed {
+        println!("MISSED: {missed}");
+    }
+    if bad.is_empty() && missed.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,10 +1,7 @@
 //! Many lives, and the figures that `make simulate` prints of them.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use simulation::life::{FAULTS, live};
+use simulation::life::live;
+use simulation::many::live_many;
 
 /// So many lives in `make test`.
 const LIVES: u64 = 5_000;
@@ -19,45 +16,12 @@ fn lives() -> u64 {
 }
 
 #[test]
-fn no_life_buys_twice_loses_an_outcome_or_comes_to_no_rest() {
-    let next = AtomicU64::new(1);
-    let fired: Mutex<BTreeMap<&str, u64>> = Mutex::default();
-    let bad = Mutex::new(Vec::new());
-    let needless = AtomicU64::new(0);
-    std::thread::scope(|threads| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            threads.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > lives() {
-                        return;
-                    }
-                    let ended = live(seed, false);
-                    needless.fetch_add(ended.needless, Ordering::Relaxed);
-                    let mut all = fired.lock().unwrap();
-                    for (fault, times) in ended.fired {
-                        *all.entry(fault).or_default() += times;
-                    }
-                    drop(all);
-                    if !ended.wrong.is_empty() {
-                        bad.lock().unwrap().push((seed, ended.wrong));
-                    }
-                }
-            });
-        }
-    });
-    let bad = bad.into_inner().unwrap();
+fn no_life_buys_twice_loses_an_outcome_or_comes_to_no_rest_and_every_fault_meets_every_state() {
+    let many = live_many(1, lives(), |_| {});
+    let bad: Vec<_> = many.bad.iter().map(|ended| (ended.seed, &ended.wrong)).collect();
     assert!(bad.is_empty(), "`make simulate SEED=n` tells each: {bad:#?}");
-    assert_eq!(needless.into_inner(), 0, "people were asked without need");
-    let fired = fired.into_inner().unwrap();
-    let never: Vec<_> = FAULTS
-        .iter()
-        .filter(|fault| !fired.contains_key(**fault))
-        .collect();
-    assert!(
-        never.is_empty() || lives() < LIVES,
-        "faults that never came: {never:?}"
-    );
+    assert_eq!(many.needless, 0, "people were asked without need");
+    assert_eq!(many.met.missed(many.lives), Vec::<String>::new());
 }
 
 /// Each in a process of its own, as `make simulate SEED=n` lives it: within one process the lives of other threads share

@@ -16,7 +16,7 @@ impl ClientId {
 
 /// Decides what becomes of each request.
 pub trait Faults: Send {
-    /// What becomes of a request that `client` has just sent. It must not call the server.
+    /// What becomes of a request that `client` has just sent. It may look at the server, and must write nothing.
     fn verdict(&mut self, client: ClientId, request: &RequestInfo) -> Verdict;
 
     /// What becomes of the watch that the request opens; asked after the verdict on the request itself.
