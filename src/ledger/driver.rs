@@ -20,8 +20,10 @@ pub trait Port: Send {
     fn create(&mut self) -> impl Future<Output = Created> + Send;
     /// Reads the record.
     fn read(&mut self) -> impl Future<Output = Reading<Box<Record>>> + Send;
-    /// Reads the object and the record together.
-    fn look(&mut self) -> impl Future<Output = (Reading<Standing>, Reading<Reread>)> + Send;
+    /// Reads the object and the holds on it.
+    fn look_at_object(&mut self) -> impl Future<Output = Reading<Standing>> + Send;
+    /// Reads the record.
+    fn look_at_record(&mut self) -> impl Future<Output = Reading<Reread>> + Send;
     /// Tells who waits that the call is about to be sent.
     fn hand_over(&mut self);
     /// Sends the one call.
@@ -40,10 +42,8 @@ pub async fn drive(mut purchase: Purchase, port: &mut impl Port) -> End {
             Effect::Reserve { pays } => Event::Reserved(port.reserve(pays)),
             Effect::Create => Event::Created(port.create().await),
             Effect::Read => Event::Read(port.read().await),
-            Effect::Look => {
-                let (object, record) = port.look().await;
-                Event::Looked(object, record)
-            }
+            Effect::LookAtObject => Event::LookedAtObject(port.look_at_object().await),
+            Effect::LookAtRecord => Event::LookedAtRecord(port.look_at_record().await),
             Effect::HandOver => {
                 port.hand_over();
                 Event::HandedOver

@@ -264,17 +264,15 @@ impl<K: PurchasingKind> Port for Market<K> {
         }
     }
 
-    async fn look(&mut self) -> (Reading<Standing>, Reading<Reread>) {
+    async fn look_at_object(&mut self) -> Reading<Standing> {
         fail_point::reach("after-claim");
         if let Some(account) = &self.account {
             account.wait_a_moment().await;
         }
         let objects = objects::<K>(&self.books, &self.subject.namespace);
-        let records = self.books.ledger.api();
         let object = api_call::found(objects.get(&self.subject.name));
-        let record = api_call::found(records.get(self.name.as_str()));
         let holds = self.books.holds.now(&self.subject.namespace);
-        let (object, record, held) = futures::join!(object, record, holds);
+        let (object, held) = futures::join!(object, holds);
         if let Ok(Some(object)) = &object {
             K::recent(&self.books).put(object.clone());
         }
@@ -290,6 +288,11 @@ impl<K: PurchasingKind> Port for Market<K> {
             is_held: is_held || api::is_held(object.annotations()),
             is_told_alike: K::operation(&object.status()) == self.told_before.as_ref(),
         };
+        seen(object, standing)
+    }
+
+    async fn look_at_record(&mut self) -> Reading<Reread> {
+        let record = api_call::found(self.books.ledger.api().get(self.name.as_str())).await;
         let reread = |record: VpsOperation| Reread {
             is_sending: record
                 .status
@@ -297,7 +300,7 @@ impl<K: PurchasingKind> Port for Market<K> {
                 .is_none_or(|state| state == OperationState::Sending),
             is_as_drafted: record.spec == self.drafted.spec,
         };
-        (seen(object, standing), seen(record, reread))
+        seen(record, reread)
     }
 
     fn hand_over(&mut self) {

@@ -161,16 +161,8 @@ async fn a_record_that_was_changed_on_its_way_is_withdrawn_and_never_sent() {
     each_row(rows.map(|(name, change)| (name.to_owned(), a_record_that_was_changed(change)))).await;
 }
 
-/// Another process, and a person, have settled the record while its holder stood still.
-async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
-    let behind = Behind::new("settled").await;
-    let stage = &behind.stage;
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
-    let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator(&CALM);
-    held(&gate).await;
+/// The one record there is, which another process and a person settle while its holder waits.
+async fn settle(stage: &Stage, answer: &str, state: &str) {
     let record = stage.records().await[0]["metadata"]["name"]
         .as_str()
         .unwrap()
@@ -186,6 +178,19 @@ async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
     stage.resolve(&record, json!({"answer": answer})).await.unwrap();
     let settled = |record: &Value| at(record, "status.state") == state;
     stage.wait_for_record(&record, state, settled).await;
+}
+
+/// Another process, and a person, have settled the record while its holder stood still.
+async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
+    let behind = Behind::new("settled").await;
+    let stage = &behind.stage;
+    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    let gate = Gate::new();
+    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    stage.create(stage.approved("web")).await;
+    let operator = stage.operator(&CALM);
+    held(&gate).await;
+    settle(stage, answer, state).await;
     gate.release();
     operator.wait_for_line("the record was settled before anything was sent");
     if state == "NotExecuted" {
@@ -197,6 +202,44 @@ async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
     }
     drop(operator);
     behind.check().await;
+}
+
+/// The record was settled while another answer of the second look was on its way.
+async fn a_record_that_was_settled_during(read: fn(&Stage) -> String) {
+    let behind = Behind::new("during").await;
+    let stage = &behind.stage;
+    let (claimed, slow) = (Gate::new(), Gate::new());
+    behind.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
+    stage.create(stage.approved("web")).await;
+    let operator = stage.operator(&CALM);
+    held(&claimed).await;
+    let path = read(stage);
+    let rule = Rule::on("GET", move |asked| asked.path == path).named("a slow answer");
+    behind.proxy.rule(rule.action(Action::HoldAfter(slow.clone())));
+    claimed.release();
+    held(&slow).await;
+    settle(stage, "Abandon", "Abandoned").await;
+    slow.release();
+    operator.wait_for_line("the record was settled before anything was sent");
+    assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+    drop(operator);
+    behind.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_record_is_read_after_every_other_answer_of_the_second_look() {
+    let rows: [(&str, fn(&Stage) -> String); 2] = [
+        ("the object", |stage| {
+            format!(
+                "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",
+                stage.namespace
+            )
+        }),
+        ("its Namespace", |stage| {
+            format!("/api/v1/namespaces/{}", stage.namespace)
+        }),
+    ];
+    each_row(rows.map(|(name, read)| (name.to_owned(), a_record_that_was_settled_during(read)))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -44,8 +44,10 @@ pub enum Effect {
     Create,
     /// Read the record; then [`Event::Read`].
     Read,
-    /// Read the object and the record in etcd; then [`Event::Looked`].
-    Look,
+    /// Read the object and the holds on it; then [`Event::LookedAtObject`].
+    LookAtObject,
+    /// Read the record, after everything else was read; then [`Event::LookedAtRecord`].
+    LookAtRecord,
     /// Tell who waits that the call is about to be sent; then [`Event::HandedOver`].
     HandOver,
     /// Send the one call; then [`Event::Answered`].
@@ -102,8 +104,10 @@ pub enum Event {
     Created(Created),
     /// The record.
     Read(Reading<Box<Record>>),
-    /// The object, and the record.
-    Looked(Reading<Standing>, Reading<Reread>),
+    /// The object.
+    LookedAtObject(Reading<Standing>),
+    /// The record.
+    LookedAtRecord(Reading<Reread>),
     /// Who waits was told.
     HandedOver,
     /// HostUp's answer.
@@ -231,7 +235,8 @@ enum State {
     Reserving,
     Creating,
     Confirming { looks: u32, is_taken: bool },
-    Looking { record: Box<Record>, looks: u32 },
+    LookingAtObject { record: Box<Record>, looks: u32 },
+    LookingAtRecord { record: Box<Record>, looks: u32 },
     HandingOver { record: Box<Record> },
     Sending { record: Box<Record> },
     Recording(Box<Recording>),
@@ -267,10 +272,13 @@ impl Purchase {
                 self.confirmed(read, looks, is_taken, now)
             }
             (state @ State::Confirming { .. }, Event::Waited) => (state, Effect::Read),
-            (State::Looking { record, looks }, Event::Looked(object, reread)) => {
-                self.looked(record, looks, &object, &reread, now)
+            (State::LookingAtObject { record, looks }, Event::LookedAtObject(object)) => {
+                self.looked_at_object(record, looks, &object, now)
             }
-            (state @ State::Looking { .. }, Event::Waited) => (state, Effect::Look),
+            (State::LookingAtRecord { record, looks }, Event::LookedAtRecord(reread)) => {
+                self.looked_at_record(record, looks, &reread, now)
+            }
+            (state @ State::LookingAtObject { .. }, Event::Waited) => (state, Effect::LookAtObject),
             (State::HandingOver { record }, Event::HandedOver) => self.redeemed(record, now),
             (State::Sending { record }, Event::Answered(answer)) => {
                 let verdict = classify(record.action.kind(), &answer, now.wall);
@@ -339,28 +347,38 @@ impl Purchase {
         }
         match self.plan.found.take() {
             Some(found) => self.record(record, Input::FoundBeforeClaim(found), now),
-            None => (State::Looking { record, looks: 1 }, Effect::Look),
+            None => (State::LookingAtObject { record, looks: 1 }, Effect::LookAtObject),
         }
     }
 
-    fn looked(
+    fn looked_at_object(
         &mut self,
         record: Box<Record>,
         looks: u32,
         object: &Reading<Standing>,
+        now: Moment,
+    ) -> (State, Effect) {
+        if *object == Reading::Busy && looks < SECOND_LOOKS {
+            return looks_again(record, looks);
+        }
+        match no_longer_wanted(object, self.plan.order.grant.as_ref(), now) {
+            Some(why) => self.withdrawn(record, why, now),
+            None => (State::LookingAtRecord { record, looks }, Effect::LookAtRecord),
+        }
+    }
+
+    /// The record is looked at last: a process may stand still, with its clocks, while it waits for any answer before.
+    fn looked_at_record(
+        &mut self,
+        record: Box<Record>,
+        looks: u32,
         reread: &Reading<Reread>,
         now: Moment,
     ) -> (State, Effect) {
-        let is_busy = *object == Reading::Busy || *reread == Reading::Busy;
-        if is_busy && looks < SECOND_LOOKS {
-            let looks = looks + 1;
-            return (
-                State::Looking { record, looks },
-                Effect::Wait(BETWEEN_SECOND_LOOKS),
-            );
+        if *reread == Reading::Busy && looks < SECOND_LOOKS {
+            return looks_again(record, looks);
         }
-        match no_longer_wanted(object, self.plan.order.grant.as_ref(), now).or_else(|| no_longer_ours(reread))
-        {
+        match no_longer_ours(reread) {
             Some(why) => self.withdrawn(record, why, now),
             None => (State::HandingOver { record }, Effect::HandOver),
         }
@@ -405,6 +423,12 @@ impl Purchase {
 
 fn ended(end: End) -> (State, Effect) {
     (State::Ended, Effect::End(end))
+}
+
+fn looks_again(record: Box<Record>, looks: u32) -> (State, Effect) {
+    let looks = looks + 1;
+    let state = State::LookingAtObject { record, looks };
+    (state, Effect::Wait(BETWEEN_SECOND_LOOKS))
 }
 
 fn is_held_by(record: &Record, holder: &Holder) -> bool {

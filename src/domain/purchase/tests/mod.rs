@@ -77,6 +77,12 @@ fn made() -> Event {
     Event::Created(Created::Made(Some(held_by("mine"))))
 }
 
+/// A good second look.
+fn looked(second: u32) -> [(u32, Event); 2] {
+    let events = [Event::LookedAtObject(wanted()), Event::LookedAtRecord(ours())];
+    events.map(|event| (second, event))
+}
+
 /// What follows these events, each at its second.
 fn after(purchase: &mut Purchase, events: impl IntoIterator<Item = (u32, Event)>) -> Effect {
     let mut last = Effect::End(End::Confused);
@@ -89,7 +95,7 @@ fn after(purchase: &mut Purchase, events: impl IntoIterator<Item = (u32, Event)>
 fn up_to_the_look() -> Purchase {
     let mut purchase = purchase();
     let events = [(0, Event::Begun), (0, Event::Reserved(true)), (0, made())];
-    assert_eq!(after(&mut purchase, events), Effect::Look);
+    assert_eq!(after(&mut purchase, events), Effect::LookAtObject);
     purchase
 }
 
@@ -106,8 +112,9 @@ fn a_purchase_that_goes_well_reserves_claims_looks_sends_and_records() {
     let mut next = |event| purchase.next(event, at(1));
     assert_eq!(next(Event::Begun), Effect::Reserve { pays: true });
     assert_eq!(next(Event::Reserved(true)), Effect::Create);
-    assert_eq!(next(made()), Effect::Look);
-    assert_eq!(next(Event::Looked(wanted(), ours())), Effect::HandOver);
+    assert_eq!(next(made()), Effect::LookAtObject);
+    assert_eq!(next(Event::LookedAtObject(wanted())), Effect::LookAtRecord);
+    assert_eq!(next(Event::LookedAtRecord(ours())), Effect::HandOver);
     let Effect::Post(right) = next(Event::HandedOver) else {
         panic!("nothing is sent");
     };
@@ -132,7 +139,7 @@ fn only_a_record_with_its_own_holder_leads_on_whatever_the_create_answered() {
     let conflict = Event::Created(Created::Conflict);
     let found = |holder| read(Reading::Found(held_by(holder)));
     for (what, events, expected) in [
-        ("made", vec![made()], Effect::Look),
+        ("made", vec![made()], Effect::LookAtObject),
         (
             "answered with another's",
             vec![Event::Created(Created::Made(Some(held_by("another"))))],
@@ -151,7 +158,7 @@ fn only_a_record_with_its_own_holder_leads_on_whatever_the_create_answered() {
         (
             "unclear, and ours",
             vec![unclear.clone(), found("mine")],
-            Effect::Look,
+            Effect::LookAtObject,
         ),
         (
             "unclear, and ours at the last read",
@@ -163,7 +170,7 @@ fn only_a_record_with_its_own_holder_leads_on_whatever_the_create_answered() {
                 Event::Waited,
                 found("mine"),
             ],
-            Effect::Look,
+            Effect::LookAtObject,
         ),
         (
             "unclear, and another's",
@@ -173,7 +180,7 @@ fn only_a_record_with_its_own_holder_leads_on_whatever_the_create_answered() {
         (
             "a conflict with ours",
             vec![conflict.clone(), found("mine")],
-            Effect::Look,
+            Effect::LookAtObject,
         ),
         (
             "a conflict with another's",
@@ -237,7 +244,11 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
         (wanted(), Reading::Unreadable),
     ] {
         let mut purchase = up_to_the_look();
-        let effect = purchase.next(Event::Looked(object.clone(), record.clone()), at(1));
+        let mut effect = purchase.next(Event::LookedAtObject(object.clone()), at(1));
+        assert_eq!(effect == Effect::LookAtRecord, object == wanted(), "{object:?}");
+        if effect == Effect::LookAtRecord {
+            effect = purchase.next(Event::LookedAtRecord(record.clone()), at(1));
+        }
         assert_eq!(
             state_written(&effect),
             Some(Outcome::NotSent),
@@ -248,16 +259,23 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
 
 #[test]
 fn a_busy_api_server_is_asked_four_times_before_the_claim_is_given_up() {
-    let mut purchase = up_to_the_look();
-    let busy = || Event::Looked(wanted(), Reading::Busy);
-    for _ in 1..SECOND_LOOKS {
-        assert_eq!(purchase.next(busy(), at(1)), Effect::Wait(BETWEEN_SECOND_LOOKS));
-        assert_eq!(purchase.next(Event::Waited, at(1)), Effect::Look);
+    let object_is_busy = vec![Event::LookedAtObject(Reading::Busy)];
+    let record_is_busy = vec![
+        Event::LookedAtObject(wanted()),
+        Event::LookedAtRecord(Reading::Busy),
+    ];
+    for busy in [object_is_busy, record_is_busy] {
+        let mut purchase = up_to_the_look();
+        let busy = || busy.clone().into_iter().map(|event| (1, event));
+        for _ in 1..SECOND_LOOKS {
+            assert_eq!(after(&mut purchase, busy()), Effect::Wait(BETWEEN_SECOND_LOOKS));
+            assert_eq!(purchase.next(Event::Waited, at(1)), Effect::LookAtObject);
+        }
+        assert_eq!(
+            state_written(&after(&mut purchase, busy())),
+            Some(Outcome::NotSent)
+        );
     }
-    assert_eq!(
-        state_written(&purchase.next(busy(), at(1))),
-        Some(Outcome::NotSent)
-    );
 }
 
 #[test]
@@ -274,10 +292,7 @@ fn a_claim_whose_time_has_passed_by_any_clock_is_not_sent() {
         (late(1, 1, 31), false),
     ] {
         let mut purchase = up_to_the_look();
-        assert_eq!(
-            purchase.next(Event::Looked(wanted(), ours()), at(0)),
-            Effect::HandOver
-        );
+        assert_eq!(after(&mut purchase, looked(0)), Effect::HandOver);
         let effect = purchase.next(Event::HandedOver, moment);
         assert_eq!(matches!(effect, Effect::Post(_)), is_sent, "{moment:?}");
     }
@@ -324,8 +339,7 @@ fn what_was_found_before_the_claim_is_recorded_and_nothing_is_sent_for_it() {
 
 fn sent() -> Purchase {
     let mut purchase = up_to_the_look();
-    let looked = Event::Looked(wanted(), ours());
-    let events = [(1, looked), (1, Event::HandedOver)];
+    let events = looked(1).into_iter().chain([(1, Event::HandedOver)]);
     assert!(matches!(after(&mut purchase, events), Effect::Post(_)));
     purchase
 }
@@ -461,20 +475,17 @@ fn answer(effect: &Effect, choice: usize) -> Event {
             _ => Created::Made(None),
         }),
         Effect::Read => Event::Read(reading()),
-        Effect::Look => {
-            let object = match choice % 8 {
-                0..=4 => wanted(),
-                5 => Reading::Busy,
-                6 => Reading::None,
-                _ => Reading::Unreadable,
-            };
-            let record = match choice % 9 {
-                0..=6 => ours(),
-                7 => Reading::Busy,
-                _ => Reading::None,
-            };
-            Event::Looked(object, record)
-        }
+        Effect::LookAtObject => Event::LookedAtObject(match choice % 8 {
+            0..=4 => wanted(),
+            5 => Reading::Busy,
+            6 => Reading::None,
+            _ => Reading::Unreadable,
+        }),
+        Effect::LookAtRecord => Event::LookedAtRecord(match choice % 9 {
+            0..=6 => ours(),
+            7 => Reading::Busy,
+            _ => Reading::None,
+        }),
         Effect::HandOver => Event::HandedOver,
         Effect::Post(_) => Event::Answered(match choice % 4 {
             0 => accepted(),
@@ -504,7 +515,7 @@ proptest! {
     ) {
         let mut purchase = purchase();
         let (mut second, mut posts) = (0, 0);
-        let (mut is_claimed, mut is_looked_at) = (false, false);
+        let (mut is_claimed, mut is_wanted, mut is_ours) = (false, false, false);
         let mut sent_for: Option<PaidAnswer> = None;
         // In the end everything goes well.
         let choices = choices.into_iter().chain(std::iter::repeat((0, 0)));
@@ -518,7 +529,8 @@ proptest! {
                 Event::Created(Created::Made(Some(record))) | Event::Read(Reading::Found(record)) => {
                     is_claimed |= record.claim.holder.as_str() == "mine";
                 }
-                Event::Looked(object, record) => is_looked_at = *object == wanted() && *record == ours(),
+                Event::LookedAtObject(object) => (is_wanted, is_ours) = (*object == wanted(), false),
+                Event::LookedAtRecord(record) => is_ours = *record == ours(),
                 Event::Answered(answer) => sent_for = Some(answer.clone()),
                 _ => {}
             }
@@ -528,7 +540,7 @@ proptest! {
             effect = purchase.next(event, at(second));
             if let Effect::Post(_) = &effect {
                 posts += 1;
-                prop_assert!(is_claimed && is_looked_at && second <= 30);
+                prop_assert!(is_claimed && is_wanted && is_ours && second <= 30);
             }
             if let Effect::End(end) = &effect {
                 prop_assert_ne!(end, &End::Confused);

@@ -56,13 +56,22 @@ impl Search {
                 Does::Reserve => Came::Reserved,
                 Does::HandOver => Came::HandedOver,
                 Does::Wait => Came::Waited,
-                Does::Create | Does::Read | Does::Look | Does::Post | Does::Write(_) => return,
+                Does::Create
+                | Does::Read
+                | Does::LookAtObject
+                | Does::LookAtRecord
+                | Does::Post
+                | Does::Write(_) => return,
             };
             let then = self
                 .shipped
                 .next(buying.purchase, came, next.clock(usize::from(d)));
             goes_on(next, d, buying, then, None);
         }
+    }
+
+    fn is_sending(&self, rec: Option<Rec>) -> bool {
+        rec.is_some_and(|rec| self.shipped.known(rec.known).state == Outcome::Sending)
     }
 
     pub fn does(&mut self, next: &mut World, d: u8, how: How) -> Option<()> {
@@ -134,29 +143,40 @@ impl Search {
                 How::LostBefore => Came::Unreadable,
                 _ => return None,
             },
-            Does::Look => match how {
+            Does::LookAtObject => match how {
                 How::Well => {
                     let object = next.object;
                     let is_wanted = object.exists
                         && object.uid == placed.uid
                         && object.generation == placed.generation
-                        && !object.is_suspended;
-                    let is_sending =
-                        ours.is_some_and(|rec| self.shipped.known(rec.known).state == Outcome::Sending);
+                        && !object.is_suspended
+                        && (self.mutant != Mutant::RecordBeforeTheObject || self.is_sending(ours));
                     let dropped = self.mutant == Mutant::SecondLookDropped;
-                    let ignores_record = matches!(
-                        self.mutant,
-                        Mutant::SecondLookIgnoresRecord | Mutant::ConflictIsMine | Mutant::FoundIsMine
-                    );
-                    Came::Looked {
+                    Came::LookedAtObject {
                         is_wanted: is_wanted || dropped,
                         is_told_alike: (object.named, object.tells) == told
                             || dropped
                             || self.mutant == Mutant::SecondLookIgnoresStatus,
-                        is_ours: is_sending || dropped || ignores_record,
                     }
                 }
-                How::LostBefore => Came::LookBusy,
+                How::LostBefore => Came::ObjectBusy,
+                _ => return None,
+            },
+            Does::LookAtRecord => match how {
+                How::Well => {
+                    let ignores_record = matches!(
+                        self.mutant,
+                        Mutant::SecondLookDropped
+                            | Mutant::SecondLookIgnoresRecord
+                            | Mutant::RecordBeforeTheObject
+                            | Mutant::ConflictIsMine
+                            | Mutant::FoundIsMine
+                    );
+                    Came::LookedAtRecord {
+                        is_ours: self.is_sending(ours) || ignores_record,
+                    }
+                }
+                How::LostBefore => Came::RecordBusy,
                 _ => return None,
             },
             Does::Post => {

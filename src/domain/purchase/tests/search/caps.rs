@@ -54,7 +54,8 @@ enum Next {
     Reserve,
     Create,
     Read,
-    Look,
+    LookAtObject,
+    LookAtRecord,
     Post,
     Write(Box<Known>),
 }
@@ -222,8 +223,9 @@ impl Search {
             (Next::Create, How::LostBefore) => Event::Created(Created::Unclear),
             (Next::Create, How::Refused) => Event::Created(Created::Refused),
             (Next::Read, How::Well) => Event::Read(found(&next.records[n])),
-            (Next::Look, How::Well) => Event::Looked(wanted(), ours()),
-            (Next::Look, How::Refused) => Event::Looked(Reading::None, ours()),
+            (Next::LookAtObject, How::Well) => Event::LookedAtObject(wanted()),
+            (Next::LookAtObject, How::Refused) => Event::LookedAtObject(Reading::None),
+            (Next::LookAtRecord, How::Well) => Event::LookedAtRecord(ours()),
             (Next::Post, How::Well | How::LostAfter) => {
                 next.executed[n] = true;
                 Event::Answered(if how == How::Well {
@@ -297,7 +299,8 @@ fn tell(next: &mut World, n: usize, mut purchase: Purchase, event: Event) {
             Effect::Reserve { .. } => break Next::Reserve,
             Effect::Create => break Next::Create,
             Effect::Read => break Next::Read,
-            Effect::Look => break Next::Look,
+            Effect::LookAtObject => break Next::LookAtObject,
+            Effect::LookAtRecord => break Next::LookAtRecord,
             Effect::Post(_) => break Next::Post,
             Effect::Write(known) => break Next::Write(Box::new(known)),
             Effect::End(end) => {

@@ -13,6 +13,7 @@ fn a_sender_whose_clock_is_an_hour_behind_does_not_shorten_the_settle_time_for_o
         Act::Look(0),
         Act::Does(0, How::Well),
         Act::Does(0, How::Well),
+        Act::Does(0, How::Well),
         Act::Does(0, How::LostAfter),
         Act::Does(0, How::Well),
         Act::Follow(1, 1, Sees::Well),

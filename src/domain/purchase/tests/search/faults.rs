@@ -13,6 +13,8 @@ pub enum Mutant {
     /// The second look does not look at the record.
     SecondLookIgnoresRecord,
     SecondLookDropped,
+    /// The second look reads the record before it has read the object.
+    RecordBeforeTheObject,
     /// The second look does not look at the status.
     SecondLookIgnoresStatus,
     /// A 409 is taken for the own record, and the second look does not look at it.
@@ -47,6 +49,17 @@ const FROZEN: &[Act] = &[
     Act::TimePasses,
     Act::TimePasses,
 ];
+/// It stands still while the record is all that is left to look at.
+const FROZEN_AT_THE_RECORD: &[Act] = &[
+    Act::Look(0),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Freeze(1),
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+];
 /// The first attempt has come to nothing, and its wait is over.
 const WITHDRAWN: &[Act] = &[
     Act::Look(0),
@@ -65,6 +78,7 @@ const BOUGHT: &[Act] = &[
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
 ];
 /// The call was sent, and its answer is not written yet.
 const SENT: &[Act] = &[
@@ -72,10 +86,12 @@ const SENT: &[Act] = &[
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
 ];
 /// HostUp has forgotten the job, and a person is asked.
 const ASKED: &[Act] = &[
     Act::Look(0),
+    Act::Does(0, How::Well),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
@@ -132,6 +148,14 @@ fn hunts() -> Vec<Hunt> {
             FROZEN,
             hunt(
                 Mutant::SecondLookDropped,
+                &[AfterItWasSettled],
+                World::new(2, 1, 0, 1),
+            ),
+        ),
+        after(
+            FROZEN_AT_THE_RECORD,
+            hunt(
+                Mutant::RecordBeforeTheObject,
                 &[AfterItWasSettled],
                 World::new(2, 1, 0, 1),
             ),

@@ -98,12 +98,12 @@ fn sent(order: &Order) -> Option<(String, String)> {
         times(),
         at(0),
     );
-    let looked = Event::Looked(wanted(), ours());
     let events = [
         Event::Begun,
         Event::Reserved(true),
         made(),
-        looked,
+        Event::LookedAtObject(wanted()),
+        Event::LookedAtRecord(ours()),
         Event::HandedOver,
     ];
     match after(&mut purchase, events.map(|event| (0, event))) {

@@ -52,12 +52,10 @@ pub enum Came {
     Found(u8, Rec),
     Nothing,
     Unreadable,
-    Looked {
-        is_wanted: bool,
-        is_told_alike: bool,
-        is_ours: bool,
-    },
-    LookBusy,
+    LookedAtObject { is_wanted: bool, is_told_alike: bool },
+    LookedAtRecord { is_ours: bool },
+    ObjectBusy,
+    RecordBusy,
     HandedOver,
     Answered(Says),
     Stood,
@@ -340,7 +338,8 @@ impl Shipped {
             Effect::Reserve { .. } => Ok(Does::Reserve),
             Effect::Create => Ok(Does::Create),
             Effect::Read => Ok(Does::Read),
-            Effect::Look => Ok(Does::Look),
+            Effect::LookAtObject => Ok(Does::LookAtObject),
+            Effect::LookAtRecord => Ok(Does::LookAtRecord),
             Effect::HandOver => Ok(Does::HandOver),
             Effect::Post(_) => Ok(Does::Post),
             Effect::Write(known) => {
@@ -376,26 +375,23 @@ impl Shipped {
             Came::Found(attempt, rec) => Event::Read(Reading::Found(record(attempt, rec))),
             Came::Nothing => Event::Read(Reading::None),
             Came::Unreadable => Event::Read(Reading::Unreadable),
-            Came::Looked {
+            Came::LookedAtObject {
                 is_wanted,
                 is_told_alike,
-                is_ours,
-            } => {
-                let object = Standing {
-                    is_held: false,
-                    is_same: true,
-                    is_unchanged: is_wanted,
-                    is_being_deleted: false,
-                    is_suspended: false,
-                    is_told_alike,
-                };
-                let reread = Reread {
-                    is_sending: is_ours,
-                    is_as_drafted: true,
-                };
-                Event::Looked(Reading::Found(object), Reading::Found(reread))
-            }
-            Came::LookBusy => Event::Looked(Reading::Busy, Reading::Unreadable),
+            } => Event::LookedAtObject(Reading::Found(Standing {
+                is_held: false,
+                is_same: true,
+                is_unchanged: is_wanted,
+                is_being_deleted: false,
+                is_suspended: false,
+                is_told_alike,
+            })),
+            Came::LookedAtRecord { is_ours } => Event::LookedAtRecord(Reading::Found(Reread {
+                is_sending: is_ours,
+                is_as_drafted: true,
+            })),
+            Came::ObjectBusy => Event::LookedAtObject(Reading::Busy),
+            Came::RecordBusy => Event::LookedAtRecord(Reading::Busy),
             Came::HandedOver => Event::HandedOver,
             Came::Answered(says) => Event::Answered(match says {
                 Says::Accepted => accepted(),
