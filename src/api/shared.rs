@@ -56,8 +56,16 @@ pub struct GateStatus {
     /// or canChange.
     #[schemars(length(max = 32))]
     pub name: String,
+    /// Who judges the gate: HostUp, or Operator, from what HostUp's answers show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub source: Option<String>,
     /// Whether the gate is open.
     pub allowed: bool,
+    /// True if the gate only gives advice and closes nothing. Advice against the purchase needs an approval of the quote;
+    /// a maxPrice is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advisory: Option<bool>,
     /// HostUp's code. A code alone does not close a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 400))]
@@ -187,6 +195,11 @@ pub struct InvoiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub due_at: Option<String>,
+    /// The page to pay the invoice at, as HostUp names it. Messages show it as a link only if it is a page of HostUp's
+    /// panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub payment_url: Option<String>,
 }
 
 /// A reference to the VpsOperation of the last paid call.

@@ -42,7 +42,7 @@ pub enum ReadError {
     },
     /// 409 `existing_invoice_blocking`, and the invoice as far as it is named.
     #[error("HostUp refuses while {0} is open")]
-    InvoiceBlocks(Invoice),
+    InvoiceBlocks(Box<Invoice>),
     /// A dry run that was refused in so many words.
     #[error("HostUp refuses: {said}")]
     Refused {
@@ -85,7 +85,7 @@ impl ReadError {
             403 => Self::Forbidden(short),
             404 if is_json(body) => Self::NotFound { route, said: short },
             409 => match answer::blocking_invoice(body) {
-                Some(invoice) => Self::InvoiceBlocks(invoice),
+                Some(invoice) => Self::InvoiceBlocks(Box::new(invoice)),
                 None => Self::odd(route, status, &said),
             },
             _ => Self::odd(route, status, &said),

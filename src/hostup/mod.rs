@@ -371,7 +371,7 @@ impl Account {
             .await
         {
             Ok(read) => Ok(read.open_invoices()),
-            Err(ReadError::InvoiceBlocks(invoice)) => Ok(vec![invoice]),
+            Err(ReadError::InvoiceBlocks(invoice)) => Ok(vec![*invoice]),
             Err(error) => Err(error),
         }
     }

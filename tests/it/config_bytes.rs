@@ -206,7 +206,8 @@ fn right_to_send(order: &Order) -> RightToSend {
         Event::Begun,
         Event::Reserved(true),
         Event::Created(Created::Made(Some(Box::new(record)))),
-        Event::Looked(object, reread),
+        Event::LookedAtObject(object),
+        Event::LookedAtRecord(reread),
     ] {
         purchase.next(event, now);
     }

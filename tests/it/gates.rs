@@ -138,12 +138,6 @@ fn closing_rows() -> Vec<Row> {
             Route::ConvertToCloud,
             Answer::normal().set("/actions/canConvertToCloud/allowed", "false"),
         ),
-        Row::new("unknown-blocker", convert)
-            .says(Some("brand_new_blocker"), SAID)
-            .closes(
-                converts(Convert::blocked(SAID, &["brand_new_blocker"])),
-                converts(Convert::available()),
-            ),
         Row::new("can-deploy", "canDeploy")
             .says(Some("no_capacity"), "No capacity left.")
             .closes(
@@ -389,6 +383,57 @@ async fn a_code_a_limit_blocker_and_a_payg_source_are_shown_and_close_nothing() 
     .await;
     assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
     assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn what_hostup_advises_against_takes_the_approval_of_a_quote_and_a_ceiling_is_not_enough() {
+    let stage = Stage::new("advice").await;
+    let owner = stage.owner("advised").await;
+    let blocked = |words: &'static [&'static str]| converts(Convert::blocked(SAID, words));
+    stage
+        .sim
+        .world(|world| blocked(&["pending_order"])(world, &owner));
+    let _operator = stage.operator(&["--gate-interval=1s"]);
+    stage.create(stage.approved_for(&owner)).await;
+    let object = stage.wait_for_reason("advised", "AwaitingApproval").await;
+    let shown = &gates(&object, "canConvertToCloud")[0];
+    assert_eq!(
+        (
+            &shown["source"],
+            &shown["allowed"],
+            &shown["advisory"],
+            &shown["code"]
+        ),
+        (
+            &json!("HostUp"),
+            &json!(true),
+            &json!(true),
+            &json!("pending_order")
+        )
+    );
+    assert_eq!(gates(&object, "limits")[0]["source"], "Operator");
+    assert_eq!(gates(&object, "limits")[0]["advisory"], Value::Null);
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(
+        message.contains("HostUp advises against it") && message.contains(SAID),
+        "{message}"
+    );
+    let quote = at(&object, "status.quote.id").as_str().unwrap().to_owned();
+
+    // Other advice makes another quote, and the approval of the first one buys nothing.
+    stage
+        .sim
+        .world(|world| blocked(&["pending_order", "brand_new"])(world, &owner));
+    let approve = |quote: &str| json!({"spec": {"approval": {"quoteId": quote, "maxPrice": null}}});
+    stage.patch("advised", approve(&quote)).await.unwrap();
+    let another = |object: &Value| at(object, "status.quote.id") != quote.as_str();
+    let object = stage.wait("advised", "another quote", another).await;
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    let quote = at(&object, "status.quote.id").as_str().unwrap().to_owned();
+    stage.patch("advised", approve(&quote)).await.unwrap();
+    stage.wait_for_reason("advised", "Restored").await;
+    assert_eq!((stage.executed(), stage.posts()), (1, 1));
     stage.check_invariants().await;
 }
 

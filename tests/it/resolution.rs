@@ -106,7 +106,7 @@ async fn a_vm_that_a_person_gave_to_another_record_is_never_the_result_of_a_seco
 
     stage.create(stage.approved("web")).await;
     let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
-    let taken = "vps_given bears the token, but it is the result of VpsOperation";
+    let taken = "vps_given has the token, but it is the result of VpsOperation";
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains(taken), "{message}");
     // It is looked for again each second, and a person's answer changes nothing.
@@ -190,7 +190,7 @@ async fn a_vm_that_a_person_names_while_another_record_is_made_for_it_becomes_th
     gate.release();
     let web = stage.wait_for_reason("web", "OutcomeUnknown").await;
     let message = ready(&web)["message"].as_str().unwrap();
-    let taken = format!("vps_found bears the token, but it is the result of VpsOperation {record} already");
+    let taken = format!("vps_found has the token, but it is the result of VpsOperation {record} already");
     assert!(message.contains(&taken), "{message}");
     behind.check().await;
     end(stage, 0, 1).await;
@@ -222,7 +222,7 @@ async fn a_job_that_names_the_vm_of_another_purchase_names_none() {
     stage.create(stage.approved("web")).await;
     let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
     let message = ready(&object)["message"].as_str().unwrap();
-    assert!(message.contains("no VM bears the token"), "{message}");
+    assert!(message.contains("no VM has the token"), "{message}");
     assert_eq!(reason(&stage.restore("first").await), "OutcomeUnknown");
     end(&stage, 1, 2).await;
 }

@@ -204,8 +204,11 @@ async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
     behind.check().await;
 }
 
+/// The path of a request of a stage.
+type PathOf = fn(&Stage) -> String;
+
 /// The record was settled while another answer of the second look was on its way.
-async fn a_record_that_was_settled_during(read: fn(&Stage) -> String) {
+async fn a_record_that_was_settled_during(read: PathOf) {
     let behind = Behind::new("during").await;
     let stage = &behind.stage;
     let (claimed, slow) = (Gate::new(), Gate::new());
@@ -228,7 +231,7 @@ async fn a_record_that_was_settled_during(read: fn(&Stage) -> String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_record_is_read_after_every_other_answer_of_the_second_look() {
-    let rows: [(&str, fn(&Stage) -> String); 2] = [
+    let rows: [(&str, PathOf); 2] = [
         ("the object", |stage| {
             format!(
                 "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",

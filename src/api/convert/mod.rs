@@ -14,8 +14,8 @@ use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
-use crate::domain::ledger::record::{Bought, Invoice, Record};
-use crate::domain::provider::gate::{Gate, GateName};
+use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record};
+use crate::domain::provider::gate::{Force, Gate, GateName};
 use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::rfc3339;
@@ -170,6 +170,7 @@ impl From<&Invoice> for InvoiceStatus {
             amount: invoice.amount.map(|amount| amount.to_string()),
             currency_code: invoice.currency.as_ref().map(ToString::to_string),
             due_at: invoice.due_at.as_ref().map(Text::to_string),
+            payment_url: invoice.payment_page.as_ref().map(|page| page.as_str().to_owned()),
         }
     }
 }
@@ -181,6 +182,7 @@ impl From<&InvoiceStatus> for Invoice {
             amount: shown.amount.as_deref().and_then(Amount::parse),
             currency: shown.currency_code.as_deref().and_then(Currency::parse),
             due_at: shown.due_at.as_deref().map(Text::new),
+            payment_page: shown.payment_url.as_deref().and_then(PaymentPage::parse),
         }
     }
 }
@@ -199,7 +201,9 @@ impl From<&Gate> for GateStatus {
     fn from(gate: &Gate) -> Self {
         Self {
             name: gate.name.as_str().to_owned(),
+            source: Some(gate.name.source().as_str().to_owned()),
             allowed: gate.allowed,
+            advisory: (gate.force != Force::Decides).then_some(true),
             code: gate.code.as_ref().map(Text::to_string),
             reason: gate.reason.as_ref().map(Text::to_string),
         }
@@ -211,12 +215,11 @@ fn gate(shown: &GateStatus) -> Option<Gate> {
         .into_iter()
         .find(|name| name.as_str() == shown.name)?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    Some(Gate::new(
-        name,
-        shown.allowed,
-        &text(&shown.code),
-        &text(&shown.reason),
-    ))
+    let (code, reason) = (text(&shown.code), text(&shown.reason));
+    Some(match shown.advisory {
+        Some(true) => Gate::open(name, Force::Advises, &code, &reason),
+        Some(false) | None => Gate::new(name, shown.allowed, &code, &reason),
+    })
 }
 
 impl From<&Restoration> for TargetStatus {

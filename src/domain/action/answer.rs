@@ -11,7 +11,7 @@ use crate::domain::action::ordered::ActionKind;
 use crate::domain::action::receipt::{self, Receipt};
 use crate::domain::action::said::Said;
 use crate::domain::ledger::record::Invoice;
-use crate::domain::provider::gate::KNOWN_BLOCKERS;
+use crate::domain::provider::gate::is_known_blocker;
 use crate::domain::values::json;
 use crate::domain::values::text::Text;
 
@@ -323,8 +323,8 @@ fn is_documented(kind: ActionKind, status: u16, code: &str) -> bool {
 /// A 403 or 409 whose code, or every one of whose blockers, is a known blocker.
 fn is_blocked(status: u16, code: &str, problem: &Problem) -> bool {
     let blockers = problem.blockers();
-    let all_known = !blockers.is_empty() && blockers.iter().all(|b| KNOWN_BLOCKERS.contains(&b.as_str()));
-    matches!(status, 403 | 409) && (KNOWN_BLOCKERS.contains(&code) || all_known)
+    let all_known = !blockers.is_empty() && blockers.iter().all(|b| is_known_blocker(b));
+    matches!(status, 403 | 409) && (is_known_blocker(code) || all_known)
 }
 
 fn is_documented_legacy(status: u16, problem: &Problem) -> bool {

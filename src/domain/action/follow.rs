@@ -335,7 +335,10 @@ fn received(receipt: Receipt, base: Known) -> Known {
         Receipt::Committed { invoice } => Known {
             state: State::Accepted,
             message: match &invoice {
-                Some(invoice) => Text::new(&format!("HostUp took the change and made {invoice}")),
+                Some(invoice) => Text::new(&format!(
+                    "HostUp took the change and made {invoice}; pay it {}",
+                    invoice.where_to_pay()
+                )),
                 None => Text::new("HostUp took the change"),
             },
             invoice,
@@ -355,17 +358,27 @@ fn received(receipt: Receipt, base: Known) -> Known {
         Receipt::Upgraded {
             order,
             invoice,
+            prorated,
+            new_total,
             unasked,
         } => Known {
             state: State::Succeeded,
             message: Text::new(&format!(
-                "HostUp {}took the upgrade{}",
+                "HostUp {}took the upgrade{}{}{}{}",
                 if unasked {
                     "was only asked for an estimate, and "
                 } else {
                     ""
                 },
-                order.map_or_else(String::new, |id| format!(" as order {id}"))
+                order.map_or_else(String::new, |id| format!(" as order {id}")),
+                prorated.map_or_else(String::new, |amount| format!(", prorated to {amount}")),
+                new_total.map_or_else(String::new, |amount| format!(
+                    ", with a new total of {amount} for each billing cycle"
+                )),
+                invoice.as_ref().map_or_else(String::new, |invoice| format!(
+                    "; pay {invoice} {}",
+                    invoice.where_to_pay()
+                ))
             )),
             invoice,
             evidence: Some(if unasked {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::follow::{Input, Need};
 use super::options::OF_OPTIONS;
-use super::receipt::{Receipt, name};
+use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
 use crate::domain::ledger::record::{
     Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later,
@@ -58,6 +58,9 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         order_id: Value,
         #[serde(default)]
         invoice_id: Value,
+        #[serde(default)]
+        redirect_url: Value,
+        prorated: Option<Number>,
         total: Option<Number>,
         recurring: Option<Number>,
         raw: Option<Box<RawValue>>,
@@ -65,6 +68,14 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     #[derive(Deserialize)]
     struct Raw {
         draft: Draft,
+    }
+    #[derive(Deserialize)]
+    struct Ordered {
+        checkout: Checkout,
+    }
+    #[derive(Deserialize)]
+    struct Checkout {
+        newtotal: Value,
     }
     #[derive(Deserialize)]
     struct Draft {
@@ -96,13 +107,21 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     if !estimate_asked && data.upgraded != Some(true) {
         return None;
     }
-    let invoice = name(&data.invoice_id).filter(|id| id.as_str() != "0");
+    let ordered = data
+        .raw
+        .and_then(|raw| serde_json::from_str::<Ordered>(raw.get()).ok());
+    let id = name(&data.invoice_id).filter(|id| id.as_str() != "0");
+    let payment_page = payment_page(&data.redirect_url);
+    let is_to_pay = id.is_some() || payment_page.is_some();
     Some(Receipt::Upgraded {
         order: name(&data.order_id),
-        invoice: invoice.map(|id| Invoice {
-            id,
+        invoice: is_to_pay.then(|| Invoice {
+            id: id.unwrap_or_default(),
+            payment_page,
             ..Invoice::unnamed()
         }),
+        prorated: data.prorated.and_then(|prorated| prorated.0),
+        new_total: ordered.and_then(|ordered| amount(&ordered.checkout.newtotal)),
         unasked: estimate_asked,
     })
 }
@@ -190,18 +209,30 @@ mod tests {
     #[test]
     fn an_upgrade_is_one_only_if_it_says_so() {
         let upgraded = json!({"success": true, "data": {"success": true, "upgraded": true, "orderId": 34889,
-            "invoiceId": "49526"}});
+            "invoiceId": "49526", "prorated": 311.26, "redirectUrl": "/billing?invoice=49526",
+            "raw": {"checkout": {"newtotal": "420.00"}}}});
         let Some(Receipt::Upgraded {
             order,
             invoice,
+            prorated,
+            new_total,
             unasked: false,
         }) = of(true, &upgraded)
         else {
             panic!("no upgrade");
         };
+        let invoice = invoice.unwrap();
         assert_eq!(
-            (order, invoice.unwrap().to_string().as_str()),
+            (order, invoice.to_string().as_str()),
             (Some(Text::new("34889")), "invoice 49526")
+        );
+        assert_eq!(
+            invoice.where_to_pay(),
+            "at https://cloud.hostup.se/billing?invoice=49526"
+        );
+        assert_eq!(
+            (prorated, new_total),
+            (Amount::parse("311.26"), Amount::parse("420.00"))
         );
         let estimate = json!({"success": true, "data": {"success": true, "estimate": true}});
         assert_eq!(of(true, &estimate), None);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::domain::ledger::record::{Estimate, Invoice, Job};
+use crate::domain::ledger::record::{Estimate, Invoice, Job, PaymentPage};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -25,6 +25,10 @@ pub enum Receipt {
         order: Option<Text>,
         /// The invoice that it made.
         invoice: Option<Invoice>,
+        /// `prorated`, for the rest of the billing cycle.
+        prorated: Option<Amount>,
+        /// `raw.checkout.newtotal`, for each billing cycle from now on.
+        new_total: Option<Amount>,
         /// Only an estimate had been asked for.
         unasked: bool,
     },
@@ -39,7 +43,13 @@ pub fn invoice(shown: &Value) -> Option<Invoice> {
         amount: members.get("amount").and_then(amount),
         currency: currency.and_then(Currency::parse),
         due_at: members.get("dueAt").and_then(name),
+        payment_page: members.get("paymentUrl").and_then(payment_page),
     })
+}
+
+/// The page to pay at.
+pub fn payment_page(value: &Value) -> Option<PaymentPage> {
+    value.as_str().and_then(PaymentPage::parse)
 }
 
 /// A text or a number, as a short text; `None` where there is nothing to read.
@@ -74,5 +84,40 @@ mod tests {
             "the open invoice"
         );
         assert_eq!(invoice(&json!("inv_1")), None);
+    }
+
+    #[test]
+    fn only_a_page_of_the_panel_is_a_link_to_pay_at() {
+        let to_pay = |url: Value| invoice(&json!({"paymentUrl": url})).unwrap().where_to_pay();
+        let long = format!("/{}", "a".repeat(200));
+        for own in [
+            "https://cloud.hostup.se/billing?invoice=49526",
+            "/billing?invoice=49526",
+        ] {
+            assert_eq!(
+                to_pay(json!(own)),
+                "at https://cloud.hostup.se/billing?invoice=49526"
+            );
+        }
+        for other in [
+            "http://cloud.hostup.se/billing",
+            "https://cloud.hostup.se.evil.example/",
+            "https://cloud.hostup.se@evil.example/",
+            "https://cloud.hostup.se//evil.example/",
+            "//evil.example/",
+            "/\\evil.example/",
+            "/a b",
+            "javascript:alert(1)",
+            &long,
+        ] {
+            let shown = to_pay(json!(other));
+            assert!(
+                shown.starts_with("in HostUp's panel (HostUp names another page"),
+                "{shown}"
+            );
+        }
+        for none in [json!(""), json!(null), json!(7), json!(["/billing"])] {
+            assert_eq!(to_pay(none.clone()), "in HostUp's panel", "{none}");
+        }
     }
 }

@@ -283,6 +283,46 @@ pub struct Invoice {
     pub currency: Option<Currency>,
     /// When it is due, as HostUp wrote it.
     pub due_at: Option<Text>,
+    /// Where it is paid, if HostUp names a page.
+    pub payment_page: Option<PaymentPage>,
+}
+
+/// The page on which an invoice is paid (`paymentUrl` of the billing-cycle page, `redirectUrl` of the legacy upgrade page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentPage {
+    /// A page of HostUp's panel: its URL.
+    OfThePanel(Text),
+    /// Something else. It is shown, and never as a link.
+    Elsewhere(Text),
+}
+
+/// Where HostUp's panel is; a `redirectUrl` may be a path below it (legacy upgrade page).
+const PANEL: &str = "https://cloud.hostup.se";
+
+impl PaymentPage {
+    /// Takes what HostUp wrote; `None` for an empty text.
+    pub fn parse(written: &str) -> Option<Self> {
+        let is_plain = |path: &str| {
+            let mut all = path.chars();
+            path.starts_with('/')
+                && !path.starts_with("//")
+                && path.len() <= 200
+                && all.all(|c| c.is_ascii_alphanumeric() || "/_-.~?=&%".contains(c))
+        };
+        let path = written.strip_prefix(PANEL).unwrap_or(written);
+        if is_plain(path) {
+            return Some(Self::OfThePanel(Text::bounded(&format!("{PANEL}{path}"), 300)));
+        }
+        let text = Text::bounded(written, 300);
+        (!text.as_str().is_empty()).then_some(Self::Elsewhere(text))
+    }
+
+    /// The URL or the text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::OfThePanel(text) | Self::Elsewhere(text) => text.as_str(),
+        }
+    }
 }
 
 impl Invoice {
@@ -293,6 +333,21 @@ impl Invoice {
             amount: None,
             currency: None,
             due_at: None,
+            payment_page: None,
+        }
+    }
+
+    /// Where a person pays it, after "pay it".
+    pub fn where_to_pay(&self) -> String {
+        match &self.payment_page {
+            Some(PaymentPage::OfThePanel(url)) => format!("at {url}"),
+            Some(PaymentPage::Elsewhere(text)) => {
+                format!(
+                    "in HostUp's panel (HostUp names another page for it: {:?})",
+                    text.as_str()
+                )
+            }
+            None => "in HostUp's panel".to_owned(),
         }
     }
 

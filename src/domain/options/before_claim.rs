@@ -333,14 +333,18 @@ impl Look<'_> {
                         ""
                     };
                     (
-                        gate(false, &format!("{only} is open; pay it in HostUp's panel{or}")),
+                        gate(
+                            false,
+                            &format!("{only} is open; pay it {}{or}", only.where_to_pay()),
+                        ),
                         None,
                     )
                 }
             }
             several => {
-                let names: Vec<String> = several.iter().take(5).map(Invoice::to_string).collect();
-                let reason = format!("open are {}; pay them in HostUp's panel", names.join(" and "));
+                let to_pay = |invoice: &Invoice| format!("{invoice} {}", invoice.where_to_pay());
+                let each: Vec<String> = several.iter().take(5).map(to_pay).collect();
+                let reason = format!("several invoices are open; pay {}", each.join(" and "));
                 (gate(false, &reason), None)
             }
         })

@@ -80,7 +80,10 @@ impl Look<'_> {
             State::Accepted => match &known.invoice {
                 Some(invoice) => say(
                     Reason::AwaitingPayment,
-                    format!("HostUp took the change; pay {invoice} in HostUp's panel for it to take effect"),
+                    format!(
+                        "HostUp took the change. Pay {invoice} {}, then it takes effect",
+                        invoice.where_to_pay()
+                    ),
                 ),
                 None => say(
                     Reason::Converging,

@@ -1,5 +1,7 @@
 //! HostUp's action gates, as they were read.
 
+use std::collections::BTreeSet;
+
 use crate::domain::values::text::{self, Text};
 
 /// A gate of HostUp's answer. A missing gate is closed.
@@ -13,12 +15,17 @@ pub struct ProviderGate {
     pub reason: String,
 }
 
-/// Blockers of the convert-to-cloud page; assumed to be the vocabulary of restore-to-payg too.
-pub const KNOWN_BLOCKERS: [&str; 9] = [
+/// Blockers that speak of the account (convert-to-cloud page).
+pub const ACCOUNT_BLOCKERS: [&str; 4] = [
     "has_unpaid_invoice",
     "no_card_on_file",
     "not_verified",
     "no_cloud_access",
+];
+
+/// Blockers that speak of the source's own size (convert-to-cloud page); assumed, with those of the account, to be the
+/// vocabulary of restore-to-payg too.
+pub const LIMIT_BLOCKERS: [&str; 5] = [
     "cpu_limit_exceeded",
     "memory_limit_exceeded",
     "storage_limit_exceeded",
@@ -26,6 +33,11 @@ pub const KNOWN_BLOCKERS: [&str; 9] = [
     // Of the add-disk page.
     "cloud_storage_limit_exceeded",
 ];
+
+/// Whether the word is one of the documented blockers.
+pub fn is_known_blocker(word: &str) -> bool {
+    ACCOUNT_BLOCKERS.contains(&word) || LIMIT_BLOCKERS.contains(&word)
+}
 
 /// Which gate; the names stand in `status.gates[].name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +90,48 @@ impl GateName {
             Self::NoOpenInvoice => "noOpenInvoice",
         }
     }
+
+    /// Whose judgement it is.
+    pub fn source(self) -> Source {
+        match self {
+            Self::CanRestore
+            | Self::CanConvertToCloud
+            | Self::CanDeploy
+            | Self::CanChange
+            | Self::CanCommit => Source::HostUp,
+            Self::Region | Self::Limits | Self::Storage | Self::NoOpenInvoice => Source::Operator,
+        }
+    }
+}
+
+/// Who judges a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// HostUp, by an action gate of its answer.
+    HostUp,
+    /// The operator, from what HostUp's answers show.
+    Operator,
+}
+
+impl Source {
+    /// The name as people see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HostUp => "HostUp",
+            Self::Operator => "Operator",
+        }
+    }
+}
+
+/// What a gate does to a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It closes, or it is open.
+    Decides,
+    /// It closes nothing, and a person approves the purchase with it: the quote names it.
+    Advises,
+    /// It is only shown.
+    Informs,
 }
 
 /// One gate as it was read. Only `allowed` opens it; a code alone means nothing.
@@ -85,8 +139,10 @@ impl GateName {
 pub struct Gate {
     /// Which one.
     pub name: GateName,
-    /// `true` only where the provider said so.
+    /// `true` only where the provider said so, or where it decides nothing.
     pub allowed: bool,
+    /// What it does to the purchase.
+    pub force: Force,
     /// The provider's machine-readable code, if it gave one.
     pub code: Option<Text>,
     /// The provider's text, or ours where the gate is computed.
@@ -100,8 +156,17 @@ impl Gate {
         Self {
             name,
             allowed,
+            force: Force::Decides,
             code: kept(code),
             reason: kept(reason),
+        }
+    }
+
+    /// A gate that closes nothing, whatever HostUp says of it.
+    pub fn open(name: GateName, force: Force, code: &str, reason: &str) -> Self {
+        Self {
+            force,
+            ..Self::new(name, true, code, reason)
         }
     }
 
@@ -115,6 +180,21 @@ impl Gate {
         };
         format!("{}{detail}", self.name.as_str())
     }
+}
+
+/// What HostUp advises against, as a quote names it; in order, each once.
+pub fn advice(gates: &[Gate]) -> Vec<String> {
+    let advising = gates.iter().filter(|gate| gate.force == Force::Advises);
+    let code = |gate: &Gate| gate.code.as_ref().map_or("", Text::as_str).to_owned();
+    let codes: BTreeSet<String> = advising.map(code).collect();
+    codes.into_iter().collect()
+}
+
+/// The same in one line for people; `None` where HostUp advises nothing.
+pub fn advised(gates: &[Gate]) -> Option<String> {
+    let advising = gates.iter().filter(|gate| gate.force == Force::Advises);
+    let all: Vec<String> = advising.map(Gate::describe).collect();
+    (!all.is_empty()).then(|| text::first_of(&all, MOST_CLOSED))
 }
 
 /// Closed gates that a message tells; the status shows all of them.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::price::{Rates, Size};
 use crate::domain::ledger::record::KeyInUse;
-use crate::domain::provider::gate::{Gate, GateName, KNOWN_BLOCKERS, ProviderGate};
+use crate::domain::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::BackupId;
 use crate::domain::values::money::Amount;
@@ -22,15 +22,6 @@ const LARGEST: Size = Size {
     memory_gb: 256,
     storage_gb: 2000,
 };
-
-/// Blockers that speak of the source's own size (convert-to-cloud page).
-const LIMIT_BLOCKERS: [&str; 5] = [
-    "cpu_limit_exceeded",
-    "memory_limit_exceeded",
-    "storage_limit_exceeded",
-    "instance_limit_exceeded",
-    "cloud_storage_limit_exceeded",
-];
 
 /// One backup as listed (backups page); HostUp has no state for one that is still being made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,8 +223,9 @@ fn from_provider(name: GateName, gate: &ProviderGate) -> Gate {
     Gate::new(name, gate.allowed, &gate.code, &gate.reason)
 }
 
-/// One row per blocker. A limit blocker speaks of the source's own size: it is shown, and the
-/// gate `limits` decides by the ordered size. For a pay-as-you-go source only known blockers count.
+/// One row per blocker. Those of the account close. A limit blocker speaks of the source's own size: it is shown, and the
+/// gate `limits` decides by the ordered size. Any other speaks of the conversion of the source, which is not what is
+/// ordered: of a fixed source it advises, and of a pay-as-you-go source it is shown.
 fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
     let name = GateName::CanConvertToCloud;
     let mut notes = eligibility.gate.reason.clone();
@@ -243,17 +235,26 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
     if let Some(warning) = &eligibility.prepaid_warning {
         notes = format!("{notes} ({warning})");
     }
-    let closes = |blocker: &str| {
-        let counts = !eligibility.is_payg || KNOWN_BLOCKERS.contains(&blocker);
-        counts && !LIMIT_BLOCKERS.contains(&blocker)
+    let force = |blocker: &str| match blocker {
+        account if ACCOUNT_BLOCKERS.contains(&account) => Force::Decides,
+        limit if LIMIT_BLOCKERS.contains(&limit) => Force::Informs,
+        _ if eligibility.is_payg => Force::Informs,
+        _ => Force::Advises,
     };
-    let row = |blocker: &String| Gate::new(name, !closes(blocker), blocker, &notes);
+    let row = |blocker: &String| match force(blocker) {
+        Force::Decides => Gate::new(name, false, blocker, &notes),
+        force => Gate::open(name, force, blocker, &notes),
+    };
     // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
     let mut seen = BTreeSet::new();
     let all = eligibility.blockers.iter();
     let mut blockers: Vec<&String> = all.filter(|blocker| seen.insert(*blocker)).collect();
-    // What closes is shown first; the rest may be cut.
-    blockers.sort_by_key(|blocker| !closes(blocker));
+    // What only informs is shown last, and may be cut.
+    blockers.sort_by_key(|blocker| match force(blocker) {
+        Force::Decides => 0,
+        Force::Advises => 1,
+        Force::Informs => 2,
+    });
     blockers.truncate(20);
     let mut rows: Vec<Gate> = blockers.into_iter().map(row).collect();
     if rows.is_empty() {

@@ -136,7 +136,11 @@ fn with_preflight(
         );
     };
     let approval = intent.approval.as_ref();
-    let consent = approval::judge(approval, &placed.quote, &placed.fresh, None, now);
+    let advice = gate::advised(&gates);
+    let only_by_quote = advice
+        .is_some()
+        .then(|| "only the approval of a quote covers what HostUp advises against".to_owned());
+    let consent = approval::judge(approval, &placed.quote, &placed.fresh, only_by_quote, now);
     let grant = consent.grant().cloned();
     let facts = read(&gates, Some(&backup), Some(&placed), Some(grant.is_some()));
     let PlacedOrder { order, quote, fresh } = placed;
@@ -145,6 +149,10 @@ fn with_preflight(
         .action
         .restoration()
         .map_or_else(String::new, Restoration::described);
+    let what = advice.map_or_else(
+        || what.clone(),
+        |advice| format!("{what} (HostUp advises against it: {advice})"),
+    );
     if let Some((reason, message)) =
         approval::missing(&consent, approval, &intent.subject, &quote, &fresh, &what)
     {
@@ -200,7 +208,7 @@ fn place(
         subject: intent.subject.uid.clone(),
         request,
         // What was executed for this target bars its name, so that no quote ever follows it.
-        after: Vec::new(),
+        after: gate::advice(gates),
     };
     let approved = intent
         .approval

@@ -754,6 +754,64 @@ fn a_limit_blocker_of_the_source_is_shown_and_decided_by_the_ordered_size() {
 }
 
 #[test]
+fn what_hostup_advises_against_is_bought_only_by_a_quote_that_names_it() {
+    let advised = |blockers: &[&str]| {
+        let mut preflight = preflight();
+        preflight.eligibility.available = false;
+        preflight.eligibility.gate.allowed = false;
+        preflight.eligibility.blockers = blockers.iter().map(|word| (*word).to_owned()).collect();
+        read(preflight)
+    };
+    let quoted = |decision: Decision| match decision {
+        Decision::Report(report) => match report.facts {
+            Facts::Read { quote, .. } => (report.reason, report.message.clone(), quote.expect("a quote").id),
+            other => panic!("no reading: {other:?}"),
+        },
+        other => panic!("not reported: {other:?}"),
+    };
+    let by = |id: &QuoteId| Intent {
+        approval: Some(Approval::from(id.clone())),
+        ..intent()
+    };
+    let without = Intent {
+        approval: None,
+        ..intent()
+    };
+    let (_, _, undisturbed) = quoted(decided(&without, &read(preflight())));
+    // The ceiling of the intent would cover the price.
+    let (reason, message, quote) = quoted(decided(&intent(), &advised(&["pending_order", "suspended"])));
+    assert_eq!(reason, Reason::AwaitingApproval);
+    assert!(
+        message.contains("HostUp advises against it: canConvertToCloud (pending_order)"),
+        "{message}"
+    );
+    assert!(message.contains("only the approval of a quote"), "{message}");
+    let again = advised(&["suspended", "pending_order", "suspended"]);
+    assert!(matches!(decided(&by(&quote), &again), Decision::Buy(_)));
+    for other in [&["pending_order"][..], &["pending_order", "suspended", "more"]] {
+        let (reason, message, _) = quoted(decided(&by(&quote), &advised(other)));
+        assert_eq!(reason, Reason::AwaitingApproval, "{other:?}");
+        assert!(message.contains("no longer current"), "{message}");
+    }
+    let (reason, ..) = quoted(decided(&by(&undisturbed), &advised(&["pending_order"])));
+    assert_eq!(reason, Reason::AwaitingApproval);
+    // A blocker of the account closes beside any advice, and so does a refusal that names nothing.
+    for closed in [&["pending_order", "not_verified"][..], &[]] {
+        assert_eq!(reason_of(&by(&quote), &advised(closed)), Reason::GatesClosed);
+    }
+    // Of a pay-as-you-go source the word is only shown.
+    let mut payg = advised(&["pending_order"]);
+    if let Account::Preflight(preflight) = &mut payg.account {
+        preflight.eligibility.is_payg = true;
+    }
+    assert!(matches!(decided(&intent(), &payg), Decision::Buy(_)));
+}
+
+fn reason_of(intent: &Intent, view: &View) -> Reason {
+    reason(&decided(intent, view))
+}
+
+#[test]
 fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
     let mut tail = record(State::Succeeded);
     tail.known.result = Some(Bought {

@@ -232,8 +232,16 @@ fn taken(call: ActionKind, body: &[u8]) {
         Receipt::Upgraded {
             order,
             invoice,
+            prorated,
+            new_total,
             unasked,
         } => {
+            assert!(
+                prorated.is_none() || !said["data"]["prorated"].is_null(),
+                "{said}"
+            );
+            let checkout = &said["data"]["raw"]["checkout"];
+            assert!(new_total.is_none() || !checkout["newtotal"].is_null(), "{said}");
             assert_eq!(said["success"], true, "{said}");
             assert_eq!(unasked, call == ActionKind::LegacyEstimate);
             assert!(unasked || said["data"]["upgraded"] == true, "{said}");

@@ -2,7 +2,7 @@
 
 use hostup_operator::domain::action::answer::{PaidAnswer, Verdict, blockers_in, classify};
 use hostup_operator::domain::action::ordered::ActionKind;
-use hostup_operator::domain::provider::gate::KNOWN_BLOCKERS;
+use hostup_operator::domain::provider::gate::is_known_blocker;
 use hostup_operator::domain::values::ids::VpsId;
 use hostup_operator::domain::values::text::Text;
 use hostup_operator::hostup::ReadError;
@@ -112,13 +112,10 @@ fn is_documented(answer: &Answer<'_>) {
     assert!(own.is_null() || *own == status, "{own} is not {status}");
     let code = body["code"].as_str().unwrap_or_default();
     let blockers = blockers_in(&body);
-    let blocked = !blockers.is_empty()
-        && blockers
-            .iter()
-            .all(|word| KNOWN_BLOCKERS.contains(&word.as_str()));
+    let blocked = !blockers.is_empty() && blockers.iter().all(|word| is_known_blocker(word));
     let legacy_limit =
         status == 429 && own.is_null() && body["error"].is_string() && !body["retryAfter"].is_null();
-    let known = CODES.contains(&code) || KNOWN_BLOCKERS.contains(&code) || blocked || legacy_limit;
+    let known = CODES.contains(&code) || is_known_blocker(code) || blocked || legacy_limit;
     assert!(known, "nobody documents {code:?} with {blockers:?}");
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hostup_operator::domain::action::said::Said;
-use hostup_operator::domain::ledger::record::Invoice;
+use hostup_operator::domain::ledger::record::{Invoice, PaymentPage};
 use hostup_operator::domain::provider::gate::Gate;
 use hostup_operator::domain::values::text::Text;
 use serde_json::Value;
@@ -46,7 +46,12 @@ pub fn invoice(invoice: &Invoice) {
     if let Some(due) = &invoice.due_at {
         text(due, 64);
     }
+    if let Some(PaymentPage::OfThePanel(url)) = &invoice.payment_page {
+        let host = url.as_str().strip_prefix("https://cloud.hostup.se/");
+        assert!(host.is_some_and(|path| !path.starts_with('/')), "{url}");
+    }
     shown(&invoice.to_string(), 300);
+    shown(&invoice.where_to_pay(), 700);
 }
 
 /// The texts of gates, as the status shows them.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hostup_sim::{InProcess, PurchaseKind};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::cluster::{ApiServer, Kind, Verb};
+use crate::process::TIMES;
 use crate::story::Story;
 
 /// Looks on.
@@ -27,6 +30,8 @@ struct Seen {
     posted: BTreeSet<String>,
     wrong: Vec<String>,
     questions: u64,
+    /// By how much the clock of a process is ahead, at most.
+    ahead: Duration,
 }
 
 /// What was seen of one record.
@@ -41,6 +46,10 @@ struct SeenRecord {
     is_asking: bool,
     was_freed: bool,
     is_deleted: bool,
+    /// When it was seen first.
+    made: Option<Instant>,
+    /// `NotExecuted` took effect before the settle time, and a process whose clock is that much ahead runs.
+    was_freed_by_a_wrong_clock: bool,
 }
 
 /// The text at a pointer, or nothing.
@@ -83,6 +92,12 @@ impl Judge {
     pub fn finds(&self, wrong: String) {
         self.story.tell(|| format!("WRONG: {wrong}"));
         self.lock().wrong.push(wrong);
+    }
+
+    /// The clock of a process is ahead by so much.
+    pub fn knows_of_a_clock_ahead(&self, by: Duration) {
+        let mut seen = self.lock();
+        seen.ahead = seen.ahead.max(by);
     }
 
     /// What was found.
@@ -156,6 +171,7 @@ impl Judge {
                         .and_then(Value::as_i64)
                         .unwrap_or(0);
                     record.state = "Sending".to_owned();
+                    record.made = Some(Instant::now());
                 }
                 let state = state_of(object).to_owned();
                 if is_final(&record.state) && state != record.state {
@@ -175,7 +191,14 @@ impl Judge {
                     seen.questions += 1;
                 }
                 record.is_asking = asks;
-                record.was_freed |= state == "NotExecuted";
+                if state == "NotExecuted" && !record.was_freed {
+                    let age = record.made.map(|made| made.elapsed()).unwrap_or_default();
+                    if age + seen.ahead < TIMES.settle_time {
+                        found.push(format!("{} is freed after {age:?}, too early", write.name));
+                    }
+                    record.was_freed = true;
+                    record.was_freed_by_a_wrong_clock = age < TIMES.settle_time;
+                }
                 record.state = state;
                 seen.records.insert(uid, record);
             }
@@ -207,7 +230,9 @@ impl Judge {
         for ((vps, body), executed) in by_request(&purchases) {
             let body = String::from_utf8_lossy(body);
             let tells = |record: &&SeenRecord| {
-                let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted");
+                // Before the settle time nobody can know it: docs/proof.md, "What it leaves out".
+                let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted")
+                    && !record.was_freed_by_a_wrong_clock;
                 record.body == *body && record.path.contains(vps) && !denies
             };
             let told = seen.records.values().filter(tells).count();

@@ -88,6 +88,8 @@ impl Process {
             1 => SignedDuration::from_millis(i64::from(dice.below(4_000)) - 2_000),
             _ => SignedDuration::ZERO,
         };
+        site.judge
+            .knows_of_a_clock_ahead(off.try_into().unwrap_or_default());
         let body = Body::new(site.began, off);
         let client = ClientId(number);
         let who = format!("process {number}");
