@@ -421,7 +421,12 @@ async fn an_invoice_that_is_to_be_paid_is_shown_and_nothing_is_ordered_again() {
     stage.create(stage.approved_config("web", bandwidth(4096))).await;
     let object = stage.config_comes_to("web", "AwaitingPayment").await;
     let invoice = at(&object, "status.invoice.id").as_str().unwrap().to_owned();
-    says(&object, &format!("pay invoice {invoice} of 40.00 SEK"));
+    says(
+        &object,
+        &format!(
+            "Pay invoice {invoice} of 40.00 SEK (due 2026-05-27) at https://cloud.hostup.se/billing?invoice={invoice}"
+        ),
+    );
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
     read_again(&stage, 3).await;
     let record = at(&object, "status.operation.name").as_str().unwrap();

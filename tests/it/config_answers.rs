@@ -294,7 +294,7 @@ async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_aga
     );
     let object = stage.config_comes_to("billed", "AwaitingPayment").await;
     let message = ready(&object)["message"].as_str().unwrap();
-    let invoice = "pay invoice inv_1 of 40.00 SEK (due 2026-12-01) in HostUp's panel";
+    let invoice = "Pay invoice inv_1 of 40.00 SEK (due 2026-12-01) in HostUp's panel";
     assert!(message.contains(invoice), "{message}");
     assert_eq!(at(&object, "status.invoice.id"), "inv_1");
     for (tenant, wanted) in [(&taken, "NotConverged"), (&billed, "AwaitingPayment")] {

@@ -122,7 +122,7 @@ fn quote() -> Value {
 }
 
 fn gates() -> Value {
-    json!([{"name": "canRestore", "allowed": true, "code": "c", "reason": "r"}])
+    json!([{"name": "canRestore", "source": "HostUp", "allowed": true, "advisory": true, "code": "c", "reason": "r"}])
 }
 
 /// A record with every field.
@@ -130,7 +130,8 @@ pub fn record(name: &str) -> Value {
     let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
     let size = json!({"cpuCores": 1, "memoryGb": 1, "storageGb": 1});
     let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
-    let invoice = json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon"});
+    let invoice =
+        json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon", "paymentUrl": "/p"});
     let mut record = object(
         "VpsOperation",
         name,
@@ -167,7 +168,8 @@ pub fn record(name: &str) -> Value {
 fn kinds() -> [Kind; 3] {
     let credentials = json!({"name": "hostup-api", "key": "token"});
     let operation = json!({"name": "a-1", "state": "Sending", "attempt": 1});
-    let invoice = json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon"});
+    let invoice =
+        json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon", "paymentUrl": "/p"});
     let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
     let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
     let restore = |name: &str, source: Value, approval: Value| {

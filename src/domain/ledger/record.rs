@@ -311,9 +311,9 @@ impl PaymentPage {
         };
         let path = written.strip_prefix(PANEL).unwrap_or(written);
         if is_plain(path) {
-            return Some(Self::OfThePanel(Text::bounded(&format!("{PANEL}{path}"), 300)));
+            return Some(Self::OfThePanel(Text::bounded(&format!("{PANEL}{path}"), 250)));
         }
-        let text = Text::bounded(written, 300);
+        let text = Text::bounded(written, 250);
         (!text.as_str().is_empty()).then_some(Self::Elsewhere(text))
     }
 
