@@ -400,6 +400,7 @@ impl Account {
             Err(ReadError::Refused { code, said }) => Ok(Preview {
                 body,
                 price: None,
+                invoice: None,
                 can_commit: ProviderGate {
                     allowed: false,
                     code: code.to_string(),

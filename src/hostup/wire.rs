@@ -532,6 +532,8 @@ pub(super) struct Preview {
     dry_run: bool,
     #[serde(default, deserialize_with = "by_name")]
     price_change: Option<PriceChange>,
+    #[serde(default)]
+    payment_invoice: Value,
     #[serde(default, deserialize_with = "by_name")]
     actions: Option<CommitActions>,
 }
@@ -566,6 +568,7 @@ impl Preview {
         Some(options::Preview {
             body,
             price: read.price_change.and_then(PriceChange::into_price),
+            invoice: receipt::invoice(&read.payment_invoice),
             can_commit: gate.into(),
             committed: !read.dry_run,
         })

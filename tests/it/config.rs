@@ -114,6 +114,27 @@ async fn a_preview_prices_what_differs_and_the_printed_command_orders_exactly_th
 }
 
 #[tokio::test]
+async fn the_invoice_that_a_dry_run_shows_is_told_before_anything_is_bought() {
+    let stage = Stage::new("foreseen").await;
+    let invoice = json!({"id": "inv_1", "amount": 40, "currencyCode": "SEK", "dueAt": "2026-12-01"});
+    stage.sim.world(|world| {
+        world.patch(
+            Route::ConfigPreview,
+            "/paymentInvoice",
+            Some(&invoice.to_string()),
+        )
+    });
+    let _operator = stage.operator(&[]);
+    stage.create(stage.config_preview("web", bandwidth(4096))).await;
+    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    says(
+        &object,
+        "bandwidthGb 2048 -> 4096, billed by an invoice of 40.00 SEK (due 2026-12-01), would cost 40.00 SEK now",
+    );
+    assert_eq!((stage.posts(), stage.executed()), (0, 0));
+}
+
+#[tokio::test]
 async fn what_is_as_written_costs_one_write_and_no_call_but_the_drift_read() {
     let stage = Stage::new("optionsrest").await;
     let _operator = stage.operator(&["--resync-interval=500ms"]);

@@ -337,6 +337,20 @@ impl Invoice {
         }
     }
 
+    /// One that an order is going to make, e.g. `an invoice of 40.00 SEK (due 2026-12-01)`.
+    pub fn foreseen(&self) -> String {
+        format!("an invoice{}", self.terms())
+    }
+
+    /// E.g. ` of 40.00 SEK (due 2026-12-01)`, as far as it is shown.
+    fn terms(&self) -> String {
+        let amount = self.amount.zip(self.currency.as_ref());
+        let amount = amount.map(|(amount, currency)| format!(" of {amount} {currency}"));
+        let due = self.due_at.as_ref().map(Text::as_str);
+        let due = due.map(|due| format!(" (due {})", due.split('T').next().unwrap_or(due)));
+        [amount, due].into_iter().flatten().collect()
+    }
+
     /// Where a person pays it, after "pay it".
     pub fn where_to_pay(&self) -> String {
         match &self.payment_page {
@@ -373,13 +387,7 @@ impl std::fmt::Display for Invoice {
         } else {
             write!(f, "invoice {}", self.id)?;
         }
-        if let (Some(amount), Some(currency)) = (self.amount, &self.currency) {
-            write!(f, " of {amount} {currency}")?;
-        }
-        if let Some(due) = self.due_at.as_ref().map(Text::as_str) {
-            write!(f, " (due {})", due.split('T').next().unwrap_or(due))?;
-        }
-        Ok(())
+        f.write_str(&self.terms())
     }
 }
 

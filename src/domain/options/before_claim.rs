@@ -162,10 +162,13 @@ impl Look<'_> {
             let message = "HostUp names no complete price for this change, so nothing is bought";
             return reported(Reason::ProviderUnavailable, message, facts(shown), gate_time);
         };
-        let what = match &placed.cancels {
-            Some(invoice) => format!("{difference}, and cancelling {invoice},"),
-            None => difference.to_string(),
-        };
+        let cancelled = placed.cancels.as_ref();
+        let cancelled = cancelled.map(|invoice| format!(", and cancelling {invoice}"));
+        let billed = preview.invoice.as_ref();
+        let billed = billed.map(|invoice| format!(", billed by {}", invoice.foreseen()));
+        let besides: String = [cancelled, billed].into_iter().flatten().collect();
+        let end = if besides.is_empty() { "" } else { "," };
+        let what = format!("{difference}{besides}{end}");
         let only_by_quote = match &placed.cancels {
             Some(invoice) => Some(format!("it cancels {invoice}")),
             None => difference.lowers(),

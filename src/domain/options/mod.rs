@@ -180,6 +180,8 @@ pub struct Preview {
     pub body: String,
     /// What it would cost, for one billing cycle; `None` where a part is missing.
     pub price: Option<ChangePrice>,
+    /// The invoice that the order would make, where the dry run names one.
+    pub invoice: Option<Invoice>,
     /// `actions.canCommit`, or HostUp's refusal of the dry run.
     pub can_commit: ProviderGate,
     /// HostUp's answer says that it was no dry run.

@@ -131,6 +131,7 @@ fn decided_at(
             reading.preview = Some(Preview {
                 body,
                 price,
+                invoice: None,
                 can_commit,
                 committed: false,
             });
@@ -503,6 +504,7 @@ fn a_dry_run_that_says_it_committed_is_not_asked_again() {
         reading.preview = Some(Preview {
             body,
             price: Some(price("40", "40")),
+            invoice: None,
             can_commit: open(),
             committed: true,
         });
@@ -688,6 +690,7 @@ fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itsel
             reading.preview = Some(Preview {
                 body,
                 price: Some(price("40", "40")),
+                invoice: None,
                 can_commit: open(),
                 committed: false,
             });
@@ -944,7 +947,7 @@ proptest! {
             asked = Some(sent);
             if let Account::Read(reading) = &mut view.account {
                 reading.preview = Some(Preview {
-                    body: body.clone(), price: Some(price(&text, &text)),
+                    body: body.clone(), price: Some(price(&text, &text)), invoice: None,
                     can_commit: ProviderGate { allowed: open_gate, ..ProviderGate::default() }, committed: false,
                 });
             }

@@ -169,6 +169,7 @@ pub fn preview(body: String) -> hostup_operator::domain::options::Preview {
     hostup_operator::domain::options::Preview {
         body,
         price: Some(change_price()),
+        invoice: None,
         can_commit: open(),
         committed: false,
     }
