@@ -34,7 +34,7 @@ for ((tries = 50; tries > 0; tries--)); do
 done
 stop_one "$watch"
 unset 'pids[-1]'
-grep -Eq '^JobRunning +running +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
+grep -Eq '^JobRunning +in_progress +(25|50|75)' "$dir/progress" || die "no progress was shown on the way"
 holds "the status showed progress, and kubectl wait --for=condition=Ready returned"
 
 title "3. The new VM"
