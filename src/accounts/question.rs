@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options::Preview;
+use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
 use crate::domain::provider::options::Offer;
-use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, Remaining};
+use crate::domain::provider::preflight::{Deployments, Eligibility, Remaining};
 use crate::domain::values::ids::{Uid, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;

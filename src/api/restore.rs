@@ -32,6 +32,7 @@ use super::shared::{
     printcolumn = r#"{"name":"VM","type":"string","jsonPath":".status.target.name","priority":1,"description":"The name of the new VM at HostUp"}"#,
     printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.vm.vpsId","priority":1,"description":"The id of the new VM"}"#,
     printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".spec.source.vpsId","priority":1,"description":"The VPS whose backup is restored"}"#,
+    printcolumn = r#"{"name":"Backup","type":"date","jsonPath":".status.backup.createdAt","priority":1,"description":"The age of the backup"}"#,
     printcolumn = r#"{"name":"Progress","type":"integer","jsonPath":".status.job.progress","priority":1,"description":"The progress of the job in percent, in steps of 25"}"#,
     printcolumn = r#"{"name":"Operation","type":"string","jsonPath":".status.operation.name","priority":1,"description":"The VpsOperation that records the paid call"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"The message of the condition Ready: what happened and what to do"}"#
@@ -62,25 +63,62 @@ pub struct VpsBackupRestoreSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = by_rule)]
 #[x_kube(validation = ("has(self.vpsId)", "set vpsId: the VPS whose backup is restored"))]
-#[x_kube(validation = ("has(self.backupId) != has(self.backup)", "set exactly one of backupId (a specific backup) and backup: Latest"))]
+#[x_kube(validation = ("[has(self.backupId), has(self.backup), has(self.backupSelector)].filter(given, given).size() == 1", "set exactly one of backupId (a specific backup), backup: Latest, and backupSelector (the newest backup that fits)"))]
+#[x_kube(validation = ("!has(self.maxAge) || !has(self.backupSelector)", "set maxAge in backupSelector"))]
 pub struct RestoreSource {
     /// The id of the VPS that the backup was made of, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub vps_id: String,
-    /// The id of the backup at HostUp, e.g. bkp_01hxa3b4c5d6e7f8g9h0j1k2m3. Set either backupId or backup.
+    /// The id of the backup at HostUp, e.g. bkp_01hxa3b4c5d6e7f8g9h0j1k2m3. Set exactly one of backupId, backup and
+    /// backupSelector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub backup_id: Option<String>,
     /// Latest selects the newest complete backup. The operator resolves it once, before the quote, and status.backup shows
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backup: Option<BackupSelector>,
+    pub backup: Option<Latest>,
+    /// Selects the newest complete backup that fits all members. The operator resolves it once, before the quote, and
+    /// status.backup shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_selector: Option<BackupSelector>,
+    /// The maximum age of the backup when it is ordered, e.g. 36h or 7d. If the backup is older, the gate backupAge is
+    /// closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8), regex(pattern = AGE))]
+    pub max_age: Option<String>,
+}
+
+/// Minutes, hours or days.
+const AGE: &str = "^[1-9][0-9]{0,5}[mhd]$";
+
+/// A condition for backups. {} fits every complete backup.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupSelector {
+    /// The backup was made before this time, e.g. 2026-11-20T08:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
+    pub before: Option<String>,
+    /// The maximum age of the backup, e.g. 36h or 7d, when it is selected and when it is ordered. If it becomes older
+    /// before the order, the gate backupAge is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8), regex(pattern = AGE))]
+    pub max_age: Option<String>,
+    /// The type of the backup at HostUp: manual or scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^(manual|scheduled)$"))]
+    pub r#type: Option<String>,
+    /// The exact note of the backup at HostUp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub note: Option<String>,
 }
 
 /// Latest selects the newest complete backup. The operator resolves it once, before the quote, and status.backup shows
 /// it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackupSelector {
+pub enum Latest {
     /// The newest complete backup.
     Latest,
 }
@@ -250,4 +288,12 @@ pub struct BackupStatus {
     /// The size of the backup in GB.
     #[schemars(length(max = 40))]
     pub size_gb: String,
+    /// The type of the backup, as HostUp names it: manual or scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 48))]
+    pub r#type: Option<String>,
+    /// The note of the backup at HostUp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 240))]
+    pub note: Option<String>,
 }

@@ -52,11 +52,11 @@ impl Default for CredentialsSecretRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// The name of the gate: canRestore, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice
+    /// The name of the gate: canRestore, backupAge, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice
     /// or canChange.
     #[schemars(length(max = 32))]
     pub name: String,
-    /// Who judges the gate: HostUp, or Operator, from what HostUp's answers show.
+    /// The judge of the gate: HostUp, or Operator, which computes the gate from HostUp's answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub source: Option<String>,

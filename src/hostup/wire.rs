@@ -14,6 +14,7 @@ use crate::domain::action::receipt;
 use crate::domain::consent::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options;
+use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
@@ -224,16 +225,24 @@ pub(super) struct Backup {
     id: Option<String>,
     created_at: Option<String>,
     size_gb: Option<Number>,
+    #[serde(default, rename = "backupType")]
+    kind: Value,
+    #[serde(default)]
+    note: Value,
 }
 
 impl Backup {
     /// `None` for an id that could not stand in a URL path.
-    pub(super) fn into_listed(self) -> Option<preflight::ListedBackup> {
+    pub(super) fn into_listed(self) -> Option<ListedBackup> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let word = |value: &Value, most| {
+            let text = Text::bounded(value.as_str().unwrap_or_default(), most);
+            Some(text).filter(|text| !text.as_str().is_empty())
+        };
         let id = self
             .id
             .filter(|id| (1..=64).contains(&id.len()) && id.chars().all(plain))?;
-        Some(preflight::ListedBackup {
+        Some(ListedBackup {
             id: BackupId::new(id),
             created_at: self
                 .created_at
@@ -241,6 +250,8 @@ impl Backup {
                 // A year before 0 is no time of RFC 3339, which the status is written in.
                 .filter(|at| *at >= Timestamp::UNIX_EPOCH),
             size_gb: self.size_gb.and_then(|size| size.0),
+            kind: word(&self.kind, 40),
+            note: word(&self.note, 200),
         })
     }
 }

@@ -5,7 +5,7 @@
 #   node.sh [helm|kustomize|flux ...]   all of them unless some are named
 #
 # Needs root, writable cgroups, and from Debian: containerd runc containernetworking-plugins iptables iproute2
-# buildah musl-tools openssl curl python3 git. Where a container cannot be run at all it says so and counts what it skips;
+# buildah musl-tools openssl curl python3 git. Where no container can be run it says so, and fails.
 # shellcheck disable=SC2016 # what stands in single quotes is expanded on the node
 set -euo pipefail
 

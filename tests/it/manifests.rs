@@ -34,6 +34,9 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         ("/source/backupId", Value::Null, exactly),
         ("/source/backup", json!("Latest"), exactly),
         ("/source/backup", json!("Oldest"), "supported values: \"Latest\""),
+        ("/source/backupSelector", json!({}), exactly),
+        ("/source/maxAge", json!("1 week"), "in body should match"),
+        ("/source/maxAge", json!("0h"), "in body should match"),
         ("/source/vpsId", json!("vps/../x"), id),
         (
             "/source/vpsId",
@@ -410,11 +413,22 @@ async fn kubectl_get_shows_what_people_look_for() {
     let named = at(&object, "status.vm.name").as_str().unwrap();
     assert_eq!(
         wide[0][7..],
-        ["VM", "NEW-VPS", "VPS", "PROGRESS", "OPERATION", "MESSAGE"]
+        [
+            "VM",
+            "NEW-VPS",
+            "VPS",
+            "BACKUP",
+            "PROGRESS",
+            "OPERATION",
+            "MESSAGE"
+        ]
     );
-    assert_eq!(wide[1][8..13], [named, vm, source, "100", record]);
+    assert_eq!(wide[1][8..11], [named, vm, source]);
+    // Its age in days.
+    assert!(wide[1][11].ends_with('d'), "{}", wide[1][11]);
+    assert_eq!(wide[1][12..14], ["100", record]);
     assert_eq!(
-        wide[1][13..16],
+        wide[1][14..17],
         [
             "backup",
             at(&object, "spec.source.backupId").as_str().unwrap(),

@@ -125,11 +125,17 @@ fn gates() -> Value {
     json!([{"name": "canRestore", "source": "HostUp", "allowed": true, "advisory": true, "code": "c", "reason": "r"}])
 }
 
+fn backup() -> Value {
+    json!({
+        "id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1", "type": "manual", "note": "before the move",
+    })
+}
+
 /// A record with every field.
 pub fn record(name: &str) -> Value {
     let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
     let size = json!({"cpuCores": 1, "memoryGb": 1, "storageGb": 1});
-    let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
+    let backup = backup();
     let invoice =
         json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon", "paymentUrl": "/p"});
     let mut record = object(
@@ -171,7 +177,7 @@ fn kinds() -> [Kind; 3] {
     let invoice =
         json!({"id": "1", "amount": "1", "currencyCode": "SEK", "dueAt": "soon", "paymentUrl": "/p"});
     let vm = json!({"vpsId": "vps_b", "name": "web", "primaryIp": "192.0.2.1"});
-    let backup = json!({"id": "bkp_a", "createdAt": "2026-01-01T00:00:00Z", "sizeGb": "1"});
+    let backup = backup();
     let restore = |name: &str, source: Value, approval: Value| {
         let cloud_vm = json!({
             "name": "web", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1,
@@ -196,9 +202,16 @@ fn kinds() -> [Kind; 3] {
         "target": {"name": "web-a", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1},
         "job": {"id": "j", "status": "running", "progress": 25}, "lastHandledReconcileAt": "now",
     });
+    let by_selector = restore(
+        "selector",
+        json!({"vpsId": "vps_a", "backupSelector": {
+            "before": "2026-01-01T00:00:00Z", "maxAge": "7d", "type": "manual", "note": "n",
+        }}),
+        json!({"quoteId": "q-a"}),
+    );
     let by_quote = restore(
         "quote",
-        json!({"vpsId": "vps_a", "backup": "Latest"}),
+        json!({"vpsId": "vps_a", "backup": "Latest", "maxAge": "36h"}),
         json!({"quoteId": "q-a"}),
     );
 
@@ -242,7 +255,7 @@ fn kinds() -> [Kind; 3] {
         Kind {
             plural: "vpsbackuprestores",
             schema: schema(),
-            objects: vec![by_ceiling, by_quote],
+            objects: vec![by_ceiling, by_quote, by_selector],
             read: |object| {
                 let object: VpsBackupRestore = read(object)?;
                 api::restore_intent(&object)

@@ -241,6 +241,8 @@ impl From<&Backup> for BackupStatus {
             id: backup.id.to_string(),
             created_at: backup.created_at.to_string(),
             size_gb: backup.size_gb.to_string(),
+            r#type: backup.kind.as_ref().map(Text::to_string),
+            note: backup.note.as_ref().map(Text::to_string),
         }
     }
 }

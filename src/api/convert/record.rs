@@ -237,6 +237,8 @@ fn action(
                     id: BackupId::new(&backup.id),
                     created_at,
                     size_gb: Amount::parse(&backup.size_gb).ok_or_else(|| wrong("backup.sizeGb"))?,
+                    kind: backup.r#type.as_deref().map(Text::new),
+                    note: backup.note.as_deref().map(Text::new),
                 },
             }))
         }

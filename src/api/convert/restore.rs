@@ -1,12 +1,15 @@
 //! What a `VpsBackupRestore` asks for.
 
+use std::time::Duration;
+
 use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
-use crate::api::restore::{BackupSelector, RestoreApproval, VpsBackupRestore};
+use crate::api::restore::{BackupSelector, Latest, RestoreApproval, RestoreSource, VpsBackupRestore};
 use crate::domain::consent::approval::{Approval, Ceiling};
-use crate::domain::provider::preflight::{BackupChoice, Target};
+use crate::domain::provider::backup::{BackupChoice, BackupFilter};
+use crate::domain::provider::preflight::Target;
 use crate::domain::restore::Intent;
-use crate::domain::values::digest;
 use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
+use crate::domain::values::{digest, rfc3339};
 
 /// The request of the object.
 ///
@@ -15,37 +18,33 @@ use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
 pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> {
     let spec = &object.spec;
     let vm = &spec.target.cloud_vm;
-    let backup = match (&spec.source.backup_id, spec.source.backup) {
-        (Some(id), None) => BackupChoice::Id(BackupId::new(id)),
-        (None, Some(BackupSelector::Latest)) => BackupChoice::Latest,
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(invalid("source", "exactly one of backupId and backup is needed"));
-        }
-    };
+    let backup = choice(&spec.source)?;
+    let max_age = max_age(spec.source.max_age.as_ref(), "source.maxAge")?;
     let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
     let given = |text: &Option<String>| text.clone().unwrap_or_default();
-    let chosen = match &backup {
-        BackupChoice::Id(id) => format!("id:{id}"),
-        BackupChoice::Latest => "latest".to_owned(),
-    };
-    let digest = digest::base32(
-        "hostup-operator/restore-intent/v1",
-        &[
-            &spec.source.vps_id,
-            &chosen,
-            "cloudVm",
-            &given(&vm.name),
-            &given(&vm.region),
-            &number(vm.cpu_cores),
-            &number(vm.memory_gb),
-            &number(vm.storage_gb),
-        ],
-        26,
-    );
+    let (name, region) = (given(&vm.name), given(&vm.region));
+    let sizes = [vm.cpu_cores, vm.memory_gb, vm.storage_gb].map(number);
+    let chosen = chosen(&spec.source);
+    let mut parts = vec![
+        spec.source.vps_id.as_str(),
+        &chosen,
+        "cloudVm",
+        &name,
+        &region,
+        &sizes[0],
+        &sizes[1],
+        &sizes[2],
+    ];
+    parts.extend(spec.source.max_age.as_deref());
+    let digest = digest::base32("hostup-operator/restore-intent/v1", &parts, 26);
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsBackupRestore, &object.metadata),
         source: VpsId::new(&spec.source.vps_id),
         digest: format!("{DIGEST_VERSION}-{digest}"),
+        max_age: max_age.or(match &backup {
+            BackupChoice::Newest(filter) => filter.max_age,
+            BackupChoice::Id(_) => None,
+        }),
         backup,
         target: Target {
             name: vm.name.clone(),
@@ -58,6 +57,68 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
         suspended: spec.suspend,
         deleted: object.metadata.deletion_timestamp.is_some(),
     })
+}
+
+fn choice(source: &RestoreSource) -> Result<BackupChoice, InvalidSpec> {
+    match (&source.backup_id, source.backup, &source.backup_selector) {
+        (Some(id), None, None) => Ok(BackupChoice::Id(BackupId::new(id))),
+        (None, Some(Latest::Latest), None) => Ok(BackupChoice::Newest(BackupFilter::default())),
+        (None, None, Some(selector)) => Ok(BackupChoice::Newest(filter(selector)?)),
+        _ => Err(invalid(
+            "source",
+            "exactly one of backupId, backup and backupSelector is needed",
+        )),
+    }
+}
+
+fn filter(selector: &BackupSelector) -> Result<BackupFilter, InvalidSpec> {
+    let time = |text: &String| {
+        let wrong = || {
+            invalid(
+                "source.backupSelector.before",
+                "is not a time, e.g. 2026-11-20T08:00:00Z",
+            )
+        };
+        rfc3339::read(text).ok_or_else(wrong)
+    };
+    Ok(BackupFilter {
+        before: selector.before.as_ref().map(time).transpose()?,
+        max_age: max_age(selector.max_age.as_ref(), "source.backupSelector.maxAge")?,
+        kind: selector.r#type.clone(),
+        note: selector.note.clone(),
+    })
+}
+
+/// `90m`, `36h` or `7d`.
+fn max_age(text: Option<&String>, field: &'static str) -> Result<Option<Duration>, InvalidSpec> {
+    let wrong = || invalid(field, "is not a time span, e.g. 36h or 7d");
+    let Some(text) = text else { return Ok(None) };
+    let minutes = match text.chars().last() {
+        Some('m') => 1,
+        Some('h') => 60,
+        Some('d') => 24 * 60,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let seconds = count.checked_mul(minutes * 60).ok_or_else(wrong)?;
+    Ok(Some(Duration::from_secs(seconds)))
+}
+
+/// The choice, as the digest of a request contains it.
+fn chosen(source: &RestoreSource) -> String {
+    match (&source.backup_id, &source.backup_selector) {
+        (Some(id), _) => format!("id:{id}"),
+        (None, Some(selector)) => {
+            let members = [
+                &selector.before,
+                &selector.max_age,
+                &selector.r#type,
+                &selector.note,
+            ];
+            format!("selector:{}", serde_json::json!(members))
+        }
+        (None, None) => "latest".to_owned(),
+    }
 }
 
 fn approval(given: &RestoreApproval) -> Result<Approval, InvalidSpec> {

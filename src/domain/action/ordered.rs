@@ -129,4 +129,8 @@ pub struct Backup {
     pub created_at: Timestamp,
     /// Its size in GB, as HostUp wrote it.
     pub size_gb: Amount,
+    /// `backupType`: `manual` or `scheduled`.
+    pub kind: Option<Text>,
+    /// `note`.
+    pub note: Option<Text>,
 }

@@ -44,6 +44,8 @@ pub fn is_known_blocker(word: &str) -> bool {
 pub enum GateName {
     /// `backups.actions.canRestore` and the backup itself (backups page).
     CanRestore,
+    /// Whether the backup is young enough for the spec.
+    BackupAge,
     /// `actions.canConvertToCloud` of the source VPS, one row per blocker (convert-to-cloud page).
     CanConvertToCloud,
     /// `payg/deployments.actions.canDeploy` (payg deployments page).
@@ -64,8 +66,9 @@ pub enum GateName {
 
 impl GateName {
     /// Every gate.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::CanRestore,
+        Self::BackupAge,
         Self::CanConvertToCloud,
         Self::CanDeploy,
         Self::Region,
@@ -80,6 +83,7 @@ impl GateName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CanRestore => "canRestore",
+            Self::BackupAge => "backupAge",
             Self::CanConvertToCloud => "canConvertToCloud",
             Self::CanDeploy => "canDeploy",
             Self::Region => "region",
@@ -99,7 +103,9 @@ impl GateName {
             | Self::CanDeploy
             | Self::CanChange
             | Self::CanCommit => Source::HostUp,
-            Self::Region | Self::Limits | Self::Storage | Self::NoOpenInvoice => Source::Operator,
+            Self::BackupAge | Self::Region | Self::Limits | Self::Storage | Self::NoOpenInvoice => {
+                Source::Operator
+            }
         }
     }
 }

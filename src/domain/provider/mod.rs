@@ -1,5 +1,6 @@
 //! What HostUp shows: gates, backups, sizes, options, VMs, jobs.
 
+pub mod backup;
 pub mod gate;
 pub mod inventory;
 pub mod job;

@@ -1,16 +1,16 @@
 //! What HostUp said before anything is bought, and what follows: the backup, the order, the gates.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::price::{Rates, Size};
 use crate::domain::ledger::record::KeyInUse;
+use crate::domain::provider::backup::{self, ListedBackup};
 use crate::domain::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
 use crate::domain::provider::inventory::Vm;
-use crate::domain::values::ids::BackupId;
-use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
 
 /// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
@@ -22,17 +22,6 @@ const LARGEST: Size = Size {
     memory_gb: 256,
     storage_gb: 2000,
 };
-
-/// One backup as listed (backups page); HostUp has no state for one that is still being made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedBackup {
-    /// Its id.
-    pub id: BackupId,
-    /// When it was made; `None` while it is not complete.
-    pub created_at: Option<Timestamp>,
-    /// Its size; `None` where missing.
-    pub size_gb: Option<Amount>,
-}
 
 /// `GET /actions/convert-to-cloud` of the source VPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,15 +110,6 @@ pub struct Preflight {
     pub vms: Vec<Vm>,
 }
 
-/// Which backup the user asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackupChoice {
-    /// This one.
-    Id(BackupId),
-    /// The newest complete one.
-    Latest,
-}
-
 /// The VM that the user asked for; what is not given is filled in before the price is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
@@ -143,35 +123,6 @@ pub struct Target {
     pub memory_gb: Option<u32>,
     /// Storage in GB.
     pub storage_gb: Option<u32>,
-}
-
-/// Picks the backup, or says why there is none: it must be complete (`createdAt`, `sizeGb > 0`).
-pub fn choose_backup(choice: &BackupChoice, listed: &[ListedBackup]) -> Result<Backup, Text> {
-    let complete = |backup: &ListedBackup| {
-        let size_gb = backup.size_gb.filter(|size| *size > Amount::ZERO)?;
-        Some(Backup {
-            id: backup.id.clone(),
-            created_at: backup.created_at?,
-            size_gb,
-        })
-    };
-    match choice {
-        BackupChoice::Latest => listed
-            .iter()
-            .filter_map(complete)
-            .max_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)))
-            .ok_or_else(|| Text::new("the source VPS has no complete backup")),
-        BackupChoice::Id(id) => {
-            let found = listed.iter().find(|backup| backup.id == *id);
-            let found =
-                found.ok_or_else(|| Text::new(&format!("the source VPS has no backup {id} (any more)")))?;
-            complete(found).ok_or_else(|| {
-                Text::new(&format!(
-                    "backup {id} is not complete: it has no creation time or no size"
-                ))
-            })
-        }
-    }
 }
 
 /// The size to order, rounded up; `Err` names what neither the user nor the source gives.
@@ -206,8 +157,16 @@ fn needed_storage(source: Size, backup: &Backup) -> u32 {
 }
 
 /// Every gate, in the order in which people read them.
-pub fn gates(preflight: &Preflight, backup: &Backup, ordered: Size, region: &str) -> Vec<Gate> {
+pub fn gates(
+    preflight: &Preflight,
+    backup: &Backup,
+    max_age: Option<Duration>,
+    ordered: Size,
+    region: &str,
+    now: Timestamp,
+) -> Vec<Gate> {
     let mut gates = vec![from_provider(GateName::CanRestore, &preflight.can_restore)];
+    gates.extend(max_age.map(|most| backup::age_gate(backup, most, now)));
     gates.extend(eligibility_gates(&preflight.eligibility));
     gates.push(from_provider(
         GateName::CanDeploy,

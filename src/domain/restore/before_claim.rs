@@ -11,9 +11,10 @@ use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::names::{ChainKey, vm_name};
 use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Cause, Times, later};
+use crate::domain::provider::backup::{self, BackupChoice};
 use crate::domain::provider::gate::{self, Gate, GateName};
 use crate::domain::provider::inventory::{self, Sighting};
-use crate::domain::provider::preflight::{self, BackupChoice, Preflight};
+use crate::domain::provider::preflight::{self, Preflight};
 use crate::domain::status::reason::Reason;
 use crate::domain::values::ids::Subject;
 
@@ -58,10 +59,10 @@ fn with_preflight(
         tail: view.chain.tail.clone().map(Box::new),
     };
     let choice = match (&intent.backup, &view.resolved_backup) {
-        (BackupChoice::Latest, Some(resolved)) => &BackupChoice::Id(resolved.clone()),
+        (BackupChoice::Newest(_), Some(resolved)) => &BackupChoice::Id(resolved.clone()),
         (chosen, _) => chosen,
     };
-    let backup = match preflight::choose_backup(choice, &preflight.backups) {
+    let backup = match backup::choose(choice, &preflight.backups, now) {
         Ok(backup) => backup,
         Err(why) => {
             let gate = Gate::new(GateName::CanRestore, false, "", why.as_str());
@@ -69,8 +70,9 @@ fn with_preflight(
                 "{why} (VPS {}); choose another backup in a new VpsBackupRestore",
                 intent.source
             );
-            // A `Latest` that was resolved stays resolved, also while its backup is away.
-            let facts = if view.resolved_backup.is_some() && intent.backup == BackupChoice::Latest {
+            // What was resolved stays resolved, also while its backup is away.
+            let is_chosen_by_us = matches!(intent.backup, BackupChoice::Newest(_));
+            let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
                 Facts::Kept
             } else {
                 read(&[gate], None, None, None)
@@ -91,7 +93,7 @@ fn with_preflight(
         .clone()
         .or_else(|| preflight.deployments.default_region.clone())
         .unwrap_or_default();
-    let gates = preflight::gates(preflight, &backup, size, &region);
+    let gates = preflight::gates(preflight, &backup, intent.max_age, size, &region, now);
     let price = preflight
         .deployments
         .rates

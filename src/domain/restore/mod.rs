@@ -5,6 +5,8 @@ mod mirror;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::domain::action::ordered::{Action, Backup, Restoration};
@@ -14,9 +16,10 @@ use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Bought, Record, Times};
+use crate::domain::provider::backup::BackupChoice;
 use crate::domain::provider::gate::Gate;
 use crate::domain::provider::inventory::{Sighting, Vm};
-use crate::domain::provider::preflight::{BackupChoice, Preflight, Target};
+use crate::domain::provider::preflight::{Preflight, Target};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
 use crate::domain::values::ids::{BackupId, InstanceId, Subject, VpsId};
@@ -32,6 +35,8 @@ pub struct Intent {
     pub source: VpsId,
     /// Which of its backups.
     pub backup: BackupChoice,
+    /// The backup must not be older when it is ordered.
+    pub max_age: Option<Duration>,
     /// The VM to buy.
     pub target: Target,
     /// Hash of source and target as the user wrote them.

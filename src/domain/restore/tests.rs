@@ -12,10 +12,11 @@ use crate::domain::consent::quote::QuoteId;
 use crate::domain::ledger::chain::{Brakes, Cap, Hold};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
+use crate::domain::provider::backup::{BackupFilter, ListedBackup};
 use crate::domain::provider::gate;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
-use crate::domain::provider::preflight::{Deployments, Eligibility, ListedBackup, Remaining};
+use crate::domain::provider::preflight::{Deployments, Eligibility, Remaining};
 use crate::domain::values::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
@@ -84,6 +85,7 @@ pub(crate) fn intent() -> Intent {
         subject: subject(),
         source: VpsId::new("vps_source"),
         backup: BackupChoice::Id(BackupId::new("bkp_1")),
+        max_age: None,
         target: Target {
             name: Some("web-01".into()),
             region: Some("stockholm".into()),
@@ -115,6 +117,8 @@ pub(crate) fn preflight_at(read_at: Timestamp) -> Preflight {
             id: BackupId::new("bkp_1"),
             created_at: Some(now()),
             size_gb: Amount::parse("12.4"),
+            kind: None,
+            note: None,
         }],
         can_restore: open(),
         eligibility: Eligibility {
@@ -675,7 +679,7 @@ fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
 #[test]
 fn a_latest_backup_is_resolved_once() {
     let latest = Intent {
-        backup: BackupChoice::Latest,
+        backup: BackupChoice::Newest(BackupFilter::default()),
         ..intent()
     };
     let mut two = preflight();
@@ -683,6 +687,8 @@ fn a_latest_backup_is_resolved_once() {
         id: BackupId::new("bkp_2"),
         created_at: Some(later(now(), Duration::from_secs(60))),
         size_gb: Amount::parse("13"),
+        kind: None,
+        note: None,
     });
     let backup = |view: &View| match decided(&latest, view) {
         Decision::Buy(order) => restored(&order.action).backup.id,

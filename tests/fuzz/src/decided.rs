@@ -6,11 +6,10 @@ use hostup_operator::domain::action::ordered::Backup;
 use hostup_operator::domain::consent::price::{ChangePrice, Rates, Recurring, Size};
 use hostup_operator::domain::ledger::chain::{Brakes, Chain};
 use hostup_operator::domain::ledger::record::{KeyInUse, Times};
+use hostup_operator::domain::provider::backup::ListedBackup;
 use hostup_operator::domain::provider::gate::ProviderGate;
 use hostup_operator::domain::provider::options::{Offer, OptionKind, OptionValue, Values};
-use hostup_operator::domain::provider::preflight::{
-    Deployments, Eligibility, ListedBackup, Preflight, Remaining,
-};
+use hostup_operator::domain::provider::preflight::{Deployments, Eligibility, Preflight, Remaining};
 use hostup_operator::domain::values::ids::{BackupId, InstanceId, KeyMark};
 use hostup_operator::domain::values::money::{Amount, Currency};
 
@@ -79,6 +78,8 @@ pub fn backup() -> Backup {
         id: BackupId::new("bkp_a"),
         created_at: now(),
         size_gb: amount("3.5"),
+        kind: None,
+        note: None,
     }
 }
 
@@ -88,6 +89,8 @@ pub fn preflight() -> Preflight {
         id,
         created_at,
         size_gb,
+        kind,
+        note,
     } = backup();
     Preflight {
         read_at: now(),
@@ -101,6 +104,8 @@ pub fn preflight() -> Preflight {
             id,
             created_at: Some(created_at),
             size_gb: Some(size_gb),
+            kind,
+            note,
         }],
         can_restore: open(),
         eligibility: Eligibility {

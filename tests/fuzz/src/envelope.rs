@@ -4,6 +4,7 @@ use hostup_operator::domain::action::ordered::ActionKind;
 use hostup_operator::domain::action::ordered::Backup;
 use hostup_operator::domain::action::receipt::Receipt;
 use hostup_operator::domain::consent::price::Size;
+use hostup_operator::domain::provider::backup::{self, BackupChoice};
 use hostup_operator::domain::provider::job::JobState;
 use hostup_operator::domain::provider::options::{self, Difference, Offer};
 use hostup_operator::domain::provider::preflight::{self, Deployments, Eligibility};
@@ -11,9 +12,9 @@ use hostup_operator::domain::values::ids::{JobId, VpsId};
 use hostup_operator::domain::values::money::Amount;
 use hostup_operator::domain::values::text::Text;
 
-use crate::account::{Asked, done};
+use crate::account::{Asked, done, now};
 use crate::answer::Answer;
-use crate::decided::{backup, preflight};
+use crate::decided::{backup as listed_backup, preflight};
 use crate::promise;
 use crate::repeat::split;
 
@@ -42,8 +43,7 @@ pub fn run(input: &[u8]) {
                 .flat_map(|(backups, _)| backups)
             {
                 is_plain(listed.id.as_str());
-                let complete =
-                    preflight::choose_backup(&preflight::BackupChoice::Id(listed.id.clone()), &[listed]);
+                let complete = backup::choose(&BackupChoice::Id(listed.id.clone()), &[listed], now());
                 match complete {
                     Ok(Backup { size_gb, .. }) => assert!(size_gb > Amount::ZERO),
                     Err(why) => promise::text(&why, Text::LIMIT),
@@ -101,7 +101,7 @@ fn gates(change: impl FnOnce(&mut preflight::Preflight)) -> bool {
     let mut read = preflight();
     change(&mut read);
     let size = read.source_size.expect("a size");
-    let gates = preflight::gates(&read, &backup(), size, "stockholm");
+    let gates = preflight::gates(&read, &listed_backup(), None, size, "stockholm", now());
     promise::gates(&gates);
     gates.iter().all(|gate| gate.allowed)
 }
