@@ -20,7 +20,7 @@ use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
 use crate::domain::provider::preflight;
 use crate::domain::values::ids::{BackupId, VpsId};
-use crate::domain::values::json::{self, Number, Object};
+use crate::domain::values::json::{self, Number, Object, Shown};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -226,16 +226,16 @@ pub(super) struct Backup {
     created_at: Option<String>,
     size_gb: Option<Number>,
     #[serde(default, rename = "backupType")]
-    kind: Value,
+    kind: Shown,
     #[serde(default)]
-    note: Value,
+    note: Shown,
 }
 
 impl Backup {
     /// `None` for an id that could not stand in a URL path.
     pub(super) fn into_listed(self) -> Option<ListedBackup> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        let word = |value: &Value, most| {
+        let word = |Shown(value): &Shown, most| {
             let text = Text::bounded(value.as_str().unwrap_or_default(), most);
             Some(text).filter(|text| !text.as_str().is_empty())
         };
@@ -544,7 +544,7 @@ pub(super) struct Preview {
     #[serde(default, deserialize_with = "by_name")]
     price_change: Option<PriceChange>,
     #[serde(default)]
-    payment_invoice: Value,
+    payment_invoice: Shown,
     #[serde(default, deserialize_with = "by_name")]
     actions: Option<CommitActions>,
 }
@@ -579,7 +579,7 @@ impl Preview {
         Some(options::Preview {
             body,
             price: read.price_change.and_then(PriceChange::into_price),
-            invoice: receipt::invoice(&read.payment_invoice),
+            invoice: receipt::invoice(&read.payment_invoice.0),
             can_commit: gate.into(),
             committed: !read.dry_run,
         })

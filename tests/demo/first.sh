@@ -7,7 +7,7 @@ run "kubectl create namespace shop"
 run "kubectl apply -f examples/secret.yaml -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AwaitingApproval 20
 run "kubectl -n shop get vbr"
-say "" "The gates that the operator read at HostUp, and its message:"
+say "" "The gates: whatever could close the purchase at HostUp, as the operator read it. And the operator's message:"
 run "kubectl -n shop get vbr restore-web-01 -o jsonpath='{range .status.gates[*]}{.name}={.allowed} {end}{\"\\n\"}'"
 show_message vbr/restore-web-01
 price=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.quote.summary}')
@@ -15,7 +15,9 @@ expect "this is the price of 2 cores, 4 GB of memory, 80 GB of storage and an IP
 gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].allowed}')
 expect "the operator read six gates, and all are open" "$gates" "true true true true true true"
 count_purchases
-expect "nothing was bought" "$bought" 0
+expect "nothing was bought (the simulator's list of sales is empty)" "$bought" 0
+say "" "The VPS web-01 and its backup stay as they are. To buy nothing, delete the object. To stop a purchase that is" \
+  "approved already, set the annotation vps.hostup.se/hold: \"true\" before it is sent. Nothing but HostUp's panel cancels a VM."
 
 title "2. Approval, with the command that the message printed"
 approve vbr/restore-web-01 vpsbackuprestore

@@ -386,7 +386,8 @@ async fn an_open_invoice_is_cancelled_only_by_the_quote_that_names_it() {
     let object = stage.config_comes_to("web", "GatesClosed").await;
     says(
         &object,
-        "invoice inv_first of 199.00 SEK (due 2026-05-27) is open; pay it at https://cloud.hostup.se/billing?invoice=inv_first, or set",
+        "invoice inv_first of 199.00 SEK (due 2026-05-27) is open; set spec.cancelExistingInvoice: true and approve the quote that names it, or pay it at \
+         https://cloud.hostup.se/billing?invoice=inv_first",
     );
     assert_eq!(at(&object, "status.operation.state"), "Rejected");
     assert_eq!(gates(&object, "noOpenInvoice")[0]["allowed"], false);

@@ -416,7 +416,7 @@ async fn what_hostup_advises_against_takes_the_approval_of_a_quote_and_a_ceiling
     assert_eq!(gates(&object, "limits")[0]["advisory"], Value::Null);
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(
-        message.contains("HostUp advises against it") && message.contains(SAID.trim_end_matches('.')),
+        message.contains("which HostUp advises against") && message.contains(SAID.trim_end_matches('.')),
         "{message}"
     );
     let quote = at(&object, "status.quote.id").as_str().unwrap().to_owned();

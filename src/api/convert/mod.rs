@@ -203,7 +203,7 @@ impl From<&Gate> for GateStatus {
             name: gate.name.as_str().to_owned(),
             source: Some(gate.name.source().as_str().to_owned()),
             allowed: gate.allowed,
-            advisory: (gate.force != Force::Decides).then_some(true),
+            advisory: (gate.force == Force::Advises).then_some(true),
             code: gate.code.as_ref().map(Text::to_string),
             reason: gate.reason.as_ref().map(Text::to_string),
         }

@@ -35,7 +35,9 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
         &sizes[1],
         &sizes[2],
     ];
-    parts.extend(spec.source.max_age.as_deref());
+    if let Some(most) = &spec.source.max_age {
+        parts.extend(["maxAge", most]);
+    }
     let digest = digest::base32("hostup-operator/restore-intent/v1", &parts, 26);
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsBackupRestore, &object.metadata),

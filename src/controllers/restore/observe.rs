@@ -41,11 +41,7 @@ pub async fn ledger(
     let restored = tried.and_then(|tail| Some(tail.action.restoration()?.backup.id.clone()));
     Ok(View {
         account: Account::Unread,
-        resolved_backup: status
-            .backup
-            .as_ref()
-            .map(|backup| BackupId::new(&backup.id))
-            .or(restored),
+        resolved_backup: restored.or_else(|| status.backup.as_ref().map(|backup| BackupId::new(&backup.id))),
         latched: status
             .vm
             .as_ref()

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::follow::{Input, Need};
@@ -12,7 +11,7 @@ use super::{PAID_AGAIN, Row};
 use crate::domain::ledger::record::{
     Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later,
 };
-use crate::domain::values::json::{self, Number, Object};
+use crate::domain::values::json::{self, Number, Object, Shown};
 use crate::domain::values::money::Currency;
 use crate::domain::values::text::Text;
 
@@ -53,13 +52,13 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         upgraded: Option<bool>,
         estimate: Option<bool>,
         #[serde(default)]
-        draft_id: Value,
+        draft_id: Shown,
         #[serde(default)]
-        order_id: Value,
+        order_id: Shown,
         #[serde(default)]
-        invoice_id: Value,
+        invoice_id: Shown,
         #[serde(default)]
-        redirect_url: Value,
+        redirect_url: Shown,
         prorated: Option<Number>,
         total: Option<Number>,
         recurring: Option<Number>,
@@ -75,7 +74,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     }
     #[derive(Deserialize)]
     struct Checkout {
-        newtotal: Value,
+        newtotal: Shown,
     }
     #[derive(Deserialize)]
     struct Draft {
@@ -96,7 +95,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
             .raw
             .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
         return Some(Receipt::Estimated(Estimate {
-            draft: data.draft_id.as_u64(),
+            draft: data.draft_id.0.as_u64(),
             total: data.total.and_then(|total| total.0),
             recurring: data.recurring.and_then(|recurring| recurring.0),
             currency: raw.and_then(|raw| Currency::parse(&raw.draft.currency.iso)),
@@ -110,18 +109,21 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
     let ordered = data
         .raw
         .and_then(|raw| serde_json::from_str::<Ordered>(raw.get()).ok());
-    let id = name(&data.invoice_id).filter(|id| id.as_str() != "0");
-    let payment_page = payment_page(&data.redirect_url);
-    let is_to_pay = id.is_some() || payment_page.is_some();
+    let id = name(&data.invoice_id.0).filter(|id| id.as_str() != "0");
+    // Any other page may hold what must not be kept.
+    let redirect = Some(data.redirect_url.0).filter(|url| {
+        let path = url.as_str().unwrap_or_default();
+        path.starts_with("/billing?invoice=")
+    });
     Some(Receipt::Upgraded {
-        order: name(&data.order_id),
-        invoice: is_to_pay.then(|| Invoice {
-            id: id.unwrap_or_default(),
-            payment_page,
+        order: name(&data.order_id.0),
+        invoice: id.map(|id| Invoice {
+            id,
+            payment_page: redirect.as_ref().and_then(payment_page),
             ..Invoice::unnamed()
         }),
         prorated: data.prorated.and_then(|prorated| prorated.0),
-        new_total: ordered.and_then(|ordered| amount(&ordered.checkout.newtotal)),
+        new_total: ordered.and_then(|ordered| amount(&ordered.checkout.newtotal.0)),
         unasked: estimate_asked,
     })
 }
@@ -171,7 +173,7 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
 mod tests {
     use super::*;
     use crate::domain::values::money::Amount;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn of(send: bool, body: &Value) -> Option<Receipt> {
         let row = if send { UPGRADE } else { ESTIMATE };
@@ -234,6 +236,27 @@ mod tests {
             (prorated, new_total),
             (Amount::parse("311.26"), Amount::parse("420.00"))
         );
+        // Nothing is to be paid without an invoice, and no other page is kept.
+        let invoice_of = |more: Value| {
+            let mut body = json!({"success": true, "data": {"success": true, "upgraded": true}});
+            body["data"]
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            match of(true, &body) {
+                Some(Receipt::Upgraded { invoice, .. }) => invoice,
+                other => panic!("{other:?}"),
+            }
+        };
+        let credit = json!({"invoiceId": 0, "redirectUrl": "/billing?invoice=49526"});
+        assert_eq!(invoice_of(credit), None);
+        let page = json!({"invoiceId": 7, "redirectUrl": "/clientarea?autologin=secret"});
+        assert_eq!(invoice_of(page).unwrap().payment_page, None);
+        let cut = br#"{"success": true, "data": {"upgraded": true, "redirectUrl": "cut \ud83d", "invoiceId": 1e999}}"#;
+        assert!(matches!(
+            (UPGRADE.receipt)(cut),
+            Some(Receipt::Upgraded { invoice: None, .. })
+        ));
         let estimate = json!({"success": true, "data": {"success": true, "estimate": true}});
         assert_eq!(of(true, &estimate), None);
     }

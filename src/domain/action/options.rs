@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::answer::EXISTING_INVOICE_BLOCKING;
 use super::follow::{
@@ -15,7 +14,7 @@ use super::{PAID_AGAIN, Row};
 use crate::domain::action::ordered::Change;
 use crate::domain::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
 use crate::domain::provider::options;
-use crate::domain::values::json;
+use crate::domain::values::json::{self, Shown};
 use crate::domain::values::text::Text;
 
 /// Refusals of orders of options (error catalogue; that they are the 409s of the config page is assumed).
@@ -49,14 +48,14 @@ fn committed(body: &[u8]) -> Option<Receipt> {
         success: Option<bool>,
         dry_run: bool,
         #[serde(default)]
-        payment_invoice: Value,
+        payment_invoice: Shown,
     }
     let body: Body = json::object(body)?;
     if body.dry_run || body.success == Some(false) {
         return None;
     }
     Some(Receipt::Committed {
-        invoice: invoice(&body.payment_invoice),
+        invoice: invoice(&body.payment_invoice.0),
     })
 }
 

@@ -88,8 +88,8 @@ pub struct Restoration {
 }
 
 impl Restoration {
-    /// What is bought, in words: `2 cores, 4 GB, 80 GB disk in stockholm as web-01-r7..., from backup bkp_... of
-    /// 2026-11-20 (12.4 GB)`.
+    /// What is bought, in words: `A new VM web-01-r7... (2 cores, 4 GB of memory, 80 GB of disk, in stockholm), restored
+    /// from backup bkp_... of 2026-11-20 (12.4 GB),`.
     pub fn described(&self) -> String {
         let Self {
             vm_name,
@@ -100,11 +100,11 @@ impl Restoration {
         let place = if region.is_empty() {
             String::new()
         } else {
-            format!(" in {}", Text::bounded(region, 64))
+            format!(", in {}", Text::bounded(region, 64))
         };
         let cores = if ordered.cpu_cores == 1 { "core" } else { "cores" };
         format!(
-            "{} {cores}, {} GB, {} GB disk{place} as {vm_name}, from backup {} of {} ({} GB)",
+            "A new VM {vm_name} ({} {cores}, {} GB of memory, {} GB of disk{place}), restored from backup {} of {} ({} GB),",
             ordered.cpu_cores,
             ordered.memory_gb,
             ordered.storage_gb,

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::follow::{
     ABSENT_READS, Input, InventoryReading, JOB_KNOWN, LONGEST_POLL, Memo, Need, absent, has_new_answer,
@@ -15,7 +14,7 @@ use crate::domain::ledger::record::{Answer, Bought, Evidence, Job, Known, Record
 use crate::domain::provider::inventory::{self, Sighting, Vm};
 use crate::domain::provider::job::{JobState, status_word};
 use crate::domain::values::ids::{JobId, VpsId};
-use crate::domain::values::json::{self, Object};
+use crate::domain::values::json::{self, Object, Shown};
 use crate::domain::values::text::Text;
 
 /// The row of this action.
@@ -44,9 +43,9 @@ fn job(body: &[u8]) -> Option<Job> {
     struct Operation {
         job_id: String,
         #[serde(default)]
-        poll_url: Value,
+        poll_url: Shown,
         #[serde(default)]
-        status: Value,
+        status: Shown,
     }
     let envelope: Envelope = json::object(body)?;
     if envelope.success == Some(false) {
@@ -54,8 +53,8 @@ fn job(body: &[u8]) -> Option<Job> {
     }
     let Object(operation) = envelope.operation;
     let id = JobId::parse(&operation.job_id)?;
-    let poll_path = poll_path(operation.poll_url.as_str(), &id);
-    let word = operation.status.as_str().and_then(status_word);
+    let poll_path = poll_path(operation.poll_url.0.as_str(), &id);
+    let word = operation.status.0.as_str().and_then(status_word);
     Some(Job { id, poll_path, word })
 }
 

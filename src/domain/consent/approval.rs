@@ -270,9 +270,16 @@ pub fn missing(
     } else {
         ""
     };
+    let until_when = match fresh {
+        Price::Hourly(_) => ", and the VM then costs this until you cancel it in HostUp's panel",
+        Price::Change(_) => "",
+    };
     Some((
         reason,
-        format!("{stale}{said}. To approve: {}", command(subject, approval, quote)),
+        format!(
+            "{stale}{said}. Nothing is bought before an approval{until_when}. To approve: {}",
+            command(subject, approval, quote)
+        ),
     ))
 }
 

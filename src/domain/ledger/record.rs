@@ -307,7 +307,7 @@ impl PaymentPage {
             path.starts_with('/')
                 && !path.starts_with("//")
                 && path.len() <= 200
-                && all.all(|c| c.is_ascii_alphanumeric() || "/_-.~?=&%".contains(c))
+                && all.all(|c| c.is_ascii_alphanumeric() || "/_-.~?=&%#:+,".contains(c))
         };
         let path = written.strip_prefix(PANEL).unwrap_or(written);
         if is_plain(path) {
@@ -342,13 +342,29 @@ impl Invoice {
         format!("an invoice{}", self.terms())
     }
 
+    /// Whether it asks for no more than the price does at once, in the same currency.
+    pub fn is_within(&self, price: &Price) -> bool {
+        match price {
+            Price::Change(price) => {
+                self.amount.is_some_and(|amount| amount <= price.due_now) && self.currency == price.currency
+            }
+            Price::Hourly(_) => false,
+        }
+    }
+
+    /// E.g. ` of 40.00 SEK`, if it is shown.
+    pub fn sum(&self) -> String {
+        let amount = self.amount.zip(self.currency.as_ref());
+        amount.map_or_else(String::new, |(amount, currency)| {
+            format!(" of {amount} {currency}")
+        })
+    }
+
     /// E.g. ` of 40.00 SEK (due 2026-12-01)`, as far as it is shown.
     fn terms(&self) -> String {
-        let amount = self.amount.zip(self.currency.as_ref());
-        let amount = amount.map(|(amount, currency)| format!(" of {amount} {currency}"));
         let due = self.due_at.as_ref().map(Text::as_str);
         let due = due.map(|due| format!(" (due {})", due.split('T').next().unwrap_or(due)));
-        [amount, due].into_iter().flatten().collect()
+        format!("{}{}", self.sum(), due.unwrap_or_default())
     }
 
     /// Where a person pays it, after "pay it".

@@ -147,7 +147,7 @@ impl Look<'_> {
             .price
             .clone()
             .map(|price| Price::Change(price.in_months_of(reading.cycle)))
-            .map(|price| self.place(wish, reading, difference, &gates, price, cancels, &shown));
+            .map(|price| self.place(wish, reading, difference, &gates, preview, price, cancels, &shown));
         let shown = Shown {
             gates,
             quote: placed.as_ref().map(|placed| placed.quote.clone()),
@@ -169,9 +169,14 @@ impl Look<'_> {
         let besides: String = [cancelled, billed].into_iter().flatten().collect();
         let end = if besides.is_empty() { "" } else { "," };
         let what = format!("{difference}{besides}{end}");
-        let only_by_quote = match &placed.cancels {
-            Some(invoice) => Some(format!("it cancels {invoice}")),
-            None => difference.lowers(),
+        let dearer = preview.invoice.as_ref();
+        let dearer = dearer.filter(|invoice| !invoice.is_within(&placed.fresh));
+        let only_by_quote = match (&placed.cancels, dearer) {
+            (Some(invoice), _) => Some(format!("it cancels {invoice}")),
+            (None, Some(_)) => {
+                Some("HostUp's dry run shows an invoice that is not that of its price".to_owned())
+            }
+            (None, None) => difference.lowers(),
         };
         self.order(
             placed.order,
@@ -236,6 +241,7 @@ impl Look<'_> {
         reading: &Reading,
         difference: &Difference,
         gates: &[Gate],
+        preview: &Preview,
         fresh: Price,
         cancels: Option<Invoice>,
         shown: &Shown,
@@ -249,14 +255,22 @@ impl Look<'_> {
         let follows = self.tail().and_then(Record::last_executed).cloned();
         let request = format!("POST {path} {body}");
         let cause = Cause::new(&request, &reading.key, gates, Some(&fresh));
+        let mut after = vec![
+            follows.as_ref().map_or_else(String::new, ToString::to_string),
+            difference.to_string(),
+            cancels.as_ref().map_or_else(String::new, Invoice::to_string),
+        ];
+        // An invoice of the price itself says nothing new; its id and its day change from one dry run to the next.
+        let foreseen = preview.invoice.as_ref();
+        after.extend(
+            foreseen
+                .filter(|invoice| !invoice.is_within(&fresh))
+                .map(Invoice::sum),
+        );
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
             request,
-            after: vec![
-                follows.as_ref().map_or_else(String::new, ToString::to_string),
-                difference.to_string(),
-                cancels.as_ref().map_or_else(String::new, Invoice::to_string),
-            ],
+            after,
         };
         let quote = self.renewed(&basis, &fresh);
         PlacedOrder {
@@ -331,23 +345,17 @@ impl Look<'_> {
                     )
                 } else {
                     let or = if suggested {
-                        ", or set spec.cancelExistingInvoice: true and approve the quote that names it"
+                        "set spec.cancelExistingInvoice: true and approve the quote that names it, or "
                     } else {
                         ""
                     };
-                    (
-                        gate(
-                            false,
-                            &format!("{only} is open; pay it {}{or}", only.where_to_pay()),
-                        ),
-                        None,
-                    )
+                    let reason = format!("{only} is open; {or}pay it {}", only.where_to_pay());
+                    (gate(false, &reason), None)
                 }
             }
             several => {
-                let to_pay = |invoice: &Invoice| format!("{invoice} {}", invoice.where_to_pay());
-                let each: Vec<String> = several.iter().take(5).map(to_pay).collect();
-                let reason = format!("several invoices are open; pay {}", each.join(" and "));
+                let names: Vec<String> = several.iter().take(5).map(Invoice::to_string).collect();
+                let reason = format!("open are {}; pay them in HostUp's panel", names.join(" and "));
                 (gate(false, &reason), None)
             }
         })

@@ -119,6 +119,17 @@ fn decided_at(
     price: Option<ChangePrice>,
     can_commit: ProviderGate,
 ) -> Decision {
+    decided_foreseeing(intent, view, price, can_commit, None)
+}
+
+/// The same, where the dry run shows an invoice.
+fn decided_foreseeing(
+    intent: &Intent,
+    view: &View,
+    price: Option<ChangePrice>,
+    can_commit: ProviderGate,
+    invoice: Option<Invoice>,
+) -> Decision {
     let mut view = view.clone();
     if let Account::Read(reading) = &mut view.account {
         reading.read_at = now();
@@ -131,13 +142,43 @@ fn decided_at(
             reading.preview = Some(Preview {
                 body,
                 price,
-                invoice: None,
+                invoice,
                 can_commit,
                 committed: false,
             });
             decide(intent, &view, &times(), now())
         }
         other => other,
+    }
+}
+
+#[test]
+fn an_invoice_that_is_not_that_of_the_price_takes_the_approval_of_a_quote_that_names_it() {
+    let looked_at = view(Account::Read(Box::new(reading(Some(number(2048))))));
+    let foreseeing = |intent: &Intent, amount: &str, currency: &str, due: &str| {
+        let invoice = Invoice {
+            amount: Amount::parse(amount),
+            currency: Currency::parse(currency),
+            due_at: Some(Text::new(due)),
+            ..invoice("inv_1")
+        };
+        decided_foreseeing(intent, &looked_at, Some(price("40", "40")), open(), Some(invoice))
+    };
+    let (within, day) = (intent(), "2026-12-01");
+    assert!(matches!(foreseeing(&within, "40", "SEK", day), Decision::Buy(_)));
+    for (amount, currency) in [("4000", "SEK"), ("40", "EUR"), ("", "SEK")] {
+        let dearer = foreseeing(&within, amount, currency, day);
+        assert_eq!(reason(&dearer), Reason::AwaitingApproval, "{amount} {currency}");
+        assert!(message(&dearer).contains("an invoice that is not that of its price"));
+        let by_quote = Intent {
+            approval: Some(Approval::from(quote_of(&dearer).id)),
+            ..intent()
+        };
+        // The day and the id change from one dry run to the next.
+        let next_day = foreseeing(&by_quote, amount, currency, "2026-12-02");
+        assert!(matches!(next_day, Decision::Buy(_)), "{amount} {currency}");
+        let more = foreseeing(&by_quote, "5000", "SEK", day);
+        assert_eq!(reason(&more), Reason::AwaitingApproval, "{amount} {currency}");
     }
 }
 
@@ -676,7 +717,8 @@ fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itsel
         let held = decided(&wants, &open_are(tail.clone(), &["inv_9"]));
         assert_eq!(reason(&held), Reason::GatesClosed);
         assert!(
-            message(&held).contains("invoice inv_9 is open; pay it"),
+            message(&held).contains("invoice inv_9 is open; ")
+                && message(&held).contains("pay it in HostUp's panel"),
             "{}",
             message(&held)
         );

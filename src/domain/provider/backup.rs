@@ -69,7 +69,7 @@ impl BackupFilter {
             text.as_ref().map(Text::as_str) == Some(Text::new(wanted).as_str())
         };
         let before = self.before.filter(|before| backup.created_at >= *before);
-        let old = self.max_age.filter(|most| later(backup.created_at, *most) < now);
+        let old = self.max_age.filter(|most| !is_young(backup, *most, now));
         let kind = self.kind.as_ref().filter(|kind| !is(&backup.kind, kind));
         let note = self.note.as_ref().filter(|note| !is(&backup.note, note));
         let all = [
@@ -96,24 +96,47 @@ impl fmt::Display for Age {
     }
 }
 
-/// Picks the backup, or says why there is none. It must be complete (`createdAt`, `sizeGb > 0`).
+/// Picks the backup, or says why there is none. It must be complete (`createdAt`, `sizeGb > 0`). What was chosen before
+/// stays chosen; that it became too old since is told by its gate.
 ///
 /// # Errors
 /// The words for the user.
-pub fn choose(choice: &BackupChoice, listed: &[ListedBackup], now: Timestamp) -> Result<Backup, Text> {
-    match choice {
-        BackupChoice::Newest(filter) => newest(filter, listed, now),
-        BackupChoice::Id(id) => {
-            let found = listed.iter().find(|backup| backup.id == *id);
-            let found =
-                found.ok_or_else(|| Text::new(&format!("the source VPS has no backup {id} (any more)")))?;
-            found.complete().ok_or_else(|| {
-                Text::new(&format!(
-                    "backup {id} is not complete: it has no creation time or no size"
-                ))
-            })
+pub fn choose(
+    choice: &BackupChoice,
+    chosen_before: Option<&BackupId>,
+    listed: &[ListedBackup],
+    now: Timestamp,
+) -> Result<Backup, Text> {
+    match (choice, chosen_before) {
+        (BackupChoice::Id(id), _) => by_id(id, listed),
+        (BackupChoice::Newest(filter), None) => newest(filter, listed, now),
+        (BackupChoice::Newest(filter), Some(id)) => {
+            let chosen = by_id(id, listed)?;
+            // The status tells what was chosen, and others than the operator may have the right to write it.
+            let ageless = BackupFilter {
+                max_age: None,
+                ..filter.clone()
+            };
+            let misses = ageless.misses(&chosen, now);
+            if misses.is_empty() {
+                return Ok(chosen);
+            }
+            Err(Text::new(&format!(
+                "backup {id}, which was chosen before, does not fit backupSelector: {}",
+                misses.join(", ")
+            )))
         }
     }
+}
+
+fn by_id(id: &BackupId, listed: &[ListedBackup]) -> Result<Backup, Text> {
+    let found = listed.iter().find(|backup| backup.id == *id);
+    let found = found.ok_or_else(|| Text::new(&format!("the source VPS has no backup {id} (any more)")))?;
+    found.complete().ok_or_else(|| {
+        Text::new(&format!(
+            "backup {id} is not complete: it has no creation time or no size"
+        ))
+    })
 }
 
 fn newest(filter: &BackupFilter, listed: &[ListedBackup], now: Timestamp) -> Result<Backup, Text> {
@@ -145,11 +168,21 @@ fn newest(filter: &BackupFilter, listed: &[ListedBackup], now: Timestamp) -> Res
     )))
 }
 
+/// Whether the backup is not older. Of one that is dated ahead by more than clocks differ nobody knows the age.
+fn is_young(backup: &Backup, most: Duration, now: Timestamp) -> bool {
+    now <= later(backup.created_at, most) && backup.created_at <= later(now, CLOCKS_DIFFER)
+}
+
+/// By how much HostUp's clock may be ahead of the operator's.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+
 /// The gate of a backup that must not be older than `most`. It tells when it closes, and not how old the backup is now.
 pub fn age_gate(backup: &Backup, most: Duration, now: Timestamp) -> Gate {
     let end = later(backup.created_at, most);
-    let is_young = now <= end;
-    let reason = if is_young {
+    let is_young = is_young(backup, most, now);
+    let reason = if now <= end && !is_young {
+        format!("backup {} is dated ahead: {}", backup.id, backup.created_at)
+    } else if is_young {
         format!("backup {} is younger than {} until {end}", backup.id, Age(most))
     } else {
         format!("backup {} is older than {} since {end}", backup.id, Age(most))
@@ -205,10 +238,10 @@ mod tests {
         if backup.size_gb == Some(Amount::ZERO) || filter.before.is_some_and(|before| before <= made) {
             return false;
         }
-        let age = now.duration_since(made);
+        let age = now.duration_since(made).as_secs();
         if filter
             .max_age
-            .is_some_and(|most| age > jiff::SignedDuration::try_from(most).unwrap())
+            .is_some_and(|most| age < -300 || age > i64::try_from(most.as_secs()).unwrap())
         {
             return false;
         }
@@ -222,7 +255,7 @@ mod tests {
             listed in listed(), filter in filter(), now in 0_u32..12
         ) {
             let now = at(now);
-            let chosen = choose(&BackupChoice::Newest(filter.clone()), &listed, now);
+            let chosen = choose(&BackupChoice::Newest(filter.clone()), None, &listed, now);
             let fitting = listed.iter().filter(|backup| fits(backup, &filter, now));
             let newest = fitting.max_by_key(|backup| (backup.created_at, backup.id.clone()));
             match (chosen, newest) {
@@ -255,12 +288,25 @@ mod tests {
             note: Some("before the move".to_owned()),
             ..BackupFilter::default()
         };
-        let why = choose(&BackupChoice::Newest(filter), &listed, at(10)).unwrap_err();
+        let why = choose(&BackupChoice::Newest(filter.clone()), None, &listed, at(10)).unwrap_err();
         assert_eq!(
             why.as_str(),
             "no backup of the source VPS fits backupSelector; the closest is bkp_old of 2026-11-01T00:01:00Z: its \
              note is not \"before the move\""
         );
+        // The status names another one than the selector chooses.
+        let pinned = BackupId::new("bkp_new");
+        let why = choose(&BackupChoice::Newest(filter), Some(&pinned), &listed, at(10)).unwrap_err();
+        assert_eq!(
+            why.as_str(),
+            "backup bkp_new, which was chosen before, does not fit backupSelector: it was not made before \
+             2026-11-01T00:05:00Z, it is not manual, its note is not \"before the move\""
+        );
+        let any = BackupChoice::Newest(BackupFilter {
+            max_age: Some(Duration::from_secs(60)),
+            ..BackupFilter::default()
+        });
+        assert_eq!(choose(&any, Some(&pinned), &listed, at(20)).unwrap().id, pinned);
     }
 
     #[test]
@@ -275,6 +321,11 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let gate = |minute| age_gate(&backup, hour, at(minute));
         assert!(gate(60).allowed && !gate(61).allowed);
+        let ahead = Backup {
+            created_at: at(6),
+            ..backup.clone()
+        };
+        assert!(!age_gate(&ahead, hour, at(0)).allowed && age_gate(&ahead, hour, at(1)).allowed);
         assert_eq!(gate(61).reason, gate(600).reason);
         assert_eq!(
             gate(61).describe(),

@@ -182,9 +182,12 @@ fn from_provider(name: GateName, gate: &ProviderGate) -> Gate {
     Gate::new(name, gate.allowed, &gate.code, &gate.reason)
 }
 
+/// Advice that a quote may name.
+const MOST_ADVICE: usize = 10;
+
 /// One row per blocker. Those of the account close. A limit blocker speaks of the source's own size: it is shown, and the
 /// gate `limits` decides by the ordered size. Any other speaks of the conversion of the source, which is not what is
-/// ordered: of a fixed source it advises, and of a pay-as-you-go source it is shown.
+/// ordered: of a fixed source it advises, and of a pay-as-you-go source it is shown. What is no plain word closes.
 fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
     let name = GateName::CanConvertToCloud;
     let mut notes = eligibility.gate.reason.clone();
@@ -198,16 +201,22 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
         account if ACCOUNT_BLOCKERS.contains(&account) => Force::Decides,
         limit if LIMIT_BLOCKERS.contains(&limit) => Force::Informs,
         _ if eligibility.is_payg => Force::Informs,
-        _ => Force::Advises,
-    };
-    let row = |blocker: &String| match force(blocker) {
-        Force::Decides => Gate::new(name, false, blocker, &notes),
-        force => Gate::open(name, force, blocker, &notes),
+        word if is_plain(word) => Force::Advises,
+        _ => Force::Decides,
     };
     // HostUp's pages put the blockers at two places; where both have them, one row each is enough.
     let mut seen = BTreeSet::new();
-    let all = eligibility.blockers.iter();
-    let mut blockers: Vec<&String> = all.filter(|blocker| seen.insert(*blocker)).collect();
+    // What a closed gate itself names counts as well.
+    let own = if eligibility.gate.allowed || eligibility.blockers.is_empty() {
+        ""
+    } else {
+        &eligibility.gate.code
+    };
+    let own = own.split(", ").filter(|word| !word.is_empty());
+    let all = eligibility.blockers.iter().map(String::as_str).chain(own);
+    let mut blockers: Vec<&str> = all.filter(|blocker| seen.insert(*blocker)).collect();
+    let advice = blockers.iter().filter(|blocker| force(blocker) == Force::Advises);
+    let is_too_much = advice.count() > MOST_ADVICE;
     // What only informs is shown last, and may be cut.
     blockers.sort_by_key(|blocker| match force(blocker) {
         Force::Decides => 0,
@@ -215,6 +224,11 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
         Force::Informs => 2,
     });
     blockers.truncate(20);
+    let row = |blocker: &str| match force(blocker) {
+        Force::Decides => Gate::new(name, false, blocker, &notes),
+        Force::Advises if is_too_much => Gate::new(name, false, blocker, &notes),
+        force => Gate::open(name, force, blocker, &notes),
+    };
     let mut rows: Vec<Gate> = blockers.into_iter().map(row).collect();
     if rows.is_empty() {
         let open = eligibility.available && eligibility.gate.allowed;
@@ -222,6 +236,12 @@ fn eligibility_gates(eligibility: &Eligibility) -> Vec<Gate> {
         rows.push(Gate::new(name, allowed, &eligibility.gate.code, &notes));
     }
     rows
+}
+
+/// As the documented blockers are written.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    (1..=64).contains(&word.len()) && word.chars().all(plain)
 }
 
 fn region_gate(deployments: &Deployments, region: &str) -> Gate {

@@ -58,11 +58,8 @@ fn with_preflight(
         approved,
         tail: view.chain.tail.clone().map(Box::new),
     };
-    let choice = match (&intent.backup, &view.resolved_backup) {
-        (BackupChoice::Newest(_), Some(resolved)) => &BackupChoice::Id(resolved.clone()),
-        (chosen, _) => chosen,
-    };
-    let backup = match backup::choose(choice, &preflight.backups, now) {
+    let chosen_before = view.resolved_backup.as_ref();
+    let backup = match backup::choose(&intent.backup, chosen_before, &preflight.backups, now) {
         Ok(backup) => backup,
         Err(why) => {
             let gate = Gate::new(GateName::CanRestore, false, "", why.as_str());
@@ -153,7 +150,7 @@ fn with_preflight(
         .map_or_else(String::new, Restoration::described);
     let what = advice.map_or_else(
         || what.clone(),
-        |advice| format!("{what} (HostUp advises against it: {advice})"),
+        |advice| format!("{what} which HostUp advises against ({advice}),"),
     );
     if let Some((reason, message)) =
         approval::missing(&consent, approval, &intent.subject, &quote, &fresh, &what)

@@ -788,7 +788,7 @@ fn what_hostup_advises_against_is_bought_only_by_a_quote_that_names_it() {
     let (reason, message, quote) = quoted(decided(&intent(), &advised(&["pending_order", "suspended"])));
     assert_eq!(reason, Reason::AwaitingApproval);
     assert!(
-        message.contains("HostUp advises against it: canConvertToCloud (pending_order)"),
+        message.contains("which HostUp advises against (canConvertToCloud (pending_order)"),
         "{message}"
     );
     assert!(message.contains("only the approval of a quote"), "{message}");
@@ -801,10 +801,30 @@ fn what_hostup_advises_against_is_bought_only_by_a_quote_that_names_it() {
     }
     let (reason, ..) = quoted(decided(&by(&undisturbed), &advised(&["pending_order"])));
     assert_eq!(reason, Reason::AwaitingApproval);
-    // A blocker of the account closes beside any advice, and so does a refusal that names nothing.
-    for closed in [&["pending_order", "not_verified"][..], &[]] {
-        assert_eq!(reason_of(&by(&quote), &advised(closed)), Reason::GatesClosed);
+    // A blocker of the account closes beside any advice, and so does a refusal that names nothing, or no plain word, or
+    // more than a quote can name.
+    let many: Vec<String> = (0..11).map(|n| format!("word_{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for closed in [
+        &["pending_order", "not_verified"][..],
+        &[],
+        &[""],
+        &["NOT_VERIFIED"],
+        &["pending_order, not_verified"],
+        &many,
+    ] {
+        assert_eq!(
+            reason_of(&by(&quote), &advised(closed)),
+            Reason::GatesClosed,
+            "{closed:?}"
+        );
     }
+    // What the closed gate itself names counts beside the list.
+    let mut named = advised(&["pending_order"]);
+    if let Account::Preflight(preflight) = &mut named.account {
+        preflight.eligibility.gate.code = "has_unpaid_invoice, not_verified".into();
+    }
+    assert_eq!(reason_of(&by(&quote), &named), Reason::GatesClosed);
     // Of a pay-as-you-go source the word is only shown.
     let mut payg = advised(&["pending_order"]);
     if let Account::Preflight(preflight) = &mut payg.account {
@@ -1090,8 +1110,8 @@ proptest! {
         let Size { cpu_cores, memory_gb, storage_gb } = target.ordered;
         for said in [
             format!("{cpu_cores} core"),
-            format!("{memory_gb} GB, {storage_gb} GB disk"),
-            format!("as {}", target.vm_name),
+            format!("{memory_gb} GB of memory, {storage_gb} GB of disk"),
+            format!("new VM {} (", target.vm_name),
             format!("backup {}", target.backup.id),
             quote.price.to_string(),
         ] {

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::values::money::Amount;
@@ -17,6 +18,17 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(Self(Amount::parse(raw.get().trim_matches('"'))))
+    }
+}
+
+/// A part that is only shown. What cannot be read is null, and makes no other part unreadable.
+#[derive(Debug, Clone, Default)]
+pub struct Shown(pub Value);
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
     }
 }
 
@@ -53,6 +65,22 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_is_only_shown_makes_no_other_part_unreadable() {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            id: String,
+            #[serde(default)]
+            note: Shown,
+        }
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        for note in ["\"cut \\ud83d\"", "1e999", &deep, "null", "[1]"] {
+            let body = format!("{{\"note\": {note}, \"id\": \"a\"}}");
+            let page: Page = object(body.as_bytes()).unwrap_or_else(|| panic!("{note}"));
+            assert_eq!((page.id.as_str(), page.note.0.as_str()), ("a", None), "{note}");
+        }
+    }
 
     #[derive(Debug, serde::Deserialize)]
     struct Page {

@@ -43,7 +43,7 @@ pub fn run(input: &[u8]) {
                 .flat_map(|(backups, _)| backups)
             {
                 is_plain(listed.id.as_str());
-                let complete = backup::choose(&BackupChoice::Id(listed.id.clone()), &[listed], now());
+                let complete = backup::choose(&BackupChoice::Id(listed.id.clone()), None, &[listed], now());
                 match complete {
                     Ok(Backup { size_gb, .. }) => assert!(size_gb > Amount::ZERO),
                     Err(why) => promise::text(&why, Text::LIMIT),
