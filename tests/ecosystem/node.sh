@@ -166,7 +166,7 @@ kill_container() {
 # A restore whose job runs for 20 s.
 under_way() { # name of the VM
   apply_approved "$1" 20
-  on_node "kubectl -n shop wait vbr/restore-$1 --for=jsonpath='{.status.job.status}'=running --timeout=60s"
+  on_node "kubectl -n shop wait vbr/restore-$1 --for=jsonpath='{.status.job.status}'=in_progress --timeout=60s"
 }
 
 ready_within() { on_node "kubectl -n shop wait vbr/$1 --for=condition=Ready --timeout=$2s"; }

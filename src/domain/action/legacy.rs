@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::follow::{Input, Need};
@@ -52,7 +53,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
         upgraded: Option<bool>,
         estimate: Option<bool>,
         #[serde(default)]
-        draft_id: Shown,
+        draft_id: Value,
         #[serde(default)]
         order_id: Shown,
         #[serde(default)]
@@ -95,7 +96,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
             .raw
             .and_then(|raw| serde_json::from_str::<Raw>(raw.get()).ok());
         return Some(Receipt::Estimated(Estimate {
-            draft: data.draft_id.0.as_u64(),
+            draft: data.draft_id.as_u64(),
             total: data.total.and_then(|total| total.0),
             recurring: data.recurring.and_then(|recurring| recurring.0),
             currency: raw.and_then(|raw| Currency::parse(&raw.draft.currency.iso)),
@@ -173,7 +174,7 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
 mod tests {
     use super::*;
     use crate::domain::values::money::Amount;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn of(send: bool, body: &Value) -> Option<Receipt> {
         let row = if send { UPGRADE } else { ESTIMATE };
