@@ -16,8 +16,9 @@ gates=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.gates[*].al
 expect "the operator read six gates, and all are open" "$gates" "true true true true true true"
 count_purchases
 expect "nothing was bought (the simulator's list of sales is empty)" "$bought" 0
-say "" "The VPS web-01 and its backup stay as they are. To buy nothing, delete the object. To stop a purchase that is" \
-  "approved already, set the annotation vps.hostup.se/hold: \"true\" before it is sent. Nothing but HostUp's panel cancels a VM."
+say "" "The VPS web-01 and its backup stay as they are. To buy nothing, delete the object. To stop a purchase that is approved \
+already, suspend or delete the object, or set the annotation vps.hostup.se/hold: \"true\", before the purchase is sent. Nothing but \
+HostUp's panel cancels a VM: to delete the object then deletes no VM."
 
 title "2. Approval, with the command that the message printed"
 approve vbr/restore-web-01 vpsbackuprestore

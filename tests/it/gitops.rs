@@ -37,6 +37,49 @@ async fn install(stage: &Stage, object: Value, timeout: &str) -> Result<String, 
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
+/// Applies the object with Helm, as a release of its own: the first time, or once more.
+async fn helm_applies(stage: &Stage, object: &Value) {
+    let (plane, object) = (stage.plane, object.clone());
+    let release = at(&object, "metadata.name").as_str().unwrap().to_owned();
+    let namespace = format!("--namespace={}", stage.namespace);
+    let run = move || {
+        let chart = chart_of(&object);
+        let chart = chart.path().to_str().unwrap();
+        helm(plane, &["upgrade", "--install", &release, chart, &namespace]).unwrap()
+    };
+    tokio::task::spawn_blocking(run).await.unwrap();
+}
+
+/// A release without an approval, and one with a ceiling that the price exceeds; a person approves both by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_helm_applies_is_approved_by_hand_and_the_next_upgrade_takes_nothing_away() {
+    let stage = Stage::new("helmapproval").await;
+    let _operator = stage.operator(&[]);
+    let mut low = stage.approved("low");
+    low["spec"]["approval"]["maxPrice"]["perHour"] = json!("0.10");
+    let rows = [
+        (stage.preview("plan"), "plan", "AwaitingApproval", Value::Null),
+        (low, "low", "QuoteExceedsCeiling", json!("0.10")),
+    ];
+    for (mut object, name, waits, ceiling) in rows {
+        helm_applies(&stage, &object).await;
+        let shown = stage.wait_for_reason(name, waits).await;
+        stage.follow(&shown, "To approve:").await;
+        let restored = stage.wait_for_reason(name, "Restored").await;
+        let quote = at(&restored, "spec.approval.quoteId").clone();
+        assert!(quote.is_string(), "{name}");
+        object["metadata"]["labels"] = json!({"release": "two"});
+        helm_applies(&stage, &object).await;
+        let upgraded = |object: &Value| at(object, "metadata.labels.release") == "two";
+        let object = stage.wait(name, "the upgrade", upgraded).await;
+        assert_eq!(at(&object, "spec.approval.quoteId"), &quote, "{name}");
+        assert_eq!(at(&object, "spec.approval.maxPrice.perHour"), &ceiling, "{name}");
+        assert_eq!(reason(&object), "Restored", "{name}");
+    }
+    assert_eq!((stage.posts(), stage.executed()), (2, 2));
+    stage.check_invariants().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn helm_waits_for_what_is_under_way_and_not_for_what_stalls() {
     let stage = Stage::new("helm").await;
