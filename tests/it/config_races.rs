@@ -9,6 +9,7 @@ use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage as Mo
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use crate::replicas::sent;
 use crate::support::behind::{Behind, claim, held, is_claim, refused_claims, unclear_claims};
 use crate::support::{
     HOUR, Operator, PATIENCE, Stage, at, condition, each_row, own_control_plane, ready, reason,
@@ -112,7 +113,7 @@ async fn check_once_each(stage: &Stage, count: usize) {
         each.dedup();
         assert_eq!(each.len(), count);
     }
-    let records = stage.records().await.len();
+    let records = sent(stage).await;
     assert_eq!((records, stage.posts(), stage.executed()), (count, count, count));
     stage.check_invariants().await;
 }

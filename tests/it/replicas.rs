@@ -32,12 +32,26 @@ async fn all_restored(stage: &Stage, count: usize) -> Vec<Value> {
     restored
 }
 
-/// One purchase, one POST and one record for each object, and each VM belongs to one object.
+/// Records of calls that may have left. A claim is withdrawn where its holder sees that another process has told of it
+/// already: that costs a try, and nothing else.
+pub async fn sent(stage: &Stage) -> usize {
+    let mut sent = 0;
+    for record in stage.records().await {
+        if at(&record, "status.state") == "NotSent" {
+            let why = at(&record, "status.message").as_str().unwrap();
+            assert!(why.contains("another process acted for the object"), "{why}");
+        } else {
+            sent += 1;
+        }
+    }
+    sent
+}
+
+/// One purchase, one POST and one sent record for each object, and each VM belongs to one object.
 async fn check_once_each(stage: &Stage, objects: &[Value]) {
     let count = objects.len();
     assert_eq!((stage.posts(), stage.executed()), (count, count));
-    let records = stage.records().await;
-    assert_eq!(records.len(), count, "a second attempt was made");
+    assert_eq!(sent(stage).await, count, "a second attempt was sent");
     let vms: HashSet<_> = objects
         .iter()
         .map(|object| at(object, "status.vm.vpsId").to_string())
