@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::Deserializer;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::domain::action::answer::{blockers_in, words};
 use crate::domain::action::receipt;
@@ -20,7 +19,7 @@ use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
 use crate::domain::provider::preflight;
 use crate::domain::values::ids::{BackupId, VpsId};
-use crate::domain::values::json::{self, Number, Object, Shown};
+use crate::domain::values::json::{self, Number, Object, Shown, or_missing};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -46,14 +45,6 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let part: Option<Object<T>> = Option::deserialize(deserializer)?;
     Ok(part.map(|Object(part)| part))
-}
-
-/// For parts that are only shown, or whose shape is assumed: another shape counts as missing.
-fn or_missing<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 #[derive(Deserialize)]

@@ -308,7 +308,7 @@ impl Ledger {
         self.index().not_before(namespace, secret)
     }
 
-    /// Whether a VM that has the token is accounted for; nothing if no record bears it.
+    /// Whether a VM that has the token is accounted for; `None` if no record has the token.
     pub fn accounted(&self, token: &VmToken) -> Option<bool> {
         self.index().accounted(token)
     }

@@ -693,24 +693,15 @@ async fn a_selector_chooses_the_newest_backup_that_fits_and_says_which_came_clos
         note: Some(note.to_owned()),
         ..Backup::new(id, "12.4").created(Some(at))
     };
-    stage.sim.world(|world| {
-        world.add_backup(
-            SOURCE_VPS,
-            made("bkp_a", "2026-05-02T10:00:00.000Z", "scheduled", "nightly"),
-        );
-        world.add_backup(
-            SOURCE_VPS,
-            made("bkp_b", "2026-05-03T10:00:00.000Z", "scheduled", "nightly"),
-        );
-        world.add_backup(
-            SOURCE_VPS,
-            made("bkp_c", "2026-05-03T11:00:00.000Z", "manual", "before the move"),
-        );
-        world.add_backup(
-            SOURCE_VPS,
-            made("bkp_d", "2026-05-04T10:00:00.000Z", "scheduled", "nightly"),
-        );
-    });
+    let backups = [
+        made("bkp_a", "2026-05-02T10:00:00.000Z", "scheduled", "nightly"),
+        made("bkp_b", "2026-05-03T10:00:00.000Z", "scheduled", "nightly"),
+        made("bkp_c", "2026-05-03T11:00:00.000Z", "manual", "before the move"),
+        made("bkp_d", "2026-05-04T10:00:00.000Z", "scheduled", "nightly"),
+    ];
+    for backup in backups {
+        stage.sim.world(|world| world.add_backup(SOURCE_VPS, backup));
+    }
     let _operator = stage.operator(&["--resync-interval=1s"]);
     let before = "2026-05-04T10:00:00Z";
     for (name, selector, chosen) in [

@@ -401,7 +401,7 @@ impl Index {
         Some(*until)
     }
 
-    /// Whether a record that has the token has succeeded, or may still; nothing if none bears it.
+    /// Whether a record that has the token has succeeded or may still succeed; `None` if no record has it.
     pub fn accounted(&self, token: &VmToken) -> Option<bool> {
         let bearers = self.tokens.get(&token_key(token)?)?;
         Some(bearers.accounted > 0)

@@ -169,9 +169,7 @@ impl Look<'_> {
         let besides: String = [cancelled, billed].into_iter().flatten().collect();
         let end = if besides.is_empty() { "" } else { "," };
         let what = format!("{difference}{besides}{end}");
-        let dearer = preview.invoice.as_ref();
-        let dearer = dearer.filter(|invoice| !invoice.is_within(&placed.fresh));
-        let only_by_quote = match (&placed.cancels, dearer) {
+        let only_by_quote = match (&placed.cancels, &placed.dearer) {
             (Some(invoice), _) => Some(format!("it cancels {invoice}")),
             (None, Some(_)) => {
                 Some("HostUp's dry run shows an invoice that is not that of its price".to_owned())
@@ -261,12 +259,9 @@ impl Look<'_> {
             cancels.as_ref().map_or_else(String::new, Invoice::to_string),
         ];
         // An invoice of the price itself says nothing new; its id and its day change from one dry run to the next.
-        let foreseen = preview.invoice.as_ref();
-        after.extend(
-            foreseen
-                .filter(|invoice| !invoice.is_within(&fresh))
-                .map(Invoice::sum),
-        );
+        let foreseen = preview.invoice.clone();
+        let dearer = foreseen.filter(|invoice| !invoice.is_within(&fresh));
+        after.extend(dearer.as_ref().map(Invoice::sum));
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
             request,
@@ -297,6 +292,7 @@ impl Look<'_> {
             quote,
             fresh,
             cancels,
+            dearer,
         }
     }
 
@@ -450,6 +446,8 @@ struct PlacedOrder {
     quote: Quote,
     fresh: Price,
     cancels: Option<Invoice>,
+    /// The invoice that the dry run shows, if it is not within the price.
+    dearer: Option<Invoice>,
 }
 
 pub(super) fn facts(shown: Shown) -> Facts {

@@ -367,7 +367,8 @@ impl Purchase {
         }
     }
 
-    /// The record is looked at last: a process may stand still, with its clocks, while it waits for any answer before.
+    /// The record is read last. A process may be paused, together with its clocks, while it waits for an answer; a record
+    /// that was read before that answer is then out of date.
     fn looked_at_record(
         &mut self,
         record: Box<Record>,

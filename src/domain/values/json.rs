@@ -27,9 +27,19 @@ pub struct Shown(pub Value);
 
 impl<'de> Deserialize<'de> for Shown {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
+        or_missing(deserializer).map(|read| Self(read.unwrap_or_default()))
     }
+}
+
+/// For parts that are only shown, or whose shape is assumed: another shape counts as missing.
+///
+/// # Errors
+/// Only where the text is no JSON.
+pub fn or_missing<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 /// An object by its members' names. What serde derives takes a list too, by the members' order.

@@ -59,8 +59,8 @@ pub const STANDINGS: [&str; 10] = [
 /// An object that has no record yet.
 pub const BEFORE_THE_CLAIM: &str = "before claim";
 
-/// In how many lives a fault is sure to meet a purchase that stands there: ten times or more, as far as 5,000 lives
-/// tell. No pair is known to be out of reach. What is rare: HostUp ends one restore of ten badly, and a person gives up
+/// The number of lives in which this fault surely meets a purchase in this state: ten times or more, by what 5,000 lives
+/// showed. No pair is known to be out of reach. What is rare: HostUp ends one restore of ten badly, and a person gives up
 /// one question of ten, both of which take most of a storm; and few requests are paid calls, or writes to the API server.
 fn met_in(fault: &str, standing: &str) -> u64 {
     let of_few_requests = matches!(
