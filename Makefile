@@ -107,6 +107,10 @@ oldest: ## All tests of the built binary, on the oldest Kubernetes that is teste
 	programs=$$(bash tests/ecosystem/build.sh oldest) && KUBEBUILDER_ASSETS=$$programs \
 		$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
 
+.PHONY: traces
+traces: ## Generate tests/it/traces.txt, which the crash tests are held against, from the model of the search
+	UPDATE_TRACES=1 $(CARGO) test --locked --lib purchase::tests::search::traces
+
 .PHONY: crds
 crds: ## Generate crds/ from the types
 	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::

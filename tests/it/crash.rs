@@ -151,6 +151,7 @@ async fn dies(life: Life, point: &'static str) {
     if life == Life::Progressing {
         assert_eq!(at(&object, "status.job.progress"), 100);
     }
+    stage.check_trace("web").await;
     stage.check_invariants().await;
 }
 
@@ -217,6 +218,7 @@ async fn dies_twice(first: &'static str, second: &'static str) {
     assert_eq!(stage.executed(), 1);
     assert_eq!(stage.posts(), 1);
     assert_eq!(stage.records().await.len(), 1);
+    stage.check_trace("web").await;
     stage.check_invariants().await;
 }
 
@@ -252,6 +254,7 @@ async fn a_kill_while_the_paid_call_is_at_the_provider_is_found_by_the_token_if_
         let records = stage.records().await;
         assert_eq!(at(&records[0], "status.evidence"), "VmFound");
         assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+        stage.check_trace("web").await;
         stage.check_invariants().await;
     };
     let swallowed = async {
@@ -270,6 +273,7 @@ async fn a_kill_while_the_paid_call_is_at_the_provider_is_found_by_the_token_if_
         assert_eq!(reason(&at_rest(&stage, "web").await), "OutcomeUnknown");
         assert_eq!((stage.posts(), stage.executed()), (1, 0));
         assert!(stage.sim.unfired().is_empty());
+        stage.check_trace("web").await;
         stage.check_invariants().await;
     };
     let rows = [Moment::BeforeAct, Moment::AfterAct].map(|moment| (format!("{moment:?}"), held(moment)));
@@ -303,6 +307,7 @@ async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
     assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
     assert_eq!(at(&stage.records().await[0], "status.evidence"), "Job");
     assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    stage.check_trace("web").await;
     stage.check_invariants().await;
 }
 
@@ -352,6 +357,7 @@ async fn kills_at_random_moments_never_buy_twice_and_ask_only_where_nothing_was_
             }
             other => panic!("{name} rests at {other}"),
         }
+        stage.check_trace(&name).await;
     }
     stage.check_invariants().await;
 }

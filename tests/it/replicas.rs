@@ -33,13 +33,14 @@ async fn all_restored(stage: &Stage, count: usize) -> Vec<Value> {
 }
 
 /// Records of calls that may have left. A claim is withdrawn where its holder sees that another process has told of it
-/// already: that costs a try, and nothing else.
+/// already, or where the machine was so slow that its time has passed: that costs a try, and nothing else.
 pub async fn sent(stage: &Stage) -> usize {
     let mut sent = 0;
     for record in stage.records().await {
         if at(&record, "status.state") == "NotSent" {
             let why = at(&record, "status.message").as_str().unwrap();
-            assert!(why.contains("another process acted for the object"), "{why}");
+            let allowed = ["another process acted for the object", "the claim was too old"];
+            assert!(allowed.iter().any(|allowed| why.contains(allowed)), "{why}");
         } else {
             sent += 1;
         }

@@ -3,6 +3,7 @@ use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Result, Tried};
 
@@ -30,6 +31,8 @@ pub struct AuditEvent {
     pub code: u16,
     /// When the answer was complete, by the clock of the API server.
     pub at: Timestamp,
+    /// The object or the patch that was sent, of the writes that the policy says; else null.
+    pub body: Value,
 }
 
 impl AuditEvent {
@@ -68,6 +71,8 @@ struct Line {
     #[serde(default)]
     response_status: ResponseStatus,
     stage_timestamp: Timestamp,
+    #[serde(default)]
+    request_object: Value,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +109,7 @@ impl From<Line> for AuditEvent {
             name: line.object_ref.name,
             code: line.response_status.code,
             at: line.stage_timestamp,
+            body: line.request_object,
         }
     }
 }

@@ -12,6 +12,7 @@ mod rights;
 mod stage;
 mod tenant;
 pub mod tls;
+mod trace;
 mod writes;
 
 use std::future::Future;

@@ -94,7 +94,8 @@ impl Stage {
         events.count()
     }
 
-    async fn audit(&self) -> Vec<AuditEvent> {
+    /// What the API server's audit log says so far.
+    pub async fn audit(&self) -> Vec<AuditEvent> {
         let plane = self.plane;
         let read = tokio::task::spawn_blocking(move || plane.audit().unwrap());
         read.await.unwrap()

@@ -181,7 +181,7 @@ impl Search {
     }
 
     /// Nothing is to be done, or it is a person's turn.
-    fn is_settled(&self, world: &World) -> bool {
+    pub fn is_settled(&self, world: &World) -> bool {
         world.records.iter().flatten().all(|rec| {
             let known = self.shipped.known(rec.known);
             known.state.is_final() || (known.state == Outcome::Unknown && known.evidence.is_some())

@@ -9,6 +9,7 @@ mod clocks;
 mod faults;
 mod quotes;
 mod shipped;
+mod traces;
 mod world;
 
 use acts::{Act, Search};

@@ -1,0 +1,80 @@
+//! What the API server and HostUp saw of a restore, held against what the search of the machine knows.
+
+use std::collections::{HashMap, HashSet};
+
+use hostup_sim::Route;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Stage, at};
+
+/// Every trace of the model, from its first look to an end or a question: `make traces`.
+const OF_THE_MODEL: &str = include_str!("../traces.txt");
+
+impl Stage {
+    /// Fails unless the model can live so that the same is seen, in the same order: claims, paid calls, what became of
+    /// the records, and what a person did to the object.
+    pub async fn check_trace(&self, name: &str) {
+        let trace = self.trace(name).await;
+        assert!(
+            OF_THE_MODEL.lines().any(|known| known == trace),
+            "{name} lived as no model does: {trace}"
+        );
+    }
+
+    async fn trace(&self, name: &str) -> String {
+        let mut items: Vec<(Timestamp, String)> = Vec::new();
+        let mut attempts = HashMap::new();
+        for record in self.records().await {
+            if at(&record, "spec.subject.name") != name {
+                continue;
+            }
+            let attempt = at(&record, "spec.attempt").as_u64().unwrap();
+            let body = at(&record, "spec.request.body");
+            let posts = self.sim.requests_on(Route::RestoreToPayg);
+            for post in posts.iter().filter(|post| body == post.body_text().as_str()) {
+                items.push((post.at.try_into().unwrap(), format!("sent {attempt}")));
+            }
+            attempts.insert(at(&record, "metadata.name").as_str().unwrap().to_owned(), attempt);
+        }
+        let mut shown: HashMap<u64, String> = HashMap::new();
+        let mut claimed = HashSet::new();
+        let mut is_made = false;
+        for event in self.audit().await {
+            // Where its client has died, the API server does not say whether it has written; the record does.
+            let is_refused = (400..500).contains(&event.code);
+            if event.group != "vps.hostup.se" || is_refused {
+                continue;
+            }
+            let is_object = event.resource == "vpsbackuprestores"
+                && event.namespace == self.namespace
+                && event.name == name;
+            let attempt = attempts
+                .get(&event.name)
+                .filter(|_| event.resource == "vpsoperations");
+            let item = match (event.verb.as_str(), event.subresource.as_str(), attempt) {
+                ("create", "", Some(n)) if claimed.insert(*n) => format!("claimed {n}"),
+                ("update" | "patch", "status", Some(n)) => {
+                    let word = |path| at(&event.body, path).as_str().unwrap_or_default();
+                    let now = format!("{n} {} {}", word("status.state"), word("status.evidence"));
+                    if shown.insert(*n, now.clone()).as_ref() == Some(&now) {
+                        continue;
+                    }
+                    now.trim_end().to_owned()
+                }
+                ("patch", "", None) if is_object && *at(&event.body, "spec.suspend") == Value::Bool(true) => {
+                    "suspended".to_owned()
+                }
+                ("delete", "", None) if is_object => "deleted".to_owned(),
+                ("create", "", None) if is_object && std::mem::replace(&mut is_made, true) => {
+                    "created".to_owned()
+                }
+                _ => continue,
+            };
+            items.push((event.at, item));
+        }
+        items.sort_by_key(|(at, _)| *at);
+        let items: Vec<String> = items.into_iter().map(|(_, item)| item).collect();
+        items.join(", ")
+    }
+}
