@@ -8,7 +8,8 @@ use hostup_sim::{InProcess, PurchaseKind};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cluster::{ApiServer, Kind, Verb};
+use crate::cluster::{ApiServer, Kind, Verb, Write};
+use crate::people::OPERATORS_NAMESPACE;
 use crate::process::TIMES;
 use crate::story::Story;
 
@@ -32,6 +33,36 @@ struct Seen {
     questions: u64,
     /// By how much the clock of a process is ahead, at most.
     ahead: Duration,
+    /// What bears a hold, and the write since which it does.
+    holds: BTreeMap<Place, u64>,
+}
+
+/// Kind, namespace and name.
+type Place = (&'static str, String, String);
+
+impl Seen {
+    /// Takes in a write to something that may bear a hold.
+    fn takes_in(&mut self, write: &Write) {
+        let place = (write.kind.kind, write.namespace.clone(), write.name.clone());
+        let hold = text(&write.object, "/metadata/annotations/vps.hostup.se~1hold");
+        if write.verb == Verb::Delete || matches!(hold, "" | "false") {
+            self.holds.remove(&place);
+        } else {
+            self.holds.entry(place).or_insert(write.revision);
+        }
+    }
+
+    /// The holds on the purchase that a record is of.
+    fn holds_on(&self, record: &Value) -> Vec<(Place, u64)> {
+        let subject = |member| text(record, member).to_owned();
+        let (name, namespace) = (subject("/spec/subject/name"), subject("/spec/subject/namespace"));
+        let is_on = |(kind, within, of): &&Place| match *kind {
+            "Namespace" => *of == namespace || of == OPERATORS_NAMESPACE,
+            kind => kind == text(record, "/spec/subject/kind") && *within == namespace && *of == name,
+        };
+        let on = self.holds.keys().filter(is_on);
+        on.map(|place| (place.clone(), self.holds[place])).collect()
+    }
 }
 
 /// What was seen of one record.
@@ -43,6 +74,8 @@ struct SeenRecord {
     generation: i64,
     expected_name: String,
     state: String,
+    /// The holds on it when it was made.
+    holds: Vec<(Place, u64)>,
     is_asking: bool,
     was_freed: bool,
     is_deleted: bool,
@@ -110,8 +143,10 @@ impl Judge {
         self.lock().questions
     }
 
-    /// A paid call is about to leave: its record must stand, unanswered, and never have been sent.
+    /// A paid call is about to leave: its record must stand, unanswered, and never have been sent. A hold that was there
+    /// before the record, and still is, lets none leave.
     pub fn paid_call_leaves(&self, who: &str, path: &str, body: &str) {
+        self.looks();
         let records = self.server.list(Kind::OPERATION, None);
         let of_this = records.iter().filter(|record| {
             text(record, "/spec/request/path") == path && text(record, "/spec/request/body") == body
@@ -134,8 +169,19 @@ impl Judge {
             .find(|(_, uid)| !self.lock().posted.contains(uid))
             .cloned();
         match fresh {
-            Some((_, uid)) => {
-                self.lock().posted.insert(uid);
+            Some((name, uid)) => {
+                let mut seen = self.lock();
+                let held = seen.records.get(&uid).and_then(|record| {
+                    let mut holds = record.holds.iter();
+                    holds
+                        .find(|(place, since)| seen.holds.get(place) == Some(since))
+                        .cloned()
+                });
+                seen.posted.insert(uid);
+                drop(seen);
+                if let Some((place, _)) = held {
+                    self.finds(format!("{who} sends {path} for {name}, which {place:?} holds"));
+                }
             }
             None if matching == 0 => self.finds(format!("{who} sends {path} without a record")),
             None if open.is_empty() => self.finds(format!("{who} sends {path}, and its record is settled")),
@@ -150,7 +196,13 @@ impl Judge {
             let mut seen = self.lock();
             let writes = self.server.writes_from(seen.writes);
             seen.writes += writes.len();
-            for write in writes.iter().filter(|write| write.kind == Kind::OPERATION) {
+            for write in &writes {
+                if [Kind::NAMESPACE, Kind::RESTORE, Kind::CONFIG].contains(&write.kind) {
+                    seen.takes_in(write);
+                }
+                if write.kind != Kind::OPERATION {
+                    continue;
+                }
                 let object = &write.object;
                 let uid = text(object, "/metadata/uid").to_owned();
                 let before = seen.records.get(&uid).cloned();
@@ -172,6 +224,7 @@ impl Judge {
                         .unwrap_or(0);
                     record.state = "Sending".to_owned();
                     record.made = Some(Instant::now());
+                    record.holds = seen.holds_on(object);
                 }
                 let state = state_of(object).to_owned();
                 if is_final(&record.state) && state != record.state {

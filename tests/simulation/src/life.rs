@@ -14,11 +14,13 @@ use crate::cluster::{ApiServer, InFlight, Kind, StreamedLists};
 use crate::dice::Dice;
 use crate::judge::{Judge, is_final, state_of, text};
 use crate::met::{BEFORE_THE_CLAIM, Met, STANDINGS};
-use crate::people::{self, NAMESPACE, PERSON, People};
+use crate::people::{self, NAMESPACE, OPERATORS_NAMESPACE, PERSON, People};
 use crate::process::{Process, Site};
 use crate::story::Story;
 use crate::weather::{Requests, Weather};
 
+/// Makes another seed of a life's, for the holds.
+const HOLDS: u64 = 0x686f_6c64;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(250);
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
@@ -136,7 +138,7 @@ fn restores(dice: &Dice) -> RestoreBehaviour {
 fn secrets(server: &ApiServer) {
     server.add_namespace(NAMESPACE).expect("a namespace can be made");
     server
-        .add_namespace("hostup-system")
+        .add_namespace(OPERATORS_NAMESPACE)
         .expect("a namespace can be made");
     for n in 0..2 {
         let key = BASE64.encode(format!("key-of-account-{n}").as_bytes());
@@ -206,7 +208,10 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         judge: judge.clone(),
         wanted: wanted(&dice),
     };
+    // Of its own, so that lives without holds stay as they were.
+    let holds = Dice::new(seed ^ HOLDS);
     let mut life = Life {
+        holds: holds.happens(300).then_some(holds),
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
         slots: 1 + dice.below(3),
@@ -274,6 +279,8 @@ struct Life {
     /// So many are to run at a time.
     slots: u32,
     numbers: u32,
+    /// Whether people hold purchases.
+    holds: Option<Dice>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -353,6 +360,9 @@ impl Life {
             }
             if self.dice.happens(80) {
                 self.people.answer();
+            }
+            if let Some(dice) = self.holds.as_ref().filter(|dice| dice.happens(60)) {
+                self.people.hold(dice);
             }
             if self.dice.happens(100) {
                 self.crash();

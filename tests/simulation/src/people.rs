@@ -11,6 +11,8 @@ use crate::story::Story;
 pub const PERSON: ClientId = ClientId(0);
 /// The namespace of all objects.
 pub const NAMESPACE: &str = "shop";
+/// The namespace of the operator.
+pub const OPERATORS_NAMESPACE: &str = "hostup-system";
 
 /// The people of a life.
 pub struct People {
@@ -181,6 +183,42 @@ impl People {
         }
     }
 
+    /// Somebody holds the purchases of an object, of its namespace or all of them, or lets them go on.
+    pub fn hold(&self, dice: &Dice) {
+        let places = self.places();
+        let (kind, namespace, name) = dice.one(&places);
+        let Some(object) = self.server.get(kind, namespace, name) else {
+            return;
+        };
+        let hold = match text(&object, "/metadata/annotations/vps.hostup.se~1hold") {
+            "" | "false" => json!("incident"),
+            _ => dice.one(&[json!("false"), Value::Null]),
+        };
+        self.put_hold((kind, namespace, name), &hold);
+    }
+
+    /// What may bear a hold.
+    fn places(&self) -> Vec<(&'static Kind, &str, &str)> {
+        let mut places = vec![
+            (Kind::NAMESPACE, "", NAMESPACE),
+            (Kind::NAMESPACE, "", OPERATORS_NAMESPACE),
+        ];
+        places.extend(
+            self.wanted
+                .iter()
+                .map(|wanted| (wanted.kind, NAMESPACE, wanted.name.as_str())),
+        );
+        places
+    }
+
+    fn put_hold(&self, (kind, namespace, name): (&'static Kind, &str, &str), hold: &Value) {
+        let patch = json!({"metadata": {"annotations": {"vps.hostup.se/hold": hold}}});
+        let done = self
+            .server
+            .patch(PERSON, kind, Part::Whole, (namespace, name), &patch);
+        self.told(&format!("sets the hold on {} {name} to {hold}", kind.kind), done);
+    }
+
     /// Another wish for options; a restore's contents cannot be edited.
     fn edit(&mut self, at: usize, wanted: &Wanted) {
         if wanted.kind != Kind::CONFIG {
@@ -256,8 +294,17 @@ impl People {
         self.judge.vm_named(name)
     }
 
-    /// Lets everything go on: what is suspended is resumed, what is not approved is approved.
+    /// Lets everything go on: what is held or suspended is resumed, what is not approved is approved.
     pub fn help(&self) {
+        for (kind, namespace, name) in self.places() {
+            let object = self.server.get(kind, namespace, name);
+            let hold = object
+                .as_deref()
+                .map(|object| text(object, "/metadata/annotations/vps.hostup.se~1hold"));
+            if !matches!(hold, None | Some("" | "false")) {
+                self.put_hold((kind, namespace, name), &Value::Null);
+            }
+        }
         for wanted in &self.wanted {
             let Some(object) = self.server.get(wanted.kind, NAMESPACE, &wanted.name) else {
                 continue;

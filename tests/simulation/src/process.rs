@@ -32,6 +32,7 @@ use crate::cluster::{AnswerBody, ApiServer, ApiService, ClientId, InFlight};
 use crate::dice::Dice;
 use crate::judge::Judge;
 use crate::line::Line;
+use crate::people::OPERATORS_NAMESPACE;
 use crate::story::Story;
 use crate::weather::Weather;
 
@@ -128,7 +129,7 @@ impl Process {
                 Arc::new(|_, _, _| {}),
             ),
             settings: Settings {
-                namespace: "hostup-system".to_owned(),
+                namespace: OPERATORS_NAMESPACE.to_owned(),
                 instance: InstanceId::parse("simulated").expect("an instance id"),
                 watched: Watched::All,
                 read_only: false,
@@ -191,7 +192,7 @@ async fn lives(parts: Parts, stop: CancellationToken, elects: Option<u32>) {
     let identity = format!("process-{number}");
     let mut election = Election::new(
         parts.client.clone(),
-        "hostup-system",
+        OPERATORS_NAMESPACE,
         identity,
         parts.clock.clone(),
     );
