@@ -32,7 +32,7 @@ pub const SHOWN_VALUE: usize = 64;
     doc = "Keeps the paid options of a HostUp VPS in sync with the spec. Without an approval it is a preview: it shows the price of the change and spends nothing. Deleting it changes nothing at HostUp.",
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"True while the VPS has the options of the spec"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"The reason of the condition Ready"}"#,
-    printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".spec.vpsId","description":"The VPS"}"#,
+    printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".status.vpsId","description":"The VPS"}"#,
     printcolumn = r#"{"name":"Price","type":"string","jsonPath":".status.quote.summary","description":"The price of the change"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Invoice","type":"string","jsonPath":".status.invoice.id","priority":1,"description":"The invoice of the last change"}"#,
@@ -40,21 +40,28 @@ pub const SHOWN_VALUE: usize = 64;
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"The message of the condition Ready: what happened and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.vpsId) != has(self.legacy)", "set either vpsId and resources, or legacy"))]
-#[x_kube(validation = ("has(self.vpsId) == has(self.resources)", "set vpsId and resources together: the VPS, and the options that it should have"))]
+#[x_kube(validation = ("[has(self.vpsId), has(self.vpsName), has(self.legacy)].filter(given, given).size() == 1", "set either vpsId (or vpsName) and resources, or legacy"))]
+#[x_kube(validation = ("(has(self.vpsId) || has(self.vpsName)) == has(self.resources)", "set vpsId (or vpsName) and resources together: the VPS, and the options that it should have"))]
 #[x_kube(validation = ("has(self.vpsId) == has(oldSelf.vpsId) && (!has(self.vpsId) || self.vpsId == oldSelf.vpsId)", "vpsId cannot be changed: create a VpsResourceConfig with another name"))]
+#[x_kube(validation = ("has(self.vpsName) == has(oldSelf.vpsName) && (!has(self.vpsName) || self.vpsName == oldSelf.vpsName)", "vpsName cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed because it is ordered once: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("!has(self.legacy) || (self.driftPolicy == 'Report' && !self.cancelExistingInvoice)", "legacy does not support driftPolicy and cancelExistingInvoice: remove them"))]
 pub struct VpsResourceConfigSpec {
-    /// The id of the VPS at HostUp, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required unless legacy is set. Immutable.
+    /// The id of the VPS at HostUp, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required unless vpsName or legacy is set.
+    /// Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub vps_id: Option<String>,
+    /// The exact display name of the VPS at HostUp, instead of vpsId. Exactly one VPS of the account must have it. The
+    /// operator resolves it once, and status.vpsId shows the VPS; a later change of the name has no effect. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub vps_name: Option<String>,
     /// The options that the VPS should have. The operator does not change options that are not set here. Required
-    /// with vpsId.
+    /// with vpsId or vpsName.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// One order through the legacy API, instead of vpsId and resources. The operator's admin must enable the legacy
+    /// One order through the legacy API, instead of a VPS and resources. The operator's admin must enable the legacy
     /// API with --enable-legacy-upgrade. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyOrder>,
@@ -76,6 +83,15 @@ pub struct VpsResourceConfigSpec {
     /// sent.
     #[serde(default)]
     pub suspend: bool,
+}
+
+impl VpsResourceConfig {
+    /// The id of the VPS; `None` for a legacy order, and before the name of the spec is resolved.
+    pub fn vps(&self) -> Option<&str> {
+        let status = self.status.as_ref().filter(|_| self.spec.vps_name.is_some());
+        let resolved = status.and_then(|status| status.vps_id.as_deref());
+        self.spec.vps_id.as_deref().or(resolved)
+    }
 }
 
 /// Options of a VPS. Options that are not set stay as they are.
@@ -211,6 +227,10 @@ pub struct VpsResourceConfigStatus {
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
+    /// The id of the VPS at HostUp. If spec.vpsName is set, the VPS that had the name when the operator first read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub vps_id: Option<String>,
     /// The current options of the VPS, as HostUp shows them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": SHOWN_VALUE + 1}))]

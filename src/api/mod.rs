@@ -14,7 +14,7 @@ pub use shared::{HOLD, RECONCILE_REQUESTED, is_held};
 
 pub use convert::{
     InvalidRecord, InvalidSpec, RecordDraft, config_intent, entry, known_status, record, restore_intent,
-    shown_quote,
+    shown_quote, subject_of,
 };
 
 /// Field manager of everything that the operator writes, and name of its Lease.

@@ -31,7 +31,7 @@ use super::shared::{
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"VM","type":"string","jsonPath":".status.target.name","priority":1,"description":"The name of the new VM at HostUp"}"#,
     printcolumn = r#"{"name":"New-VPS","type":"string","jsonPath":".status.vm.vpsId","priority":1,"description":"The id of the new VM"}"#,
-    printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".spec.source.vpsId","priority":1,"description":"The VPS whose backup is restored"}"#,
+    printcolumn = r#"{"name":"VPS","type":"string","jsonPath":".status.source.vpsId","priority":1,"description":"The VPS whose backup is restored"}"#,
     printcolumn = r#"{"name":"Backup","type":"date","jsonPath":".status.backup.createdAt","priority":1,"description":"The age of the backup"}"#,
     printcolumn = r#"{"name":"Progress","type":"integer","jsonPath":".status.job.progress","priority":1,"description":"The progress of the job in percent, in steps of 25"}"#,
     printcolumn = r#"{"name":"Operation","type":"string","jsonPath":".status.operation.name","priority":1,"description":"The VpsOperation that records the paid call"}"#,
@@ -56,19 +56,42 @@ pub struct VpsBackupRestoreSpec {
     /// sent.
     #[serde(default)]
     pub suspend: bool,
+    /// The place where the operator writes the id, the name and the address of the new VM once it runs. If absent, only
+    /// status.vm shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_outputs_to: Option<Outputs>,
+}
+
+/// A place for the data of the new VM.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Outputs {
+    /// The name of a ConfigMap in the namespace of the object. The operator creates it with the keys vpsId, name, primaryIp
+    /// and operation. It belongs to the object and is deleted with it. The operator does not change a ConfigMap that
+    /// already exists.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    )]
+    pub config_map: String,
 }
 
 /// A backup of a VPS.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = by_rule)]
-#[x_kube(validation = ("has(self.vpsId)", "set vpsId: the VPS whose backup is restored"))]
+#[x_kube(validation = ("has(self.vpsId) != has(self.vpsName)", "set either vpsId or vpsName: the VPS whose backup is restored"))]
 #[x_kube(validation = ("[has(self.backupId), has(self.backup), has(self.backupSelector)].filter(given, given).size() == 1", "set exactly one of backupId (a specific backup), backup: Latest, and backupSelector (the newest backup that fits)"))]
 #[x_kube(validation = ("!has(self.maxAge) || !has(self.backupSelector)", "set maxAge in backupSelector"))]
 pub struct RestoreSource {
-    /// The id of the VPS that the backup was made of, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required.
+    /// The id of the VPS that the backup was made of, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Set either vpsId or vpsName.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
-    pub vps_id: String,
+    pub vps_id: Option<String>,
+    /// The exact display name of that VPS at HostUp. Exactly one VPS of the account must have it. The operator resolves
+    /// it once, before the quote, and status.source shows the VPS; a later change of the name has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub vps_name: Option<String>,
     /// The id of the backup at HostUp, e.g. bkp_01hxa3b4c5d6e7f8g9h0j1k2m3. Set exactly one of backupId, backup and
     /// backupSelector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,8 +234,8 @@ pub struct VpsBackupRestoreStatus {
     #[serde(default)]
     #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
-    /// Ready, Reconciling and Stalled follow the rules of kstatus. GatesPassed, Quoted, Approved and Submitted are for
-    /// users.
+    /// Ready, Reconciling and Stalled follow the rules of kstatus. GatesPassed, Quoted, Approved, Submitted and
+    /// OutputsWritten are for users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
@@ -229,6 +252,9 @@ pub struct VpsBackupRestoreStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub gates_closed_after: Option<String>,
+    /// The VPS whose backup is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
     /// The backup that the spec selects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
@@ -248,6 +274,15 @@ pub struct VpsBackupRestoreStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 80))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// The VPS whose backup is restored.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// The id of the VPS at HostUp.
+    #[schemars(length(max = 64))]
+    pub vps_id: String,
 }
 
 /// A status shows larger numbers as this one, so that the API server does not refuse the status.

@@ -4,7 +4,15 @@ use super::context::{Blocked, Context, blocked};
 use crate::accounts::{Account, Age, Asked, Asker, Question, Readings, Want, Who};
 use crate::api::shared::CredentialsSecretRef;
 use crate::domain::ledger::record::KeyInUse;
-use crate::domain::values::ids::Subject;
+use crate::domain::provider::inventory;
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Trouble;
+use crate::domain::values::ids::{Subject, VpsId};
+use crate::domain::values::moment::Moment;
+use crate::domain::values::text::Text;
+
+/// VPSs of one name that a message lists.
+const SHOWN_IDS: usize = 8;
 
 /// What was read, with which key.
 pub struct Read {
@@ -64,6 +72,47 @@ pub async fn ask(
         readings,
         account: fresh,
         key: fresh_key,
+    })
+}
+
+/// The VPS that has this display name, and when the reading began.
+///
+/// # Errors
+/// [`Blocked`], also where none or several have it.
+pub async fn named(
+    ctx: &Context,
+    asker: Asker,
+    namespace: &str,
+    credentials: &CredentialsSecretRef,
+    name: &str,
+) -> Result<(VpsId, Moment), Blocked> {
+    let read = ask(ctx, asker, namespace, credentials, vec![now(Question::Vms)]).await?;
+    let vms = ctx.vms(namespace, &credentials.name, &read.readings)?;
+    let began = read.readings.began().unwrap_or(ctx.moment());
+    let vps = inventory::named(&vms, name).map_err(|all| not_one(name, &all, credentials))?;
+    Ok((vps, began))
+}
+
+fn not_one(name: &str, all: &[VpsId], credentials: &CredentialsSecretRef) -> Blocked {
+    let (reason, message) = if all.is_empty() {
+        let message = format!(
+            "the key of Secret {} reads no VPS with the name {name:?}: check vpsName, and which account the key belongs to",
+            credentials.name
+        );
+        (Reason::VpsNotFound, message)
+    } else {
+        let ids: Vec<&str> = all.iter().take(SHOWN_IDS).map(VpsId::as_str).collect();
+        let message = format!(
+            "{} VPSs have the name {name:?} ({}): set vpsId in a new object, or rename them at HostUp",
+            all.len(),
+            ids.join(", ")
+        );
+        (Reason::VpsNameAmbiguous, message)
+    };
+    Blocked::Trouble(Trouble {
+        reason,
+        message: Text::bounded(&message, 900),
+        until: None,
     })
 }
 

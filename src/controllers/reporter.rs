@@ -10,8 +10,9 @@ use super::approvals::Place;
 use super::context::Context;
 use crate::api;
 use crate::api::conditions::{self, Holds, Statement};
+use crate::cluster::api_call::{self, ApiError};
+use crate::cluster::events;
 use crate::cluster::fail_point;
-use crate::cluster::{api_call, events};
 use crate::domain::action::said::without_requests;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State};
@@ -60,20 +61,12 @@ pub async fn write<K: PurchasingKind, F>(
         )
     };
     let warning = warned(&after).filter(|now| warned(&before).as_ref() != Some(now));
-    let mut object = object.clone();
-    object.set_status(after);
-    // The version that was read makes a status decided from an older spec impossible.
-    object.meta_mut().managed_fields = None;
-    object.meta_mut().annotations = None;
-    let namespace = object.namespace().unwrap_or_default();
-    let by = api_call::by_us();
     fail_point::reach("before-report");
-    let api = objects::<K>(&ctx.books, &namespace);
-    let name = object.name_any();
-    let written = api_call::within(api.replace_status(&name, &by, &object)).await;
-    match written {
+    match put(ctx, object, after).await {
         Err(error) if error.is_gone() => return Ok(()),
         Err(error) => {
+            let namespace = object.namespace().unwrap_or_default();
+            let name = object.name_any();
             // Where not even the refusal can be shown, an event tells of it, once.
             let told = *reason != Reason::ClusterRefuses || ctx.failures.has_failed::<K>(&namespace, &name);
             if let Some(refusal) = error.trouble().filter(|_| !told) {
@@ -90,7 +83,7 @@ pub async fn write<K: PurchasingKind, F>(
             }
             return Err(error.into());
         }
-        Ok(written) => K::recent(&ctx.books).put(written),
+        Ok(()) => {}
     }
     fail_point::reach("after-report");
     if let Some(warning) = warning {
@@ -112,6 +105,23 @@ pub async fn write<K: PurchasingKind, F>(
         )
         .await;
     }
+    Ok(())
+}
+
+/// Writes a status over the object as it was read.
+///
+/// # Errors
+/// [`ApiError`], also where the object is gone.
+pub async fn put<K: PurchasingKind>(ctx: &Context, object: &K, after: K::Status) -> Result<(), ApiError> {
+    let mut object = object.clone();
+    object.set_status(after);
+    // The version that was read makes a status decided from an older spec impossible.
+    object.meta_mut().managed_fields = None;
+    object.meta_mut().annotations = None;
+    let api = objects::<K>(&ctx.books, &object.namespace().unwrap_or_default());
+    let by = api_call::by_us();
+    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await?;
+    K::recent(&ctx.books).put(written);
     Ok(())
 }
 
@@ -265,6 +275,9 @@ pub fn kept_warning<K: PurchasingKind>(before: &K::Status, generation: i64) -> O
 
 const SUBMITTED: &str = "Submitted";
 
+/// The condition that tells whether the ConfigMap of `spec.writeOutputsTo` is written.
+pub const OUTPUTS_WRITTEN: &str = "OutputsWritten";
+
 /// The condition that tells of drift.
 pub const DRIFTED: &str = "Drifted";
 
@@ -284,7 +297,14 @@ pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) 
 
 /// The steps that the status already shows, as they are.
 pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<Statement> {
-    let kept = ["GatesPassed", "Quoted", "Approved", SUBMITTED, DRIFTED];
+    let kept = [
+        "GatesPassed",
+        "Quoted",
+        "Approved",
+        SUBMITTED,
+        DRIFTED,
+        OUTPUTS_WRITTEN,
+    ];
     kept.into_iter()
         .filter_map(|about| {
             let step = conditions::find(K::conditions(before), about)?;

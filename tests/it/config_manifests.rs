@@ -26,8 +26,16 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         .into();
     let exactly = "set maxPrice (a ceiling), quoteId (the value of status.quote.id), or both";
     let rows: Vec<(&str, Value, &str)> = vec![
-        ("/vpsId", Value::Null, "set either vpsId and resources, or legacy"),
-        ("/resources", Value::Null, "set vpsId and resources together"),
+        (
+            "/vpsId",
+            Value::Null,
+            "set either vpsId (or vpsName) and resources, or legacy",
+        ),
+        (
+            "/resources",
+            Value::Null,
+            "set vpsId (or vpsName) and resources together",
+        ),
         (
             "/vpsId",
             json!("vps/../x"),
@@ -35,9 +43,15 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         ),
         ("/vpsId", json!(""), "should be at least 1 chars long"),
         (
+            "/vpsName",
+            json!("app-02"),
+            "set either vpsId (or vpsName) and resources, or legacy",
+        ),
+        ("/vpsName", json!("a\nb"), "in body should match"),
+        (
             "/legacy",
             json!({"vmid": 1, "resources": {"1": 1}}),
-            "set either vpsId and resources, or legacy",
+            "set either vpsId (or vpsName) and resources, or legacy",
         ),
         ("/resources", json!({}), "set at least one option"),
         (
@@ -218,6 +232,7 @@ async fn the_target_cannot_be_edited_and_wishes_and_consent_can() {
     let other = "create a VpsResourceConfig with another name";
     for (name, spec, says) in [
         ("web", json!({"vpsId": "vps_other"}), other),
+        ("web", json!({"vpsId": null, "vpsName": "app-02"}), other),
         (
             "web",
             json!({"vpsId": null, "resources": null, "legacy": {"vmid": 1, "resources": {"1": 1}}}),

@@ -46,6 +46,8 @@ mod manifests;
 mod many_records;
 mod memory;
 mod monitoring;
+mod names;
+mod outputs;
 mod policies;
 mod policies_in_force;
 mod proxies;

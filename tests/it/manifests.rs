@@ -41,7 +41,12 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         (
             "/source/vpsId",
             Value::Null,
-            "set vpsId: the VPS whose backup is restored",
+            "set either vpsId or vpsName: the VPS whose backup is restored",
+        ),
+        (
+            "/source/vpsName",
+            json!("web-01"),
+            "set either vpsId or vpsName: the VPS whose backup is restored",
         ),
         ("/source/vpsId", json!(""), "should be at least 1 chars long"),
         ("/source/backupId", json!("a b"), id),

@@ -196,9 +196,10 @@ fn kinds() -> [Kind; 3] {
         json!({"vpsId": "vps_a", "backupId": "bkp_a"}),
         json!({"maxPrice": {"perHour": "1", "currencyCode": "SEK"}, "validUntil": "2026-01-01T00:00:00Z", "quoteId": "q-a", "approvedBy": "anna"}),
     );
+    by_ceiling["spec"]["writeOutputsTo"] = json!({"configMap": "web-a"});
     by_ceiling["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1",
-        "backup": backup, "operation": operation, "vm": vm,
+        "source": {"vpsId": "vps_a"}, "backup": backup, "operation": operation, "vm": vm,
         "target": {"name": "web-a", "region": "stockholm", "cpuCores": 1, "memoryGb": 1, "storageGb": 1},
         "job": {"id": "j", "status": "running", "progress": 25}, "lastHandledReconcileAt": "now",
     });
@@ -211,7 +212,7 @@ fn kinds() -> [Kind; 3] {
     );
     let by_quote = restore(
         "quote",
-        json!({"vpsId": "vps_a", "backup": "Latest", "maxAge": "36h"}),
+        json!({"vpsName": "web-01", "backup": "Latest", "maxAge": "36h"}),
         json!({"quoteId": "q-a"}),
     );
 
@@ -232,10 +233,16 @@ fn kinds() -> [Kind; 3] {
         }),
     );
     options["status"] = json!({
-        "observedGeneration": 1, "conditions": conditions(), "current": {"gpu": "1"}, "inForce": "a",
+        "observedGeneration": 1, "conditions": conditions(), "vpsId": "vps_a", "current": {"gpu": "1"}, "inForce": "a",
         "committedDryRun": "a", "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1", "operation": operation,
         "invoice": invoice, "lastHandledReconcileAt": "now",
     });
+    let mut by_name = object(
+        "VpsResourceConfig",
+        "named",
+        json!({"vpsName": "web-01", "resources": {"ipv6": true}}),
+    );
+    by_name["status"] = json!({"observedGeneration": -1, "vpsId": "vps_a"});
     let legacy = object(
         "VpsResourceConfig",
         "legacy",
@@ -266,9 +273,12 @@ fn kinds() -> [Kind; 3] {
         Kind {
             plural: "vpsresourceconfigs",
             schema: schema(),
-            objects: vec![options, legacy],
+            objects: vec![options, by_name, legacy],
             read: |object| {
-                let object: VpsResourceConfig = read(object)?;
+                let mut object: VpsResourceConfig = read(object)?;
+                // A name is resolved before anything else is made of the object.
+                let resolved = object.spec.vps_name.as_ref().map(|_| "vps_a".to_owned());
+                object.status.get_or_insert_default().vps_id = resolved;
                 api::config_intent(&object)
                     .map(drop)
                     .map_err(|error| error.to_string())

@@ -93,4 +93,10 @@ annotations:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- if .Values.rbac.writeOutputs }}
+# The ConfigMaps of spec.writeOutputsTo. RBAC cannot restrict create to the names that objects choose.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, update]
+{{- end }}
 {{- end }}

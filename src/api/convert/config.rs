@@ -19,7 +19,7 @@ use crate::domain::values::money::Amount;
 /// [`InvalidSpec`] names the field.
 pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> {
     let spec = &object.spec;
-    let wish = match (&spec.vps_id, &spec.resources, &spec.legacy) {
+    let wish = match (object.vps(), &spec.resources, &spec.legacy) {
         (Some(vps), Some(resources), None) => Wish::Options(OptionsWish {
             vps: VpsId::new(vps),
             wanted: wanted(resources)?,
@@ -30,7 +30,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
         (_, _, _) => {
             return Err(invalid(
                 "vpsId",
-                "either vpsId with resources, or legacy is needed",
+                "either vpsId (or vpsName) with resources, or legacy is needed",
             ));
         }
     };

@@ -8,7 +8,7 @@ mod restore;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
-use super::restore::{BackupStatus, MOST, TargetStatus};
+use super::restore::{BackupStatus, MOST, SourceStatus, TargetStatus};
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
 use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
@@ -46,7 +46,8 @@ pub struct InvalidRecord {
 /// version of its own: an object without that field keeps its hash, and its name is not taken for reused.
 const DIGEST_VERSION: &str = "v1";
 
-fn subject_of(kind: SubjectKind, metadata: &ObjectMeta) -> Subject {
+/// The object, as records name it.
+pub fn subject_of(kind: SubjectKind, metadata: &ObjectMeta) -> Subject {
     Subject {
         kind,
         namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -231,6 +232,14 @@ impl From<&Restoration> for TargetStatus {
             cpu_cores: restoration.ordered.cpu_cores.min(MOST),
             memory_gb: restoration.ordered.memory_gb.min(MOST),
             storage_gb: restoration.ordered.storage_gb.min(MOST),
+        }
+    }
+}
+
+impl From<&VpsId> for SourceStatus {
+    fn from(source: &VpsId) -> Self {
+        Self {
+            vps_id: source.to_string(),
         }
     }
 }

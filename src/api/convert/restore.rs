@@ -6,6 +6,7 @@ use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::restore::{BackupSelector, Latest, RestoreApproval, RestoreSource, VpsBackupRestore};
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::provider::backup::{BackupChoice, BackupFilter};
+use crate::domain::provider::inventory::VpsChoice;
 use crate::domain::provider::preflight::Target;
 use crate::domain::restore::Intent;
 use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
@@ -18,6 +19,7 @@ use crate::domain::values::{digest, rfc3339};
 pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> {
     let spec = &object.spec;
     let vm = &spec.target.cloud_vm;
+    let source = source(&spec.source)?;
     let backup = choice(&spec.source)?;
     let max_age = max_age(spec.source.max_age.as_ref(), "source.maxAge")?;
     let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
@@ -25,8 +27,12 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
     let (name, region) = (given(&vm.name), given(&vm.region));
     let sizes = [vm.cpu_cores, vm.memory_gb, vm.storage_gb].map(number);
     let chosen = chosen(&spec.source);
+    let vps = match &source {
+        VpsChoice::Id(id) => id.to_string(),
+        VpsChoice::Named(name) => format!("name:{name}"),
+    };
     let mut parts = vec![
-        spec.source.vps_id.as_str(),
+        vps.as_str(),
         &chosen,
         "cloudVm",
         &name,
@@ -41,7 +47,7 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
     let digest = digest::base32("hostup-operator/restore-intent/v1", &parts, 26);
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsBackupRestore, &object.metadata),
-        source: VpsId::new(&spec.source.vps_id),
+        source,
         digest: format!("{DIGEST_VERSION}-{digest}"),
         max_age: max_age.or(match &backup {
             BackupChoice::Newest(filter) => filter.max_age,
@@ -59,6 +65,14 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
         suspended: spec.suspend,
         deleted: object.metadata.deletion_timestamp.is_some(),
     })
+}
+
+fn source(source: &RestoreSource) -> Result<VpsChoice, InvalidSpec> {
+    match (&source.vps_id, &source.vps_name) {
+        (Some(id), None) => Ok(VpsChoice::Id(VpsId::new(id))),
+        (None, Some(name)) => Ok(VpsChoice::Named(name.clone())),
+        _ => Err(invalid("source", "exactly one of vpsId and vpsName is needed")),
+    }
 }
 
 fn choice(source: &RestoreSource) -> Result<BackupChoice, InvalidSpec> {

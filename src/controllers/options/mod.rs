@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 
 use super::Error;
-use super::context::Context;
+use super::context::{Blocked, Context};
 use super::observe::{self as common, Look, Shown};
 use super::operation::purchase;
 use super::refused;
@@ -20,7 +20,8 @@ use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
 use crate::cluster::recent::Source;
-use crate::domain::options::{Decision, decide};
+use crate::domain::options::{Decision, Facts, decide};
+use crate::domain::status::report::Report;
 use crate::domain::values::ids::SubjectKind;
 
 pub use rivals::{Rivals, Watched, prune};
@@ -66,11 +67,33 @@ pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> 
     .await
 }
 
+/// Reads which VPS has the name of the spec, and keeps it in the status: nothing is looked at before it stands there.
+async fn resolve(ctx: &Context, object: &VpsResourceConfig, name: &str) -> Result<Action, Error> {
+    let is_being_deleted = object.metadata.deletion_timestamp.is_some();
+    if let Some(rests) = Report::at_rest(object.spec.suspend, is_being_deleted) {
+        return report::publish(ctx, object, "", &rests.with(Facts::Kept)).await;
+    }
+    match observe::named(ctx, object, name).await {
+        Ok(vps) => {
+            report::pin(ctx, object, &vps).await?;
+            Ok(Action::requeue(ctx.books.chance.jittered(common::SOON)))
+        }
+        Err(Blocked::Waiting) => Ok(common::waiting(ctx)),
+        Err(Blocked::Trouble(trouble) | Blocked::Held(trouble)) => {
+            report::lasting(ctx, object, &trouble).await
+        }
+        Err(Blocked::Error(error)) => Err(error),
+    }
+}
+
 async fn look(
     ctx: &Arc<Context>,
     object: &VpsResourceConfig,
     source: Source,
 ) -> Result<Option<Action>, Error> {
+    if let Some(name) = object.spec.vps_name.as_ref().filter(|_| object.vps().is_none()) {
+        return resolve(ctx, object, name).await.map(Some);
+    }
     let intent = match api::config_intent(object) {
         Ok(intent) => intent,
         Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),

@@ -13,7 +13,7 @@ use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::record::Record;
 use crate::domain::options::{Account, Intent, Reading, Rival, Seen, View, Wish};
-use crate::domain::values::ids::VpsId;
+use crate::domain::values::ids::{SubjectKind, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
 
@@ -75,6 +75,18 @@ fn seen(object: &VpsResourceConfig, intent: &Intent) -> Seen {
         },
         Some(_) | None => Seen::InForce,
     }
+}
+
+/// The VPS that has the name of the spec.
+pub async fn named(ctx: &Context, object: &VpsResourceConfig, name: &str) -> Result<VpsId, Blocked> {
+    let subject = api::subject_of(SubjectKind::VpsResourceConfig, &object.metadata);
+    let asker = common::asker(object, &subject, object.spec.approval.is_some());
+    let credentials = &object.spec.credentials_secret_ref;
+    let read = reading::named(ctx, asker, &subject.namespace, credentials, name).await;
+    if !matches!(read, Err(Blocked::Waiting | Blocked::Held(_))) {
+        ctx.accounts.forget(&reading::who(&subject));
+    }
+    read.map(|(vps, _)| vps)
 }
 
 /// The VPS and its options.
@@ -166,7 +178,7 @@ async fn on_top(
     question: impl FnOnce(VpsId) -> Question,
     put: impl FnOnce(&mut Reading, &Answer),
 ) -> Result<Read<Account>, Error> {
-    let (Account::Read(reading), Some(vps)) = (&view.account, &object.spec.vps_id) else {
+    let (Account::Read(reading), Some(vps)) = (&view.account, object.vps()) else {
         return Ok(Read::Waiting);
     };
     let mut reading = reading.clone();

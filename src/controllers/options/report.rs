@@ -17,6 +17,7 @@ use crate::domain::options::{self, Facts, InForce, Shown};
 use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{Report, Trouble};
+use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
 /// Writes the report on this wish if it differs from what stands there, and tells when to look again.
@@ -42,11 +43,27 @@ pub async fn publish(
     let after = VpsResourceConfigStatus {
         observed_generation: generation,
         last_handled_reconcile_at: reporter::requested_at(object),
+        vps_id: object.vps().map(str::to_owned),
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
         ..shown
     };
     reporter::write(ctx, object, after, report).await?;
     Ok(ctx.again_at(report.wake))
+}
+
+/// Keeps the VPS that has the name of the spec.
+pub async fn pin(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Result<(), Error> {
+    let before = object.status.clone();
+    let unseen = VpsResourceConfigStatus {
+        observed_generation: -1,
+        ..VpsResourceConfigStatus::default()
+    };
+    let after = VpsResourceConfigStatus {
+        vps_id: Some(vps.to_string()),
+        ..before.unwrap_or(unseen)
+    };
+    reporter::put(ctx, object, after).await?;
+    Ok(())
 }
 
 /// A spec that cannot be understood; it waits for a change.

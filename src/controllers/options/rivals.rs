@@ -29,11 +29,14 @@ const MOST_WAIT: Duration = Duration::from_secs(30);
 /// An object as it is watched: one that cannot be read breaks no list.
 pub type Watched = Stored<VpsResourceConfig>;
 
+/// What a watch has shown last of an object: its VPS, and whether its key reads it.
+type Noted = (Option<String>, ReadBy);
+
 /// All objects of this process, by what a watch shows of them.
 #[derive(Default)]
 pub struct Rivals {
     stores: Mutex<Vec<Store<Watched>>>,
-    noted: Mutex<HashMap<String, ReadBy>>,
+    noted: Mutex<HashMap<String, Noted>>,
     listed: OnceCell<()>,
 }
 
@@ -78,9 +81,9 @@ impl Rivals {
     /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
     pub fn note(&self, object: &VpsResourceConfig) -> bool {
         let uid = object.metadata.uid.clone().unwrap_or_default();
-        let read = read_by(object);
+        let now = (object.vps().map(str::to_owned), read_by(object));
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.insert(uid, read) != Some(read)
+        noted.insert(uid, now.clone()) != Some(now)
     }
 
     /// An object is gone.
@@ -92,15 +95,16 @@ impl Rivals {
 
     /// The other objects that want the same VPS.
     pub fn others(&self, object: &VpsResourceConfig) -> Vec<VpsResourceConfig> {
-        let Some(vps) = &object.spec.vps_id else {
-            // An order of the older route is no lasting wish; its records alone keep it from others.
+        let Some(vps) = object.vps() else {
+            // An order of the older route is no lasting wish; its records alone keep it from others. Nor is anything
+            // ordered for a name before it is resolved.
             return Vec::new();
         };
         let stores = self.lock();
         let all = stores.iter().flat_map(Store::state);
         all.filter_map(|other| {
             let other = other.0.as_ref().ok()?;
-            let same_vps = other.spec.vps_id.as_ref() == Some(vps);
+            let same_vps = other.vps() == Some(vps);
             (same_vps && other.metadata.uid != object.metadata.uid).then(|| other.clone())
         })
         .collect()

@@ -1,6 +1,7 @@
 //! The controller of `VpsBackupRestore`: observe, decide, act, report.
 
 mod observe;
+mod outputs;
 mod report;
 
 use std::sync::Arc;
@@ -59,7 +60,10 @@ async fn look(
             Decision::Adopt(order, sighting) => {
                 break purchase::adopt(ctx, object, *order, sighting).await?;
             }
-            Decision::ReadPreflight => observe::preflight(ctx, object, &intent, &view).await?,
+            Decision::ReadName(name) => observe::named(ctx, object, &intent, &name).await?,
+            Decision::ReadPreflight(source) => {
+                observe::preflight(ctx, object, &intent, &view, &source).await?
+            }
             Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
         if !look.take(read, &mut view.account) {

@@ -39,8 +39,10 @@ pub async fn ledger(
     let is_ready = conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
     let tried = tail.filter(|tail| tail.subject.uid == intent.subject.uid);
     let restored = tried.and_then(|tail| Some(tail.action.restoration()?.backup.id.clone()));
+    let shown_source = status.source.as_ref().map(|source| VpsId::new(&source.vps_id));
     Ok(View {
         account: Account::Unread,
+        resolved_source: tried.map(|tail| tail.vps.clone()).or(shown_source),
         resolved_backup: restored.or_else(|| status.backup.as_ref().map(|backup| BackupId::new(&backup.id))),
         latched: status
             .vm
@@ -55,6 +57,20 @@ pub async fn ledger(
 /// bought, for less.
 const SHARED: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
 
+/// The VPS that has the name of the source.
+pub async fn named(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    intent: &Intent,
+    name: &str,
+) -> Result<Read<Account>, Error> {
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let namespace = &intent.subject.namespace;
+    let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
+    let read = read.map(|(vps, began)| (Account::Source(vps), began));
+    as_read(read, ctx.moment(), Account::Trouble)
+}
+
 /// The source, its backups, the gates, prices, limits and the VM list. What others have read serves a first attempt. What
 /// a person decides who has seen a price, by a quote or by an edit, is decided from what is read after that; and where
 /// something was sent before, all is read anew, for the VM of a lost answer may have appeared.
@@ -63,8 +79,8 @@ pub async fn preflight(
     object: &VpsBackupRestore,
     intent: &Intent,
     view: &View,
+    source: &VpsId,
 ) -> Result<Read<Account>, Error> {
-    let source = &intent.source;
     let by_quote = intent
         .approval
         .as_ref()
@@ -105,7 +121,7 @@ pub async fn preflight(
     let now = ctx.moment();
     let read = read.and_then(|read| {
         let began = read.readings.began().unwrap_or(now);
-        let preflight = as_preflight(ctx, object, intent, &read, began)?;
+        let preflight = as_preflight(ctx, object, intent, source, &read, began)?;
         Ok((Account::Preflight(Box::new(preflight)), began))
     });
     as_read(read, now, Account::Trouble)
@@ -123,10 +139,10 @@ fn as_preflight(
     ctx: &Context,
     object: &VpsBackupRestore,
     intent: &Intent,
+    source: &VpsId,
     read: &reading::Read,
     began: Moment,
 ) -> Result<Preflight, Blocked> {
-    let source = &intent.source;
     let credentials = &object.spec.credentials_secret_ref;
     let about_source = |error: ReadError| about_vps(error, source, credentials);
     let readings = &read.readings;
@@ -159,6 +175,7 @@ fn as_preflight(
     Ok(Preflight {
         read_at: began.wall,
         key: read.key.clone(),
+        source: source.clone(),
         source_size,
         backups,
         can_restore,

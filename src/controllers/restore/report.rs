@@ -5,19 +5,22 @@ use kube::runtime::controller::Action;
 
 use crate::api::InvalidSpec;
 use crate::api::conditions::{self, Statement};
-use crate::api::restore::{BackupStatus, TargetStatus, VpsBackupRestore, VpsBackupRestoreStatus};
+use crate::api::restore::{
+    BackupStatus, SourceStatus, TargetStatus, VpsBackupRestore, VpsBackupRestoreStatus,
+};
 use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{
-    self, attempted_steps, closed_after, kept_steps, kept_warning, steps, warning,
+    self, OUTPUTS_WRITTEN, attempted_steps, closed_after, kept_steps, kept_warning, steps, warning,
 };
+use crate::controllers::restore::outputs;
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::record::{Evidence, Record, State};
+use crate::domain::ledger::record::{Evidence, Record, State, later};
 use crate::domain::provider::gate::Gate;
 use crate::domain::restore::{self, Facts};
-use crate::domain::status::reason::Reason;
+use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
 
@@ -37,6 +40,13 @@ pub async fn publish(
         Facts::Recorded { record, .. } => warning(record, generation),
         Facts::Nothing | Facts::Read { .. } => None,
     });
+    let mut wake = report.wake;
+    if let Some(outputs) = outputs(ctx, object, report).await? {
+        said.retain(|statement| statement.about != OUTPUTS_WRITTEN);
+        said.push(outputs);
+        let look = later(ctx.now(), ctx.settings.times.resync_interval);
+        wake = Some(wake.map_or(look, |wake| wake.min(look)));
+    }
     let after = VpsBackupRestoreStatus {
         observed_generation: generation,
         last_handled_reconcile_at: reporter::requested_at(object),
@@ -44,7 +54,21 @@ pub async fn publish(
         ..shown.status
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(ctx.again_at(report.wake))
+    Ok(ctx.again_at(wake))
+}
+
+/// What became of the ConfigMap of a VM that is there, if the object asks for one.
+async fn outputs(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    report: &restore::Report,
+) -> Result<Option<Statement>, Error> {
+    match (&report.facts, report.reason.standing()) {
+        (Facts::Recorded { record, vm: Some(vm) }, Standing::Done) => {
+            Ok(outputs::write(ctx, object, record, vm).await?)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A spec that cannot be understood; it waits for a change.
@@ -84,6 +108,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             steps: Vec::new(),
         },
         Facts::Read {
+            source,
             gates,
             backup,
             quote,
@@ -95,12 +120,14 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             status: VpsBackupRestoreStatus {
                 gates_closed_after: closed_after::<VpsBackupRestore>(before, gates, tail.as_deref()),
                 operation: tail.as_deref().map(OperationRef::from),
+                source: Some(SourceStatus::from(source)),
                 target: target.as_deref().map(TargetStatus::from),
                 ..read(gates, backup.as_ref(), quote.as_ref())
             },
         },
         Facts::Recorded { record, vm } => {
             let status = VpsBackupRestoreStatus {
+                source: Some(SourceStatus::from(&record.vps)),
                 operation: Some(record.as_ref().into()),
                 job: job(ctx, before, record),
                 vm: vm.as_ref().map(VmStatus::from),
@@ -161,10 +188,11 @@ fn job(ctx: &Context, before: &VpsBackupRestoreStatus, record: &Record) -> Optio
             .or(recorded)
     };
     let progress = followed.progress.max(shown.and_then(|shown| shown.progress));
-    let done = record.known.state == State::Succeeded;
+    // Where the job ended before anybody looked, nothing is remembered of it.
+    let done = record.known.state == State::Succeeded && record.known.evidence == Some(Evidence::Job);
     Some(JobStatus {
         id: job.id.to_string(),
         status: word,
-        progress: progress.map(|per_cent| if done { 100 } else { per_cent }),
+        progress: if done { Some(100) } else { progress },
     })
 }

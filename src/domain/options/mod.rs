@@ -277,13 +277,8 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     if let Some(record) = unsettled.filter(|record| intent.owns(record)) {
         return look.mirror(record);
     }
-    if intent.suspended || intent.deleted {
-        let message = if intent.deleted {
-            "being deleted: nothing is read and nothing is bought"
-        } else {
-            "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
-        };
-        return reported(Reason::Suspended, message, look.kept(), None);
+    if let Some(rests) = report::Report::at_rest(intent.suspended, intent.deleted) {
+        return Decision::Report(rests.with(look.kept()));
     }
     if let Rival::Unseen { until } = view.rival
         && now < until

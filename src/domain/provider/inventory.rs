@@ -33,6 +33,31 @@ impl Vm {
     }
 }
 
+/// Which VPS an object is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VpsChoice {
+    /// This one.
+    Id(VpsId),
+    /// The only one of exactly this display name.
+    Named(String),
+}
+
+/// The VPS of exactly this display name, by a complete list.
+///
+/// # Errors
+/// All that have the name, if it is not exactly one.
+pub fn named(vms: &[Vm], name: &str) -> Result<VpsId, Vec<VpsId>> {
+    let ids = vms.iter().filter(|vm| vm.name == name).map(|vm| vm.id.clone());
+    let mut ids: Vec<VpsId> = ids.collect();
+    match (ids.pop(), ids.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (last, _) => {
+            ids.extend(last);
+            Err(ids)
+        }
+    }
+}
+
 /// What one complete read of the list says about one purchase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighting {
@@ -145,6 +170,8 @@ pub fn audit(vms: &[Vm], accounted: impl Fn(&VmToken) -> Option<bool>) -> Vec<Fi
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::values::ids::InstanceId;
 
@@ -246,5 +273,33 @@ pub(crate) mod tests {
             ..ours("vps_1")
         };
         assert_eq!(audit(&[twice, fixed, foreign], claimed(true)), vec![]);
+    }
+
+    proptest! {
+        #[test]
+        fn only_a_name_that_exactly_one_vps_has_names_it(names in prop::collection::vec("[ab ]{0,2}", 0..6), wanted in "[abA ]{0,2}") {
+            let vms: Vec<Vm> = names.iter().enumerate().map(|(n, name)| Vm {
+                id: VpsId::new(format!("vps_{n}")),
+                name: name.clone(),
+                is_payg: n % 2 == 0,
+                size: None,
+                primary_ip: None,
+                running: false,
+                result_of: None,
+            }).collect();
+            let mut having = Vec::new();
+            for vm in &vms {
+                if vm.name == wanted {
+                    having.push(vm.id.clone());
+                }
+            }
+            match named(&vms, &wanted) {
+                Ok(id) => prop_assert_eq!(vec![id], having),
+                Err(all) => {
+                    prop_assert!(having.len() != 1);
+                    prop_assert_eq!(all, having);
+                }
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::ledger::record::KeyInUse;
 use crate::domain::provider::backup::{self, ListedBackup};
 use crate::domain::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
 use crate::domain::provider::inventory::Vm;
+use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
 /// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
@@ -94,6 +95,8 @@ pub struct Preflight {
     pub read_at: Timestamp,
     /// The key that it was read with.
     pub key: KeyInUse,
+    /// The source.
+    pub source: VpsId,
     /// The source's size, rounded up; `None` where a part is missing.
     pub source_size: Option<Size>,
     /// `backups[]`.

@@ -13,23 +13,25 @@ use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Cause, Times, later};
 use crate::domain::provider::backup::{self, BackupChoice};
 use crate::domain::provider::gate::{self, Gate, GateName};
-use crate::domain::provider::inventory::{self, Sighting};
+use crate::domain::provider::inventory::{self, Sighting, VpsChoice};
 use crate::domain::provider::preflight::{self, Preflight};
 use crate::domain::status::reason::Reason;
+use crate::domain::status::report::Report;
 use crate::domain::values::ids::Subject;
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
-    if intent.suspended || intent.deleted {
-        let message = if intent.deleted {
-            "being deleted: nothing is read and nothing is bought"
-        } else {
-            "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
-        };
-        return report(Reason::Suspended, message.to_owned(), kept(view), None);
+    if let Some(rests) = Report::at_rest(intent.suspended, intent.deleted) {
+        return Decision::Report(rests.with(kept(view)));
     }
     match &view.account {
-        Account::Unread | Account::Vm(_) => Decision::ReadPreflight,
+        Account::Unread | Account::Vm(_) => match (&intent.source, &view.resolved_source) {
+            (VpsChoice::Id(source), _) | (VpsChoice::Named(_), Some(source)) => {
+                Decision::ReadPreflight(source.clone())
+            }
+            (VpsChoice::Named(name), None) => Decision::ReadName(name.clone()),
+        },
+        Account::Source(source) => Decision::ReadPreflight(source.clone()),
         Account::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
         Account::Preflight(preflight) => with_preflight(intent, view, preflight, times, now),
     }
@@ -50,7 +52,9 @@ fn with_preflight(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
+    let source = &preflight.source;
     let read = |gates: &[Gate], backup: Option<&Backup>, order: Option<&PlacedOrder>, approved| Facts::Read {
+        source: source.clone(),
         gates: gates.to_vec(),
         backup: backup.cloned(),
         quote: order.map(|order| order.quote.clone()),
@@ -63,10 +67,7 @@ fn with_preflight(
         Ok(backup) => backup,
         Err(why) => {
             let gate = Gate::new(GateName::CanRestore, false, "", why.as_str());
-            let message = format!(
-                "{why} (VPS {}); choose another backup in a new VpsBackupRestore",
-                intent.source
-            );
+            let message = format!("{why} (VPS {source}); choose another backup in a new VpsBackupRestore");
             // What was resolved stays resolved, also while its backup is away.
             let is_chosen_by_us = matches!(intent.backup, BackupChoice::Newest(_));
             let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
@@ -104,12 +105,7 @@ fn with_preflight(
     });
 
     if let Some(order) = &order {
-        let sighting = inventory::look_for(
-            &preflight.vms,
-            &intent.token(&view.chain.instance),
-            &intent.source,
-            size,
-        );
+        let sighting = inventory::look_for(&preflight.vms, &intent.token(&view.chain.instance), source, size);
         if sighting != Sighting::None {
             return Decision::Adopt(Box::new(order.order.clone()), sighting);
         }
@@ -191,7 +187,7 @@ fn place(
     );
     let path = format!(
         "/api/v2/vps/{}/backups/{}/actions/restore-to-payg",
-        intent.source, backup.id
+        preflight.source, backup.id
     );
     let body = json!({
         "name": name,
@@ -230,7 +226,7 @@ fn place(
                 now,
             ),
             intent: intent.digest.clone(),
-            vps: intent.source.clone(),
+            vps: preflight.source.clone(),
             action: Action::Restore(Restoration {
                 vm_name: name,
                 region: region.to_owned(),

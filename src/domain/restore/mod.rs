@@ -18,7 +18,7 @@ use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Bought, Record, Times};
 use crate::domain::provider::backup::BackupChoice;
 use crate::domain::provider::gate::Gate;
-use crate::domain::provider::inventory::{Sighting, Vm};
+use crate::domain::provider::inventory::{Sighting, Vm, VpsChoice};
 use crate::domain::provider::preflight::{Preflight, Target};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
@@ -32,7 +32,7 @@ pub struct Intent {
     /// The object.
     pub subject: Subject,
     /// The source VPS.
-    pub source: VpsId,
+    pub source: VpsChoice,
     /// Which of its backups.
     pub backup: BackupChoice,
     /// The backup must not be older when it is ordered.
@@ -63,6 +63,8 @@ pub struct View {
     pub chain: Chain,
     /// What HostUp said.
     pub account: Account,
+    /// The VPS that its name was resolved to before; it is resolved once.
+    pub resolved_source: Option<VpsId>,
     /// The backup that `Latest` was resolved to before; it is resolved once.
     pub resolved_backup: Option<BackupId>,
     /// The VM of a `Ready=True` that was reached before; it is not read again.
@@ -76,6 +78,8 @@ pub enum Account {
     Unread,
     /// Nothing, and this is why.
     Trouble(Trouble),
+    /// The VPS that has the name of the source.
+    Source(VpsId),
     /// Everything that a purchase depends on.
     Preflight(Box<Preflight>),
     /// The VM that was bought.
@@ -85,8 +89,10 @@ pub enum Account {
 /// What to do next.
 #[derive(Debug, Clone)]
 pub enum Decision {
+    /// Read which VPS has this name, then decide again.
+    ReadName(String),
     /// Read the source, its backups, gates, prices, limits and the VM list, then decide again.
-    ReadPreflight,
+    ReadPreflight(VpsId),
     /// Read the bought VM, then decide again.
     ReadVm(VpsId),
     /// Claim and send.
@@ -113,6 +119,8 @@ pub enum Facts {
     Nothing,
     /// What was read before anything was claimed.
     Read {
+        /// The source VPS.
+        source: VpsId,
         /// The gates.
         gates: Vec<Gate>,
         /// The backup, if there is one.

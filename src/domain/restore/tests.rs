@@ -83,7 +83,7 @@ fn until(per_hour: &str, valid_until: Timestamp) -> Approval {
 pub(crate) fn intent() -> Intent {
     Intent {
         subject: subject(),
-        source: VpsId::new("vps_source"),
+        source: VpsChoice::Id(VpsId::new("vps_source")),
         backup: BackupChoice::Id(BackupId::new("bkp_1")),
         max_age: None,
         target: Target {
@@ -112,6 +112,7 @@ pub(crate) fn preflight_at(read_at: Timestamp) -> Preflight {
     Preflight {
         read_at,
         key: key("7"),
+        source: VpsId::new("vps_source"),
         source_size: Some(SIZE),
         backups: vec![ListedBackup {
             id: BackupId::new("bkp_1"),
@@ -184,6 +185,7 @@ pub(crate) fn view(account: Account) -> View {
     View {
         chain: chain(),
         account,
+        resolved_source: None,
         resolved_backup: None,
         latched: None,
     }
@@ -311,8 +313,44 @@ fn nothing_is_read_of_hostup_for_a_suspended_or_deleted_object() {
     }
     assert!(matches!(
         decided(&intent(), &view(Account::Unread)),
-        Decision::ReadPreflight
+        Decision::ReadPreflight(_)
     ));
+}
+
+#[test]
+fn the_name_of_a_source_is_read_once_and_the_vps_that_had_it_is_asked_from_then_on() {
+    let by_name = Intent {
+        source: VpsChoice::Named("the shop".into()),
+        ..intent()
+    };
+    let asks = |view: &View| match decided(&by_name, view) {
+        Decision::ReadPreflight(vps) => vps.to_string(),
+        Decision::ReadName(name) => format!("name {name}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asks(&view(Account::Unread)), "name the shop");
+    let found = VpsId::new("vps_found");
+    assert_eq!(asks(&view(Account::Source(found.clone()))), "vps_found");
+    let resolved = View {
+        resolved_source: Some(found.clone()),
+        ..view(Account::Unread)
+    };
+    assert_eq!(asks(&resolved), "vps_found");
+    let read = Preflight {
+        source: found.clone(),
+        ..preflight()
+    };
+    match decided(&by_name, &view(Account::Preflight(Box::new(read)))) {
+        Decision::Buy(order) => {
+            assert_eq!(order.vps, found);
+            assert!(
+                order.path.starts_with("/api/v2/vps/vps_found/backups/"),
+                "{}",
+                order.path
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -102,6 +102,8 @@ reasons! {
     InvalidSpec => Stalled,
     /// The key does not read the source VPS.
     VpsNotFound => Stalled,
+    /// Several VPSs have the name of the spec.
+    VpsNameAmbiguous => Stalled,
     /// The backup is gone, or not complete.
     BackupNotFound => Stalled,
     /// HostUp refuses the key, or a scope is missing.

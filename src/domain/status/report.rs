@@ -59,6 +59,18 @@ impl Report<()> {
         }
     }
 
+    /// Nothing is read or bought for an object that is suspended or being deleted; `None` for another one.
+    pub fn at_rest(is_suspended: bool, is_being_deleted: bool) -> Option<Self> {
+        let message = match (is_being_deleted, is_suspended) {
+            (true, _) => "being deleted: nothing is read and nothing is bought",
+            (false, true) => {
+                "suspended: nothing is read and nothing is bought; set spec.suspend to false to go on"
+            }
+            (false, false) => return None,
+        };
+        Some(Self::new(Reason::Suspended, message, None))
+    }
+
     /// A stalled object is read again too, ever more rarely, to 15 min.
     pub fn stalled(
         reason: Reason,

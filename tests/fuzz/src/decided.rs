@@ -10,7 +10,7 @@ use hostup_operator::domain::provider::backup::ListedBackup;
 use hostup_operator::domain::provider::gate::ProviderGate;
 use hostup_operator::domain::provider::options::{Offer, OptionKind, OptionValue, Values};
 use hostup_operator::domain::provider::preflight::{Deployments, Eligibility, Preflight, Remaining};
-use hostup_operator::domain::values::ids::{BackupId, InstanceId, KeyMark};
+use hostup_operator::domain::values::ids::{BackupId, InstanceId, KeyMark, VpsId};
 use hostup_operator::domain::values::money::{Amount, Currency};
 
 use crate::account::now;
@@ -95,6 +95,7 @@ pub fn preflight() -> Preflight {
     Preflight {
         read_at: now(),
         key: key(),
+        source: VpsId::new("vps_a"),
         source_size: Some(Size {
             cpu_cores: 2,
             memory_gb: 4,

@@ -58,6 +58,7 @@ fn restored(mut intent: restore::Intent) {
     let mut view = restore::View {
         chain: chain(),
         account: restore::Account::Unread,
+        resolved_source: None,
         resolved_backup: None,
         latched: None,
     };

@@ -27,7 +27,7 @@ pub fn kubeconfig(plane: &ControlPlane) -> PathBuf {
 }
 
 impl Stage {
-    /// What an admin adds for this namespace: Secrets of other names, and a Lease elsewhere.
+    /// What an admin adds for this namespace: Secrets of other names, ConfigMaps for outputs, and a Lease elsewhere.
     pub(super) async fn add_rights(&self) {
         let group = "rbac.authorization.k8s.io";
         let metadata = json!({"name": ADDED, "namespace": self.namespace});
@@ -35,6 +35,7 @@ impl Stage {
             "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
             "rules": [
                 {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
             ],
         }))
