@@ -17,6 +17,8 @@ pub enum Who {
     Subject(SubjectKind, String, String),
     /// A record.
     Record(RecordName),
+    /// Who follows the VMs that were bought with the key of a Secret, by namespace and name.
+    Vms(String, String),
 }
 
 /// What is known of somebody who asks.

@@ -552,7 +552,7 @@ impl Desk {
         });
         let away = match session.asker.who {
             Who::Subject(..) => self.away.as_ref().map(|away| away.why.clone()),
-            Who::Record(_) => None,
+            Who::Record(_) | Who::Vms(..) => None,
         };
         self.limited(now).or(own).or(away)
     }

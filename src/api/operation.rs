@@ -319,6 +319,9 @@ pub struct VpsOperationStatus {
     /// The size of the VM, as HostUp shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_size: Option<VmSize>,
+    /// The end of the VM. If absent, HostUp provides the VM and bills it, as far as the operator knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_end: Option<EndStatus>,
     /// The invoice that the order created, or the open invoice that blocks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<InvoiceStatus>,
@@ -362,6 +365,19 @@ pub struct VpsOperationStatus {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// The end of a VM.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EndStatus {
+    /// The time at which the operator saw it.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub seen_time: String,
+    /// HostUp's word for the state of the service, e.g. terminated. If absent, HostUp does not list the VM any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 41))]
+    pub service_status: Option<String>,
 }
 
 /// An estimate of the legacy API.

@@ -234,8 +234,8 @@ pub struct VpsBackupRestoreStatus {
     #[serde(default)]
     #[schemars(range(min = -1, max = EXACT))]
     pub observed_generation: i64,
-    /// Ready, Reconciling and Stalled follow the rules of kstatus. GatesPassed, Quoted, Approved, Submitted and
-    /// OutputsWritten are for users.
+    /// Ready, Reconciling and Stalled follow the rules of kstatus. GatesPassed, Quoted, Approved, Submitted,
+    /// VmPresent and OutputsWritten are for users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]

@@ -17,6 +17,7 @@ mod rhythm;
 pub mod run;
 pub mod settings;
 mod turns;
+mod vms;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! How things stand, written to an object's status: once per change, and never a write that changes
 //! nothing.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
@@ -53,14 +54,7 @@ pub async fn write<K: PurchasingKind, F>(
     }
     let ready = conditions::find(K::conditions(&before), "Ready");
     let newly = ready.is_none_or(|ready| ready.reason != reason.as_str());
-    let warned = |status| {
-        Some(
-            conditions::find(K::conditions(status), PROVIDER_WARNING)?
-                .message
-                .clone(),
-        )
-    };
-    let warning = warned(&after).filter(|now| warned(&before).as_ref() != Some(now));
+    let news = news(K::conditions(&before), K::conditions(&after));
     fail_point::reach("before-report");
     match put(ctx, object, after).await {
         Err(error) if error.is_gone() => return Ok(()),
@@ -86,11 +80,12 @@ pub async fn write<K: PurchasingKind, F>(
         Ok(()) => {}
     }
     fail_point::reach("after-report");
-    if let Some(warning) = warning {
+    let mut at = ctx.now();
+    for (about, message) in news {
         let (client, regarding) = (&ctx.books.client, object.object_ref(&()));
         // No two events have one name.
-        let at = ctx.now() + std::time::Duration::from_micros(1);
-        events::tell(client, regarding, PROVIDER_WARNING, &warning, true, at).await;
+        at += std::time::Duration::from_micros(1);
+        events::tell(client, regarding, about, &message, true, at).await;
     }
     if newly {
         let why = Text::bounded(message, 600);
@@ -123,6 +118,20 @@ pub async fn put<K: PurchasingKind>(ctx: &Context, object: &K, after: K::Status)
     let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await?;
     K::recent(&ctx.books).put(written);
     Ok(())
+}
+
+/// What events tell of beside the reason of `Ready`: a warning of HostUp's, and the end of a VM, each once.
+fn news(before: &[Condition], after: &[Condition]) -> Vec<(&'static str, String)> {
+    let notable = [(PROVIDER_WARNING, "True"), (VM_PRESENT, "False")];
+    let told = |conditions: &[Condition], about: &str, status: &str| {
+        let found = conditions::find(conditions, about).filter(|found| found.status == status)?;
+        Some(found.message.clone())
+    };
+    let news = notable.into_iter().filter_map(|(about, status)| {
+        let now = told(after, about, status)?;
+        (told(before, about, status).as_ref() != Some(&now)).then_some((about, now))
+    });
+    news.collect()
 }
 
 /// Whether a day more has passed in which the object waits for an approval.
@@ -278,6 +287,27 @@ const SUBMITTED: &str = "Submitted";
 /// The condition that tells whether the ConfigMap of `spec.writeOutputsTo` is written.
 pub const OUTPUTS_WRITTEN: &str = "OutputsWritten";
 
+/// The condition that tells whether HostUp provides the VM that was bought.
+pub const VM_PRESENT: &str = "VmPresent";
+
+/// Whether HostUp provides the VM of a record, once the call has ended.
+pub fn vm_present(record: &Record) -> Option<Statement> {
+    let bought = record
+        .known
+        .result
+        .as_ref()
+        .filter(|_| record.known.state.is_final())?;
+    let Some(end) = &record.known.ended else {
+        return Some(say(VM_PRESENT, Holds::Yes, "Provided", String::new()));
+    };
+    let how = end.word.as_ref().map_or_else(
+        || "HostUp does not list it any more".to_owned(),
+        |word| format!("HostUp shows it as {word}"),
+    );
+    let message = format!("{} has ended: {how} (seen at {:.0})", bought.vps, end.seen);
+    Some(say(VM_PRESENT, Holds::No, "Ended", message))
+}
+
 /// The condition that tells of drift.
 pub const DRIFTED: &str = "Drifted";
 
@@ -303,6 +333,7 @@ pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<Statement> {
         "Approved",
         SUBMITTED,
         DRIFTED,
+        VM_PRESENT,
         OUTPUTS_WRITTEN,
     ];
     kept.into_iter()

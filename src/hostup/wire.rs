@@ -56,6 +56,9 @@ pub(super) struct VpsPage {
     pub(super) next_cursor: Option<String>,
 }
 
+/// The words of `serviceStatus` for a VPS that is not provided any more (vps page). A suspended one may come back.
+const ENDED_SERVICES: [&str; 4] = ["terminated", "cancelled", "expired", "fraud"];
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Vps {
@@ -63,6 +66,8 @@ pub(super) struct Vps {
     name: Option<String>,
     primary_ip: Option<String>,
     pub(super) power_state: Option<String>,
+    #[serde(default, deserialize_with = "or_missing")]
+    service_status: Option<String>,
     #[serde(default, deserialize_with = "by_name")]
     billing: Option<Billing>,
     #[serde(default, deserialize_with = "by_name")]
@@ -126,6 +131,10 @@ impl Vps {
                 .map(|ip| Text::bounded(&ip, 60))
                 .filter(|ip| !ip.as_str().is_empty()),
             running: self.power_state.as_deref() == Some("running"),
+            ended: self
+                .service_status
+                .filter(|word| ENDED_SERVICES.contains(&word.as_str()))
+                .map(|word| Text::bounded(&word, 40)),
             result_of: None,
         })
     }

@@ -8,7 +8,7 @@ use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
-use crate::domain::ledger::record::{Evidence, Known, Record, State};
+use crate::domain::ledger::record::{EndOfVm, Evidence, Known, Record, State};
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
@@ -28,6 +28,18 @@ pub async fn write(books: &Books, object: VpsOperation, record: &Record, known: 
     }
     tell(books, record.known.state, record, known);
     Ok(())
+}
+
+/// Writes that HostUp provides the VM of a record no longer, over the record as it was read.
+///
+/// # Errors
+/// When the API server could not be written, or another write came first.
+pub async fn end(books: &Books, object: VpsOperation, record: &Record, end: EndOfVm) -> Result<(), ApiError> {
+    let known = Known {
+        ended: Some(end),
+        ..record.known.clone()
+    };
+    put(books, object, &known).await
 }
 
 /// Keeps the VM that is to be the record's result, if there is one. `Err` with the record that has it already.

@@ -19,7 +19,7 @@ use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::recent::{Recent, Source};
 use crate::domain::ledger::names::{ChainKey, VmToken};
-use crate::domain::ledger::{Caps, Figures, Index, PaidCalls, Walk};
+use crate::domain::ledger::{Caps, Figures, Index, KeyPlace, PaidCalls, Walk};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
 
@@ -198,6 +198,17 @@ impl Ledger {
     /// The record of this installation whose result this VM is, if there is one beside `asking`.
     pub fn result_of(&self, vps: &VpsId, asking: Option<&RecordName>) -> Option<RecordName> {
         self.index().result_of(vps, asking)
+    }
+
+    /// The keys with which VMs were bought that HostUp provides, as far as is known.
+    pub fn keys_of_vms(&self) -> Vec<Arc<KeyPlace>> {
+        self.index().keys_of_vms()
+    }
+
+    /// The records whose VM, bought with this key, HostUp provides no longer, by a complete list.
+    pub fn without_their_vm(&self, key: &KeyPlace, vms: &[Vm]) -> Vec<RecordName> {
+        let provided = vms.iter().filter(|vm| vm.ended.is_none()).map(|vm| &vm.id);
+        self.index().without_their_vm(key, provided)
     }
 
     /// Keeps a VM for the record that this process is about to write, over this version of it, as its result.

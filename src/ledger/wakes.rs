@@ -63,6 +63,8 @@ impl Wakes {
         match who {
             Who::Subject(kind, namespace, name) => self.object(*kind, namespace, name),
             Who::Record(name) => self.record(name),
+            // It looks by itself.
+            Who::Vms(..) => {}
         }
     }
 }

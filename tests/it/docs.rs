@@ -37,6 +37,8 @@ fn every_reason_is_documented_and_no_other() {
         "Approved",
         "Submitted",
         "ProviderWarning",
+        "VmPresent",
+        "OutputsWritten",
     ];
     for word in documented {
         assert!(

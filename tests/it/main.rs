@@ -66,6 +66,7 @@ mod sentences;
 mod serving;
 mod settings;
 mod support;
+mod vms;
 mod walks;
 mod watches;
 mod writes;

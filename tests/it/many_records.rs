@@ -6,7 +6,7 @@ use control_plane::{ControlPlane, Request};
 use futures::{StreamExt, stream};
 use hostup_operator::domain::ledger::names::{ChainKey, VmToken};
 use hostup_operator::domain::ledger::record::{Evidence, State};
-use hostup_operator::domain::ledger::{Content, Entry, Index};
+use hostup_operator::domain::ledger::{Content, Entry, Index, KeyPlace};
 use hostup_operator::domain::values::ids::{InstanceId, VpsId};
 use hostup_operator::domain::values::money::Amount;
 use hostup_sim::RestoreBehaviour;
@@ -190,13 +190,18 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             kind: "VpsBackupRestore".to_owned(),
             namespace: "shop".to_owned(),
             object: object.to_owned(),
-            secret: ("shop".to_owned(), "hostup-api".to_owned()),
+            key: KeyPlace {
+                namespace: "shop".to_owned(),
+                secret: "hostup-api".to_owned(),
+                key: "token".to_owned(),
+            },
             state,
             evidence: Some(Evidence::Job),
             unapproved: false,
             not_before,
             token: Some(VmToken::new(&InstanceId::new("cluster-1"), "shop", object)),
             result,
+            has_ended: false,
             claimed: time("2026-11-23T00:00:00Z"),
             currency: "SEK".to_owned(),
             per_hour: Amount::parse("0.66"),

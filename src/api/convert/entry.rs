@@ -6,7 +6,7 @@ use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, State};
-use crate::domain::ledger::{Content, Entry};
+use crate::domain::ledger::{Content, Entry, KeyPlace};
 use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
 use crate::domain::values::money::Amount;
 
@@ -32,10 +32,11 @@ fn content(record: &VpsOperation) -> Content {
         kind: spec.subject.kind.clone(),
         namespace: spec.subject.namespace.clone(),
         object: spec.subject.name.clone(),
-        secret: (
-            spec.credentials_ref.namespace.clone(),
-            spec.credentials_ref.name.clone(),
-        ),
+        key: KeyPlace {
+            namespace: spec.credentials_ref.namespace.clone(),
+            secret: spec.credentials_ref.name.clone(),
+            key: spec.credentials_ref.key.clone(),
+        },
         state: status
             .and_then(|status| status.state)
             .map_or(State::Sending, State::from),
@@ -48,6 +49,7 @@ fn content(record: &VpsOperation) -> Content {
         result: status
             .and_then(|status| status.result.as_ref())
             .map(|vm| VpsId::new(&vm.vps_id)),
+        has_ended: status.is_some_and(|status| status.result_end.is_some()),
         claimed: time(&spec.claim.made_at),
         currency: quote
             .and_then(|quote| quote.currency_code.clone())

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::{InvalidRecord, gate, shown_quote};
 use crate::api::conditions;
 use crate::api::operation::{
-    EstimateStatus, OperationEvidence, OperationState, RecordedApproval, RecordedChanges, RecordedClaim,
-    RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation, VpsOperationSpec,
-    VpsOperationStatus,
+    EndStatus, EstimateStatus, OperationEvidence, OperationState, RecordedApproval, RecordedChanges,
+    RecordedClaim, RecordedCredentials, RecordedJob, RecordedRequest, SubjectRef, VpsOperation,
+    VpsOperationSpec, VpsOperationStatus,
 };
 use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
@@ -21,7 +21,7 @@ use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
-    Answer, Bought, Cause, Claim, Estimate, Evidence, Invoice, Job, Known, Record, State,
+    Answer, Bought, Cause, Claim, EndOfVm, Estimate, Evidence, Invoice, Job, Known, Record, State,
 };
 use crate::domain::provider::job::status_word;
 use crate::domain::provider::options::{Difference, OptionValue, Values};
@@ -277,6 +277,15 @@ fn known(
             word: job.status.as_deref().and_then(status_word),
         })
     };
+    let end = |end: &EndStatus| {
+        Ok(EndOfVm {
+            seen: end
+                .seen_time
+                .parse()
+                .map_err(|_| wrong("status.resultEnd.seenTime"))?,
+            word: end.service_status.as_deref().map(Text::new),
+        })
+    };
     Ok(Known {
         state: status.state.map_or(State::Sending, State::from),
         message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
@@ -286,6 +295,7 @@ fn known(
             size: status.result_size.map(Size::from),
             ..Bought::from(vm)
         }),
+        ended: status.result_end.as_ref().map(end).transpose()?,
         invoice: status.invoice.as_ref().map(Invoice::from),
         suggests_cancelling: status.suggests_cancelling,
         estimate: status.estimate.as_ref().map(estimate),
@@ -377,6 +387,10 @@ pub fn known_status(
         }),
         result: known.result.as_ref().map(VmStatus::from),
         result_size: known.result.as_ref().and_then(|vm| vm.size).map(VmSize::from),
+        result_end: known.ended.as_ref().map(|end| EndStatus {
+            seen_time: end.seen.to_string(),
+            service_status: end.word.as_ref().map(Text::to_string),
+        }),
         invoice: known.invoice.as_ref().map(InvoiceStatus::from),
         suggests_cancelling: known.suggests_cancelling,
         estimate: known.estimate.as_ref().map(EstimateStatus::from),

@@ -34,6 +34,10 @@ pub async fn publish(
     let shown = facts(ctx, &before, report);
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(shown.steps);
+    said.extend(match &report.facts {
+        Facts::Recorded { record, .. } => reporter::vm_present(record),
+        Facts::Kept | Facts::Attempted(_) | Facts::Nothing | Facts::Read { .. } => None,
+    });
     let generation = object.metadata.generation.unwrap_or_default();
     said.extend(match &report.facts {
         Facts::Kept | Facts::Attempted(_) => kept_warning::<VpsBackupRestore>(&before, generation),

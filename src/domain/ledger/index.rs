@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::money::{Account, Fund, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::window::{Call, Weight, Window};
-use super::{Content, Entry, PaidCalls, Purse, Spending};
+use super::{Content, Entry, KeyPlace, PaidCalls, Purse, Spending};
 use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Evidence, State, later};
@@ -25,6 +25,8 @@ pub struct Index {
     list: u32,
     tokens: BTreeMap<TokenKey, Bearers>,
     results: BTreeSet<(Mark, Name)>,
+    /// The VMs that HostUp provides as far as is known, by the key that they were bought with.
+    provided: BTreeMap<Arc<KeyPlace>, BTreeSet<Mark>>,
     /// Results that this process is about to write to records, or that the watch does not show yet.
     given: BTreeMap<Name, Given>,
     holds: BTreeMap<(Mark, Timestamp), u32>,
@@ -48,6 +50,9 @@ struct Kept {
     about: About,
     hold: Option<Box<Hold>>,
     token: Option<TokenKey>,
+    /// Of a record that has a VM.
+    key: Option<Arc<KeyPlace>>,
+    has_ended: bool,
     /// `None` if it cannot be read.
     state: Option<State>,
     evidence: Evident,
@@ -124,6 +129,7 @@ impl Index {
             list: 0,
             tokens: BTreeMap::new(),
             results: BTreeSet::new(),
+            provided: BTreeMap::new(),
             given: BTreeMap::new(),
             holds: BTreeMap::new(),
             purses: BTreeMap::new(),
@@ -199,6 +205,8 @@ impl Index {
                 about: About::Nothing,
                 hold: None,
                 token: None,
+                key: None,
+                has_ended: false,
                 state: None,
                 evidence: Evident::Nothing,
                 unapproved: false,
@@ -213,11 +221,19 @@ impl Index {
             price: Price::Unsaid,
             about: About::of(content, ours),
             hold: content.not_before.map(|until| {
-                let (namespace, name) = &content.secret;
-                let secret = secret_mark(namespace, name);
+                let KeyPlace {
+                    namespace, secret, ..
+                } = &content.key;
+                let secret = secret_mark(namespace, secret);
                 Box::new(Hold { secret, until })
             }),
             token: content.token.as_ref().and_then(token_key),
+            key: content
+                .result
+                .as_ref()
+                .filter(|_| ours)
+                .map(|_| self.key(&content.key)),
+            has_ended: content.has_ended,
             state: Some(content.state),
             evidence: match content.evidence {
                 None => Evident::Nothing,
@@ -244,6 +260,12 @@ impl Index {
         known.unwrap_or_else(|| Arc::new(purse))
     }
 
+    /// One for all records that were bought with it.
+    fn key(&self, place: &KeyPlace) -> Arc<KeyPlace> {
+        let known = self.provided.get_key_value(place).map(|(known, _)| known.clone());
+        known.unwrap_or_else(|| Arc::new(place.clone()))
+    }
+
     fn count_in(&mut self, name: &Name, kept: &Kept, claimed: Option<Timestamp>) {
         if let Some(token) = kept.token {
             let bearers = self.tokens.entry(token).or_default();
@@ -261,6 +283,9 @@ impl Index {
         }
         if let Some(result) = kept.about.result() {
             self.results.insert((result, name.clone()));
+        }
+        if let Some((key, vps)) = kept.provided() {
+            self.provided.entry(key.clone()).or_default().insert(vps);
         }
         if let Some(purse) = &kept.purse {
             let account = self.purses.entry(purse.clone()).or_default();
@@ -303,6 +328,9 @@ impl Index {
         if let Some(result) = kept.about.result() {
             self.results.remove(&(result, name.clone()));
         }
+        if let Some((key, vps)) = kept.provided() {
+            self.no_longer_provided(key, vps);
+        }
         if let Some(purse) = &kept.purse
             && let Some(account) = self.purses.get_mut(purse)
         {
@@ -319,6 +347,22 @@ impl Index {
         self.left_billing = self
             .left_billing
             .saturating_sub(usize::from(kept.left_a_vm_billing()));
+    }
+
+    /// Two records may have one result, by hand: the VM stays while one of them has it.
+    fn no_longer_provided(&mut self, key: &Arc<KeyPlace>, vps: Mark) {
+        let first = (vps, Name::Attempt(Chain::FIRST, 0));
+        let records = self.results.range(first..).take_while(|(other, _)| *other == vps);
+        let mut others = records.filter_map(|(_, name)| self.records.get(name)?.provided());
+        if others.any(|(other, _)| other == key) {
+            return;
+        }
+        if let Some(vms) = self.provided.get_mut(key) {
+            vms.remove(&vps);
+            if vms.is_empty() {
+                self.provided.remove(key);
+            }
+        }
     }
 
     fn tally(&mut self, kept: &Kept) -> &mut usize {
@@ -359,6 +403,34 @@ impl Index {
             .map(|(_, name)| name)
             .filter(|name| Some(*name) != but.as_ref());
         others.next().map(Name::record)
+    }
+
+    /// The keys with which VMs were bought that HostUp provides, as far as is known.
+    pub fn keys_of_vms(&self) -> Vec<Arc<KeyPlace>> {
+        self.provided.keys().cloned().collect()
+    }
+
+    /// The records whose VM, bought with this key, is none of those that HostUp shows as `provided`.
+    pub fn without_their_vm<'a>(
+        &self,
+        key: &KeyPlace,
+        provided: impl Iterator<Item = &'a VpsId>,
+    ) -> Vec<RecordName> {
+        let Some(bought) = self.provided.get(key) else {
+            return Vec::new();
+        };
+        let shown: BTreeSet<Mark> = provided.map(result_mark).collect();
+        let missing = bought.difference(&shown).flat_map(|vps| {
+            let first = (*vps, Name::Attempt(Chain::FIRST, 0));
+            let records = self.results.range(first..);
+            records.take_while(move |(other, _)| other == vps)
+        });
+        let is_of_key = |name: &Name| {
+            let bought = self.records.get(name).and_then(Kept::provided);
+            bought.is_some_and(|(other, _)| **other == *key)
+        };
+        let missing = missing.filter(|(_, name)| is_of_key(name));
+        missing.map(|(_, name)| name.record()).collect()
     }
 
     /// Keeps a VM for the record that is about to say, over this version of it, that it is its result.
@@ -499,6 +571,7 @@ impl Kept {
     fn fund(&self) -> Fund {
         match self.state {
             Some(State::Sending | State::Accepted | State::Unknown) => Fund::Open,
+            Some(State::Succeeded | State::Failed) if self.has_ended => Fund::Unspent,
             Some(State::Succeeded) => Fund::Spent,
             // HostUp bills it.
             Some(State::Failed) if self.about.result().is_some() => Fund::Spent,
@@ -540,7 +613,14 @@ impl Kept {
     }
 
     fn left_a_vm_billing(&self) -> bool {
-        self.state == Some(State::Failed) && self.about.result().is_some()
+        self.state == Some(State::Failed) && self.provided().is_some()
+    }
+
+    /// The VM of a call that has ended, and the key that it was bought with, while HostUp provides it.
+    fn provided(&self) -> Option<(&Arc<KeyPlace>, Mark)> {
+        let has_vm = matches!(self.state, Some(State::Succeeded | State::Failed)) && !self.has_ended;
+        let key = self.key.as_ref().filter(|_| has_vm && self.ours)?;
+        Some((key, self.about.result()?))
     }
 }
 

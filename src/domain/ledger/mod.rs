@@ -24,6 +24,17 @@ pub use money::{Purse, Spending, Sums};
 pub use tail::Walk;
 pub use window::{Caps, PaidCalls};
 
+/// Where an API key is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyPlace {
+    /// The namespace of the Secret.
+    pub namespace: String,
+    /// The name of the Secret.
+    pub secret: String,
+    /// The key of its data.
+    pub key: String,
+}
+
 /// A record as the index takes it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -46,8 +57,8 @@ pub struct Content {
     pub namespace: String,
     /// Name of that object.
     pub object: String,
-    /// Namespace and name of the Secret whose key the call used.
-    pub secret: (String, String),
+    /// Where the key is that the call used.
+    pub key: KeyPlace,
     /// Where the call stands.
     pub state: State,
     /// What the state rests on.
@@ -60,6 +71,8 @@ pub struct Content {
     pub token: Option<VmToken>,
     /// The VM that was bought.
     pub result: Option<VpsId>,
+    /// HostUp provides that VM no longer.
+    pub has_ended: bool,
     /// When it was claimed, by the claimer's clock.
     pub claimed: Option<Timestamp>,
     /// Currency of the approved price; empty where none is named.

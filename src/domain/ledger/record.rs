@@ -211,6 +211,8 @@ pub struct Known {
     pub job: Option<Job>,
     /// The VM, once found.
     pub result: Option<Bought>,
+    /// The end of that VM, once HostUp provides it no longer.
+    pub ended: Option<EndOfVm>,
     /// The invoice that an order of options made, or that stands in its way.
     pub invoice: Option<Invoice>,
     /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
@@ -237,6 +239,7 @@ impl Known {
             said: Said::default(),
             job: None,
             result: None,
+            ended: None,
             invoice: None,
             suggests_cancelling: false,
             estimate: None,
@@ -256,6 +259,15 @@ pub struct Job {
     /// Its path on the configured origin.
     pub poll_path: String,
     /// HostUp's own word for where it stands, when the record was written last.
+    pub word: Option<Text>,
+}
+
+/// The end of a VM that was bought, as HostUp shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndOfVm {
+    /// When it was seen.
+    pub seen: Timestamp,
+    /// HostUp's word for it; `None` where HostUp lists the VM no longer.
     pub word: Option<Text>,
 }
 

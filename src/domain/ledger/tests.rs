@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +37,14 @@ fn keys() -> [ChainKey; 3] {
 const NAMESPACES: [&str; 2] = ["shop", "till"];
 const SECRETS: [&str; 2] = ["hostup-api", "other"];
 const VMS: [&str; 3] = ["vps_1", "vps_2", "vps_3"];
+
+fn key_of(namespace: &str, secret: &str) -> KeyPlace {
+    KeyPlace {
+        namespace: namespace.to_owned(),
+        secret: secret.to_owned(),
+        key: "token".to_owned(),
+    }
+}
 
 fn token(n: usize) -> VmToken {
     VmToken::new(&ours(), "shop", &n.to_string())
@@ -129,9 +138,32 @@ impl Model {
     }
 
     fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
-        let wanted = (namespace.to_owned(), secret.to_owned());
-        let of_secret = self.readable().filter(|(_, content)| content.secret == wanted);
+        let is_of_secret = |key: &KeyPlace| key.namespace == namespace && key.secret == secret;
+        let of_secret = self.readable().filter(|(_, content)| is_of_secret(&content.key));
         of_secret.filter_map(|(_, content)| content.not_before).max()
+    }
+
+    /// The records of this installation that have a VM that was not seen to end.
+    fn with_a_vm(&self) -> impl Iterator<Item = (&RecordName, &Content, &VpsId)> {
+        let ours = self.readable().filter(|(entry, _)| Self::is_ours(entry));
+        ours.filter_map(|(entry, content)| {
+            let has_vm = matches!(content.state, State::Succeeded | State::Failed) && !content.has_ended;
+            let vps = content.result.as_ref().filter(|_| has_vm)?;
+            Some((&entry.name, content, vps))
+        })
+    }
+
+    fn keys_of_vms(&self) -> BTreeSet<KeyPlace> {
+        self.with_a_vm()
+            .map(|(_, content, _)| content.key.clone())
+            .collect()
+    }
+
+    fn without_their_vm(&self, key: &KeyPlace, shown: &VpsId) -> BTreeSet<RecordName> {
+        let missing = self
+            .with_a_vm()
+            .filter(|(_, content, vps)| content.key == *key && *vps != shown);
+        missing.map(|(name, ..)| name.clone()).collect()
     }
 
     fn accounted(&self, token: &VmToken) -> Option<bool> {
@@ -193,7 +225,7 @@ impl Model {
             *figures.states.entry(state).or_default() += 1;
             figures.waiting_for_a_person +=
                 usize::from(state == State::Unknown && content.evidence.is_some());
-            let left = state == State::Failed && content.result.is_some();
+            let left = state == State::Failed && content.result.is_some() && !content.has_ended;
             figures.left_billing += usize::from(left);
             if let (false, Some(claimed)) = (state.is_final(), content.claimed) {
                 let oldest = figures.oldest.entry(state).or_insert(claimed);
@@ -206,6 +238,7 @@ impl Model {
             let sums = money.entry(purse).or_default();
             let first = match state {
                 State::Sending | State::Accepted | State::Unknown => 0,
+                State::Succeeded if content.has_ended => continue,
                 State::Succeeded => 2,
                 State::Failed if left => 2,
                 State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned => {
@@ -289,24 +322,26 @@ fn contents() -> impl Strategy<Value = Content> {
         proptest::option::of((0_usize..3).prop_map(token)),
         proptest::option::of(select(VMS.to_vec()).prop_map(VpsId::new)),
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
+        any::<bool>(),
     );
     let price = (select(vec!["SEK", "EUR", ""]), amounts(), amounts());
     (whose, outcome, price).prop_map(|(whose, outcome, price)| {
         let (instance, kind, namespace, object, secret) = whose;
-        let (state, evidence, unapproved, not_before, token, result, claimed) = outcome;
+        let (state, evidence, unapproved, not_before, token, result, claimed, has_ended) = outcome;
         let (currency, per_hour, at_once) = price;
         Content {
             instance: InstanceId::new(instance),
             kind: kind.to_owned(),
             namespace: namespace.to_owned(),
             object: object.to_owned(),
-            secret: (namespace.to_owned(), secret.to_owned()),
+            key: key_of(namespace, secret),
             state,
             evidence,
             unapproved,
             not_before,
             token,
             result,
+            has_ended,
             claimed,
             currency: currency.to_owned(),
             per_hour,
@@ -357,6 +392,20 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
             );
             prop_assert!(index.looked_at() - before <= own + 3, "the attempts of a chain");
         }
+    }
+    let shown = VpsId::new(VMS[0]);
+    let mut keys = model.keys_of_vms();
+    prop_assert_eq!(
+        index.keys_of_vms(),
+        keys.iter().cloned().map(Arc::new).collect::<Vec<_>>()
+    );
+    keys.insert(key_of("shop", "of nothing"));
+    for key in &keys {
+        let missing: BTreeSet<RecordName> = index
+            .without_their_vm(key, [&shown].into_iter())
+            .into_iter()
+            .collect();
+        prop_assert_eq!(missing, model.without_their_vm(key, &shown));
     }
     let before = index.looked_at();
     for vps in VMS.map(VpsId::new) {
@@ -484,13 +533,14 @@ fn finished(n: u32) -> Entry {
             kind: "VpsBackupRestore".to_owned(),
             namespace: "shop".to_owned(),
             object: n.to_string(),
-            secret: ("shop".to_owned(), "hostup-api".to_owned()),
+            key: key_of("shop", "hostup-api"),
             state: State::Succeeded,
             evidence: Some(Evidence::Job),
             unapproved: false,
             not_before: None,
             token: Some(VmToken::new(&ours(), "shop", &n.to_string())),
             result: Some(VpsId::new(format!("vps_{n:026}"))),
+            has_ended: false,
             claimed: Some(at(0)),
             currency: "SEK".to_owned(),
             per_hour: Amount::parse("0.66"),

@@ -22,6 +22,8 @@ pub struct Vm {
     pub primary_ip: Option<Text>,
     /// Whether `powerState` is `running`.
     pub running: bool,
+    /// HostUp's word, where `serviceStatus` says that it provides the VM no longer.
+    pub ended: Option<Text>,
     /// The record whose result it is, where that is not the one that asks. One VM is the result of one record.
     pub result_of: Option<RecordName>,
 }
@@ -193,6 +195,7 @@ pub(crate) mod tests {
             size: Some(SIZE),
             primary_ip: Some(Text::new("192.0.2.10")),
             running: true,
+            ended: None,
             result_of: None,
         }
     }
@@ -285,6 +288,7 @@ pub(crate) mod tests {
                 size: None,
                 primary_ip: None,
                 running: false,
+                ended: None,
                 result_of: None,
             }).collect();
             let mut having = Vec::new();

@@ -703,6 +703,7 @@ fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
         size: Some(SIZE),
         primary_ip: None,
         running: false,
+        ended: None,
         result_of: None,
     }];
     for approval in [None, Some(ceiling("0.80"))] {
@@ -896,6 +897,7 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
         size: Some(SIZE),
         primary_ip: Some(Text::new("192.0.2.1")),
         running: true,
+        ended: None,
         result_of: None,
     };
     assert_eq!(seen(Some(up.clone())), Reason::Restored);

@@ -99,12 +99,12 @@ impl LedgerGauges {
         );
         ours.register(
             "vms_left_billing",
-            "Number of VMs that failed jobs have left, including VMs that were cancelled since; HostUp bills each until it is cancelled",
+            "Number of VMs that failed jobs have left and that HostUp provides; HostUp bills each until it is cancelled",
             self.left_billing.clone(),
         );
         ours.register(
             "spend_per_hour",
-            "Approved hourly price of all VMs that were bought, including VMs that were cancelled since",
+            "Approved hourly price of the VMs that were bought and that HostUp provides",
             self.spend_per_hour.clone(),
         );
         ours.register(

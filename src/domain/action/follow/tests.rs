@@ -17,6 +17,7 @@ fn vm(id: &str, name: String) -> Vm {
         size: Some(SIZE),
         primary_ip: Some(Text::new("192.0.2.1")),
         running: true,
+        ended: None,
         result_of: None,
     }
 }

@@ -319,6 +319,7 @@ fn what_was_found_before_the_claim_is_recorded_and_nothing_is_sent_for_it() {
         size: Some(SIZE),
         primary_ip: None,
         running: true,
+        ended: None,
         result_of: None,
     };
     let found = Some(Sighting::One(vm));

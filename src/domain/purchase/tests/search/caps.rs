@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::ledger::chain::Brakes;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::State as Outcome;
-use crate::domain::ledger::{Caps, Content, Entry, Index, PaidCalls};
+use crate::domain::ledger::{Caps, Content, Entry, Index, KeyPlace, PaidCalls};
 use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
 use crate::domain::restore::{Account, Decision, Intent, decide};
 
@@ -117,13 +117,18 @@ impl Search {
                 kind: "VpsBackupRestore".into(),
                 namespace: self.namespaces[n].into(),
                 object: format!("restore-{n}"),
-                secret: (self.namespaces[n].into(), "hostup-api".into()),
+                key: KeyPlace {
+                    namespace: self.namespaces[n].into(),
+                    secret: "hostup-api".into(),
+                    key: "token".into(),
+                },
                 state,
                 evidence: None,
                 unapproved: false,
                 not_before: None,
                 token: None,
                 result: None,
+                has_ended: false,
                 claimed: Some(now()),
                 currency: "SEK".into(),
                 per_hour: None,

@@ -160,6 +160,7 @@ fn vms(count: usize) -> Vec<Vm> {
             size: Some(SIZE),
             primary_ip: Some(Text::new("192.0.2.1")),
             running: true,
+            ended: None,
             result_of: None,
         })
         .collect()

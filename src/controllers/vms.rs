@@ -1,0 +1,145 @@
+//! Follows the VMs that were bought, until HostUp provides them no longer. What it finds is written to their records, and
+//! nothing else follows from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::{Blocked, Context};
+use super::{Error, reading};
+use crate::accounts::{Age, Asker, Class, Question, Want, Who};
+use crate::api;
+use crate::api::shared::CredentialsSecretRef;
+use crate::domain::ledger::KeyPlace;
+use crate::domain::ledger::record::EndOfVm;
+use crate::domain::provider::inventory::Vm;
+use crate::domain::values::ids::RecordName;
+use crate::domain::values::text::Text;
+use crate::hostup::{ReadError, Route};
+use crate::ledger::record;
+
+/// Between two looks for an answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often an answer is looked for before the next round.
+const LOOKS: u32 = 60;
+
+/// Reads the VMs of each key once in every `--resync-interval`. The end of a VM is written when two rounds in a row, and a
+/// read of the VM itself, show it.
+pub async fn follow(ctx: Arc<Context>) {
+    let mut missing_before = BTreeSet::new();
+    loop {
+        tokio::time::sleep(ctx.books.chance.jittered(ctx.settings.times.resync_interval)).await;
+        let mut missing = BTreeSet::new();
+        for key in ctx.books.ledger.keys_of_vms() {
+            if !ctx.settings.watched.includes(&key.namespace) {
+                continue;
+            }
+            let found = round(&ctx, &key, &missing_before).await;
+            missing.extend(found.unwrap_or_else(|why| {
+                tracing::debug!(
+                    ?why,
+                    namespace = key.namespace,
+                    secret = key.secret,
+                    "the VMs of a key cannot be read"
+                );
+                Vec::new()
+            }));
+        }
+        missing_before = missing;
+    }
+}
+
+/// One look at the VMs of a key: the records whose VM it does not show.
+async fn round(
+    ctx: &Context,
+    key: &KeyPlace,
+    missing_before: &BTreeSet<RecordName>,
+) -> Result<Vec<RecordName>, Blocked> {
+    let recently = Age::Before(ctx.settings.times.resync_interval / 2);
+    let list = Want {
+        question: Question::Vms,
+        age: recently,
+    };
+    let read = read(ctx, key, list).await?;
+    let vms = ctx.vms(&key.namespace, &key.secret, &read.readings)?;
+    let missing = ctx.books.ledger.without_their_vm(key, &vms);
+    for name in missing.iter().filter(|name| missing_before.contains(*name)) {
+        look_closer(ctx, key, name, &vms).await?;
+    }
+    Ok(missing)
+}
+
+/// Writes the end of a VM that two lists did not show, if a read of the VM itself shows it too.
+async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm]) -> Result<(), Blocked> {
+    let object = ctx.books.ledger.get(name).await.map_err(api_error)?;
+    let Some((object, record)) = object.and_then(|object| Some((object.clone(), api::record(&object).ok()?)))
+    else {
+        return Ok(());
+    };
+    let Some(bought) = record
+        .known
+        .result
+        .as_ref()
+        .filter(|_| record.known.ended.is_none())
+    else {
+        return Ok(());
+    };
+    // A key of another account shows none of these VMs, and proves nothing.
+    let is_of_account = |vm: &Vm| vm.id == record.vps || ctx.books.ledger.result_of(&vm.id, None).is_some();
+    if !vms.iter().any(is_of_account) {
+        return Ok(());
+    }
+    let read = read(ctx, key, reading::now(Question::Vm(bought.vps.clone()))).await?;
+    let word: Option<Text> = match read.readings.vm(&bought.vps) {
+        Ok(Vm { ended: None, .. }) => return Ok(()),
+        Ok(vm) => vm.ended,
+        Err(ReadError::NotFound {
+            route: Route::Vps, ..
+        }) => None,
+        Err(error) => return Err(super::context::blocked(error)),
+    };
+    tracing::info!(operation = %name, vps = %bought.vps, ?word, "HostUp does not provide the VM any more");
+    let end = EndOfVm {
+        seen: ctx.now(),
+        word,
+    };
+    record::end(&ctx.books, object, &record, end)
+        .await
+        .map_err(api_error)
+}
+
+fn api_error(error: crate::cluster::api_call::ApiError) -> Blocked {
+    Blocked::Error(Error::from(error))
+}
+
+/// The answer to one question, asked with the key.
+async fn read(ctx: &Context, key: &KeyPlace, want: Want) -> Result<reading::Read, Blocked> {
+    let who = Who::Vms(key.namespace.clone(), key.secret.clone());
+    let credentials = CredentialsSecretRef {
+        name: key.secret.clone(),
+        key: key.key.clone(),
+    };
+    let asker = Asker {
+        who: who.clone(),
+        generation: 0,
+        class: Class::Routine,
+        since: ctx.now(),
+    };
+    let mut read = Err(Blocked::Waiting);
+    for _ in 0..LOOKS {
+        read = reading::ask(
+            ctx,
+            asker.clone(),
+            &key.namespace,
+            &credentials,
+            vec![want.clone()],
+        )
+        .await;
+        if !matches!(read, Err(Blocked::Waiting | Blocked::Held(_))) {
+            break;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    ctx.accounts.forget(&who);
+    read
+}
