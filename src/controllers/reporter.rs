@@ -3,7 +3,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
@@ -49,7 +48,7 @@ pub async fn write<K: PurchasingKind, F>(
         )
         .await;
     }
-    if *before == after || tells_the_same(&*before, &after) {
+    if *before == after || tells_the_same::<K>(&before, &after) {
         return Ok(());
     }
     let ready = conditions::find(K::conditions(&before), "Ready");
@@ -162,7 +161,15 @@ pub fn requested_at<K: PurchasingKind>(object: &K) -> Option<String> {
 }
 
 /// Whether two statuses differ in nothing but the ids of HostUp's requests that they cite: each answer has another one.
-fn tells_the_same<S: Serialize>(before: &S, after: &S) -> bool {
+fn tells_the_same<K: PurchasingKind>(before: &K::Status, after: &K::Status) -> bool {
+    // Only texts cite requests: another condition, status or reason needs no look at each text.
+    let (stood, stand) = (K::conditions(before), K::conditions(after));
+    let stands = |(was, is): (&Condition, &Condition)| {
+        (&was.type_, &was.status, &was.reason) == (&is.type_, &is.status, &is.reason)
+    };
+    if stood.len() != stand.len() || !stood.iter().zip(stand).all(stands) {
+        return false;
+    }
     let told = |status| {
         let mut told = serde_json::to_value(status).ok()?;
         forget_requests(&mut told);
