@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::api::shared::CredentialsSecretRef;
 use crate::clock::Clock;
@@ -26,16 +26,10 @@ const ENTRIES_KEPT: usize = 1000;
 pub struct Credentials {
     /// The API key.
     pub key: SecretString,
+    /// What tells this key from another.
+    pub mark: KeyMark,
     /// `resourceVersion` of the Secret.
     pub version: String,
-}
-
-impl Credentials {
-    /// What tells this key from another.
-    pub fn mark(&self) -> KeyMark {
-        let key = self.key.expose_secret();
-        KeyMark::new(digest::base32("hostup-operator/key/v1", &[key], 26))
-    }
 }
 
 /// Why there is no key.
@@ -137,6 +131,7 @@ impl Secrets {
         }
         Ok(Credentials {
             key: SecretString::from(text.to_owned()),
+            mark: KeyMark::new(digest::base32("hostup-operator/key/v1", &[text], 26)),
             version: secret.metadata.resource_version.unwrap_or_default(),
         })
     }

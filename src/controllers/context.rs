@@ -157,7 +157,7 @@ impl Context {
             Ok(found) => Ok((
                 self.accounts.account(&found.key, namespace, &credentials.name),
                 KeyInUse {
-                    mark: found.mark(),
+                    mark: found.mark,
                     secret_version: found.version,
                 },
             )),
