@@ -19,7 +19,7 @@ impl Text {
 
     /// As [`Text::new`] with a limit of its own, in characters.
     pub fn bounded(raw: &str, limit: usize) -> Self {
-        let mut text = String::new();
+        let mut text = String::with_capacity(raw.len().min(limit));
         let mut count = 0;
         // The input is cut before it is looked at: a 5 MB body costs no more than a long line.
         for c in raw.chars().take(limit.saturating_mul(4)) {
