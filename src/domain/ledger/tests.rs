@@ -461,6 +461,9 @@ proptest! {
         let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), given: HashMap::new() };
         for event in events {
             let before = index.looked_at();
+            // One VM is the result of several records only by hand.
+            let of_one_vm = VMS.map(|vps| model.results(&VpsId::new(vps)).len());
+            let of_one_vm = of_one_vm.into_iter().max().unwrap_or_default();
             match event {
                 Event::ListBegins => {
                     index.list_begins();
@@ -476,13 +479,13 @@ proptest! {
                     let is_news = index.show(entry.clone());
                     prop_assert!(is_news || is_known);
                     prop_assert!(!index.show(entry), "the same once more is no news");
-                    prop_assert!(index.looked_at() - before <= 6);
+                    prop_assert!(index.looked_at() - before <= 6 + 2 * of_one_vm);
                 }
                 Event::Deleted(name) => {
                     index.remove(&name);
                     model.records.remove(&name);
                     model.given.remove(&name);
-                    prop_assert!(index.looked_at() - before <= 1);
+                    prop_assert!(index.looked_at() - before <= 1 + of_one_vm);
                 }
                 Event::Claims(name, namespace, most) => {
                     let reserved = index.reserve(&name, namespace, now, |paid| paid.all < most);
