@@ -46,6 +46,7 @@ mod manifests;
 mod many_records;
 mod memory;
 mod monitoring;
+mod plugin;
 mod policies;
 mod policies_in_force;
 mod proxies;
