@@ -231,7 +231,7 @@ fn copy_of(wanted: &Wanted, name: &str) -> Value {
 async fn create(wanted: &Wanted, name: &str, objects: &Api<DynamicObject>) -> Result<(), CallError> {
     let right = Right::on_objects("create", wanted.id.kind, Some(&wanted.namespace));
     let copy = copy_of(wanted, name);
-    let params = PatchParams::apply(MANAGER).validation_strict();
+    let params = PatchParams::apply(MANAGER);
     call(&right, objects.patch(name, &params, &Patch::Apply(&copy))).await?;
     Ok(())
 }

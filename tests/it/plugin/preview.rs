@@ -160,7 +160,7 @@ async fn an_interrupt_and_a_timeout_leave_no_copy() {
     );
     for signal in ["INT", "TERM", "HUP"] {
         let child = author
-            .command(&["preview", &priced, "--timeout", "10m"])
+            .command(&["preview", &priced, "--timeout", "90s"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
