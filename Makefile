@@ -3,7 +3,7 @@ CARGO ?= cargo
 # Every shell script there is.
 SCRIPTS = .ci/run $(shell find . -name '*.sh' -not -path './target/*')
 # Every text that a user meets, without the files that are generated.
-TEXTS = $(shell git ls-files '*.md' 'docs/*.md' 'examples/*.yaml' 'charts/*' 'deploy/*' 'src/*.rs' 'tests/demo/*.sh' | \
+TEXTS = $(shell git ls-files '*.md' 'docs/*.md' 'examples/*.yaml' 'charts/*' 'deploy/*' 'src/*.rs' 'plugin/*.rs' 'tests/demo/*.sh' | \
 	grep -Ev 'crds/|_test|__snapshot__|testdata|\.(json|snap|lock|svg)$$|docs/(reference|values)\.md|deploy/(install|kustomize/base/operator)\.yaml|/tests/|/tests\.rs')
 .DEFAULT_GOAL := help
 
@@ -51,7 +51,7 @@ chart: checkers ## Unit tests of the chart; `integration` has those that need an
 
 .PHONY: unit
 unit: ## Unit and property tests, and those of the simulator and the benchmark
-	$(CARGO) test --locked --lib
+	$(CARGO) test --locked --lib --bins
 	$(CARGO) test --locked -p hostup-sim
 	$(CARGO) test --locked -p hostup-bench
 	$(CARGO) test --locked -p simulation

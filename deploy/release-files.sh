@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Collects the files of a release in target/release-files: the image for both architectures, the chart, the manifests, the
-# CRDs, the SBOM of the binary, and the checksums of all files.
+# CRDs, the kubectl plugin with its manifest for Krew, the SBOM of the binaries, and the checksums of all files.
 #
 # Needs the programs of `make image` for two architectures, and cargo-cyclonedx.
 set -euo pipefail
@@ -27,6 +27,14 @@ cp "$targets/image/hostup-operator.oci.tar" "$out/hostup-operator-$version.oci.t
 "$helm" package charts/hostup-operator --destination "$out"
 [[ -e $out/hostup-operator-$version.tgz ]] || die "the chart has another version than $version: run \`make release-check\`"
 cp deploy/install.yaml "$out/install.yaml"
+# image.sh has built the plugin too.
+for platform in amd64:x86_64 arm64:aarch64; do
+  binary=$targets/${platform#*:}-unknown-linux-musl/release/kubectl-hostup
+  archive=$out/kubectl-hostup-$version-linux-${platform%:*}.tar.gz
+  tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 \
+    --directory "$(dirname "$binary")" kubectl-hostup --directory "$PWD" LICENSE | gzip --no-name >"$archive"
+done
+bash deploy/krew/fill.sh "$version" "$out" >"$out/hostup.krew.yaml"
 for kind in crds/*.yaml; do
   printf -- '---\n'
   cat "$kind"

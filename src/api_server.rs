@@ -1,6 +1,7 @@
 //! How the API server is reached: as kubectl does, through a proxy where one is named.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
-use kube::config::Kubeconfig;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use percent_encoding::percent_decode_str;
 use tower::{BoxError, ServiceBuilder};
@@ -29,9 +30,56 @@ use crate::telemetry::metrics::Metrics;
 /// # Errors
 /// A line that says what is wrong with the kubeconfig, the ServiceAccount or the proxy.
 pub async fn connect(environment: &Proxies, metrics: Arc<Metrics>) -> Result<Client, String> {
-    // A broken kubeconfig is quoted over several lines.
-    let line = |error: &dyn std::error::Error| Text::bounded(&with_causes(error), 600).to_string();
-    let mut config = Config::infer().await.map_err(|error| line(&error))?;
+    let config = Config::infer().await.map_err(|error| line(&error))?;
+    let named = Kubeconfig::read()
+        .ok()
+        .and_then(|kubeconfig| proxy_of(kubeconfig, None));
+    reach(config, named, environment, Some(metrics))
+}
+
+/// A client with the rights of a user, as kubectl makes it: of this kubeconfig or of those that kubectl reads, with this
+/// context or the current one. In a pod without a kubeconfig, with those of the pod.
+///
+/// # Errors
+/// A line that says what is wrong with the kubeconfig or the proxy.
+pub async fn connect_as_user(
+    file: Option<&Path>,
+    context: Option<&str>,
+    environment: &Proxies,
+) -> Result<Client, String> {
+    let read = match file {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    };
+    let kubeconfig = match read {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) if file.is_some() || context.is_some() => return Err(line(&error)),
+        Err(_) => {
+            let config = Config::infer().await.map_err(|error| line(&error))?;
+            return reach(config, None, environment, None);
+        }
+    };
+    let named = proxy_of(kubeconfig.clone(), context);
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| line(&error))?;
+    reach(config, named, environment, None)
+}
+
+/// An error as one line: a broken kubeconfig is quoted over several.
+fn line(error: &dyn std::error::Error) -> String {
+    Text::bounded(&with_causes(error), 600).to_string()
+}
+
+fn reach(
+    mut config: Config,
+    named: Option<String>,
+    environment: &Proxies,
+    metrics: Option<Arc<Metrics>>,
+) -> Result<Client, String> {
     config.default_retry = false;
     // kube takes the environment's proxy whatever NO_PROXY says.
     config.proxy_url = None;
@@ -40,7 +88,7 @@ pub async fn connect(environment: &Proxies, metrics: Arc<Metrics>) -> Result<Cli
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(30)));
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    let Some(proxy) = proxy_to(&config.cluster_url, environment)? else {
+    let Some(proxy) = proxy_to(&config.cluster_url, named, environment)? else {
         return client(&config, tcp, metrics).map_err(|error| line(&error));
     };
     let made = match proxy.scheme() {
@@ -56,7 +104,7 @@ pub async fn connect(environment: &Proxies, metrics: Arc<Metrics>) -> Result<Cli
     made.map_err(|error| line(&error))
 }
 
-fn client<C>(config: &Config, connector: C, metrics: Arc<Metrics>) -> Result<Client, kube::Error>
+fn client<C>(config: &Config, connector: C, metrics: Option<Arc<Metrics>>) -> Result<Client, kube::Error>
 where
     C: tower::Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: hyper_util::client::legacy::connect::Connection
@@ -75,7 +123,7 @@ where
         .layer(config.extra_headers_layer()?)
         .option_layer(config.auth_layer()?)
         .map_err(BoxError::from)
-        .layer(CountApiCalls(metrics))
+        .option_layer(metrics.map(CountApiCalls))
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }
@@ -119,8 +167,8 @@ fn socks<C>(connector: C, proxy: &Url) -> Result<SocksV5<C>, String> {
 }
 
 /// The proxy that kubectl would use: that of the kubeconfig whatever `NO_PROXY` says, else the environment's.
-fn proxy_to(server: &Uri, environment: &Proxies) -> Result<Option<Url>, String> {
-    if let Some(named) = proxy_of_kubeconfig() {
+fn proxy_to(server: &Uri, named: Option<String>, environment: &Proxies) -> Result<Option<Url>, String> {
+    if let Some(named) = named {
         return parse(&named, "proxy-url of the kubeconfig").map(Some);
     }
     let variable = |names: [&'static str; 2]| {
@@ -150,10 +198,9 @@ fn proxy_to(server: &Uri, environment: &Proxies) -> Result<Option<Url>, String> 
     parse(named, name).map(Some)
 }
 
-/// The `proxy-url` of the cluster that the kubeconfig's current context names.
-fn proxy_of_kubeconfig() -> Option<String> {
-    let kubeconfig = Kubeconfig::read().ok()?;
-    let current = kubeconfig.current_context?;
+/// The `proxy-url` of the cluster that this context of the kubeconfig names, or its current one.
+fn proxy_of(kubeconfig: Kubeconfig, context: Option<&str>) -> Option<String> {
+    let current = context.map(str::to_owned).or(kubeconfig.current_context)?;
     let context = kubeconfig
         .contexts
         .into_iter()
@@ -287,6 +334,17 @@ mod tests {
                 "{host}:{port} with {no_proxy:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_proxy_of_the_named_context_is_taken_and_else_that_of_the_current_one() {
+        let text = "{current-context: a, contexts: [{name: a, context: {cluster: one}}, {name: b, context: {cluster: two}}], \
+                    clusters: [{name: one, cluster: {proxy-url: 'http://one:1'}}, {name: two, cluster: {proxy-url: ' '}}, \
+                    {name: three, cluster: {}}]}";
+        let of = |context| proxy_of(Kubeconfig::from_yaml(text).unwrap(), context);
+        assert_eq!(of(None).as_deref(), Some("http://one:1"));
+        assert_eq!(of(Some("a")).as_deref(), Some("http://one:1"));
+        assert_eq!((of(Some("b")), of(Some("c"))), (None, None));
     }
 
     #[test]

@@ -249,6 +249,43 @@ fn an_upward_import_would_be_seen() {
     );
 }
 
+/// What of the library the plugin may import: no floor that decides, follows or spends.
+const OF_THE_PLUGIN: [&str; 7] = ["api", "api_server", "args", "chance", "clock", "domain", "hostup"];
+
+/// Whether a source of the plugin imports only what it may.
+fn plugin_may(text: &str) -> bool {
+    text.split("hostup_operator::").skip(1).all(|path| {
+        let grouped = path.strip_prefix('{').and_then(|group| group.split('}').next());
+        let parts: Vec<&str> = grouped.map_or_else(|| vec![path], |group| group.split(',').collect());
+        parts.into_iter().all(|part| {
+            let module = part
+                .trim()
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next();
+            module.is_some_and(|module| OF_THE_PLUGIN.contains(&module))
+        })
+    })
+}
+
+#[test]
+fn the_plugin_imports_no_floor_that_can_spend() {
+    let mut sources_of_the_plugin = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("plugin"),
+        &mut sources_of_the_plugin,
+    );
+    assert!(sources_of_the_plugin.len() > 10, "{sources_of_the_plugin:?}");
+    for file in sources_of_the_plugin {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(plugin_may(&text), "{}", file.display());
+        let pays = [".paid_post(", "RightToSend", ".options_preview("];
+        assert!(!pays.iter().any(|word| text.contains(word)), "{}", file.display());
+    }
+    assert!(!plugin_may("use hostup_operator::ledger::Store;"));
+    assert!(!plugin_may("use hostup_operator::{api, controllers};"));
+    assert!(plugin_may("use hostup_operator::{api, args};"));
+}
+
 /// Where a kind of objects is kept whole, and none of them walks all records: those that are followed are looked up by
 /// name, and all else is asked of the index.
 const STORES: [&str; 2] = ["controllers/run.rs", "controllers/options/rivals.rs"];

@@ -48,6 +48,7 @@ mod memory;
 mod monitoring;
 mod names;
 mod outputs;
+mod plugin;
 mod policies;
 mod policies_in_force;
 mod proxies;

@@ -341,3 +341,47 @@ fn the_package_of_the_chart_holds_no_tests() {
     }
     assert!(!listed.contains("/tests/"), "{listed}");
 }
+
+#[test]
+fn the_manifest_for_krew_names_the_archives_of_the_release_and_their_checksums() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = "1.2.3-rc.1";
+    for architecture in ["amd64", "arm64"] {
+        let archive = format!("kubectl-hostup-{version}-linux-{architecture}.tar.gz");
+        std::fs::write(folder.path().join(archive), architecture).unwrap();
+    }
+    let fill = |folder: &Path| {
+        let script = Path::new(ROOT).join("deploy/krew/fill.sh");
+        let mut filled = Command::new("bash");
+        filled.arg(script).arg(version).arg(folder).output().unwrap()
+    };
+    let filled = fill(folder.path());
+    assert!(filled.status.success(), "{filled:?}");
+    let manifest = yaml(std::str::from_utf8(&filled.stdout).unwrap());
+    assert_eq!(at(&manifest, "spec.version"), &format!("v{version}"));
+    let summed = Command::new("bash")
+        .args(["-c", "sha256sum -- *amd64* *arm64* | cut -d' ' -f1"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let sums = String::from_utf8(summed.stdout).unwrap();
+    let platforms = at(&manifest, "spec.platforms").as_array().unwrap();
+    assert_eq!(platforms.len(), 2);
+    for ((platform, sum), architecture) in platforms.iter().zip(sums.lines()).zip(["amd64", "arm64"]) {
+        let uri = format!(
+            "{REPOSITORY}/releases/download/v{version}/kubectl-hostup-{version}-linux-{architecture}.tar.gz"
+        );
+        assert_eq!(platform["uri"], uri);
+        assert_eq!(platform["sha256"], sum);
+        assert_eq!(platform["bin"], "kubectl-hostup");
+        assert_eq!(at(platform, "selector.matchLabels.arch"), architecture);
+    }
+    assert!(!manifest.to_string().contains('@'), "{manifest}");
+    std::fs::remove_file(
+        folder
+            .path()
+            .join(format!("kubectl-hostup-{version}-linux-arm64.tar.gz")),
+    )
+    .unwrap();
+    assert!(!fill(folder.path()).status.success(), "an archive is missing");
+}

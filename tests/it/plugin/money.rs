@@ -1,0 +1,88 @@
+//! `ledger` and `spend`: what the records say.
+
+use serde_json::json;
+
+use super::{Person, RECORDS, asked, rows, stage};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn records_are_listed_oldest_first_and_added_up() {
+    let stage = stage("money").await;
+    let _operator = stage.operator(&[]);
+    let reader = Person::with(&stage, &[RECORDS]).await;
+    assert_eq!(reader.runs(&["ledger"]).await.ok(), "There are no records.\n");
+    assert_eq!(reader.runs(&["spend"]).await.ok(), "Nothing was bought.\n");
+    for name in ["one", "two"] {
+        stage.create(stage.approved(name)).await;
+        stage.wait_for_reason(name, "Restored").await;
+    }
+    stage
+        .create(stage.approved_config("options", json!({"bandwidthGb": 4096})))
+        .await;
+    stage.config_comes_to("options", "InSync").await;
+    asked(&stage, "lost").await;
+
+    let table = reader.runs(&["ledger"]).await.ok();
+    let listed: Vec<Vec<String>> = rows(&table);
+    let objects: Vec<&str> = listed[1..].iter().map(|row| row[2].as_str()).collect();
+    assert_eq!(
+        objects,
+        ["vbr/one", "vbr/two", "vrc/options", "vbr/lost"],
+        "{table}"
+    );
+    let json = reader
+        .runs(&["ledger", "-o", "json", "--since", "1h"])
+        .await
+        .json();
+    assert_eq!(json.as_array().unwrap().len(), 4, "{json}");
+    assert_eq!(json[0]["perHour"], "0.66");
+    assert_eq!(json[2]["dueNow"], "40.00");
+    assert_eq!(json[3]["state"], "Unknown");
+    let none = reader
+        .runs(&["ledger", "-o", "json", "--since", "0m"])
+        .await
+        .json();
+    assert_eq!(none, json!([]));
+    let csv = reader.runs(&["ledger", "-o", "csv"]).await.ok();
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 5, "{csv}");
+    assert!(
+        lines[0].starts_with("time,namespace,object,type,state,price,perHour"),
+        "{csv}"
+    );
+    assert!(
+        lines[1].contains(",vbr/one,RestoreToCloudVm,Succeeded,0.66 SEK/h,0.66,"),
+        "{csv}"
+    );
+
+    let spent = reader.runs(&["spend", "-o", "json"]).await.json();
+    let common = json!({"namespace": stage.namespace, "currencyCode": "SEK"});
+    let mut restores = common.clone();
+    restores["kind"] = json!("vbr");
+    restores["vms"] = json!(2);
+    restores["perHour"] = json!("1.32");
+    restores["openPerHour"] = json!("0.66");
+    let mut options = common;
+    options["kind"] = json!("vrc");
+    options["vms"] = json!(0);
+    options["atOnce"] = json!("40.00");
+    options["recurringPerMonth"] = json!("40.00");
+    assert_eq!(spent, json!([restores, options]));
+    let table = reader.runs(&["spend"]).await.ok();
+    assert_eq!(
+        rows(&table)[1],
+        [&stage.namespace, "vbr", "SEK", "2", "1.32", "-", "-", "0.66", "-"],
+        "{table}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_user_who_may_not_read_records_is_told_so() {
+    let stage = stage("nomoney").await;
+    let nobody = Person::with(&stage, &[]).await;
+    for command in ["ledger", "spend"] {
+        nobody.runs(&[command]).await.fails(&[
+            "you cannot list vpsoperations",
+            "ClusterRole hostup-operator-view-records in the whole cluster",
+        ]);
+    }
+}

@@ -1,0 +1,151 @@
+//! `resolve`: each answer, given once, to what asks.
+
+use hostup_sim::Vps;
+use serde_json::{Value, json};
+
+use super::{Person, RECORDS, RESOLVER, VIEW, asked, stage};
+use crate::support::{Stage, at};
+
+async fn record(stage: &Stage, name: &str) -> Value {
+    serde_json::to_value(stage.operations().get(name).await.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn not_executed_on_a_terminal_shows_the_evidence_and_lets_a_new_attempt_follow() {
+    let stage = stage("answer").await;
+    let _operator = stage.operator(&[]);
+    let resolver = Person::with(&stage, &[RESOLVER, VIEW]).await;
+    let name = asked(&stage, "web").await;
+    let token = at(&record(&stage, &name).await, "spec.expectedVmName")
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut terminal = resolver.sees(&["resolve", &name]);
+    terminal.shows("Your answer");
+    for part in [
+        token.as_str(),
+        "0.66 SEK/h",
+        "NoneFound: no VM has the token",
+        "in HostUp's panel",
+    ] {
+        terminal.shows(part);
+    }
+    terminal.types("perhaps");
+    terminal.shows("is not one of the three");
+    terminal.types("notexecuted");
+    terminal.shows("A new attempt is paid for at once");
+    terminal.shows(&format!("kubectl hostup hold vbr/web -n {}", stage.namespace));
+    terminal.shows("Answer NotExecuted? [y/N]");
+    terminal.types("y");
+    let (status, screen) = terminal.ends();
+    assert_eq!(status, 0, "{screen}");
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&record(&stage, &name).await, "status.state"), "NotExecuted");
+    assert_eq!((stage.executed(), stage.posts()), (1, 2));
+    stage.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn adopt_needs_the_vm_and_abandon_buys_nothing_more() {
+    let stage = stage("adopt").await;
+    let _operator = stage.operator(&[]);
+    stage
+        .sim
+        .world(|world| world.add_vps(stage.account, Vps::payg("vps_found", "renamed", 2, 4, 80)));
+    let resolver = Person::with(&stage, &[RESOLVER]).await;
+    let name = asked(&stage, "web").await;
+    let adopt = ["resolve", &name, "--answer", "Adopt", "--yes"];
+    resolver.runs(&adopt).await.fails(&["needs --vps"]);
+    let abandon_one = [
+        "resolve",
+        &name,
+        "--answer",
+        "Abandon",
+        "--vps",
+        "vps_found",
+        "--yes",
+    ];
+    resolver
+        .runs(&abandon_one)
+        .await
+        .fails(&["--vps is only for the answer Adopt"]);
+    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+    let with_vm: Vec<&str> = adopt.iter().copied().chain(["--vps", "vps_found"]).collect();
+    resolver.runs(&with_vm).await.ok();
+    let web = stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&web, "status.vm.vpsId"), "vps_found");
+    resolver
+        .runs(&with_vm)
+        .await
+        .fails(&["does not wait for an answer", "its state is Succeeded"]);
+
+    let name = asked(&stage, "other").await;
+    resolver
+        .runs(&["resolve", &name, "--answer", "Abandon", "--yes"])
+        .await
+        .ok();
+    stage.wait_for_reason("other", "Abandoned").await;
+    assert_eq!((stage.executed(), stage.posts()), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_answered_without_a_yes_or_over_a_change() {
+    let stage = stage("unanswered").await;
+    let _operator = stage.operator(&[]);
+    let resolver = Person::with(&stage, &[RESOLVER]).await;
+    let name = asked(&stage, "web").await;
+    let mut terminal = resolver.sees(&["resolve", &name]);
+    terminal.shows("Your answer");
+    terminal.types("");
+    assert!(terminal.ends().1.contains("No answer is given."));
+    let mut terminal = resolver.sees(&["resolve", &name, "--answer", "Abandon"]);
+    terminal.shows("[y/N]");
+    terminal.types("n");
+    assert!(terminal.ends().1.contains("No answer is given."));
+    resolver
+        .runs(&["resolve", &name])
+        .await
+        .fails(&["not a terminal", "--answer"]);
+    resolver
+        .runs(&["resolve", &name, "--answer", "Abandon"])
+        .await
+        .fails(&["add --yes"]);
+    let mut terminal = resolver.sees(&["resolve", &name, "--answer", "Abandon"]);
+    terminal.shows("[y/N]");
+    let touched = kube::api::Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
+    stage
+        .operations()
+        .patch(&name, &kube::api::PatchParams::default(), &touched)
+        .await
+        .unwrap();
+    terminal.types("y");
+    let (status, screen) = terminal.ends();
+    assert!(
+        status == 1 && screen.contains("has changed while you looked at it"),
+        "{screen}"
+    );
+    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_user_who_may_not_resolve_is_told_what_they_lack() {
+    let stage = stage("mayresolve").await;
+    let _operator = stage.operator(&[]);
+    let name = asked(&stage, "web").await;
+    let args = ["resolve", name.as_str(), "--answer", "Abandon", "--yes"];
+    let nobody = Person::with(&stage, &[]).await;
+    nobody
+        .runs(&args)
+        .await
+        .fails(&["you cannot get vpsoperations", "hostup-operator-view-records"]);
+    let reader = Person::with(&stage, &[RECORDS]).await;
+    reader
+        .runs(&args)
+        .await
+        .fails(&["you cannot patch vpsoperations", "hostup-resolver"]);
+    reader
+        .runs(&["resolve", "nothing-1"])
+        .await
+        .fails(&["\"nothing-1\" not found"]);
+    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+}
