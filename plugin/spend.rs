@@ -158,7 +158,11 @@ fn of_kind(kind: SubjectKind, records: &[VpsOperation]) -> Vec<Row> {
 
 /// Whether the record left a VM that HostUp bills.
 fn is_a_vm(record: &VpsOperation) -> bool {
-    let result = record.status.as_ref().and_then(|status| status.result.as_ref());
+    let status = record
+        .status
+        .as_ref()
+        .filter(|status| status.result_end.is_none());
+    let result = status.and_then(|status| status.result.as_ref());
     let was_bought = matches!(
         records::state(record),
         OperationState::Succeeded | OperationState::Failed
