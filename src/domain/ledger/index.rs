@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::about::{About, result_mark, secret_mark, subject_mark};
 use super::money::{Account, Fund, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::window::{Call, Weight, Window};
@@ -61,18 +62,6 @@ struct Kept {
     ours: bool,
     /// The list that showed it last.
     list: u32,
-}
-
-/// What a record is looked up by in its chain, or by its VM.
-#[derive(Debug, PartialEq, Eq)]
-enum About {
-    Nothing,
-    /// The VM that was bought.
-    Result(Mark),
-    /// The object for which it came to nothing.
-    CameToNothing(Mark),
-    // Nothing that this program writes.
-    Both(Box<(Mark, Mark)>),
 }
 
 /// A result that is about to be written over a version of its record.
@@ -622,48 +611,6 @@ impl Kept {
         let key = self.key.as_ref().filter(|_| has_vm && self.ours)?;
         Some((key, self.about.result()?))
     }
-}
-
-impl About {
-    fn of(content: &Content, ours: bool) -> Self {
-        let result = content.result.as_ref().filter(|_| ours).map(result_mark);
-        let nothing = content.state.came_to_nothing();
-        let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
-        match (result, subject) {
-            (None, None) => Self::Nothing,
-            (Some(result), None) => Self::Result(result),
-            (None, Some(subject)) => Self::CameToNothing(subject),
-            (Some(result), Some(subject)) => Self::Both(Box::new((result, subject))),
-        }
-    }
-
-    fn result(&self) -> Option<Mark> {
-        match self {
-            Self::Result(result) => Some(*result),
-            Self::Both(both) => Some(both.0),
-            Self::Nothing | Self::CameToNothing(_) => None,
-        }
-    }
-
-    fn came_to_nothing_for(&self) -> Option<Mark> {
-        match self {
-            Self::CameToNothing(subject) => Some(*subject),
-            Self::Both(both) => Some(both.1),
-            Self::Nothing | Self::Result(_) => None,
-        }
-    }
-}
-
-fn subject_mark(kind: &str, namespace: &str, name: &str) -> Mark {
-    Mark::of("subject", &[kind, namespace, name])
-}
-
-fn secret_mark(namespace: &str, name: &str) -> Mark {
-    Mark::of("secret", &[namespace, name])
-}
-
-fn result_mark(vps: &VpsId) -> Mark {
-    Mark::of("result", &[vps.as_str()])
 }
 
 /// The records by name. Boxed: the nodes of a tree are half empty.

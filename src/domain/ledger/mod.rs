@@ -1,5 +1,6 @@
 //! The ledger as one process knows it by the watch: what can be asked of all records without looking at each.
 
+mod about;
 pub mod chain;
 mod index;
 mod money;

@@ -1,0 +1,59 @@
+//! What a record is looked up by, in few bytes.
+
+use super::Content;
+use super::name::Mark;
+use crate::domain::values::ids::VpsId;
+
+/// What a record is looked up by in its chain, or by its VM.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Nothing,
+    /// The VM that was bought.
+    Result(Mark),
+    /// The object for which it came to nothing.
+    CameToNothing(Mark),
+    // Nothing that this program writes.
+    Both(Box<(Mark, Mark)>),
+}
+
+impl About {
+    pub(super) fn of(content: &Content, ours: bool) -> Self {
+        let result = content.result.as_ref().filter(|_| ours).map(result_mark);
+        let nothing = content.state.came_to_nothing();
+        let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
+        match (result, subject) {
+            (None, None) => Self::Nothing,
+            (Some(result), None) => Self::Result(result),
+            (None, Some(subject)) => Self::CameToNothing(subject),
+            (Some(result), Some(subject)) => Self::Both(Box::new((result, subject))),
+        }
+    }
+
+    pub(super) fn result(&self) -> Option<Mark> {
+        match self {
+            Self::Result(result) => Some(*result),
+            Self::Both(both) => Some(both.0),
+            Self::Nothing | Self::CameToNothing(_) => None,
+        }
+    }
+
+    pub(super) fn came_to_nothing_for(&self) -> Option<Mark> {
+        match self {
+            Self::CameToNothing(subject) => Some(*subject),
+            Self::Both(both) => Some(both.1),
+            Self::Nothing | Self::Result(_) => None,
+        }
+    }
+}
+
+pub(super) fn subject_mark(kind: &str, namespace: &str, name: &str) -> Mark {
+    Mark::of("subject", &[kind, namespace, name])
+}
+
+pub(super) fn secret_mark(namespace: &str, name: &str) -> Mark {
+    Mark::of("secret", &[namespace, name])
+}
+
+pub(super) fn result_mark(vps: &VpsId) -> Mark {
+    Mark::of("result", &[vps.as_str()])
+}
