@@ -77,9 +77,9 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
     }
     approve(&object, &quote, cluster).await?;
     let waits = match object.reason() {
-        Some(
-            Reason::Held | Reason::Suspended | Reason::GatesClosed | Reason::ReadOnly | Reason::PaidCallCap,
-        ) => ", and is bought when nothing else is in the way",
+        Some(Reason::Held | Reason::GatesClosed | Reason::ReadOnly | Reason::PaidCallCap) => {
+            ", and is bought when nothing else is in the way"
+        }
         _ => "",
     };
     output.styled(
@@ -123,10 +123,15 @@ fn current_quote(object: &Object) -> Result<String, Failure> {
             | Reason::ApprovalExpired
             | Reason::GatesClosed
             | Reason::Held
-            | Reason::Suspended
             | Reason::ReadOnly
             | Reason::PaidCallCap,
         ) => {}
+        Some(Reason::Suspended) => {
+            return Err(Failure::told(format!(
+                "{place} is suspended, and its price may be that of an older spec. Set spec.suspend to false, then \
+                 wait for the price"
+            )));
+        }
         Some(reason) => return Err(no_more(reason.as_str())),
         None => return Err(no_more(object.ready().map_or("", |ready| &ready.reason))),
     }

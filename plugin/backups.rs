@@ -41,7 +41,7 @@ pub struct Args {
     /// The key of the Secret's data that contains the API key.
     #[arg(long, value_name = "KEY", default_value = "token")]
     key: String,
-    /// HostUp's address. Plain http is allowed only to this host.
+    /// HostUp's address. Plain HTTP is allowed only to localhost.
     #[arg(long, value_name = "URL", env = "HOSTUP_URL", default_value = "https://cloud.hostup.se", value_parser = origin)]
     hostup_url: Url,
     /// The format of the output.

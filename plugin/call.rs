@@ -122,6 +122,8 @@ pub enum CallError {
     Conflict,
     /// There is no such object, or no such resource.
     NotFound(String),
+    /// It may have been done.
+    Unclear(String),
     /// Anything else.
     Other(String),
 }
@@ -132,9 +134,10 @@ impl From<CallError> for Failure {
             CallError::Conflict => {
                 Self::told("somebody else changed the object at the same time; run the command again")
             }
-            CallError::Forbidden(words) | CallError::NotFound(words) | CallError::Other(words) => {
-                Self::Told(words)
-            }
+            CallError::Forbidden(words)
+            | CallError::NotFound(words)
+            | CallError::Unclear(words)
+            | CallError::Other(words) => Self::Told(words),
         }
     }
 }
@@ -147,7 +150,7 @@ pub async fn call<T>(
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(told(right, &error)),
-        Err(_) => Err(CallError::Other(format!(
+        Err(_) => Err(CallError::Unclear(format!(
             "the API server did not answer within {} s ({right})",
             DEADLINE.as_secs()
         ))),
@@ -174,7 +177,7 @@ where
 
 fn told(right: &Right, error: &kube::Error) -> CallError {
     let kube::Error::Api(status) = error else {
-        return CallError::Other(format!("cannot {right}: {}", with_causes(error)));
+        return CallError::Unclear(format!("cannot {right}: {}", with_causes(error)));
     };
     let said = Text::bounded(&status.message, SAID);
     match (status.code, status.reason.as_str()) {

@@ -105,7 +105,9 @@ pub async fn release(args: &ReleaseArgs, cluster: &Cluster, output: &mut Output)
         }
     }
     let place = annotate(&args.held, Value::Null, cluster).await?;
-    output.line(format!("{place}: the hold is lifted, if nothing else holds it."))?;
+    output.line(format!(
+        "The hold on {place} is removed. A hold on its Namespace or on the operator's Namespace still applies."
+    ))?;
     Ok(DONE)
 }
 

@@ -27,8 +27,8 @@ use cluster::{Cluster, Reach};
 use failure::{Failure, Outcome};
 use output::{Color, Output};
 
-/// Shows what waits for you in hostup-operator, what it costs and what was paid, and takes your decisions: approve a
-/// price, answer an unknown outcome, hold purchases.
+/// Shows what waits for you in hostup-operator, what it costs and what was paid. With it, you approve prices, answer
+/// unknown outcomes and hold purchases.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-hostup",

@@ -28,8 +28,8 @@ const ERROR: u8 = 1;
 /// Show what the objects of some files would cost, e.g. for a pull request. Buys nothing.
 ///
 /// For each VpsBackupRestore and VpsResourceConfig, creates a copy with another name, waits for its price, and deletes
-/// the copy. A copy has no approval, and it holds every purchase by the annotation vps.hostup.se/hold. Other objects of
-/// the files are ignored.
+/// the copy. A copy has no approval, and its annotation vps.hostup.se/hold blocks its own purchase. Other objects of the
+/// files are ignored.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 every object has a price, or nothing to buy. 1 an error: a file that cannot be read, an \
@@ -43,7 +43,8 @@ pub struct Args {
     /// The longest wait for all prices, e.g. 90s or 5m.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     timeout: Duration,
-    /// The most that all VMs together may cost in an hour, e.g. "0.80 SEK". Otherwise the exit status is 3.
+    /// The limit for the hourly price of all VMs together, e.g. "0.80 SEK". If the price is higher, or in another
+    /// currency, the exit status is 3.
     #[arg(long, value_name = "AMOUNT CURRENCY")]
     max_per_hour: Option<Most>,
     /// The format of the output. wide: also the message of each object.
@@ -186,7 +187,12 @@ fn print(previewed: &[Previewed], totals: &[Sum], is_wide: bool, output: &mut Ou
             )?;
         }
     }
-    output.line("This is a preview: nothing was bought, and the copies are deleted.")
+    let is_clean = previewed.iter().all(|object| object.result != Found::Error);
+    output.line(if is_clean {
+        "This is a preview: nothing was bought, and the copies are deleted."
+    } else {
+        "This is a preview: nothing was bought. See the table for what went wrong."
+    })
 }
 
 impl Previewed {

@@ -19,7 +19,7 @@ use crate::records;
 
 /// Answer the unknown outcome of a paid call: show what was ordered and what is known, ask, and give the answer.
 ///
-/// Look in HostUp's panel first. You can answer once.
+/// Look in HostUp's panel first. You cannot change an answer that the operator has accepted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The VpsOperation.
@@ -295,13 +295,13 @@ fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> St
     match answer {
         Answer::NotExecuted => not_executed(record, subject),
         Answer::Adopt if is_restore => {
-            "The operator takes this VM as the result, if the key reads it, it is pay-as-you-go, \
-             and it is not the source."
+            "The operator accepts this VM if it is pay-as-you-go, is not the source VPS, and is visible to \
+             the API key."
                 .to_owned()
         }
-        Answer::Adopt => "The operator continues to read, and orders nothing for it again.".to_owned(),
+        Answer::Adopt => "The operator waits until HostUp shows the options, and does not order them again.".to_owned(),
         Answer::Abandon if is_restore => {
-            "The operator searches and buys nothing more for this name. If a VM exists \
+            "The operator stops searching for the VM, and buys nothing more for this object name. If a VM exists \
              anyway, it costs money until you cancel it in HostUp's panel."
                 .to_owned()
         }

@@ -181,7 +181,7 @@ fn to_do(reason: Reason, object: &Object) -> Option<String> {
         }
         Reason::GatesClosed => {
             let closed = object.closed_gates();
-            return Some(format!("HostUp would refuse: {}", closed.join("; ")));
+            return Some(format!("closed gates: {}", closed.join("; ")));
         }
         Reason::Held => "the Namespace, or the operator's, is held: kubectl hostup release NAMESPACE",
         Reason::Suspended => "set spec.suspend to false, in the place where the object comes from",

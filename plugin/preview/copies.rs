@@ -177,6 +177,11 @@ async fn of_copy(
             found = priced(wanted, &name, &objects, deadline) => found,
             () = stop.cancelled() => Ok(None),
         },
+        Err(CallError::Unclear(why)) => Err(Failure::told(format!(
+            "{why}. A copy that appears later cannot buy; delete it: kubectl -n {} delete {} {name}",
+            wanted.namespace,
+            wanted.id.kind.singular()
+        ))),
         Err(error) => Err(error.into()),
     };
     if let Err(error) = delete(wanted, &name, &objects).await {

@@ -102,8 +102,13 @@ impl Most {
             sum.unit == Unit::Hour && (sum.currency != self.currency.as_str() || sum.exact > self.amount)
         };
         let over = sums.iter().find(is_over)?;
+        let how = if over.currency == self.currency.as_str() {
+            "is over"
+        } else {
+            "cannot be compared with"
+        };
         Some(format!(
-            "{over} is over --max-per-hour {} {}",
+            "{over} {how} --max-per-hour {} {}",
             self.amount, self.currency
         ))
     }

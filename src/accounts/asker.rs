@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::question::{Question, Readings};
 use super::queue::Class;
+use crate::domain::ledger::KeyPlace;
 use crate::domain::values::ids::{RecordName, SubjectKind};
 use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
@@ -17,8 +18,8 @@ pub enum Who {
     Subject(SubjectKind, String, String),
     /// A record.
     Record(RecordName),
-    /// Who follows the VMs that were bought with the key of a Secret, by namespace and name.
-    Vms(String, String),
+    /// Who follows the VMs that were bought with a key.
+    Vms(KeyPlace),
 }
 
 /// What is known of somebody who asks.

@@ -42,6 +42,7 @@ pub const SHOWN_VALUE: usize = 64;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("[has(self.vpsId), has(self.vpsName), has(self.legacy)].filter(given, given).size() == 1", "set either vpsId (or vpsName) and resources, or legacy"))]
 #[x_kube(validation = ("(has(self.vpsId) || has(self.vpsName)) == has(self.resources)", "set vpsId (or vpsName) and resources together: the VPS, and the options that it should have"))]
+#[x_kube(validation = ("!has(self.vpsName) || !has(self.approval) || !has(self.approval.maxPrice) || has(self.approval.validUntil)", "validUntil is required with maxPrice and vpsName: after a rebuild, another VPS may have the name"))]
 #[x_kube(validation = ("has(self.vpsId) == has(oldSelf.vpsId) && (!has(self.vpsId) || self.vpsId == oldSelf.vpsId)", "vpsId cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.vpsName) == has(oldSelf.vpsName) && (!has(self.vpsName) || self.vpsName == oldSelf.vpsName)", "vpsName cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed because it is ordered once: create a VpsResourceConfig with another name"))]
@@ -179,8 +180,8 @@ pub struct ConfigApproval {
     /// Approves every change at or below this price. A change that lowers a value needs a quoteId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<ChangeCeiling>,
-    /// The time until which maxPrice is valid, e.g. 2026-12-01T00:00:00Z. If absent, maxPrice does not expire. It has no
-    /// effect on quoteId.
+    /// The time until which maxPrice is valid, e.g. 2026-12-01T00:00:00Z. If absent, maxPrice does not expire.
+    /// Required with maxPrice if spec.vpsName is set. It has no effect on quoteId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = TIME), extend("format" = "date-time"))]
     pub valid_until: Option<String>,

@@ -68,7 +68,7 @@ pub struct VpsBackupRestoreSpec {
 pub struct Outputs {
     /// The name of a ConfigMap in the namespace of the object. The operator creates it with the keys vpsId, name, primaryIp
     /// and operation. It belongs to the object and is deleted with it. The operator does not change a ConfigMap that
-    /// already exists.
+    /// belongs to somebody else.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")

@@ -96,14 +96,21 @@ pub async fn named(
 fn not_one(name: &str, all: &[VpsId], credentials: &CredentialsSecretRef) -> Blocked {
     let (reason, message) = if all.is_empty() {
         let message = format!(
-            "the key of Secret {} reads no VPS with the name {name:?}: check vpsName, and which account the key belongs to",
+            "the API key in Secret {} cannot see a VPS with the name {name:?}: check vpsName, and which account the key \
+             belongs to",
             credentials.name
         );
         (Reason::VpsNotFound, message)
     } else {
         let ids: Vec<&str> = all.iter().take(SHOWN_IDS).map(VpsId::as_str).collect();
+        let more = all.len().saturating_sub(SHOWN_IDS);
+        let more = if more > 0 {
+            format!(", and {more} more")
+        } else {
+            String::new()
+        };
         let message = format!(
-            "{} VPSs have the name {name:?} ({}): set vpsId in a new object, or rename them at HostUp",
+            "{} VPSs have the name {name:?} ({}{more}): set vpsId in a new object, or rename the others in HostUp's panel",
             all.len(),
             ids.join(", ")
         );

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
+
 use super::context::{Blocked, Context};
 use super::{Error, reading};
 use crate::accounts::{Age, Asker, Class, Question, Want, Who};
@@ -22,6 +24,8 @@ use crate::ledger::record;
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often an answer is looked for before the next round.
 const LOOKS: u32 = 60;
+/// Keys that are looked at together.
+const AT_ONCE: usize = 16;
 
 /// Reads the VMs of each key once in every `--resync-interval`. The end of a VM is written when two rounds in a row, and a
 /// read of the VM itself, show it.
@@ -29,23 +33,20 @@ pub async fn follow(ctx: Arc<Context>) {
     let mut missing_before = BTreeSet::new();
     loop {
         tokio::time::sleep(ctx.books.chance.jittered(ctx.settings.times.resync_interval)).await;
-        let mut missing = BTreeSet::new();
-        for key in ctx.books.ledger.keys_of_vms() {
-            if !ctx.settings.watched.includes(&key.namespace) {
-                continue;
-            }
-            let found = round(&ctx, &key, &missing_before).await;
-            missing.extend(found.unwrap_or_else(|why| {
-                tracing::debug!(
-                    ?why,
-                    namespace = key.namespace,
-                    secret = key.secret,
-                    "the VMs of a key cannot be read"
-                );
+        let keys = ctx.books.ledger.keys_of_vms().into_iter();
+        let keys = keys.filter(|key| ctx.settings.watched.includes(&key.namespace));
+        let (ctx, before) = (&ctx, &missing_before);
+        let rounds = keys.map(|key| async move {
+            round(ctx, &key, before).await.unwrap_or_else(|why| {
+                let KeyPlace {
+                    namespace, secret, ..
+                } = &*key;
+                tracing::debug!(?why, namespace, secret, "the VMs of a key cannot be read");
                 Vec::new()
-            }));
-        }
-        missing_before = missing;
+            })
+        });
+        let missing: Vec<Vec<RecordName>> = stream::iter(rounds).buffer_unordered(AT_ONCE).collect().await;
+        missing_before = missing.into_iter().flatten().collect();
     }
 }
 
@@ -64,7 +65,9 @@ async fn round(
     let vms = ctx.vms(&key.namespace, &key.secret, &read.readings)?;
     let missing = ctx.books.ledger.without_their_vm(key, &vms);
     for name in missing.iter().filter(|name| missing_before.contains(*name)) {
-        look_closer(ctx, key, name, &vms).await?;
+        if let Err(why) = look_closer(ctx, key, name, &vms).await {
+            tracing::debug!(?why, operation = %name, "whether the VM has ended cannot be read or written");
+        }
     }
     Ok(missing)
 }
@@ -84,9 +87,8 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
     else {
         return Ok(());
     };
-    // A key of another account shows none of these VMs, and proves nothing.
-    let is_of_account = |vm: &Vm| vm.id == record.vps || ctx.books.ledger.result_of(&vm.id, None).is_some();
-    if !vms.iter().any(is_of_account) {
+    // A key of another account shows neither the source nor the VM, and proves nothing.
+    if !vms.iter().any(|vm| vm.id == record.vps || vm.id == bought.vps) {
         return Ok(());
     }
     let read = read(ctx, key, reading::now(Question::Vm(bought.vps.clone()))).await?;
@@ -114,7 +116,7 @@ fn api_error(error: crate::cluster::api_call::ApiError) -> Blocked {
 
 /// The answer to one question, asked with the key.
 async fn read(ctx: &Context, key: &KeyPlace, want: Want) -> Result<reading::Read, Blocked> {
-    let who = Who::Vms(key.namespace.clone(), key.secret.clone());
+    let who = Who::Vms(key.clone());
     let credentials = CredentialsSecretRef {
         name: key.secret.clone(),
         key: key.key.clone(),
@@ -135,7 +137,7 @@ async fn read(ctx: &Context, key: &KeyPlace, want: Want) -> Result<reading::Read
             vec![want.clone()],
         )
         .await;
-        if !matches!(read, Err(Blocked::Waiting | Blocked::Held(_))) {
+        if !matches!(read, Err(Blocked::Waiting)) {
             break;
         }
         tokio::time::sleep(AGAIN).await;

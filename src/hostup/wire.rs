@@ -56,8 +56,9 @@ pub(super) struct VpsPage {
     pub(super) next_cursor: Option<String>,
 }
 
-/// The words of `serviceStatus` for a VPS that is not provided any more (vps page). A suspended one may come back.
-const ENDED_SERVICES: [&str; 4] = ["terminated", "cancelled", "expired", "fraud"];
+/// The word of `serviceStatus` for a VPS that is not provided any more (vps page). A suspended or cancelled one may come
+/// back: a cancellation can be revoked.
+const TERMINATED: &str = "terminated";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,7 +134,7 @@ impl Vps {
             running: self.power_state.as_deref() == Some("running"),
             ended: self
                 .service_status
-                .filter(|word| ENDED_SERVICES.contains(&word.as_str()))
+                .filter(|word| word == TERMINATED)
                 .map(|word| Text::bounded(&word, 40)),
             result_of: None,
         })

@@ -70,8 +70,11 @@ show_message vrc/web-01
 expect "the price is that of HostUp's own dry run" "$(quoted vrc/web-01)" "40.00 SEK now, 40.00 SEK/month"
 count_changes
 expect "a dry run is not an order: nothing was bought" "$changes" 0
-say "" "Approve with the command that the message printed:"
-approve vrc/web-01 vpsresourceconfig
+say "" "The kubectl plugin shows what waits for you, and approves exactly the quote that you name or see:"
+run "kubectl hostup status -n shop"
+quote=$(kubectl -n shop get vrc web-01 -o jsonpath='{.status.quote.id}')
+refused "kubectl hostup approve vrc/web-01 -n shop --yes --quote q-another" "has another quote: $quote"
+run "kubectl hostup approve vrc/web-01 -n shop --yes --quote $quote"
 run "kubectl -n shop wait vrc/web-01 --for=condition=Ready --timeout=30s"
 run "kubectl -n shop get vrc"
 say "" "InSync means that the operator has read the new options back:"
@@ -79,3 +82,8 @@ run "kubectl -n shop get vrc web-01 -o jsonpath='{.status.current}{\"\\n\"}'"
 expect "HostUp has 4096 GB" "$(panel_shows bandwidthGb)" 4096
 count_changes
 expect "it took one order" "$changes" 1
+say "" "Everything that was bought so far:"
+run "kubectl hostup spend"
+spend=$(kubectl hostup spend -o json)
+[[ $spend == *0.66* && $spend == *40.00* ]] || die "the sums are: $spend"
+holds "the sums are those of the two purchases"

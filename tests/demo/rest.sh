@@ -13,6 +13,16 @@ refused "kubectl -n shop patch vbr restore-web-01 --type=merge -p '{\"spec\":{\"
   "create a VpsBackupRestore with another name"
 holds "the API server refused each, and said what to do"
 
+say "" "A VPS by a name that it does not have:"
+run "sed 's/vpsId: .*/vpsName: web-99/; s/name: restore-web-01/name: typo/' examples/restore-preview.yaml | kubectl apply -f -"
+await vbr/typo VpsNotFound 20
+show_message vbr/typo
+say "" "A backup from before a time at which there was none; the message names the one that comes closest:"
+run "sed 's/backupId: .*/backupSelector: {before: \"2020-01-01T00:00:00Z\"}/; s/name: restore-web-01/name: before/' examples/restore-preview.yaml | kubectl apply -f -"
+await vbr/before BackupNotFound 20
+show_message vbr/before
+run "kubectl -n shop delete vbr typo before"
+
 title "7. The same manifest again, as after a namespace or a cluster was created again from Git"
 run "kubectl delete -f examples/restore-preview.yaml"
 run "kubectl apply -f examples/restore-preview.yaml"

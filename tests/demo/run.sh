@@ -14,7 +14,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 built=${CARGO_TARGET_DIR:-$root/target}/release
 programs=$(bash tests/control-plane/build.sh)
-PATH=$programs:$PATH
+PATH=$programs:$built:$PATH # kubectl finds its plugin there
 dir=$(mktemp -d "${TMPDIR:-/tmp}/hostup-demo.XXXXXX")
 readonly root built programs dir
 pids=() # in the order of starting
@@ -186,7 +186,7 @@ title "Start: API server, simulator, operator"
 for program in curl kubectl; do
   command -v "$program" >/dev/null || die "$program is missing: install it"
 done
-for program in hostup-operator hostup-sim control-plane; do
+for program in hostup-operator kubectl-hostup hostup-sim control-plane; do
   [[ -x $built/$program ]] || die "$built/$program is missing; run: make demo"
 done
 # Programs that read this pipe stop when the last writer is gone, even after kill -9 of this script.

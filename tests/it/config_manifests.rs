@@ -135,6 +135,18 @@ async fn wrong_configurations_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_ceiling_for_a_vps_by_its_name_must_end() {
+    let stage = Stage::new("namedceiling").await;
+    let mut object = stage.approved_config("bad", json!({"bandwidthGb": 4096}));
+    object["spec"]["vpsId"] = Value::Null;
+    object["spec"]["vpsName"] = json!("app-02");
+    let says = "validUntil is required with maxPrice and vpsName";
+    refused(&stage, [("no end".to_owned(), object.clone(), says)].into_iter()).await;
+    object["spec"]["approval"]["validUntil"] = json!("2099-01-01T00:00:00Z");
+    stage.create(object).await;
+}
+
+#[tokio::test]
 async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
     let stage = Stage::new("wronglegacy").await;
     let of = |spec: Value| {

@@ -123,7 +123,7 @@ async fn a_name_that_no_vps_or_several_have_says_so_and_buys_nothing() {
         (
             "The shop",
             "VpsNotFound",
-            "reads no VPS with the name \"The shop\"",
+            "cannot see a VPS with the name \"The shop\"",
         ),
     ];
     each_row(rows.map(|(name, wanted, says)| (name.to_owned(), restore(name, wanted, says)))).await;

@@ -1,5 +1,6 @@
 //! `spec.writeOutputsTo`: a ConfigMap with what others need of the new VM.
 
+use control_plane::{Action, Request, Rule, status};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -7,6 +8,7 @@ use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
+use crate::support::behind::Behind;
 use crate::support::{PATIENCE, Stage, at, condition};
 
 fn maps(stage: &Stage) -> Api<ConfigMap> {
@@ -85,6 +87,29 @@ async fn a_config_map_of_somebody_else_is_left_alone_until_it_is_gone() {
         .unwrap();
     let object = outputs_come_to(&stage, "Written").await;
     assert_eq!(data(&stage).await["vpsId"], *at(&object, "status.vm.vpsId"));
+    stage.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_the_write_hides_no_outcome_and_is_asked_again() {
+    let behind = Behind::new("failedmap").await;
+    let stage = &behind.stage;
+    let is_read = |request: &Request| request.path.contains("/configmaps/");
+    let fails = Action::Respond(500, status(500, "InternalError", "as the test wants"));
+    behind.proxy.rule(
+        Rule::on("GET", is_read)
+            .named("the ConfigMap")
+            .always()
+            .action(fails),
+    );
+    let _operator = stage.operator(&["--poll-interval=500ms"]);
+    stage.create(with_outputs(stage.approved("web"))).await;
+    outputs_come_to(stage, "NotWritten").await;
+    let object = stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(condition(&object, "Ready")["status"], "True");
+    behind.proxy.clear_rules();
+    outputs_come_to(stage, "Written").await;
+    assert_eq!(stage.posts(), 1);
     stage.check_invariants().await;
 }
 

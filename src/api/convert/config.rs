@@ -34,6 +34,13 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
             ));
         }
     };
+    let ends = |approval: &ConfigApproval| approval.max_price.is_none() || approval.valid_until.is_some();
+    if spec.vps_name.is_some() && !spec.approval.as_ref().is_none_or(ends) {
+        return Err(invalid(
+            "approval.validUntil",
+            "is required with maxPrice and vpsName, e.g. 2026-12-01T00:00:00Z",
+        ));
+    }
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsResourceConfig, &object.metadata),
         digest: digest_of(&wish),

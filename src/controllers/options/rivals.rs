@@ -63,10 +63,19 @@ impl Rivals {
     /// object of the chain's last record: nothing is ordered with a key that did not read it, and the status may say
     /// so only later.
     pub fn standing(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> Rival {
-        let older = self.others(object).into_iter().filter(|other| {
+        let comes_first = |other: &VpsResourceConfig| {
             let is_there = other.metadata.deletion_timestamp.is_none();
             is_there && is_older(other, object, ordered)
+        };
+        // Its name may turn out to be that of the same VPS.
+        let unresolved = self.all(|other| {
+            let is_unresolved = other.spec.vps_name.is_some() && other.vps().is_none();
+            is_unresolved && other.metadata.namespace == object.metadata.namespace && comes_first(other)
         });
+        let unresolved = unresolved.iter().map(|other| Rival::Unseen {
+            until: later(made(other).max(made(object)), PATIENCE),
+        });
+        let older = self.others(object).into_iter().filter(comes_first);
         let standings = older.map(|other| match read_by(&other) {
             _ if has_ordered(&other, ordered) => Rival::Responsible,
             ReadBy::ItsKey => Rival::Responsible,
@@ -75,7 +84,7 @@ impl Rivals {
                 until: later(made(&other).max(made(object)), PATIENCE),
             },
         });
-        standings.max().unwrap_or(Rival::None)
+        standings.chain(unresolved).max().unwrap_or(Rival::None)
     }
 
     /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
@@ -100,14 +109,14 @@ impl Rivals {
             // ordered for a name before it is resolved.
             return Vec::new();
         };
+        self.all(|other| other.vps() == Some(vps) && other.metadata.uid != object.metadata.uid)
+    }
+
+    fn all(&self, fits: impl Fn(&VpsResourceConfig) -> bool) -> Vec<VpsResourceConfig> {
         let stores = self.lock();
         let all = stores.iter().flat_map(Store::state);
-        all.filter_map(|other| {
-            let other = other.0.as_ref().ok()?;
-            let same_vps = other.vps() == Some(vps);
-            (same_vps && other.metadata.uid != object.metadata.uid).then(|| other.clone())
-        })
-        .collect()
+        all.filter_map(|other| other.0.as_ref().ok().filter(|other| fits(other)).cloned())
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Store<Watched>>> {
@@ -252,5 +261,27 @@ mod tests {
                 assert_eq!(seen, expected, "{what}, older: {is_older}");
             }
         }
+    }
+
+    #[test]
+    fn an_older_object_whose_name_is_not_resolved_is_waited_for_in_its_own_namespace() {
+        let this = object("b", 5, &Value::Null);
+        let standing = |second: u32, namespace: &str, resolved: Option<&str>| {
+            let mut other = object("a", second, &Value::Null);
+            (other.spec.vps_id, other.spec.vps_name) = (None, Some("the shop".to_owned()));
+            other.metadata.namespace = Some(namespace.to_owned());
+            other.status.get_or_insert_default().vps_id = resolved.map(str::to_owned);
+            let (reader, mut writer) = store();
+            writer.apply_watcher_event(&Event::Apply(Stored(Ok(other))));
+            let rivals = Rivals::default();
+            rivals.add(reader);
+            rivals.standing(&this, None)
+        };
+        let until = "2026-11-20T10:01:05Z".parse().unwrap();
+        assert_eq!(standing(1, "shop", None), Rival::Unseen { until });
+        assert_eq!(standing(9, "shop", None), Rival::None, "a younger one");
+        assert_eq!(standing(1, "office", None), Rival::None, "of somebody else");
+        assert_eq!(standing(1, "shop", Some("vps_2")), Rival::None, "another VPS");
+        assert_eq!(standing(1, "shop", Some("vps_1")), Rival::Unseen { until });
     }
 }

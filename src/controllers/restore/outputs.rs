@@ -15,67 +15,73 @@ use crate::controllers::reporter::OUTPUTS_WRITTEN;
 use crate::domain::ledger::record::{Bought, Record};
 use crate::domain::values::text::Text;
 
+/// The reason while a write is tried again soon.
+pub const NOT_WRITTEN: &str = "NotWritten";
+
 /// Writes the ConfigMap that the object asks for, if it differs; `None` where the object asks for none. One that the
-/// object does not own is left as it is.
-///
-/// # Errors
-/// When the API server could not be read or written, for another cause than a refusal that lasts.
+/// object does not own is left as it is. Nothing that goes wrong keeps the outcome of the restore from being shown.
 pub async fn write(
     ctx: &Context,
     object: &VpsBackupRestore,
     record: &Record,
     vm: &Bought,
-) -> Result<Option<Statement>, ApiError> {
-    let Some(outputs) = &object.spec.write_outputs_to else {
-        return Ok(None);
+) -> Option<Statement> {
+    let name = &object.spec.write_outputs_to.as_ref()?.config_map;
+    let says = |holds, reason: &str, message: String| Statement {
+        about: OUTPUTS_WRITTEN,
+        holds,
+        reason: reason.to_owned(),
+        message,
     };
-    let name = &outputs.config_map;
-    let wanted = config_map(object, name, record, vm);
-    let says = |holds, reason: &str, message: String| {
-        Some(Statement {
-            about: OUTPUTS_WRITTEN,
-            holds,
-            reason: reason.to_owned(),
-            message,
-        })
-    };
-    let written = || says(Holds::Yes, "Written", format!("ConfigMap {name}"));
-    let maps: Api<ConfigMap> =
-        Api::namespaced(ctx.books.client.clone(), &object.namespace().unwrap_or_default());
-    let done = match api_call::found(maps.get(name)).await {
-        Ok(Some(there)) if !is_owned(&there, object) => {
-            let message = format!(
-                "ConfigMap {name} exists and does not belong to this object: delete it, or set another name in \
+    Some(
+        match put(ctx, object, config_map(object, name, record, vm)).await {
+            Ok(true) => says(Holds::Yes, "Written", format!("ConfigMap {name}")),
+            Ok(false) => {
+                let message = format!(
+                    "ConfigMap {name} exists and does not belong to this object: delete it, or set another name in \
                  spec.writeOutputsTo.configMap"
-            );
-            return Ok(says(Holds::No, "ConfigMapExists", message));
-        }
-        Ok(Some(there)) if there.data == wanted.data => return Ok(written()),
-        Ok(Some(there)) => {
+                );
+                says(Holds::No, "ConfigMapExists", message)
+            }
+            Err(error) => {
+                if let Some(words) = error.refusal() {
+                    let message = format!(
+                        "the API server refused to write ConfigMap {name}: {}. If a right is missing, set \
+                         rbac.writeOutputs: true in the Helm chart",
+                        words.as_clause()
+                    );
+                    return Some(says(Holds::No, "ClusterRefuses", message));
+                }
+                let why = Text::bounded(&error.to_string(), 600);
+                let message = format!("ConfigMap {name} is not written yet: {why}. The operator tries again");
+                says(Holds::No, NOT_WRITTEN, message)
+            }
+        },
+    )
+}
+
+/// Whether the ConfigMap stands as wanted; `false` where it belongs to somebody else.
+async fn put(ctx: &Context, object: &VpsBackupRestore, wanted: ConfigMap) -> Result<bool, ApiError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let maps: Api<ConfigMap> = Api::namespaced(ctx.books.client.clone(), &namespace);
+    let name = wanted.name_any();
+    let by = api_call::by_us();
+    match api_call::found(maps.get(&name)).await? {
+        Some(there) if !is_owned(&there, object) => return Ok(false),
+        Some(there) if there.data == wanted.data => {}
+        Some(there) => {
             let changed = ConfigMap {
                 data: wanted.data,
                 binary_data: None,
                 ..there
             };
-            api_call::within(maps.replace(name, &api_call::by_us(), &changed)).await
+            api_call::within(maps.replace(&name, &by, &changed)).await?;
         }
-        Ok(None) => api_call::within(maps.create(&api_call::by_us(), &wanted)).await,
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(_) => Ok(written()),
-        Err(error) => match error.refusal() {
-            Some(words) => {
-                let message = format!(
-                    "the API server refuses to let the operator write ConfigMap {name}: {}. The operator needs the verbs get, \
-                     create and update on configmaps (rbac.writeOutputs of the Helm chart)",
-                    words.as_clause()
-                );
-                Ok(says(Holds::No, "ClusterRefuses", message))
-            }
-            None => Err(error),
-        },
+        None => {
+            api_call::within(maps.create(&by, &wanted)).await?;
+        }
     }
+    Ok(true)
 }
 
 fn config_map(object: &VpsBackupRestore, name: &str, record: &Record, vm: &Bought) -> ConfigMap {

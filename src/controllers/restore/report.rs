@@ -45,10 +45,17 @@ pub async fn publish(
         Facts::Nothing | Facts::Read { .. } => None,
     });
     let mut wake = report.wake;
-    if let Some(outputs) = outputs(ctx, object, report).await? {
+    if let Some(outputs) = outputs(ctx, object, report).await {
+        let times = &ctx.settings.times;
+        let is_tried_soon = outputs.reason == outputs::NOT_WRITTEN;
+        let look = if is_tried_soon {
+            times.poll_interval
+        } else {
+            times.resync_interval
+        };
+        let look = later(ctx.now(), look);
         said.retain(|statement| statement.about != OUTPUTS_WRITTEN);
         said.push(outputs);
-        let look = later(ctx.now(), ctx.settings.times.resync_interval);
         wake = Some(wake.map_or(look, |wake| wake.min(look)));
     }
     let after = VpsBackupRestoreStatus {
@@ -62,16 +69,12 @@ pub async fn publish(
 }
 
 /// What became of the ConfigMap of a VM that is there, if the object asks for one.
-async fn outputs(
-    ctx: &Context,
-    object: &VpsBackupRestore,
-    report: &restore::Report,
-) -> Result<Option<Statement>, Error> {
+async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Report) -> Option<Statement> {
     match (&report.facts, report.reason.standing()) {
         (Facts::Recorded { record, vm: Some(vm) }, Standing::Done) => {
-            Ok(outputs::write(ctx, object, record, vm).await?)
+            outputs::write(ctx, object, record, vm).await
         }
-        _ => Ok(None),
+        _ => None,
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::about::{About, result_mark, secret_mark, subject_mark};
+use super::figures::Figures;
 use super::money::{Account, Fund, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::window::{Call, Weight, Window};
-use super::{Content, Entry, KeyPlace, PaidCalls, Purse, Spending};
+use super::{Content, Entry, KeyPlace, PaidCalls, Purse};
 use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Evidence, State, later};
@@ -90,23 +91,6 @@ enum Evident {
 struct Bearers {
     records: u32,
     accounted: u32,
-}
-
-/// What the gauges show of the records of this installation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// How many are in each state that any is in.
-    pub states: HashMap<State, usize>,
-    /// When the oldest of each state that is not final was claimed.
-    pub oldest: HashMap<State, Timestamp>,
-    /// How many cannot be read.
-    pub unreadable: usize,
-    /// How many wait for a person's answer.
-    pub waiting_for_a_person: usize,
-    /// How many failed and left a VM.
-    pub left_billing: usize,
-    /// The money.
-    pub money: Vec<Spending>,
 }
 
 impl Index {
@@ -220,7 +204,7 @@ impl Index {
             key: content
                 .result
                 .as_ref()
-                .filter(|_| ours)
+                .filter(|_| ours && !content.has_ended)
                 .map(|_| self.key(&content.key)),
             has_ended: content.has_ended,
             state: Some(content.state),

@@ -2,6 +2,7 @@
 
 mod about;
 pub mod chain;
+mod figures;
 mod index;
 mod money;
 mod name;
@@ -20,7 +21,8 @@ use crate::domain::ledger::record::{Evidence, State};
 use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
 use crate::domain::values::money::Amount;
 
-pub use index::{Figures, Index};
+pub use figures::Figures;
+pub use index::Index;
 pub use money::{Purse, Spending, Sums};
 pub use tail::Walk;
 pub use window::{Caps, PaidCalls};

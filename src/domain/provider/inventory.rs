@@ -44,13 +44,13 @@ pub enum VpsChoice {
     Named(String),
 }
 
-/// The VPS of exactly this display name, by a complete list.
+/// The VPS of exactly this display name, by a complete list; one that HostUp does not provide any more has no name.
 ///
 /// # Errors
 /// All that have the name, if it is not exactly one.
 pub fn named(vms: &[Vm], name: &str) -> Result<VpsId, Vec<VpsId>> {
-    let ids = vms.iter().filter(|vm| vm.name == name).map(|vm| vm.id.clone());
-    let mut ids: Vec<VpsId> = ids.collect();
+    let named = vms.iter().filter(|vm| vm.name == name && vm.ended.is_none());
+    let mut ids: Vec<VpsId> = named.map(|vm| vm.id.clone()).collect();
     match (ids.pop(), ids.is_empty()) {
         (Some(only), true) => Ok(only),
         (last, _) => {
@@ -288,12 +288,12 @@ pub(crate) mod tests {
                 size: None,
                 primary_ip: None,
                 running: false,
-                ended: None,
+                ended: (n == 3).then(|| Text::new("terminated")),
                 result_of: None,
             }).collect();
             let mut having = Vec::new();
             for vm in &vms {
-                if vm.name == wanted {
+                if vm.name == wanted && vm.ended.is_none() {
                     having.push(vm.id.clone());
                 }
             }

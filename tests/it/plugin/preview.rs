@@ -118,7 +118,12 @@ async fn the_exit_status_says_over_the_most_without_a_price_or_an_error() {
     for (files, more, status, says) in [
         (vec![&priced], most("0.66 SEK"), 0, ""),
         (vec![&priced], most("0.65 SEK"), 3, "over --max-per-hour 0.65 SEK"),
-        (vec![&priced], most("9 EUR"), 3, "over --max-per-hour"),
+        (
+            vec![&priced],
+            most("9 EUR"),
+            3,
+            "cannot be compared with --max-per-hour",
+        ),
         (vec![&priced, &without], most("1 SEK"), 2, ""),
         (vec![&priced, &without], most("0.1 SEK"), 3, ""),
         (vec![&priced, &refused], most("0.1 SEK"), 1, ""),
