@@ -423,7 +423,9 @@ impl Life {
                     "OutcomeUnknown" | "ClusterRefuses" | "NotConverged"
                 );
             let is_capped = reason == "PaidCallCap";
-            if !is_done && !asks && !is_capped {
+            // Another object wanted other options for the VPS, while this one was suspended or held.
+            let is_contested = reason == "Drifted" && self.people.wants_more_of_its_vps(wanted);
+            if !is_done && !asks && !is_capped && !is_contested {
                 unrest.push(format!("{} {} shows {reason:?}", wanted.kind.kind, wanted.name));
             }
         }

@@ -219,6 +219,13 @@ impl People {
         self.told(&format!("sets the hold on {} {name} to {hold}", kind.kind), done);
     }
 
+    /// Whether another object wants options of the same VPS.
+    pub fn wants_more_of_its_vps(&self, wanted: &Wanted) -> bool {
+        let vps = |wanted: &Wanted| text(&wanted.object, "/spec/vpsId").to_owned();
+        let mut others = self.wanted.iter().filter(|other| other.name != wanted.name);
+        others.any(|other| other.kind == Kind::CONFIG && vps(other) == vps(wanted))
+    }
+
     /// Another wish for options; a restore's contents cannot be edited.
     fn edit(&mut self, at: usize, wanted: &Wanted) {
         if wanted.kind != Kind::CONFIG {
