@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostup_operator::api::shared::CredentialsSecretRef;
+use hostup_operator::args;
 use hostup_operator::clock::Clock;
 use hostup_operator::domain::provider::backup::ListedBackup;
 use hostup_operator::domain::values::ids::VpsId;
-use hostup_operator::domain::values::money::Amount;
 use hostup_operator::domain::values::text::Text;
 use hostup_operator::hostup::{HostUp, Http, ReadError, Signal, Traffic, Way};
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
 use serde::Serialize;
-use url::{Host, Url};
+use url::Url;
 
 use crate::call::{Right, call};
 use crate::cluster::Cluster;
@@ -36,10 +37,10 @@ pub struct Args {
     #[arg(value_name = "VPS")]
     vps: String,
     /// The Secret with the API key, in the namespace.
-    #[arg(long, value_name = "NAME", default_value = "hostup-api")]
+    #[arg(long, value_name = "NAME", default_value_t = CredentialsSecretRef::default().name)]
     secret: String,
     /// The key of the Secret's data that contains the API key.
-    #[arg(long, value_name = "KEY", default_value = "token")]
+    #[arg(long, value_name = "KEY", default_value_t = CredentialsSecretRef::default().key)]
     key: String,
     /// HostUp's address. Plain HTTP is allowed only to localhost.
     #[arg(long, value_name = "URL", env = "HOSTUP_URL", default_value = "https://cloud.hostup.se", value_parser = origin)]
@@ -52,15 +53,9 @@ pub struct Args {
 /// An origin to which a key may go: nobody on the way can read it.
 fn origin(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|error| error.to_string())?;
-    let is_this_host = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_this_host);
-    let is_origin = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
-    if is_safe && is_origin {
+    let host = url.host_str().unwrap_or_default();
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && args::is_this_host(host));
+    if is_safe && !args::names_a_user(&url) && !args::leads_below_its_origin(&url) {
         Ok(url)
     } else {
         Err("it must be an origin with https, like https://cloud.hostup.se".to_owned())
@@ -169,8 +164,7 @@ impl Row {
             size_gb: backup.size_gb.map(|size| size.to_string()),
             r#type: backup.kind.as_ref().map(Text::to_string),
             note: backup.note.as_ref().map(Text::to_string),
-            is_complete: backup.created_at.is_some()
-                && backup.size_gb.is_some_and(|size| size > Amount::ZERO),
+            is_complete: backup.complete().is_some(),
         }
     }
 }
@@ -192,6 +186,8 @@ mod tests {
         for bad in [
             "http://cloud.hostup.se",
             "https://me@x.se",
+            "https://:secret@x.se",
+            "https://x.se/#part",
             "https://x.se/path",
             "ftp://x.se",
             "x",

@@ -146,7 +146,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// In a style. The text is made printable, whoever wrote it.
+    /// A cell in this style. Control characters in the text are removed.
     pub fn styled(style: Style, text: impl AsRef<str>) -> Self {
         Self {
             text: Text::bounded(text.as_ref(), LONGEST_CELL).to_string(),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -206,6 +206,22 @@ pub struct Run {
     pub log_format: LogFormat,
 }
 
+/// Whether a URL contains a user or a password.
+pub fn names_a_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Whether a URL has a path, a query or a fragment.
+pub fn leads_below_its_origin(url: &Url) -> bool {
+    !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some()
+}
+
+/// Whether a host, as a URL writes it, is this one: nobody on the way can read what is sent there.
+pub fn is_this_host(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 impl Run {
     /// The durations that decisions depend on.
     pub fn times(&self) -> Times {
@@ -243,26 +259,21 @@ impl Run {
         // A password in it is nothing for a log; a URL that cannot hold one has none to hide.
         let _none = (shown.set_username(""), shown.set_password(None));
         let wrong = |what: &str| Err(format!("--hostup-url {shown}: {what}"));
-        let Some(host) = url.host_str() else {
+        if !url.has_host() {
             return wrong("it has no host; write it like https://cloud.hostup.se");
-        };
-        if !url.username().is_empty() || url.password().is_some() {
+        }
+        if names_a_user(url) {
             return wrong("it must not contain a user or a password; put keys into Secrets");
         }
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        if leads_below_its_origin(url) {
             return wrong("it must be an origin without a path, like https://cloud.hostup.se");
         }
-        let loopback = host == "localhost"
-            || host
-                .trim_matches(['[', ']'])
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback());
         match url.scheme() {
             "https" => Ok(url.clone()),
             "http" if self.hostup_proxy.is_some() => wrong(
                 "--hostup-proxy works with https only, because a proxy could read plain http; use https, or remove --hostup-proxy",
             ),
-            "http" if loopback || self.allow_plain_http => Ok(url.clone()),
+            "http" if url.host_str().is_some_and(is_this_host) || self.allow_plain_http => Ok(url.clone()),
             "http" => wrong(
                 "plain http would send the API key unencrypted; use https, or --allow-plain-http if you must",
             ),

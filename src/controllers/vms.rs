@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
-use super::context::{Blocked, Context};
+use super::context::{Blocked, Context, blocked};
 use super::{Error, reading};
 use crate::accounts::{Age, Asker, Class, Question, Want, Who};
 use crate::api;
 use crate::api::shared::CredentialsSecretRef;
+use crate::cluster::api_call::ApiError;
 use crate::domain::ledger::KeyPlace;
 use crate::domain::ledger::record::EndOfVm;
 use crate::domain::provider::inventory::Vm;
@@ -65,7 +66,7 @@ async fn round(
     let vms = ctx.vms(&key.namespace, &key.secret, &read.readings)?;
     let missing = ctx.books.ledger.without_their_vm(key, &vms);
     for name in missing.iter().filter(|name| missing_before.contains(*name)) {
-        if let Err(why) = look_closer(ctx, key, name, &vms).await {
+        if let Err(why) = Box::pin(look_closer(ctx, key, name, &vms)).await {
             tracing::debug!(?why, operation = %name, "whether the VM has ended cannot be read or written");
         }
     }
@@ -75,8 +76,8 @@ async fn round(
 /// Writes the end of a VM that two lists did not show, if a read of the VM itself shows it too.
 async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm]) -> Result<(), Blocked> {
     let object = ctx.books.ledger.get(name).await.map_err(api_error)?;
-    let Some((object, record)) = object.and_then(|object| Some((object.clone(), api::record(&object).ok()?)))
-    else {
+    let Some(object) = object else { return Ok(()) };
+    let Ok(record) = api::record(&object) else {
         return Ok(());
     };
     let Some(bought) = record
@@ -98,7 +99,7 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
         Err(ReadError::NotFound {
             route: Route::Vps, ..
         }) => None,
-        Err(error) => return Err(super::context::blocked(error)),
+        Err(error) => return Err(blocked(error)),
     };
     tracing::info!(operation = %name, vps = %bought.vps, ?word, "HostUp does not provide the VM any more");
     let end = EndOfVm {
@@ -110,7 +111,7 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
         .map_err(api_error)
 }
 
-fn api_error(error: crate::cluster::api_call::ApiError) -> Blocked {
+fn api_error(error: ApiError) -> Blocked {
     Blocked::Error(Error::from(error))
 }
 

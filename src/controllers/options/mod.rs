@@ -67,7 +67,7 @@ pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> 
     .await
 }
 
-/// Reads which VPS has the name of the spec, and keeps it in the status: nothing is looked at before it stands there.
+/// Finds the VPS that has the name in the spec, and writes its id to the status. Everything else waits for that.
 async fn resolve(ctx: &Context, object: &VpsResourceConfig, name: &str) -> Result<Action, Error> {
     let is_being_deleted = object.metadata.deletion_timestamp.is_some();
     if let Some(rests) = Report::at_rest(object.spec.suspend, is_being_deleted) {

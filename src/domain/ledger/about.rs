@@ -10,7 +10,7 @@ pub(super) enum About {
     Nothing,
     /// The VM that was bought.
     Result(Mark),
-    /// The object for which it came to nothing.
+    /// The object of an attempt that bought nothing.
     CameToNothing(Mark),
     // Nothing that this program writes.
     Both(Box<(Mark, Mark)>),

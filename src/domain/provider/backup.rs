@@ -29,7 +29,7 @@ pub struct ListedBackup {
 
 impl ListedBackup {
     /// The backup, if it can be restored: it has a time and a size.
-    fn complete(&self) -> Option<Backup> {
+    pub fn complete(&self) -> Option<Backup> {
         Some(Backup {
             id: self.id.clone(),
             created_at: self.created_at?,

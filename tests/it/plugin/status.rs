@@ -89,7 +89,7 @@ async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
         [(format!("vop/{record}"), "OutcomeUnknown".to_owned())]
     );
     assert_eq!(without[0]["toDo"], to_do.as_str());
-    // Whoever may not read records is told so, and sees the rest.
+    // A user without the right to read records sees a note, and all objects.
     let of_objects = Person::with(&stage, &[VIEW]).await;
     let ran = of_objects.runs(&["status"]).await;
     assert!(ran.err.contains("you cannot list vpsoperations"), "{ran:?}");

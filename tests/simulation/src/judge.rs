@@ -33,7 +33,7 @@ struct Seen {
     questions: u64,
     /// By how much the clock of a process is ahead, at most.
     ahead: Duration,
-    /// What bears a hold, and the write since which it does.
+    /// The objects with a hold, and the revision that set it.
     holds: BTreeMap<Place, u64>,
 }
 
@@ -41,7 +41,7 @@ struct Seen {
 type Place = (&'static str, String, String);
 
 impl Seen {
-    /// Takes in a write to something that may bear a hold.
+    /// Notes whether a write set or removed a hold.
     fn takes_in(&mut self, write: &Write) {
         let place = (write.kind.kind, write.namespace.clone(), write.name.clone());
         let hold = text(&write.object, "/metadata/annotations/vps.hostup.se~1hold");

@@ -197,7 +197,7 @@ impl People {
         self.put_hold((kind, namespace, name), &hold);
     }
 
-    /// What may bear a hold.
+    /// The objects on which a hold can be set.
     fn places(&self) -> Vec<(&'static Kind, &str, &str)> {
         let mut places = vec![
             (Kind::NAMESPACE, "", NAMESPACE),
