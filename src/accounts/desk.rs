@@ -72,6 +72,8 @@ pub struct Desk {
     complete: BTreeSet<Order>,
     woken: HashSet<Who>,
     leaves: Leaves,
+    /// Questions of the queue that nobody waits for, and the next ones would.
+    ahead: HashSet<Question>,
     under_way: usize,
     away: Option<Away>,
     trouble: HashMap<Question, (ReadError, Moment)>,
@@ -95,6 +97,7 @@ impl Desk {
             complete: BTreeSet::new(),
             woken: HashSet::new(),
             leaves: Leaves::default(),
+            ahead: HashSet::new(),
             under_way: 0,
             away: None,
             trouble: HashMap::new(),
@@ -129,6 +132,7 @@ impl Desk {
         let readings = self.readings(&session, now);
         self.asked += u64::from(is_new);
         let asked = if let Some(readings) = readings {
+            self.read_ahead(&session, &readings, now);
             // It overtakes none that is older and waits for its turn, nor more of those that have it than may have.
             let is_next = matches!(session.place, Place::Woken(_))
                 || self.may_be_woken(session.asker.class, now)
@@ -241,7 +245,7 @@ impl Desk {
     pub fn next(&mut self, now: Moment) -> Next {
         let at = now.monotonic;
         let slot = (!self.complete.is_empty()).then(|| {
-            let paid = self.pace.next(true, at);
+            let paid = self.pace.next(Class::Sent, at);
             if paid > at { paid } else { at + LOOKED_AT_WITHIN }
         });
         if self.queue.is_empty() {
@@ -269,7 +273,7 @@ impl Desk {
         let Some(class) = self.queue.most_urgent(at) else {
             return wait(self.queue.next());
         };
-        let due = self.pace.next(class == Class::Sent, at);
+        let due = self.pace.next(class, at);
         if due > at {
             return wait(Some(due));
         }
@@ -288,6 +292,7 @@ impl Desk {
             let slow = "the answer took so long that it is too old to decide upon";
             reading.answer = Err(ReadError::unreadable(question.route(), slow));
         }
+        self.ahead.remove(question);
         // A question that nobody asks any more is not asked again.
         if reading.answer.is_err() && !self.asking.contains_key(question) {
             self.queue.remove(question);
@@ -343,7 +348,10 @@ impl Desk {
         if let Some(held) = self.limited(now) {
             return Err(held);
         }
-        let wait = self.pace.next(true, now.monotonic).saturating_sub(now.monotonic);
+        let wait = self
+            .pace
+            .next(Class::Sent, now.monotonic)
+            .saturating_sub(now.monotonic);
         if wait >= SHOWN_FROM {
             // Nobody waits so long within a call that keeps others from being made.
             return Err(rate_limited(wait, now));
@@ -484,6 +492,28 @@ impl Desk {
         }
     }
 
+    /// Has readings made anew that serve an approved purchase and will soon serve none, so that the purchases that follow
+    /// do not wait for them. A reading that serves for a short time only is not worth it.
+    fn read_ahead(&mut self, session: &Session, readings: &Readings, now: Moment) {
+        if session.asker.class != Class::Approved || self.away.is_some() {
+            return;
+        }
+        for Want { question, age } in &session.wants {
+            let Age::Before(longest) = *age else { continue };
+            let serves_for = LASTS.min(longest);
+            let is_old = |reading: &Reading| {
+                serves_for >= LASTS / 2
+                    && now.since(&reading.began) > serves_for * 2 / 3
+                    && reading.answer.is_ok()
+            };
+            if readings.of(question).is_some_and(is_old) && self.queue.get(question).is_none() {
+                let since = session.asker.since;
+                self.queue.put(question, Class::Routine, since, now.monotonic);
+                self.ahead.insert(question.clone());
+            }
+        }
+    }
+
     fn stop_asking(&mut self, session: &Session) {
         for want in &session.wants {
             if let Some(asking) = self.asking.get_mut(&want.question) {
@@ -499,7 +529,7 @@ impl Desk {
     /// Takes those of the questions out of the queue that nobody asks any more.
     fn drop_unasked(&mut self, wants: &[Want]) {
         for want in wants {
-            if !self.asking.contains_key(&want.question) {
+            if !self.asking.contains_key(&want.question) && !self.ahead.contains(&want.question) {
                 self.queue.drop_waiting(&want.question);
             }
         }
@@ -753,6 +783,40 @@ mod tests {
         assert_eq!(calls(&mut desk, now), [Question::Limits]);
         desk.arrived(&Question::Limits, answered(now, now), at(now));
         assert_eq!(desk.turns(at(now)), [who(1), who(2)]);
+    }
+
+    #[test]
+    fn what_will_soon_be_too_old_is_read_again_while_it_still_serves() {
+        let mut desk = desk();
+        let shared = || limits(Age::Before(SECOND * 45));
+        let mut now = SECOND;
+        desk.ask(asker(0), shared(), at(now));
+        assert_eq!(calls(&mut desk, now), [Question::Limits]);
+        desk.arrived(&Question::Limits, answered(now, now), at(now));
+        let mut read_again = Vec::new();
+        for n in 0..300 {
+            desk.forget(&who(n));
+            now += SECOND / 2;
+            let asked = desk.ask(asker(n + 1), shared(), at(now));
+            assert!(matches!(asked, Asked::Ready(_)), "{now:?}: somebody waits");
+            for question in calls(&mut desk, now) {
+                read_again.push(now.as_secs());
+                desk.arrived(&question, answered(now, now), at(now));
+            }
+        }
+        assert_eq!(read_again, [31, 62, 92, 123]);
+        desk.forget(&who(300));
+        let short = || limits(Age::Before(SECOND * 5));
+        assert!(matches!(desk.ask(asker(1), short(), at(now)), Asked::Waiting));
+        assert_eq!(calls(&mut desk, now), [Question::Limits]);
+        desk.arrived(&Question::Limits, answered(now, now), at(now));
+        for (class, wants) in [(Class::Approved, short()), (Class::Preview, shared())] {
+            desk.forget(&who(1));
+            let asker = Asker { class, ..asker(1) };
+            let asked = desk.ask(asker, wants, at(now + SECOND * 4));
+            assert!(matches!(asked, Asked::Ready(_)), "{class:?}");
+            assert_eq!(calls(&mut desk, now + SECOND * 4), [], "{class:?}");
+        }
     }
 
     #[test]

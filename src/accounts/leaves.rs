@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::asker::Who;
 use super::pace::{Pace, Promise};
+use super::queue::Class;
 use crate::domain::values::moment::Moment;
 
 /// Paid calls under way with one key.
@@ -24,7 +25,7 @@ impl Leaves {
 
     /// Whether one more paid call may leave now, with so many to come beside those under way.
     fn has_room(&self, to_come: usize, pace: &Pace, now: Moment) -> bool {
-        self.under_way + to_come < PAID_UNDER_WAY && pace.next(true, now.monotonic) <= now.monotonic
+        self.under_way + to_come < PAID_UNDER_WAY && pace.next(Class::Sent, now.monotonic) <= now.monotonic
     }
 
     /// Gives leave. The call is counted from now on.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::queue::Class;
 use crate::domain::action::answer::RETRY_AFTER_DEFAULT;
 
 /// Calls a second where HostUp says nothing (assumed: no page gives a number), and how fast it may become.
@@ -82,14 +83,14 @@ impl Pace {
         self.held_until.filter(|until| now < *until)
     }
 
-    /// When the next read may leave; `urgent` ones may use what is kept for them.
-    pub fn next(&self, urgent: bool, now: Duration) -> Duration {
+    /// When the next read of this class may leave: a part is kept for the more urgent ones.
+    pub fn next(&self, class: Class, now: Duration) -> Duration {
         if let Some(until) = self.held(now) {
             return until;
         }
         let gap = match self.budget(now) {
             Some(budget) => {
-                let reserve = if urgent { 0 } else { RESERVE };
+                let reserve = if class == Class::Sent { 0 } else { RESERVE };
                 match budget.left.saturating_sub(reserve) {
                     0 => return budget.until,
                     left => (budget.until.saturating_sub(now) / left).max(SHORTEST_GAP),
@@ -100,15 +101,19 @@ impl Pace {
         // Neither is a call early by more than a burst, nor late by more: what paid calls took, or a slower pace that is
         // over, is soon forgiven.
         let due = self.due.min(now + gap * BURST);
-        let of_window = self.window_opens(urgent).unwrap_or(now);
+        let of_window = self.window_opens(class).unwrap_or(now);
         due.saturating_sub(gap * (BURST - 1)).max(of_window).max(now)
     }
 
     /// When a call may leave so that no window has more than it may; `None` where fewer have left. Of a count that nobody
-    /// told a part is kept for urgent calls too.
-    fn window_opens(&self, urgent: bool) -> Option<Duration> {
+    /// told a part is kept for the more urgent ones too.
+    fn window_opens(&self, class: Class) -> Option<Duration> {
         let all = self.per_second as usize;
-        let most = if urgent { all } else { (all * 3 / 4).max(1) };
+        let most = match class {
+            Class::Sent => all,
+            Class::Approved => (all * 9 / 10).max(1),
+            Class::Preview | Class::Routine => (all * 3 / 4).max(1),
+        };
         let first = self.left.len().checked_sub(most)?;
         self.left.get(first).map(|left| *left + WINDOW)
     }
@@ -252,10 +257,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Calls that leave within `span` when there is always one that waits.
-    fn calls(pace: &mut Pace, urgent: bool, from: Duration, span: Duration) -> usize {
+    fn calls(pace: &mut Pace, class: Class, from: Duration, span: Duration) -> usize {
         let (mut now, mut left) = (from, 0);
         loop {
-            now = pace.next(urgent, now).max(now);
+            now = pace.next(class, now).max(now);
             if now >= from + span {
                 return left;
             }
@@ -268,13 +273,13 @@ mod tests {
     fn calls_follow_at_twenty_a_second_after_a_burst_and_no_second_has_more() {
         let mut pace = Pace::new(SECOND);
         assert_eq!(
-            calls(&mut pace, true, SECOND, Duration::from_millis(1)),
+            calls(&mut pace, Class::Sent, SECOND, Duration::from_millis(1)),
             BURST as usize
         );
         let mut left: Vec<Duration> = Vec::new();
         let mut now = SECOND;
         while now < SECOND * 12 {
-            now = pace.next(true, now);
+            now = pace.next(Class::Sent, now);
             pace.leaves(now);
             left.push(now);
         }
@@ -288,11 +293,11 @@ mod tests {
     #[test]
     fn a_part_of_an_assumed_count_is_kept_for_urgent_calls() {
         let mut pace = Pace::new(SECOND);
-        let reads = calls(&mut pace, false, SECOND, SECOND);
+        let reads = calls(&mut pace, Class::Preview, SECOND, SECOND);
         assert_eq!(reads, 15);
         let now = SECOND + Duration::from_millis(999);
-        assert!(pace.next(false, now) > now);
-        assert_eq!(calls(&mut pace, true, now, Duration::from_millis(1)), 5);
+        assert!(pace.next(Class::Preview, now) > now);
+        assert_eq!(calls(&mut pace, Class::Sent, now, Duration::from_millis(1)), 5);
     }
 
     #[test]
@@ -303,7 +308,7 @@ mod tests {
             pace.limited(Some(SECOND), now);
         }
         now += SECOND;
-        let each_second = calls(&mut pace, true, now, SECOND * 10) / 10;
+        let each_second = calls(&mut pace, Class::Sent, now, SECOND * 10) / 10;
         assert!((9..=10).contains(&each_second), "{each_second}");
         let mut after = |pace: &mut Pace, seconds: u32| {
             for _ in 0..seconds {
@@ -328,14 +333,14 @@ mod tests {
     fn what_hostup_counts_is_spread_to_its_reset_and_a_reserve_is_kept() {
         let mut pace = Pace::new(SECOND);
         pace.went_well(Some((65, SECOND * 60)), SECOND);
-        let reads = calls(&mut pace, false, SECOND, SECOND * 60);
+        let reads = calls(&mut pace, Class::Preview, SECOND, SECOND * 60);
         assert!((55..=60).contains(&reads), "{reads}");
         let mut pace = Pace::new(SECOND);
         pace.went_well(Some((RESERVE, SECOND * 60)), SECOND);
-        assert_eq!(pace.next(false, SECOND), SECOND * 61);
-        assert_eq!(pace.next(true, SECOND), SECOND);
+        assert_eq!(pace.next(Class::Preview, SECOND), SECOND * 61);
+        assert_eq!(pace.next(Class::Sent, SECOND), SECOND);
         pace.went_well(Some((0, SECOND * 60)), SECOND);
-        assert_eq!(pace.next(true, SECOND), SECOND * 61);
+        assert_eq!(pace.next(Class::Sent, SECOND), SECOND * 61);
     }
 
     #[test]
@@ -345,8 +350,8 @@ mod tests {
         let (mut now, mut begins, mut used, mut all) = (SECOND, SECOND, 0, 0);
         while now < SECOND * 21 {
             // Who waits asks again when the time has come.
-            while pace.next(true, now) > now {
-                now = pace.next(true, now);
+            while pace.next(Class::Sent, now) > now {
+                now = pace.next(Class::Sent, now);
             }
             pace.leaves(now);
             if now >= begins + each {
@@ -367,12 +372,12 @@ mod tests {
     fn a_second_has_no_more_calls_than_it_may_however_late_those_leave_that_were_counted() {
         let mut pace = Pace::new(SECOND);
         let late: Vec<Promise> = (0..5).map(|_| pace.promise(SECOND)).collect();
-        calls(&mut pace, true, SECOND, SECOND);
+        calls(&mut pace, Class::Sent, SECOND, SECOND);
         let now = SECOND + Duration::from_millis(900);
         for call in late {
             pace.leaves_late(call, now);
         }
-        let more = calls(&mut pace, true, now, SECOND);
+        let more = calls(&mut pace, Class::Sent, now, SECOND);
         assert_eq!(more, 15, "beside the five that are late");
     }
 
@@ -429,7 +434,7 @@ mod tests {
                     2 => pace.went_well(Some((count, Duration::from_secs(seconds))), now),
                     3 => pace.went_well(None, now),
                     _ => {
-                        let next = pace.next(count % 2 == 0, now);
+                        let next = pace.next(if count % 2 == 0 { Class::Sent } else { Class::Routine }, now);
                         prop_assert!(next >= now && next <= now + LONGEST_WAIT);
                         for held in &holds {
                             prop_assert!(next >= (*held).min(now + LONGEST_WAIT) || *held <= now);
