@@ -54,6 +54,11 @@ impl Right {
         Self::by_role(verb, "vpsoperations", None, "hostup-operator-view-records")
     }
 
+    /// To read budgets.
+    pub fn on_budgets(verb: &'static str) -> Self {
+        Self::by_role(verb, "vpsbudgets", None, "hostup-operator-view-records")
+    }
+
     /// To answer an unknown outcome.
     pub fn to_resolve() -> Self {
         Self::by_role("patch", "vpsoperations", None, "hostup-resolver")

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hostup_operator::api::budget::VpsBudget;
 use hostup_operator::api::config::VpsResourceConfig;
 use hostup_operator::api::operation::VpsOperation;
 use hostup_operator::api::restore::VpsBackupRestore;
@@ -69,6 +70,11 @@ impl Cluster {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         }
+    }
+
+    /// The budgets.
+    pub fn budgets(&self) -> Api<Stored<VpsBudget>> {
+        Api::all(self.client.clone())
     }
 
     /// The records.

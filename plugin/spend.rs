@@ -1,17 +1,18 @@
 //! `spend`: the sums of the records.
 
-use std::collections::BTreeMap;
-
 use hostup_operator::api;
+use hostup_operator::api::budget::{LimitStatus, VpsBudget};
+use hostup_operator::api::conditions::find;
 use hostup_operator::api::operation::{OperationState, VpsOperation};
 use hostup_operator::api::stored::Stored;
-use hostup_operator::domain::action::ordered::ActionKind;
-use hostup_operator::domain::ledger::{Index, Purse, Sums};
+use hostup_operator::domain::ledger::{Index, Purse};
 use hostup_operator::domain::values::ids::{InstanceId, SubjectKind};
-use hostup_operator::domain::values::money::{Amount, Total};
+use hostup_operator::domain::values::money::Amount;
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde::Serialize;
 
+use crate::call::{self, CallError, Right};
 use crate::cluster::Cluster;
 use crate::failure::{DONE, Failure, Outcome};
 use crate::ledger;
@@ -19,9 +20,10 @@ use crate::object;
 use crate::output::{Cell, Output, Plain, Table};
 use crate::records;
 
-/// Show what was bought, for each namespace, kind and currency, by the approved prices in the records.
+/// Show what was bought, for each namespace, kind and currency, by the approved prices in the records, and the budgets.
 ///
-/// A VM counts until its record says that it has ended. Shows all namespaces; -n selects one.
+/// A VM counts until its record says that it has ended. The recurring amounts of all changes of options are added up, so
+/// PER MONTH is never less than HostUp bills. Shows all namespaces; -n selects one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The format of the output.
@@ -42,7 +44,6 @@ struct Row {
     per_hour: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_once: Option<String>,
-    /// Of the last change of each VPS.
     #[serde(skip_serializing_if = "Option::is_none")]
     recurring_per_month: Option<String>,
     /// Of calls that are under way, or whose outcome is unknown.
@@ -52,22 +53,97 @@ struct Row {
     open_at_once: Option<String>,
 }
 
+/// A budget, as its status shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BudgetRow {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_hour: Option<LimitStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_month: Option<LimitStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_now: Option<LimitStatus>,
+    near_limit: bool,
+}
+
+impl BudgetRow {
+    fn of(budget: VpsBudget) -> Self {
+        let name = budget.name_any();
+        let status = budget.status.unwrap_or_default();
+        let near = find(&status.conditions, "NearLimit");
+        Self {
+            name,
+            near_limit: near.is_some_and(|near| near.status == "True"),
+            per_hour: status.per_hour,
+            per_month: status.per_month,
+            due_now: status.due_now,
+        }
+    }
+}
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    spend: Vec<Row>,
+    budgets: Vec<BudgetRow>,
+}
+
 /// Runs the command.
 pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome {
     let (records, unreadable) = ledger::read(cluster).await?;
+    let budgets = budgets(cluster).await?;
     let rows: Vec<Row> = SubjectKind::ALL
         .into_iter()
         .flat_map(|kind| of_kind(kind, &records))
         .collect();
     match args.output {
-        Some(Plain::Json) => output.json(&rows)?,
-        None if rows.is_empty() => output.line("Nothing was bought.")?,
-        None => table(&rows, output)?,
+        Some(Plain::Json) => output.json(&Report { spend: rows, budgets })?,
+        None => {
+            if rows.is_empty() {
+                output.line("Nothing was bought.")?;
+            } else {
+                table(&rows, output)?;
+            }
+            if !budgets.is_empty() {
+                output.line("")?;
+                table_of_budgets(&budgets, output)?;
+            }
+        }
     }
     if unreadable > 0 {
         anstream::eprintln!("note: {unreadable} records cannot be read by this version, and are not counted");
     }
     Ok(DONE)
+}
+
+/// The budgets of the cluster. Who may not list them sees none.
+async fn budgets(cluster: &Cluster) -> Result<Vec<BudgetRow>, Failure> {
+    let listed: Result<Vec<Stored<VpsBudget>>, CallError> =
+        call::list(&Right::on_budgets("list"), &cluster.budgets(), None).await;
+    let listed = match listed {
+        Err(CallError::Forbidden(_)) => Vec::new(),
+        listed => listed?,
+    };
+    let readable = listed.into_iter().filter_map(|budget| budget.0.ok());
+    Ok(readable.map(BudgetRow::of).collect())
+}
+
+fn table_of_budgets(rows: &[BudgetRow], output: &mut Output) -> Result<(), Failure> {
+    let mut table = Table::new(["BUDGET", "PER HOUR", "PER MONTH", "DUE NOW", "NEAR LIMIT"]);
+    for row in rows {
+        let limit = |limit: &Option<LimitStatus>| {
+            Cell::from(limit.as_ref().map_or("-", |limit| limit.summary.as_str()))
+        };
+        table.add([
+            Cell::from(&row.name),
+            limit(&row.per_hour),
+            limit(&row.per_month),
+            limit(&row.due_now),
+            Cell::from(if row.near_limit { "yes" } else { "no" }),
+        ]);
+    }
+    output.table(&table)
 }
 
 fn table(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
@@ -115,7 +191,6 @@ fn of_kind(kind: SubjectKind, records: &[VpsOperation]) -> Vec<Row> {
         }
         index.show(entry);
     }
-    let recurring = recurring(&of_kind);
     let spending = index.figures().money.into_iter().map(|spending| {
         let Purse { namespace, currency } = &spending.purse;
         let is_of_purse = |record: &&&VpsOperation| {
@@ -131,18 +206,15 @@ fn of_kind(kind: SubjectKind, records: &[VpsOperation]) -> Vec<Row> {
             .filter(|record| is_a_vm(record))
             .count();
         let text = |amount: Option<Amount>| amount.map(|amount| amount.to_string());
-        let Sums { per_hour, at_once } = spending.spent;
-        let open = spending.approved;
+        let (spent, open) = (spending.spent, spending.approved);
         Row {
             namespace: namespace.to_string(),
             kind: object::short(kind),
             currency_code: currency.clone(),
             vms,
-            per_hour: text(per_hour),
-            at_once: text(at_once),
-            recurring_per_month: recurring
-                .get(&(namespace.to_string(), currency.clone()))
-                .map(|total| total.amount().to_string()),
+            per_hour: text(spent.per_hour),
+            at_once: text(spent.at_once),
+            recurring_per_month: text(spent.per_month),
             open_per_hour: text(open.per_hour),
             open_at_once: text(open.at_once),
         }
@@ -168,42 +240,4 @@ fn is_a_vm(record: &VpsOperation) -> bool {
         OperationState::Succeeded | OperationState::Failed
     );
     result.is_some() && was_bought
-}
-
-/// The recurring amounts, by namespace and currency. HostUp may mean the whole price of a VPS by it, so only the last
-/// change of each VPS counts.
-fn recurring(records: &[&VpsOperation]) -> BTreeMap<(String, String), Total> {
-    let mut last: BTreeMap<(&str, &str), &VpsOperation> = BTreeMap::new();
-    let bought = records.iter().filter(|record| {
-        let is_change = matches!(
-            record.spec.r#type,
-            ActionKind::CommitResources | ActionKind::LegacyUpgrade
-        );
-        is_change && records::state(record) == OperationState::Succeeded
-    });
-    for record in bought {
-        let key = (
-            record.spec.subject.namespace.as_str(),
-            record.spec.vps_id.as_str(),
-        );
-        let is_newer = last
-            .get(&key)
-            .is_none_or(|other| records::claimed(other) <= records::claimed(record));
-        if is_newer {
-            last.insert(key, record);
-        }
-    }
-    let mut totals: BTreeMap<(String, String), Total> = BTreeMap::new();
-    for ((namespace, _), record) in last {
-        let Some(quote) = &record.spec.quote else { continue };
-        let amount = quote.recurring_per_month.as_deref().and_then(Amount::parse);
-        if let Some(amount) = amount {
-            let currency = quote.currency_code.clone().unwrap_or_default();
-            totals
-                .entry((namespace.to_owned(), currency))
-                .or_default()
-                .add(amount);
-        }
-    }
-    totals
 }

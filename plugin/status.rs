@@ -187,6 +187,7 @@ fn to_do(reason: Reason, object: &Object) -> Option<String> {
         Reason::Suspended => "set spec.suspend to false, in the place where the object comes from",
         Reason::ReadOnly => "ask the admin of the operator: it runs with --read-only",
         Reason::PaidCallCap => "wait, or ask the admin of the operator to raise the cap of paid calls",
+        Reason::BudgetExceeded => "wait, or ask an admin of the cluster to raise the VpsBudget; see -o wide",
         Reason::Drifted => "write the current options into the spec, or set driftPolicy: Correct",
         Reason::CredentialsMissing => "create the Secret that spec.credentialsSecretRef names",
         Reason::AwaitingPayment => "pay the invoice in HostUp's panel",

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::budget::VpsBudget;
 use crate::api::config::VpsResourceConfig;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
@@ -196,6 +197,7 @@ async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Res
     loop {
         let all = async {
             can_list(&operations).await?;
+            can_list(&Api::<VpsBudget>::all(client.clone())).await?;
             match watched {
                 Watched::All => {
                     can_list(&Api::<VpsBackupRestore>::all(client.clone())).await?;

@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
+use super::budget::VpsBudget;
 use super::config::VpsResourceConfig;
 use super::operation::VpsOperation;
 use super::restore::VpsBackupRestore;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
             corrected(&VpsResourceConfig::crd(), true),
         ),
         ("vpsoperations.yaml", corrected(&VpsOperation::crd(), false)),
+        ("vpsbudgets.yaml", corrected(&VpsBudget::crd(), true)),
     ]
 }
 

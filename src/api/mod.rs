@@ -1,6 +1,7 @@
 //! Floor 2: our kinds as Kubernetes sees them: schema, CEL rules, conditions, and the way to and from
 //! the domain.
 
+pub mod budget;
 pub mod conditions;
 pub mod config;
 mod convert;
@@ -13,8 +14,8 @@ pub mod stored;
 pub use shared::{HOLD, RECONCILE_REQUESTED, is_held};
 
 pub use convert::{
-    InvalidRecord, InvalidSpec, RecordDraft, config_intent, entry, known_status, record, restore_intent,
-    shown_quote, subject_of,
+    InvalidRecord, InvalidSpec, RecordDraft, budget, budget_status, config_intent, entry, known_status,
+    record, restore_intent, shown_quote, subject_of,
 };
 
 /// Field manager of everything that the operator writes, and name of its Lease.

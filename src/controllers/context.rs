@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::approvals::Approvals;
+use super::budgets::OverBudget;
 use super::failures::Failures;
 use super::observer::Observer;
 use super::options::Rivals;
@@ -19,7 +20,7 @@ use crate::accounts::{Account, Accounts, Question, Readings};
 use crate::api::shared::CredentialsSecretRef;
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::cluster::holds::Holds;
+use crate::cluster::namespaces::Namespaces;
 use crate::cluster::recent::Recent;
 use crate::cluster::secrets::{NoCredentials, Secrets};
 use crate::domain::ledger::record::KeyInUse;
@@ -31,6 +32,7 @@ use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;
 use crate::hostup::{HostUp, ReadError, Route};
 use crate::ledger::Books;
+use crate::ledger::budgets::Budgets;
 use crate::ledger::store::Ledger;
 use crate::ledger::wakes::Wakes;
 
@@ -64,6 +66,8 @@ pub struct Context {
     pub rivals: Rivals,
     /// Which objects wait for an approval.
     pub approvals: Approvals,
+    /// Which objects wait for a budget.
+    pub over_budget: OverBudget,
     /// Which objects were looked at in vain.
     pub failures: Failures,
     /// Who listens.
@@ -94,11 +98,14 @@ impl Context {
         } = parts;
         let wakes = Arc::new(Wakes::default());
         let woken = wakes.clone();
+        let namespaces = Namespaces::new(client.clone(), clock.clone(), settings.namespace.clone());
+        let namespaces = Arc::new(namespaces);
         let books = Books {
             restores: Recent::new(clock.clone()),
             configs: Recent::new(clock.clone()),
             memory: Arc::default(),
-            holds: Holds::new(client.clone(), clock.clone(), settings.namespace.clone()),
+            budgets: Budgets::new(client.clone(), namespaces.clone()),
+            namespaces,
             paid_calls: TaskTracker::new(),
             instance: settings.instance.clone(),
             caps: settings.caps,
@@ -116,6 +123,7 @@ impl Context {
             secrets: Secrets::new(client, clock),
             rivals: Rivals::default(),
             approvals: Approvals::default(),
+            over_budget: OverBudget::default(),
             failures: Failures::default(),
             findings: Mutex::default(),
             books: Arc::new(books),

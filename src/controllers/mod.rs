@@ -1,6 +1,7 @@
 //! Floor 3: observe, decide, act, report. The only floor with both clients.
 
 pub mod approvals;
+pub mod budgets;
 pub mod context;
 mod failures;
 mod news;

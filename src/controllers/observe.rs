@@ -17,6 +17,7 @@ use crate::api::stored::Stored;
 use crate::api::{self, InvalidRecord};
 use crate::cluster::api_call;
 use crate::cluster::recent::Source;
+use crate::domain::ledger::budget::Allowance;
 use crate::domain::ledger::chain::{Brakes, Chain, Hold};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
@@ -25,6 +26,7 @@ use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject};
 use crate::domain::values::moment::Moment;
+use crate::ledger::Books;
 use crate::ledger::kind::PurchasingKind;
 use crate::ledger::store::Tail;
 
@@ -167,7 +169,11 @@ pub async fn chain<K: PurchasingKind>(
     let status = object.status();
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
-    let Tail { last: tail, missing } = ctx.books.ledger.tail(key, attempt_named, source).await?;
+    let (tail, brakes) = futures::join!(
+        ctx.books.ledger.tail(key, attempt_named, source),
+        brakes(ctx, object, source)
+    );
+    let (Tail { last: tail, missing }, brakes) = (tail?, brakes?);
     let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));
@@ -177,7 +183,6 @@ pub async fn chain<K: PurchasingKind>(
         Ok(tail) => (tail, None),
         Err(error) => (None, Some(error)),
     };
-    let Subject { namespace, .. } = subject;
     let now = ctx.now();
     let mut came_to_nothing = ctx.books.ledger.came_to_nothing(key, subject, now);
     // The watch may lag behind the last one.
@@ -202,35 +207,39 @@ pub async fn chain<K: PurchasingKind>(
         shown_record: named,
         shown_quote: K::quote(&status).and_then(api::shown_quote),
         stalled_since: conditions::stalled_since(K::conditions(&status)),
-        brakes: Brakes {
-            held: held(ctx, object, namespace, source).await?,
-            read_only: ctx.settings.read_only,
-            ledger_silent: ctx.books.ledger.heartbeat().is_silent(),
-            cap_reached: ctx
-                .books
-                .ledger
-                .paid_calls(namespace, now)
-                .reaches(ctx.settings.caps),
-            key_not_before: ctx
-                .books
-                .ledger
-                .key_not_before(namespace, &object.credentials().name),
-        },
+        brakes,
     })
 }
 
-/// Who looks for showing how things stand does not ask for the Namespaces: a decision to buy is made again from etcd.
-async fn held<K: PurchasingKind>(
-    ctx: &Context,
-    object: &K,
-    namespace: &str,
-    source: Source,
-) -> Result<Option<Hold>, Error> {
-    match source {
-        _ if api::is_held(object.annotations()) => Ok(Some(Hold::Object)),
-        Source::Known => Ok(None),
-        Source::Etcd => Ok(ctx.books.holds.known(namespace).await?),
-    }
+/// The operator's own brakes. Who looks for showing how things stand does not ask for Namespaces and budgets: a decision to
+/// buy is made again from etcd.
+async fn brakes<K: PurchasingKind>(ctx: &Context, object: &K, source: Source) -> Result<Brakes, Error> {
+    let Books {
+        ledger,
+        namespaces,
+        budgets,
+        ..
+    } = &*ctx.books;
+    let namespace = &object.namespace().unwrap_or_default();
+    let (held, budgets) = match source {
+        Source::Known => (None, Allowance::default()),
+        Source::Etcd => {
+            let read = budgets.read(ledger, Some(namespace), ctx.now());
+            let (held, read) = futures::join!(namespaces.hold(namespace), read);
+            drop(read?);
+            (held?, ledger.allowance(budgets, namespace, ctx.now()))
+        }
+    };
+    let is_held = api::is_held(object.annotations());
+    let now = ctx.now();
+    Ok(Brakes {
+        held: if is_held { Some(Hold::Object) } else { held },
+        read_only: ctx.settings.read_only,
+        ledger_silent: ledger.heartbeat().is_silent(),
+        cap_reached: ledger.paid_calls(namespace, now).reaches(ctx.settings.caps),
+        key_not_before: ledger.key_not_before(namespace, &object.credentials().name),
+        budgets,
+    })
 }
 
 /// The first record that is gone of those before the last one.

@@ -53,11 +53,13 @@ pub async fn told<K: PurchasingKind>(
         None => {
             let gone = Who::Subject(K::KIND, seen.namespace.clone(), seen.name.clone());
             ctx.accounts.forget(&gone);
-            ctx.approvals.forget(&Place {
+            let place = Place {
                 kind: K::KIND,
                 namespace: seen.namespace.clone(),
                 name: seen.name.clone(),
-            });
+            };
+            ctx.approvals.forget(&place);
+            ctx.over_budget.note(place, false);
             return Ok(Action::await_change());
         }
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,

@@ -37,6 +37,8 @@ pub async fn write<K: PurchasingKind, F>(
         ..
     } = report;
     let before = object.status();
+    ctx.over_budget
+        .note(place(object), *reason == Reason::BudgetExceeded);
     if remind(ctx, object, &after, *reason) {
         events::publish(
             &ctx.books.client,
@@ -133,13 +135,17 @@ fn news(before: &[Condition], after: &[Condition]) -> Vec<(&'static str, String)
     news.collect()
 }
 
-/// Whether a day more has passed in which the object waits for an approval.
-fn remind<K: PurchasingKind>(ctx: &Context, object: &K, after: &K::Status, reason: Reason) -> bool {
-    let place = Place {
+fn place<K: PurchasingKind>(object: &K) -> Place {
+    Place {
         kind: K::KIND,
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
-    };
+    }
+}
+
+/// Whether a day more has passed in which the object waits for an approval.
+fn remind<K: PurchasingKind>(ctx: &Context, object: &K, after: &K::Status, reason: Reason) -> bool {
+    let place = place(object);
     let asks = [
         Reason::AwaitingApproval,
         Reason::QuoteExceedsCeiling,

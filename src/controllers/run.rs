@@ -27,7 +27,7 @@ use super::observer::Reconcile;
 use super::rhythm::Rhythm;
 use super::settings::Watched;
 use super::turns::{Place, Turn, Turns};
-use super::{Error, operation, options, restore, vms};
+use super::{Error, budgets, operation, options, restore, vms};
 use crate::accounts::Who;
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
@@ -77,13 +77,17 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
             Watched::All => vec![None],
             Watched::Only(names) => names.into_iter().map(Some).collect(),
         };
-        join_all(namespaces.into_iter().map(|namespace| async {
+        let buying = join_all(namespaces.into_iter().map(|namespace| async {
             futures::join!(
                 restores(&ctx, namespace.clone(), stop.clone()),
                 configs(&ctx, namespace, stop.clone())
             )
-        }))
-        .await;
+        }));
+        tokio::select! {
+            _ = buying => {}
+            () = Box::pin(vms::follow(ctx.clone())) => {}
+            () = Box::pin(budgets::keep(ctx.clone())) => {}
+        }
         Some(())
     };
     let controllers = async { futures::join!(operations, buyers) };
@@ -97,17 +101,10 @@ pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc
             ctx.books.forget_old();
         }
     };
-    let following = async {
-        while !ctx.books.ledger.is_complete() {
-            tokio::time::sleep(recent::LASTS).await;
-        }
-        Box::pin(vms::follow(ctx.clone())).await;
-    };
     tokio::select! {
         biased;
         _ = controllers => {}
         () = forgetting => {}
-        () = following => {}
         () = drained => tracing::warn!("the controllers did not finish in time"),
     }
     ctx.books.paid_calls.close();

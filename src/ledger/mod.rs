@@ -1,5 +1,6 @@
 //! The only floor that can spend: records as they are known, and the purchase with its driver and its port.
 
+pub mod budgets;
 mod driver;
 pub mod kind;
 pub mod memory;
@@ -22,12 +23,13 @@ use crate::api::restore::VpsBackupRestore;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cluster::api_call::ApiError;
-use crate::cluster::holds::Holds;
+use crate::cluster::namespaces::Namespaces;
 use crate::cluster::recent::Recent;
 use crate::domain::ledger::Caps;
 use crate::domain::ledger::record::{Record, State, Times};
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
 use crate::domain::values::moment::Moment;
+use budgets::Budgets;
 use memory::Memory;
 use store::Ledger;
 use wakes::Wakes;
@@ -79,8 +81,10 @@ pub struct Books {
     pub restores: Recent<VpsBackupRestore>,
     /// Changes of options as they are known.
     pub configs: Recent<VpsResourceConfig>,
-    /// The Namespaces whose purchases somebody holds.
-    pub holds: Holds,
+    /// The Namespaces: holds on purchases, and labels.
+    pub namespaces: Arc<Namespaces>,
+    /// The budgets.
+    pub budgets: Budgets,
     /// The controllers that can be woken.
     pub wakes: Arc<Wakes>,
     /// Paid calls under way; joined at shutdown.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::driver::Port;
 use super::kind::{PurchasingKind, objects};
 use super::memory::InFlight;
+use super::store::Wanted;
 use super::{Books, Error, record};
 use crate::accounts::{Account, PaidCall};
 use crate::api::operation::{OperationState, VpsOperation};
@@ -20,7 +21,7 @@ use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
-use crate::domain::consent::price::Size;
+use crate::domain::consent::price::{Price, Size};
 use crate::domain::ledger::Caps;
 use crate::domain::ledger::record::{Known, Record, State};
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
@@ -44,6 +45,7 @@ pub struct Market<K> {
     account: Option<Account>,
     leave: Option<PaidCall>,
     size: Option<Size>,
+    price: Option<Price>,
     is_reserved: bool,
     in_flight: Option<InFlight>,
     /// Who waits until the call is handed over.
@@ -80,6 +82,7 @@ impl<K: PurchasingKind> Market<K> {
             account,
             leave,
             size,
+            price: plan.order.quote.as_ref().map(|quote| quote.price.clone()),
             is_reserved: false,
             in_flight: None,
             told: Some(told),
@@ -225,11 +228,16 @@ impl<K: PurchasingKind> Port for Market<K> {
         if !self.account.as_ref().is_none_or(sells) {
             return false;
         }
-        let namespace = &self.subject.namespace;
+        let price = self.price.as_ref().filter(|_| pays);
+        let wanted = Wanted {
+            name: &self.name,
+            namespace: &self.subject.namespace,
+            price,
+        };
         self.is_reserved = self
             .books
             .ledger
-            .reserve(&self.name, namespace, caps, self.books.now());
+            .reserve(&wanted, caps, &self.books.budgets, self.books.now());
         if !self.is_reserved {
             self.unsell();
         }
@@ -271,7 +279,7 @@ impl<K: PurchasingKind> Port for Market<K> {
         }
         let objects = objects::<K>(&self.books, &self.subject.namespace);
         let object = api_call::found(objects.get(&self.subject.name));
-        let holds = self.books.holds.now(&self.subject.namespace);
+        let holds = self.books.namespaces.is_held_now(&self.subject.namespace);
         let (object, held) = futures::join!(object, holds);
         if let Ok(Some(object)) = &object {
             K::recent(&self.books).put(object.clone());

@@ -1,6 +1,6 @@
 //! The records as this process sees them, and the two reads that decisions rest on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
+use tokio::sync::Notify;
 
+use super::budgets::Budgets;
 use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
@@ -18,10 +20,13 @@ use crate::clock::Clock;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::recent::{Recent, Source};
+use crate::domain::consent::price::Price;
+use crate::domain::ledger::budget::{Allowance, Position};
 use crate::domain::ledger::names::{ChainKey, VmToken};
-use crate::domain::ledger::{Caps, Figures, Index, KeyPlace, PaidCalls, Walk};
+use crate::domain::ledger::{Caps, Figures, Index, KeyPlace, PaidCalls, Pledge, Walk};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::domain::values::money::Currency;
 
 /// Reads of one chain at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -38,6 +43,7 @@ pub struct Ledger {
     complete: AtomicBool,
     made: UnboundedSender<VpsOperation>,
     heartbeat: Heartbeat,
+    changed: Notify,
 }
 
 impl Ledger {
@@ -58,7 +64,13 @@ impl Ledger {
             complete: AtomicBool::default(),
             made,
             heartbeat,
+            changed: Notify::new(),
         }
+    }
+
+    /// Waits until a record has changed since this was awaited last.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// All records, for writes.
@@ -239,6 +251,7 @@ impl Ledger {
         self.written(record.clone());
         let record_made = Stored(Ok(record.clone()));
         self.index().show(api::entry(&record_made));
+        self.changed.notify_one();
         // A closed channel means that the controller has stopped, and with it the need.
         let _stopped = self.made.unbounded_send(record);
     }
@@ -254,9 +267,16 @@ impl Ledger {
         match event {
             Event::Init => index.list_begins(),
             Event::InitDone => index.list_ended(),
-            Event::InitApply(object) | Event::Apply(object) => return index.show(api::entry(object)),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let is_news = index.show(api::entry(object));
+                if is_news {
+                    self.changed.notify_one();
+                }
+                return is_news;
+            }
             Event::Delete(object) => index.remove(&RecordName::new(object.name_any())),
         }
+        self.changed.notify_one();
         true
     }
 
@@ -292,11 +312,35 @@ impl Ledger {
         stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
-    /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, or says that none is left. What
-    /// this process has claimed counts before the watch shows it.
-    pub fn reserve(&self, name: &RecordName, namespace: &str, caps: Caps, now: Timestamp) -> bool {
-        let leave_room = |paid: PaidCalls| paid.reaches(caps).is_none();
-        self.index().reserve(name, namespace, now, leave_room)
+    /// Takes one of the paid calls of the last 24 hours, and what the price takes of the budgets as they were read last,
+    /// or says that not enough is left. What this process has claimed counts before the watch shows it.
+    pub fn reserve(&self, wanted: &Wanted<'_>, caps: Caps, budgets: &Budgets, now: Timestamp) -> bool {
+        let Wanted {
+            name,
+            namespace,
+            price,
+        } = *wanted;
+        let leave_room = |index: &Index, paid: PaidCalls| {
+            let allowance = || budgets.allowance(index, namespace, now);
+            paid.reaches(caps).is_none() && price.and_then(|price| allowance().exceeded_by(price)).is_none()
+        };
+        let pledge = price.map(Pledge::of);
+        self.index().reserve(name, namespace, pledge, now, leave_room)
+    }
+
+    /// The namespaces for which money of this currency was spent, or may still be.
+    pub fn spenders(&self, currency: &Currency, now: Timestamp) -> BTreeSet<Arc<str>> {
+        self.index().spenders(currency, now)
+    }
+
+    /// Where the budgets of a namespace stand, as they were read last.
+    pub fn allowance(&self, budgets: &Budgets, namespace: &str, now: Timestamp) -> Allowance {
+        budgets.allowance(&self.index(), namespace, now)
+    }
+
+    /// Where all budgets stand, as they were read last.
+    pub fn positions(&self, budgets: &Budgets, now: Timestamp) -> Vec<Position> {
+        budgets.all(&self.index(), now)
     }
 
     /// Gives back what [`Ledger::reserve`] took, where no record was made.
@@ -377,6 +421,17 @@ pub fn prune(object: &mut Watched) {
 pub fn tenant(object: &Watched) -> &str {
     let record = object.0.as_ref();
     record.map_or("", |record| record.spec.subject.namespace.as_str())
+}
+
+/// A record that is about to be claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a RecordName,
+    /// The namespace of its object.
+    pub namespace: &'a str,
+    /// What its call costs, if it is paid for.
+    pub price: Option<&'a Price>,
 }
 
 /// Where a chain ends.

@@ -18,6 +18,7 @@ mod approval;
 mod argocd;
 mod argocd_layout;
 mod brakes;
+mod budgets;
 mod cannot_look;
 mod chart;
 mod config;

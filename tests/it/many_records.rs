@@ -6,7 +6,7 @@ use control_plane::{ControlPlane, Request};
 use futures::{StreamExt, stream};
 use hostup_operator::domain::ledger::names::{ChainKey, VmToken};
 use hostup_operator::domain::ledger::record::{Evidence, State};
-use hostup_operator::domain::ledger::{Content, Entry, Index, KeyPlace};
+use hostup_operator::domain::ledger::{Amounts, Content, Entry, Index, KeyPlace};
 use hostup_operator::domain::values::ids::{InstanceId, VpsId};
 use hostup_operator::domain::values::money::Amount;
 use hostup_sim::RestoreBehaviour;
@@ -161,10 +161,17 @@ enum End {
     Restored,
     /// HostUp refused, and asked to wait.
     RefusedAndHeld,
+    /// Options were bought: due at once, and each month.
+    Changed,
 }
 
 fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
-    let time = |text: &str| text.parse().ok();
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let mut made = time("2026-11-23T00:00:00Z").unwrap();
+    let mut price = Amounts {
+        per_hour: Amount::parse("0.66"),
+        ..Amounts::default()
+    };
     let (state, not_before, result) = match end {
         End::Restored => (
             State::Succeeded,
@@ -181,10 +188,19 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             );
             (State::Rejected, time(&until), None)
         }
+        End::Changed => {
+            made += Duration::from_secs(object.parse().unwrap());
+            price = Amounts {
+                per_hour: None,
+                per_month: Amount::parse("40"),
+                at_once: Amount::parse("40"),
+            };
+            (State::Succeeded, None, None)
+        }
     };
     Entry {
         name: name.record(1),
-        made: time("2026-11-23T00:00:00Z"),
+        made: Some(made),
         content: Some(Content {
             instance: InstanceId::new("cluster-1"),
             kind: "VpsBackupRestore".to_owned(),
@@ -204,8 +220,7 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             has_ended: false,
             claimed: time("2026-11-23T00:00:00Z"),
             currency: "SEK".to_owned(),
-            per_hour: Amount::parse("0.66"),
-            at_once: None,
+            price,
         }),
     }
 }
@@ -226,9 +241,15 @@ fn a_finished_record_costs_few_bytes() {
         Ok("restored, listed") => (End::Restored, true),
         Ok("restored, one by one") => (End::Restored, false),
         Ok("refused, listed") => (End::RefusedAndHeld, true),
+        Ok("changed, listed") => (End::Changed, true),
         Ok(other) => panic!("{other}"),
         Err(_) => {
-            for what in ["restored, listed", "restored, one by one", "refused, listed"] {
+            for what in [
+                "restored, listed",
+                "restored, one by one",
+                "refused, listed",
+                "changed, listed",
+            ] {
                 let measured = std::process::Command::new(std::env::current_exe().unwrap())
                     .args([MEASURES, "--exact", "--nocapture"])
                     .env("HOSTUP_TEST_MEASURE", what)

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::budgets;
 use crate::support::behind::{Behind, OPERATIONS};
 use crate::support::chart::render;
 use crate::support::{HOUR, PATIENCE, Stage, at};
@@ -101,7 +102,9 @@ fn promtool(args: &[&str], input: &str) -> Result<String, String> {
 
 /// The metrics of an operator that has restored, changed options, lost answers and been refused.
 async fn a_whole_life() -> String {
-    let stage = Stage::new("monitoring").await;
+    let stage = budgets::stage("monitoring").await;
+    let limits = json!({"perHour": "100", "perMonth": "1000", "dueNow": {"amount": "1000", "window": "7d"}});
+    stage.create(budgets::budget(&stage, "team", limits)).await;
     stage.sim.world(|world| {
         world.account_mut(stage.account).rate_limit = Some(RateLimit {
             requests: 1_000_000,

@@ -7,10 +7,11 @@ use control_plane::AuditEvent;
 use hostup_sim::{Answer, Fault, Route};
 use serde_json::Value;
 
+use crate::budgets;
 use crate::support::{OPERATOR, PATIENCE, Stage, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
-const SHIPPED: [&str; 21] = [
+const SHIPPED: [&str; 24] = [
     "create events",
     "create leases",
     "create vpsoperations",
@@ -23,25 +24,30 @@ const SHIPPED: [&str; 21] = [
     "list validatingadmissionpolicies",
     "list validatingadmissionpolicybindings",
     "list vpsbackuprestores",
+    "list vpsbudgets",
     "list vpsoperations",
     "list vpsresourceconfigs",
     "update leases",
     "update vpsbackuprestores/status",
+    "update vpsbudgets/status",
     "update vpsoperations/status",
     "update vpsresourceconfigs/status",
     "watch vpsbackuprestores",
+    "watch vpsbudgets",
     "watch vpsoperations",
     "watch vpsresourceconfigs",
 ];
 
 #[tokio::test]
 async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
-    let stage = Stage::new("rbac").await;
+    let stage = budgets::stage("rbac").await;
     stage.shipped_rights_only().await;
     // An empty instance id is the default: the uid of kube-system, which must be readable.
     let mut operator = stage.operator(&["--leader-elect=true", "--instance-id="]);
     operator.wait_for_line("\"leading\"");
 
+    let limits = serde_json::json!({"perHour": "100"});
+    stage.create(budgets::budget(&stage, "team", limits)).await;
     stage.create(stage.preview("web")).await;
     let object = stage.wait_for_reason("web", "AwaitingApproval").await;
     stage.follow(&object, "To approve:").await;
@@ -101,7 +107,8 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
 /// Which rights an operator has used for this stage.
 fn used(stage: &Stage, records: &[Value]) -> BTreeSet<String> {
     let name = |record: &Value| at(record, "metadata.name").as_str().unwrap().to_owned();
-    let names: BTreeSet<String> = records.iter().map(name).collect();
+    let mut names: BTreeSet<String> = records.iter().map(name).collect();
+    names.insert(format!("{}-team", stage.namespace));
     let audit = stage.plane.audit().unwrap();
     let ours = audit.iter().filter(|event| {
         let here = [stage.namespace.as_str(), "hostup-system"].contains(&event.namespace.as_str());
@@ -125,6 +132,10 @@ async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
         ("create", "vpsoperations.vps.hostup.se", "yes"),
         ("update", "vpsoperations.vps.hostup.se/status", "yes"),
         ("update", "vpsoperations.vps.hostup.se", "no"),
+        ("update", "vpsbudgets.vps.hostup.se/status", "yes"),
+        ("update", "vpsbudgets.vps.hostup.se", "no"),
+        ("patch", "vpsbudgets.vps.hostup.se", "no"),
+        ("delete", "vpsbudgets.vps.hostup.se", "no"),
         ("patch", "vpsoperations.vps.hostup.se", "no"),
         ("delete", "vpsoperations.vps.hostup.se", "no"),
         ("create", "vpsbackuprestores.vps.hostup.se", "no"),

@@ -176,7 +176,9 @@ impl Part {
             writeln!(self.rows, "| {} |", cells.join(" | ")).unwrap();
             self.note_rules(&own, field);
             self.add_fields(&own, field, fixed);
-            self.add_fields(&format!("{own}[]"), &field["items"], fixed);
+            let entries = format!("{own}[]");
+            self.note_rules(&entries, &field["items"]);
+            self.add_fields(&entries, &field["items"], fixed);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, State};
-use crate::domain::ledger::{Content, Entry, KeyPlace};
+use crate::domain::ledger::{Amounts, Content, Entry, KeyPlace};
 use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
 use crate::domain::values::money::Amount;
 
@@ -54,7 +54,11 @@ fn content(record: &VpsOperation) -> Content {
         currency: quote
             .and_then(|quote| quote.currency_code.clone())
             .unwrap_or_default(),
-        per_hour: quote.and_then(|quote| amount(&quote.per_hour)),
-        at_once: quote.and_then(|quote| amount(&quote.due_now)),
+        price: quote.map_or_else(Amounts::default, |quote| Amounts {
+            per_hour: amount(&quote.per_hour),
+            // A cycle has a month or more.
+            per_month: amount(&quote.recurring_per_month).or_else(|| amount(&quote.per_cycle)),
+            at_once: amount(&quote.due_now),
+        }),
     }
 }

@@ -1,5 +1,6 @@
 //! From our kinds to the domain and back, each once.
 
+mod budget;
 mod config;
 mod entry;
 mod record;
@@ -21,6 +22,7 @@ use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::rfc3339;
 use crate::domain::values::text::Text;
 
+pub use budget::{budget, budget_status};
 pub use config::config_intent;
 pub use entry::entry;
 pub use record::{RecordDraft, known_status, record};

@@ -235,6 +235,14 @@ impl Price {
         }
     }
 
+    /// The currency; `None` where HostUp names none.
+    pub fn currency(&self) -> Option<&Currency> {
+        match self {
+            Self::Hourly(price) => Some(&price.currency),
+            Self::Change(price) => price.currency.as_ref(),
+        }
+    }
+
     /// Every component, as it enters a quote's id.
     pub fn components(&self) -> Vec<String> {
         let unit = |currency: &Currency| currency.to_string();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::budget::Allowance;
 use crate::domain::ledger::order::{Order, TRIES_LAST};
 use crate::domain::ledger::record::{Record, State, Times, later};
 use crate::domain::status::reason::Reason;
@@ -62,6 +63,8 @@ pub struct Brakes {
     pub ledger_silent: bool,
     /// No paid call with this key before, after a 429.
     pub key_not_before: Option<Timestamp>,
+    /// The budgets of the namespace.
+    pub budgets: Allowance,
 }
 
 /// What the annotation `vps.hostup.se/hold` is on.
@@ -245,6 +248,8 @@ impl Chain {
     fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
         let gate = later(now, times.gate_interval);
         let wait = |reason, message: String, until| Some(Report::new(reason, message, Some(until)));
+        let price = order.quote.as_ref().map(|quote| &quote.price);
+        let excess = price.and_then(|price| self.brakes.budgets.exceeded_by(price));
         match &self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,
@@ -284,6 +289,14 @@ impl Chain {
                 ),
                 gate,
             ),
+            Brakes { .. } if excess.is_some() => {
+                let excess = excess.map_or_else(String::new, |excess| excess.to_string());
+                wait(
+                    Reason::BudgetExceeded,
+                    format!("ready to order, but {excess}"),
+                    gate,
+                )
+            }
             Brakes {
                 key_not_before: Some(until),
                 ..

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::about::{About, result_mark, secret_mark, subject_mark};
+use super::budget::{Budget, Expense, Limit, Position};
 use super::figures::Figures;
-use super::money::{Account, Fund, Price};
+use super::kept::{Evident, Hold, Kept};
+use super::money::{Account, Amounts, Fund, Measure, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
-use super::window::{Call, Weight, Window};
+use super::records::Records;
+use super::window::{Pledge, Window};
 use super::{Content, Entry, KeyPlace, PaidCalls, Purse};
 use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Evidence, State, later};
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::domain::values::money::{Amount, Currency, Total};
 
 /// A record that the API server did not date counts as new for ever.
 const UNDATED: i64 = i64::MAX;
@@ -22,7 +26,7 @@ const UNDATED: i64 = i64::MAX;
 /// What is known of all records by the watch.
 pub struct Index {
     instance: InstanceId,
-    records: Records,
+    records: Records<Kept>,
     /// The list that is under way, or was last.
     list: u32,
     tokens: BTreeMap<TokenKey, Bearers>,
@@ -32,7 +36,9 @@ pub struct Index {
     /// Results that this process is about to write to records, or that the watch does not show yet.
     given: BTreeMap<Name, Given>,
     holds: BTreeMap<(Mark, Timestamp), u32>,
-    purses: BTreeMap<Arc<Purse>, Account>,
+    purses: Purses,
+    /// Of the records of other installations. A budget counts them too.
+    purses_of_others: Purses,
     /// When the unfinished ones were claimed.
     open: BTreeMap<Name, Option<Timestamp>>,
     window: Window,
@@ -42,48 +48,13 @@ pub struct Index {
     left_billing: usize,
 }
 
-/// A record as it is kept. There may be a hundred thousand: another field is another megabyte.
-#[derive(Debug, PartialEq, Eq)]
-struct Kept {
-    made: i64,
-    /// Of a record of this installation.
-    purse: Option<Arc<Purse>>,
-    price: Price,
-    about: About,
-    hold: Option<Box<Hold>>,
-    token: Option<TokenKey>,
-    /// Of a record that has a VM.
-    key: Option<Arc<KeyPlace>>,
-    has_ended: bool,
-    /// `None` if it cannot be read.
-    state: Option<State>,
-    evidence: Evident,
-    unapproved: bool,
-    /// This installation made it, which never changes. One that cannot be read may be ours, and counts.
-    ours: bool,
-    /// The list that showed it last.
-    list: u32,
-}
+type Purses = BTreeMap<Arc<Purse>, Account>;
 
 /// A result that is about to be written over a version of its record.
 #[derive(Debug, PartialEq, Eq)]
 struct Given {
     vps: Mark,
     over: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Hold {
-    secret: Mark,
-    until: Timestamp,
-}
-
-/// As much of the evidence as is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Evident {
-    Nothing,
-    FoundBeforeClaim,
-    Something,
 }
 
 /// The records that bear one token.
@@ -105,7 +76,8 @@ impl Index {
             provided: BTreeMap::new(),
             given: BTreeMap::new(),
             holds: BTreeMap::new(),
-            purses: BTreeMap::new(),
+            purses: Purses::new(),
+            purses_of_others: Purses::new(),
             open: BTreeMap::new(),
             window: Window::new(now),
             states: HashMap::new(),
@@ -179,6 +151,7 @@ impl Index {
                 hold: None,
                 token: None,
                 key: None,
+                has_vm: false,
                 has_ended: false,
                 state: None,
                 evidence: Evident::Nothing,
@@ -190,7 +163,7 @@ impl Index {
         let ours = content.instance == self.instance;
         let mut kept = Kept {
             made,
-            purse: ours.then(|| self.purse(content)),
+            purse: Some(self.purse(content, ours)),
             price: Price::Unsaid,
             about: About::of(content, ours),
             hold: content.not_before.map(|until| {
@@ -206,6 +179,7 @@ impl Index {
                 .as_ref()
                 .filter(|_| ours && !content.has_ended)
                 .map(|_| self.key(&content.key)),
+            has_vm: content.result.is_some(),
             has_ended: content.has_ended,
             state: Some(content.state),
             evidence: match content.evidence {
@@ -217,20 +191,33 @@ impl Index {
             ours,
             list: self.list,
         };
-        if ours && kept.fund() != Fund::Unspent {
-            kept.price = Price::new(content.per_hour, content.at_once);
+        if kept.fund() != Fund::Unspent {
+            kept.price = Price::new(content.price);
         }
         kept
     }
 
     /// One for all records of it.
-    fn purse(&self, content: &Content) -> Arc<Purse> {
+    fn purse(&self, content: &Content, ours: bool) -> Arc<Purse> {
         let purse = Purse {
             namespace: content.namespace.as_str().into(),
             currency: content.currency.clone(),
         };
-        let known = self.purses.get_key_value(&purse).map(|(known, _)| known.clone());
+        let purses = if ours {
+            &self.purses
+        } else {
+            &self.purses_of_others
+        };
+        let known = purses.get_key_value(&purse).map(|(known, _)| known.clone());
         known.unwrap_or_else(|| Arc::new(purse))
+    }
+
+    fn purses_of(&mut self, kept: &Kept) -> &mut Purses {
+        if kept.ours {
+            &mut self.purses
+        } else {
+            &mut self.purses_of_others
+        }
     }
 
     /// One for all records that were bought with it.
@@ -251,6 +238,10 @@ impl Index {
             *self.holds.entry((hold.secret, hold.until)).or_default() += 1;
         }
         self.window.shows(name, kept.ours);
+        if let Some(purse) = &kept.purse {
+            let account = self.purses_of(kept).entry(purse.clone()).or_default();
+            account.add(kept.fund(), &kept.price, kept.made);
+        }
         if !kept.ours {
             return;
         }
@@ -259,10 +250,6 @@ impl Index {
         }
         if let Some((key, vps)) = kept.provided() {
             self.provided.entry(key.clone()).or_default().insert(vps);
-        }
-        if let Some(purse) = &kept.purse {
-            let account = self.purses.entry(purse.clone()).or_default();
-            account.add(kept.fund(), &kept.price);
         }
         if kept.state.is_some_and(|state| !state.is_final()) {
             self.open.insert(name.clone(), claimed);
@@ -295,6 +282,15 @@ impl Index {
             }
         }
         self.window.shows(name, false);
+        let purses = self.purses_of(kept);
+        if let Some(purse) = &kept.purse
+            && let Some(account) = purses.get_mut(purse)
+        {
+            account.take(kept.fund(), &kept.price, kept.made);
+            if account.is_closed() {
+                purses.remove(purse);
+            }
+        }
         if !kept.ours {
             return;
         }
@@ -303,14 +299,6 @@ impl Index {
         }
         if let Some((key, vps)) = kept.provided() {
             self.no_longer_provided(key, vps);
-        }
-        if let Some(purse) = &kept.purse
-            && let Some(account) = self.purses.get_mut(purse)
-        {
-            account.take(kept.fund(), &kept.price);
-            if account.is_closed() {
-                self.purses.remove(purse);
-            }
         }
         self.open.remove(name);
         self.window.take(kept.call());
@@ -458,24 +446,77 @@ impl Index {
         kept.and_then(|kept| kept.state).is_some_and(State::is_final)
     }
 
-    /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, if those before leave room for it.
-    /// What this process has claimed counts before the watch shows it.
+    /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, and what its price takes of the
+    /// budgets, if those before leave room for it. What this process has claimed counts before the watch shows it.
     pub fn reserve(
         &mut self,
         name: &RecordName,
         namespace: &str,
+        pledge: Option<Pledge>,
         now: Timestamp,
-        leave_room: impl FnOnce(PaidCalls) -> bool,
+        leave_room: impl FnOnce(&Self, PaidCalls) -> bool,
     ) -> bool {
         let name = Name::of(name);
         self.window.forget_claims(now);
         self.window.give_up(&name);
-        if !leave_room(self.paid_calls(namespace, now)) {
+        let paid = self.paid_calls(namespace, now);
+        if !leave_room(self, paid) {
             return false;
         }
         let is_shown = self.records.get(&name).is_some_and(|kept| kept.ours);
-        self.window.claim(name, namespace, now, is_shown);
+        self.window.claim(name, namespace, pledge, now, is_shown);
         true
+    }
+
+    /// The namespaces for which money of this currency was spent, or may still be.
+    pub fn spenders(&self, currency: &Currency, now: Timestamp) -> BTreeSet<Arc<str>> {
+        let all = self.purses.keys().chain(self.purses_of_others.keys());
+        let spent = all.filter(|purse| purse.currency == currency.as_str());
+        let pledged = self.window.pledges(now);
+        let pledged = pledged.filter(|(_, pledge)| pledge.currency == currency.as_str());
+        let spent = spent.map(|purse| purse.namespace.clone());
+        spent
+            .chain(pledged.map(|(namespace, _)| namespace.into()))
+            .collect()
+    }
+
+    /// Where the limits of a budget stand, of the namespaces that it covers, whichever installation bought for them.
+    pub fn positions(&self, budget: &Budget, covers: impl Fn(&str) -> bool, now: Timestamp) -> Vec<Position> {
+        let currency = budget.currency.as_str();
+        let all = self.purses.iter().chain(&self.purses_of_others);
+        let accounts = all.filter(|(purse, _)| purse.currency == currency && covers(&purse.namespace));
+        let accounts: Vec<&Account> = accounts.map(|(_, account)| account).collect();
+        let pledges = self.window.pledges(now);
+        let pledges = pledges.filter(|(namespace, pledge)| pledge.currency == currency && covers(namespace));
+        let pledges: Vec<Amounts> = pledges.map(|(_, pledge)| pledge.price).collect();
+        let position = |limit: &Limit| {
+            let (measure, pledged): (Measure, fn(&Amounts) -> Option<Amount>) = match limit.of {
+                Expense::PerHour => (Measure::PerHour, |price| price.per_hour),
+                Expense::PerMonth => (Measure::PerMonth, |price| price.per_month),
+                Expense::DueNow { within } => {
+                    let within = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+                    let since = now.as_second().saturating_sub(within);
+                    (Measure::DueNow { since }, |price| price.at_once)
+                }
+            };
+            let (mut used, mut under_way) = (Total::default(), Total::default());
+            for account in &accounts {
+                let (spent, open) = account.totals(measure);
+                used.join(spent);
+                under_way.join(open);
+            }
+            for amount in pledges.iter().filter_map(pledged) {
+                under_way.add(amount.max(Amount::ZERO));
+            }
+            Position {
+                budget: budget.name.clone(),
+                currency: budget.currency.clone(),
+                limit: *limit,
+                used: used.amount(),
+                under_way: under_way.amount(),
+            }
+        };
+        budget.limits.iter().map(position).collect()
     }
 
     /// Gives back what [`Index::reserve`] took, where no record was made.
@@ -538,109 +579,4 @@ impl Index {
     pub(super) fn looked_at(&self) -> usize {
         self.records.looked_at.get()
     }
-}
-
-impl Kept {
-    fn fund(&self) -> Fund {
-        match self.state {
-            Some(State::Sending | State::Accepted | State::Unknown) => Fund::Open,
-            Some(State::Succeeded | State::Failed) if self.has_ended => Fund::Unspent,
-            Some(State::Succeeded) => Fund::Spent,
-            // HostUp bills it.
-            Some(State::Failed) if self.about.result().is_some() => Fund::Spent,
-            None
-            | Some(
-                State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned,
-            ) => Fund::Unspent,
-        }
-    }
-
-    fn accounts_for_a_vm(&self) -> bool {
-        match self.state {
-            Some(State::Sending | State::Accepted | State::Unknown | State::Succeeded) => true,
-            None
-            | Some(
-                State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned,
-            ) => false,
-        }
-    }
-
-    fn call(&self) -> Call<'_> {
-        let unsent = self.state == Some(State::NotSent) || self.evidence == Evident::FoundBeforeClaim;
-        let weight = if unsent {
-            Weight::Nobodys
-        } else if self.state == Some(State::Rejected) || self.unapproved {
-            Weight::Own
-        } else {
-            Weight::Everyones
-        };
-        Call {
-            made: self.made,
-            namespace: self.purse.as_ref().map(|purse| &purse.namespace),
-            weight,
-        }
-    }
-
-    fn asks(&self) -> bool {
-        self.state == Some(State::Unknown) && self.evidence != Evident::Nothing
-    }
-
-    fn left_a_vm_billing(&self) -> bool {
-        self.state == Some(State::Failed) && self.provided().is_some()
-    }
-
-    /// The VM of a call that has ended, and the key that it was bought with, while HostUp provides it.
-    fn provided(&self) -> Option<(&Arc<KeyPlace>, Mark)> {
-        let has_vm = matches!(self.state, Some(State::Succeeded | State::Failed)) && !self.has_ended;
-        let key = self.key.as_ref().filter(|_| has_vm && self.ours)?;
-        Some((key, self.about.result()?))
-    }
-}
-
-/// The records by name. Boxed: the nodes of a tree are half empty.
-#[derive(Default)]
-struct Records {
-    kept: BTreeMap<Name, Box<Kept>>,
-    #[cfg(test)]
-    looked_at: std::cell::Cell<usize>,
-}
-
-impl Records {
-    fn get(&self, name: &Name) -> Option<&Kept> {
-        self.look();
-        self.kept.get(name).map(|kept| &**kept)
-    }
-
-    fn take(&mut self, name: &Name) -> Option<Box<Kept>> {
-        self.look();
-        self.kept.remove(name)
-    }
-
-    fn put(&mut self, name: Name, kept: Kept) {
-        self.look();
-        self.kept.insert(name, Box::new(kept));
-    }
-
-    fn between(&self, names: impl std::ops::RangeBounds<Name>) -> impl Iterator<Item = (&Name, &Kept)> {
-        let kept = self.kept.range(names);
-        kept.inspect(|_| self.look()).map(|(name, kept)| (name, &**kept))
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Kept> {
-        self.between(..).map(|(_, kept)| kept)
-    }
-
-    fn where_not(&self, stays: impl Fn(&Kept) -> bool) -> Vec<Name> {
-        let gone = self.between(..).filter(|(_, kept)| !stays(kept));
-        gone.map(|(name, _)| name.clone()).collect()
-    }
-
-    #[cfg(test)]
-    fn look(&self) {
-        self.looked_at.set(self.looked_at.get() + 1);
-    }
-
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self)]
-    fn look(&self) {}
 }

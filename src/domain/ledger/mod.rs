@@ -1,14 +1,17 @@
 //! The ledger as one process knows it by the watch: what can be asked of all records without looking at each.
 
 mod about;
+pub mod budget;
 pub mod chain;
 mod figures;
 mod index;
+mod kept;
 mod money;
 mod name;
 pub mod names;
 pub mod order;
 pub mod record;
+mod records;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -19,13 +22,12 @@ use jiff::Timestamp;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, State};
 use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
-use crate::domain::values::money::Amount;
 
 pub use figures::Figures;
 pub use index::Index;
-pub use money::{Purse, Spending, Sums};
+pub use money::{Amounts, Purse, Spending};
 pub use tail::Walk;
-pub use window::{Caps, PaidCalls};
+pub use window::{Caps, PaidCalls, Pledge};
 
 /// Where an API key is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,8 +82,6 @@ pub struct Content {
     pub claimed: Option<Timestamp>,
     /// Currency of the approved price; empty where none is named.
     pub currency: String,
-    /// The approved price for each hour.
-    pub per_hour: Option<Amount>,
-    /// The approved amount that is due at once.
-    pub at_once: Option<Amount>,
+    /// The approved price.
+    pub price: Amounts,
 }

@@ -1,5 +1,6 @@
 //! What was approved and spent, by namespace and currency.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::values::money::{Amount, Total};
@@ -13,11 +14,13 @@ pub struct Purse {
     pub currency: String,
 }
 
-/// Sums of approved prices; `None` where no record names any.
+/// The amounts of an approved price, or the sums of them over records; `None` where none is named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sums {
+pub struct Amounts {
     /// For each hour.
     pub per_hour: Option<Amount>,
+    /// For each month.
+    pub per_month: Option<Amount>,
     /// Due at once.
     pub at_once: Option<Amount>,
 }
@@ -28,9 +31,9 @@ pub struct Spending {
     /// Whose.
     pub purse: Purse,
     /// For calls under way or of unknown outcome.
-    pub approved: Sums,
+    pub approved: Amounts,
     /// For what was bought.
-    pub spent: Sums,
+    pub spent: Amounts,
 }
 
 /// What a record says of the money that was approved for it.
@@ -49,27 +52,47 @@ pub(super) enum Fund {
 pub(super) enum Price {
     Unsaid,
     PerHour(Amount),
-    AtOnce(Amount),
-    // Nothing that this program sells has both.
-    Both(Box<(Amount, Amount)>),
+    /// For each month, and at once.
+    Change(Box<(Amount, Amount)>),
+    Several(Box<Amounts>),
 }
 
 impl Price {
-    pub(super) fn new(per_hour: Option<Amount>, at_once: Option<Amount>) -> Self {
-        match (per_hour, at_once) {
-            (None, None) => Self::Unsaid,
-            (Some(per_hour), None) => Self::PerHour(per_hour),
-            (None, Some(at_once)) => Self::AtOnce(at_once),
-            (Some(per_hour), Some(at_once)) => Self::Both(Box::new((per_hour, at_once))),
+    pub(super) fn new(amounts: Amounts) -> Self {
+        match amounts {
+            Amounts {
+                per_hour: None,
+                per_month: None,
+                at_once: None,
+            } => Self::Unsaid,
+            Amounts {
+                per_hour: Some(per_hour),
+                per_month: None,
+                at_once: None,
+            } => Self::PerHour(per_hour),
+            Amounts {
+                per_hour: None,
+                per_month: Some(per_month),
+                at_once: Some(at_once),
+            } => Self::Change(Box::new((per_month, at_once))),
+            // Nothing that this program sells has another price.
+            several => Self::Several(Box::new(several)),
         }
     }
 
-    fn parts(&self) -> (Option<Amount>, Option<Amount>) {
+    pub(super) fn amounts(&self) -> Amounts {
         match self {
-            Self::Unsaid => (None, None),
-            Self::PerHour(per_hour) => (Some(*per_hour), None),
-            Self::AtOnce(at_once) => (None, Some(*at_once)),
-            Self::Both(both) => (Some(both.0), Some(both.1)),
+            Self::Unsaid => Amounts::default(),
+            Self::PerHour(per_hour) => Amounts {
+                per_hour: Some(*per_hour),
+                ..Amounts::default()
+            },
+            Self::Change(change) => Amounts {
+                per_hour: None,
+                per_month: Some(change.0),
+                at_once: Some(change.1),
+            },
+            Self::Several(several) => **several,
         }
     }
 }
@@ -78,6 +101,8 @@ impl Price {
 #[derive(Default)]
 struct Pile {
     total: Total,
+    /// Without the credits.
+    debits: Total,
     amounts: u32,
 }
 
@@ -85,6 +110,7 @@ impl Pile {
     fn add(&mut self, amount: Option<Amount>) {
         if let Some(amount) = amount {
             self.total.add(amount);
+            self.debits.add(amount.max(Amount::ZERO));
             self.amounts = self.amounts.saturating_add(1);
         }
     }
@@ -92,6 +118,7 @@ impl Pile {
     fn take(&mut self, amount: Option<Amount>) {
         if let Some(amount) = amount {
             self.total.take(amount);
+            self.debits.take(amount.max(Amount::ZERO));
             self.amounts = self.amounts.saturating_sub(1);
         }
     }
@@ -104,16 +131,75 @@ impl Pile {
 #[derive(Default)]
 struct Piles {
     per_hour: Pile,
+    per_month: Pile,
     at_once: Pile,
+    /// What was due at once, by the minute in which its record was made.
+    dues: BTreeMap<i64, Pile>,
 }
 
 impl Piles {
-    fn sums(&self) -> Sums {
-        Sums {
+    fn add(&mut self, amounts: Amounts, made: i64) {
+        self.per_hour.add(amounts.per_hour);
+        self.per_month.add(amounts.per_month);
+        self.at_once.add(amounts.at_once);
+        if amounts.at_once.is_some() {
+            self.dues.entry(minute(made)).or_default().add(amounts.at_once);
+        }
+    }
+
+    fn take(&mut self, amounts: Amounts, made: i64) {
+        self.per_hour.take(amounts.per_hour);
+        self.per_month.take(amounts.per_month);
+        self.at_once.take(amounts.at_once);
+        let minute = minute(made);
+        if let Some(due) = self.dues.get_mut(&minute) {
+            due.take(amounts.at_once);
+            if due.amounts == 0 {
+                self.dues.remove(&minute);
+            }
+        }
+    }
+
+    fn sums(&self) -> Amounts {
+        Amounts {
             per_hour: self.per_hour.sum(),
+            per_month: self.per_month.sum(),
             at_once: self.at_once.sum(),
         }
     }
+
+    fn total(&self, measure: Measure, sum: fn(&Pile) -> Total) -> Total {
+        match measure {
+            Measure::PerHour => sum(&self.per_hour),
+            Measure::PerMonth => sum(&self.per_month),
+            Measure::DueNow { since } => {
+                let mut total = Total::default();
+                for due in self.dues.range(minute(since)..).map(|(_, due)| due) {
+                    total.join(sum(due));
+                }
+                total
+            }
+        }
+    }
+}
+
+/// The minute of a second.
+fn minute(second: i64) -> i64 {
+    second.div_euclid(60)
+}
+
+/// What is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// The price of an hour.
+    PerHour,
+    /// The recurring price of a month.
+    PerMonth,
+    /// What was due at once for records that were made in the minute of this second or later.
+    DueNow {
+        /// In seconds, by the API server's clock.
+        since: i64,
+    },
 }
 
 /// The money of one purse, as its records come and go.
@@ -125,21 +211,17 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn add(&mut self, fund: Fund, price: &Price) {
+    pub(super) fn add(&mut self, fund: Fund, price: &Price, made: i64) {
         self.records = self.records.saturating_add(1);
-        let (per_hour, at_once) = price.parts();
         if let Some(piles) = self.piles(fund) {
-            piles.per_hour.add(per_hour);
-            piles.at_once.add(at_once);
+            piles.add(price.amounts(), made);
         }
     }
 
-    pub(super) fn take(&mut self, fund: Fund, price: &Price) {
+    pub(super) fn take(&mut self, fund: Fund, price: &Price, made: i64) {
         self.records = self.records.saturating_sub(1);
-        let (per_hour, at_once) = price.parts();
         if let Some(piles) = self.piles(fund) {
-            piles.per_hour.take(per_hour);
-            piles.at_once.take(at_once);
+            piles.take(price.amounts(), made);
         }
     }
 
@@ -154,6 +236,12 @@ impl Account {
             approved: self.open.sums(),
             spent: self.spent.sums(),
         }
+    }
+
+    /// What was spent, and what may still be: a credit of a call under way may never come.
+    pub(super) fn totals(&self, measure: Measure) -> (Total, Total) {
+        let spent = self.spent.total(measure, |pile| pile.total);
+        (spent, self.open.total(measure, |pile| pile.debits))
     }
 
     fn piles(&mut self, fund: Fund) -> Option<&mut Piles> {

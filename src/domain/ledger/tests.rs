@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::domain::ledger::budget::{Budget, Expense, Limit};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::later;
 use crate::domain::values::ids::{Subject, SubjectKind, Uid};
+use crate::domain::values::money::{Amount, Currency};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,7 +65,7 @@ fn subject(namespace: &str) -> Subject {
 /// What the index is asked to be equal to: all records, and a walk over them for each question.
 struct Model {
     records: BTreeMap<RecordName, (Entry, bool)>,
-    claims: HashMap<RecordName, (String, Timestamp)>,
+    claims: HashMap<RecordName, (String, Timestamp, Option<Pledge>)>,
     given: HashMap<RecordName, (VpsId, u8)>,
 }
 
@@ -194,7 +196,7 @@ impl Model {
             counted.of_namespace += u32::from(!unsent && content.namespace == namespace);
         }
         let shown: HashSet<&RecordName> = ours().map(|entry| &entry.name).collect();
-        for (name, (of, at)) in &self.claims {
+        for (name, (of, at, _)) in &self.claims {
             if in_window(*at) && !shown.contains(name) {
                 counted.all += 1;
                 counted.of_namespace += u32::from(of == namespace);
@@ -203,19 +205,74 @@ impl Model {
         counted
     }
 
-    fn reserve(&mut self, name: &RecordName, namespace: &str, now: Timestamp, most: u32) -> bool {
+    fn reserve(
+        &mut self,
+        name: &RecordName,
+        namespace: &str,
+        pledge: Option<Pledge>,
+        now: Timestamp,
+        most: u32,
+    ) -> bool {
         self.claims
-            .retain(|other, (_, at)| other != name && later(*at, DAY) > now);
+            .retain(|other, (_, at, _)| other != name && later(*at, DAY) > now);
         let is_room = self.paid_calls(namespace, now).all < most;
         if is_room {
-            self.claims.insert(name.clone(), (namespace.to_owned(), now));
+            self.claims
+                .insert(name.clone(), (namespace.to_owned(), now, pledge));
         }
         is_room
     }
 
+    /// Used, and under way.
+    fn spent(&self, budget: &Budget, of: Expense, namespaces: &[&str], now: Timestamp) -> (Amount, Amount) {
+        let (mut used, mut under_way) = (Amount::ZERO, Amount::ZERO);
+        let amount = |price: &Amounts| match of {
+            Expense::PerHour => price.per_hour,
+            Expense::PerMonth => price.per_month,
+            Expense::DueNow { .. } => price.at_once,
+        };
+        let add = |sum: &mut Amount, amount: Amount| *sum = sum.plus(amount).unwrap();
+        let is_covered = |namespace: &str, currency: &str| {
+            namespaces.contains(&namespace) && currency == budget.currency.as_str()
+        };
+        for (entry, content) in self.readable() {
+            let is_recent = match of {
+                // A minute counts as a whole.
+                Expense::DueNow { within } => entry.made.is_none_or(|made| {
+                    let minute = |at: Timestamp| at.as_second().div_euclid(60);
+                    minute(later(made, within)) >= minute(now)
+                }),
+                Expense::PerHour | Expense::PerMonth => true,
+            };
+            let counts = is_covered(&content.namespace, &content.currency) && is_recent;
+            let Some(amount) = amount(&content.price).filter(|_| counts) else {
+                continue;
+            };
+            match content.state {
+                State::Sending | State::Accepted | State::Unknown => {
+                    add(&mut under_way, amount.max(Amount::ZERO));
+                }
+                State::Succeeded if !content.has_ended => add(&mut used, amount),
+                State::Failed if content.result.is_some() && !content.has_ended => add(&mut used, amount),
+                _ => {}
+            }
+        }
+        let ours = self.all().filter(|entry| Self::is_ours(entry));
+        let shown: HashSet<&RecordName> = ours.map(|entry| &entry.name).collect();
+        for (_, (namespace, at, pledge)) in self.claims.iter().filter(|(name, _)| !shown.contains(name)) {
+            let Some(pledge) = pledge.as_ref().filter(|_| later(*at, DAY) > now) else {
+                continue;
+            };
+            if let Some(amount) = amount(&pledge.price).filter(|_| is_covered(namespace, &pledge.currency)) {
+                add(&mut under_way, amount.max(Amount::ZERO));
+            }
+        }
+        (used, under_way)
+    }
+
     fn figures(&self) -> Figures {
         let mut figures = Figures::default();
-        let mut money: BTreeMap<Purse, [Option<Amount>; 4]> = BTreeMap::new();
+        let mut money: BTreeMap<Purse, [Amounts; 2]> = BTreeMap::new();
         for entry in self.all().filter(|entry| Self::is_ours(entry)) {
             let Some(content) = &entry.content else {
                 figures.unreadable += 1;
@@ -236,32 +293,29 @@ impl Model {
                 currency: content.currency.clone(),
             };
             let sums = money.entry(purse).or_default();
-            let first = match state {
+            let which = match state {
                 State::Sending | State::Accepted | State::Unknown => 0,
                 State::Succeeded if content.has_ended => continue,
-                State::Succeeded => 2,
-                State::Failed if left => 2,
+                State::Succeeded => 1,
+                State::Failed if left => 1,
                 State::Failed | State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned => {
                     continue;
                 }
             };
-            for (n, amount) in [content.per_hour, content.at_once].into_iter().enumerate() {
-                let sum = &mut sums[first + n];
+            let sum = &mut sums[which];
+            let add = |sum: &mut Option<Amount>, amount: Option<Amount>| {
                 *sum = amount
                     .map(|amount| sum.unwrap_or(Amount::ZERO).plus(amount).unwrap())
                     .or(*sum);
-            }
+            };
+            add(&mut sum.per_hour, content.price.per_hour);
+            add(&mut sum.per_month, content.price.per_month);
+            add(&mut sum.at_once, content.price.at_once);
         }
-        let spending = |(purse, [open_hour, open_once, hour, once]): (Purse, [Option<Amount>; 4])| Spending {
+        let spending = |(purse, [approved, spent]): (Purse, [Amounts; 2])| Spending {
             purse,
-            approved: Sums {
-                per_hour: open_hour,
-                at_once: open_once,
-            },
-            spent: Sums {
-                per_hour: hour,
-                at_once: once,
-            },
+            approved,
+            spent,
         };
         figures.money = money.into_iter().map(spending).collect();
         figures
@@ -275,7 +329,7 @@ enum Event {
     ListEnded,
     Changed(Entry),
     Deleted(RecordName),
-    Claims(RecordName, &'static str, u32),
+    Claims(RecordName, &'static str, Option<Pledge>, u32),
     GivesUp(RecordName),
     Gives(RecordName, VpsId, u8),
     TakesBack(RecordName, u8),
@@ -301,6 +355,15 @@ fn amounts() -> impl Strategy<Value = Option<Amount>> {
     }))
 }
 
+fn prices() -> impl Strategy<Value = (&'static str, Amounts)> {
+    let price = (amounts(), amounts(), amounts()).prop_map(|(per_hour, per_month, at_once)| Amounts {
+        per_hour,
+        per_month,
+        at_once,
+    });
+    (select(vec!["SEK", "EUR", ""]), price)
+}
+
 fn contents() -> impl Strategy<Value = Content> {
     let whose = (
         select(vec!["ours", "ours", "ours", "another"]),
@@ -324,11 +387,10 @@ fn contents() -> impl Strategy<Value = Content> {
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         any::<bool>(),
     );
-    let price = (select(vec!["SEK", "EUR", ""]), amounts(), amounts());
-    (whose, outcome, price).prop_map(|(whose, outcome, price)| {
+    (whose, outcome, prices()).prop_map(|(whose, outcome, price)| {
         let (instance, kind, namespace, object, secret) = whose;
         let (state, evidence, unapproved, not_before, token, result, claimed, has_ended) = outcome;
-        let (currency, per_hour, at_once) = price;
+        let (currency, price) = price;
         Content {
             instance: InstanceId::new(instance),
             kind: kind.to_owned(),
@@ -344,8 +406,7 @@ fn contents() -> impl Strategy<Value = Content> {
             has_ended,
             claimed,
             currency: currency.to_owned(),
-            per_hour,
-            at_once,
+            price,
         }
     })
 }
@@ -364,8 +425,11 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::ListEnded),
         12 => entries().prop_map(Event::Changed),
         3 => names().prop_map(Event::Deleted),
-        4 => (names(), select(NAMESPACES.to_vec()), 1_u32..9)
-            .prop_map(|(name, namespace, most)| Event::Claims(name, namespace, most)),
+        4 => (names(), select(NAMESPACES.to_vec()), proptest::option::of(prices()), 1_u32..9)
+            .prop_map(|(name, namespace, price, most)| {
+                let pledge = price.map(|(currency, price)| Pledge { currency: currency.to_owned(), price });
+                Event::Claims(name, namespace, pledge, most)
+            }),
         1 => names().prop_map(Event::GivesUp),
         3 => (names(), select(VMS.to_vec()), 0_u8..3)
             .prop_map(|(name, vps, over)| Event::Gives(name, VpsId::new(vps), over)),
@@ -373,6 +437,23 @@ fn events() -> impl Strategy<Value = Event> {
         3 => select(vec![0, 1, 60, 3599, 3600, 7 * 3600, 25 * 3600, -1, -3600, -3601, -30 * 3600])
             .prop_map(Event::Passes),
     ]
+}
+
+fn budget() -> Budget {
+    let limit = |of| Limit {
+        of,
+        most: Amount::ZERO,
+    };
+    Budget {
+        name: "team".to_owned(),
+        currency: Currency::parse("SEK").unwrap(),
+        limits: vec![
+            limit(Expense::PerHour),
+            limit(Expense::PerMonth),
+            limit(Expense::DueNow { within: DAY }),
+            limit(Expense::DueNow { within: 31 * DAY }),
+        ],
+    }
 }
 
 /// Asks everything, and counts what is looked at.
@@ -431,6 +512,15 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
     for namespace in NAMESPACES {
         prop_assert_eq!(index.paid_calls(namespace, now), model.paid_calls(namespace, now));
     }
+    for covered in [&NAMESPACES[..], &NAMESPACES[..1], &[]] {
+        let budget = budget();
+        let positions = index.positions(&budget, |namespace| covered.contains(&namespace), now);
+        for (position, limit) in positions.iter().zip(&budget.limits) {
+            let spent = model.spent(&budget, limit.of, covered, now);
+            prop_assert_eq!((position.used, position.under_way), spent, "{:?}", limit.of);
+        }
+        prop_assert_eq!(positions.len(), budget.limits.len());
+    }
     prop_assert_eq!(index.looked_at(), before, "no record is read");
     prop_assert_eq!(index.figures(), model.figures());
     let open = model
@@ -487,9 +577,10 @@ proptest! {
                     model.given.remove(&name);
                     prop_assert!(index.looked_at() - before <= 1 + of_one_vm);
                 }
-                Event::Claims(name, namespace, most) => {
-                    let reserved = index.reserve(&name, namespace, now, |paid| paid.all < most);
-                    prop_assert_eq!(reserved, model.reserve(&name, namespace, now, most));
+                Event::Claims(name, namespace, pledge, most) => {
+                    let reserved =
+                        index.reserve(&name, namespace, pledge.clone(), now, |_, paid| paid.all < most);
+                    prop_assert_eq!(reserved, model.reserve(&name, namespace, pledge, now, most));
                     prop_assert!(index.looked_at() - before <= 1);
                 }
                 Event::GivesUp(name) => {
@@ -546,8 +637,10 @@ fn finished(n: u32) -> Entry {
             has_ended: false,
             claimed: Some(at(0)),
             currency: "SEK".to_owned(),
-            per_hour: Amount::parse("0.66"),
-            at_once: None,
+            price: Amounts {
+                per_hour: Amount::parse("0.66"),
+                ..Amounts::default()
+            },
         }),
     }
 }
@@ -568,7 +661,10 @@ fn a_question_costs_no_more_among_many_records() {
         assert_eq!(index.result_of(&vps, Some(&key.record(2))), Some(name.clone()));
         assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
         assert_eq!(index.not_before("shop", "hostup-api"), None);
-        assert!(index.reserve(&key.record(2), "shop", at(60), |paid| paid.all == records));
+        assert!(
+            index.reserve(&key.record(2), "shop", None, at(60), |_, paid| paid.all
+                == records)
+        );
         assert_eq!(index.figures().states[&State::Succeeded].try_into(), Ok(records));
         assert!(!index.show(finished(1)));
         index.looked_at() - before

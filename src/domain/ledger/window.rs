@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Amounts;
 use super::name::Name;
+use crate::domain::consent::price::Price;
 use crate::domain::ledger::chain::Cap;
 use crate::domain::ledger::record::later;
+use crate::domain::values::money::Currency;
 
 /// The window of `--max-paid-calls`.
 const LASTS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -89,6 +92,33 @@ impl Call<'_> {
     }
 }
 
+/// The price of a call that this process is about to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pledge {
+    /// The currency, as the record will name it.
+    pub currency: String,
+    /// The amounts.
+    pub price: Amounts,
+}
+
+impl Pledge {
+    /// For a price.
+    pub fn of(price: &Price) -> Self {
+        let currency = price.currency().map(Currency::as_str);
+        Self {
+            currency: currency.unwrap_or_default().to_owned(),
+            price: Amounts::from(price),
+        }
+    }
+}
+
+/// A claim of this process.
+struct Claimed {
+    namespace: Arc<str>,
+    at: Timestamp,
+    pledge: Option<Pledge>,
+}
+
 /// The calls of one second, by namespace.
 type Second = Vec<(Option<Arc<str>>, PaidCalls)>;
 
@@ -101,7 +131,7 @@ pub(super) struct Window {
     /// By the second.
     calls: BTreeMap<i64, Second>,
     counted: Counted,
-    claims: HashMap<Name, (Arc<str>, Timestamp)>,
+    claims: HashMap<Name, Claimed>,
     claims_by_time: BTreeSet<(Timestamp, Name)>,
     /// Those of the claims that no record shows: not yet, or not any more.
     unshown: BTreeSet<Name>,
@@ -232,32 +262,53 @@ impl Window {
                 .copied()
                 .unwrap_or_default(),
         };
-        for (of, at) in self.unshown.iter().filter_map(|name| self.claims.get(name)) {
-            if later(*at, LASTS) > now {
-                let counts = PaidCalls::ONE;
-                paid.add(PaidCalls {
-                    of_namespace: u32::from(**of == *namespace),
-                    ..counts
-                });
-            }
+        for claimed in self.unshown_at(now) {
+            let counts = PaidCalls::ONE;
+            paid.add(PaidCalls {
+                of_namespace: u32::from(*claimed.namespace == *namespace),
+                ..counts
+            });
         }
         paid
     }
 
+    /// What the claims of this process pledge that no record shows, each with its namespace.
+    pub(super) fn pledges(&self, now: Timestamp) -> impl Iterator<Item = (&str, &Pledge)> {
+        self.unshown_at(now)
+            .filter_map(|claimed| Some((&*claimed.namespace, claimed.pledge.as_ref()?)))
+    }
+
+    fn unshown_at(&self, now: Timestamp) -> impl Iterator<Item = &Claimed> {
+        let claims = self.unshown.iter().filter_map(|name| self.claims.get(name));
+        claims.filter(move |claimed| later(claimed.at, LASTS) > now)
+    }
+
     /// This process claims; whether a record of that name `is_shown` already.
-    pub(super) fn claim(&mut self, name: Name, namespace: &str, now: Timestamp, is_shown: bool) {
+    pub(super) fn claim(
+        &mut self,
+        name: Name,
+        namespace: &str,
+        pledge: Option<Pledge>,
+        now: Timestamp,
+        is_shown: bool,
+    ) {
         self.give_up(&name);
         self.claims_by_time.insert((now, name.clone()));
         if !is_shown {
             self.unshown.insert(name.clone());
         }
-        self.claims.insert(name, (namespace.into(), now));
+        let claimed = Claimed {
+            namespace: namespace.into(),
+            at: now,
+            pledge,
+        };
+        self.claims.insert(name, claimed);
     }
 
     /// It does not claim after all.
     pub(super) fn give_up(&mut self, name: &Name) {
-        if let Some((_, at)) = self.claims.remove(name) {
-            self.claims_by_time.remove(&(at, name.clone()));
+        if let Some(claimed) = self.claims.remove(name) {
+            self.claims_by_time.remove(&(claimed.at, name.clone()));
             self.unshown.remove(name);
         }
     }

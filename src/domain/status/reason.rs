@@ -59,6 +59,8 @@ reasons! {
     ReadOnly => Waiting,
     /// `--max-paid-calls` of the last 24 hours are used up.
     PaidCallCap => Waiting,
+    /// A `VpsBudget` of the namespace leaves less than the order needs.
+    BudgetExceeded => Waiting,
     /// The Secret or its key is missing, or hidden by RBAC.
     CredentialsMissing => Progressing,
     /// HostUp does not answer, or not usefully.

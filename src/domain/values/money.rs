@@ -151,6 +151,11 @@ impl Total {
         self.0 = self.0.wrapping_sub(units(amount));
     }
 
+    /// Adds another total.
+    pub fn join(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+
     /// The sum; the largest amount where it cannot be held.
     pub fn amount(self) -> Amount {
         let sum = Decimal::try_from_i128_with_scale(self.0, Amount::SHOWN_DECIMALS);

@@ -67,8 +67,10 @@ pub(super) struct LedgerGauges {
     oldest: Family<StateLabels, IntGauge>,
     left_billing: IfKnown,
     spend_per_hour: Money,
+    spend_per_month: Money,
     spend_at_once: Money,
     approved_per_hour: Money,
+    approved_per_month: Money,
     approved_at_once: Money,
     paid_calls_in_window: IfKnown,
     most_paid_calls: IfKnown,
@@ -108,6 +110,11 @@ impl LedgerGauges {
             self.spend_per_hour.clone(),
         );
         ours.register(
+            "spend_per_month",
+            "Approved recurring price of all changes of options that were executed, by month; never less than HostUp bills",
+            self.spend_per_month.clone(),
+        );
+        ours.register(
             "spend_at_once",
             "Approved amounts due at once of all changes of options that were executed; credits are negative",
             self.spend_at_once.clone(),
@@ -116,6 +123,11 @@ impl LedgerGauges {
             "approved_per_hour",
             "Approved hourly price of VMs whose call is in progress or has an unknown outcome; spend_per_hour includes it after the purchase",
             self.approved_per_hour.clone(),
+        );
+        ours.register(
+            "approved_per_month",
+            "Approved recurring price whose call is in progress or has an unknown outcome, by month; spend_per_month includes it after the change",
+            self.approved_per_month.clone(),
         );
         ours.register(
             "approved_at_once",
@@ -180,11 +192,13 @@ impl LedgerGauges {
     }
 
     /// The gauges of money, each with its sum.
-    fn money(&self) -> [(&Money, SumOf); 4] {
+    fn money(&self) -> [(&Money, SumOf); 6] {
         [
             (&self.spend_per_hour, |spending| spending.spent.per_hour),
+            (&self.spend_per_month, |spending| spending.spent.per_month),
             (&self.spend_at_once, |spending| spending.spent.at_once),
             (&self.approved_per_hour, |spending| spending.approved.per_hour),
+            (&self.approved_per_month, |spending| spending.approved.per_month),
             (&self.approved_at_once, |spending| spending.approved.at_once),
         ]
     }

@@ -1,6 +1,7 @@
 //! Every series, in one place. Names are those of controller-runtime where the meaning is the same.
 
 mod approvals;
+mod budgets;
 mod ledger;
 mod provider;
 
@@ -31,6 +32,7 @@ use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
 use crate::ledger::Observer as LedgerObserver;
 use approvals::ApprovalGauges;
+use budgets::BudgetGauges;
 use ledger::LedgerGauges;
 use provider::Provider;
 
@@ -110,6 +112,7 @@ pub struct Metrics {
     findings: Family<FindingLabels, IntGauge>,
     watches: Family<WatchLabels, IntGauge>,
     ledger: LedgerGauges,
+    budgets: BudgetGauges,
     approvals: ApprovalGauges,
     leader: Family<NameLabels, IntGauge>,
     policies: Family<PolicyLabels, IntGauge>,
@@ -140,6 +143,7 @@ impl Default for Metrics {
             findings: Family::default(),
             watches: Family::default(),
             ledger: LedgerGauges::default(),
+            budgets: BudgetGauges::default(),
             approvals: ApprovalGauges::default(),
             leader: Family::default(),
             policies: Family::default(),
@@ -230,6 +234,7 @@ impl Metrics {
             self.policies.clone(),
         );
         self.ledger.register(ours);
+        self.budgets.register(ours);
         self.approvals.register(ours);
         let info: Family<VersionLabels, IntGauge> = Family::default();
         info.get_or_create(&VersionLabels {
@@ -323,6 +328,7 @@ impl Metrics {
         let _one_at_a_time = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = self.context.get() {
             self.ledger.read(context);
+            self.budgets.read(context);
             self.approvals.read(context);
             self.provider.read(&context.accounts.states());
         }

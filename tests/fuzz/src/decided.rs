@@ -40,13 +40,7 @@ pub fn chain() -> Chain {
         shown_record: None,
         shown_quote: None,
         stalled_since: None,
-        brakes: Brakes {
-            held: None,
-            read_only: false,
-            cap_reached: None,
-            ledger_silent: false,
-            key_not_before: None,
-        },
+        brakes: Brakes::default(),
     }
 }
 

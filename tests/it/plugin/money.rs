@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::{Person, RECORDS, asked, rows, stage};
+use crate::budgets;
+use crate::support::{PATIENCE, at};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn records_are_listed_oldest_first_and_added_up() {
@@ -54,7 +56,16 @@ async fn records_are_listed_oldest_first_and_added_up() {
         "{csv}"
     );
 
-    let spent = reader.runs(&["spend", "-o", "json"]).await.json();
+    let budget = budgets::budget(&stage, "team", json!({"perHour": "2.00", "perMonth": "100"}));
+    stage.create(budget).await;
+    let name = format!("{}-team", stage.namespace);
+    let is_counted =
+        |budget: &serde_json::Value| at(budget, "status.perHour.summary") == "1.98 of 2.00 SEK/h";
+    stage
+        .wait_for(budgets::budgets(&stage), &name, "its sums", PATIENCE, is_counted)
+        .await;
+    let report = reader.runs(&["spend", "-o", "json"]).await.json();
+    let spent = report["spend"].clone();
     let common = json!({"namespace": stage.namespace, "currencyCode": "SEK"});
     let mut restores = common.clone();
     restores["kind"] = json!("vbr");
@@ -73,6 +84,16 @@ async fn records_are_listed_oldest_first_and_added_up() {
         [&stage.namespace, "vbr", "SEK", "2", "1.32", "-", "-", "0.66", "-"],
         "{table}"
     );
+    let budgets = report["budgets"].as_array().unwrap();
+    let shown = budgets.iter().find(|budget| budget["name"] == *name).unwrap();
+    assert_eq!(shown["perHour"]["left"], "0.02", "{report}");
+    assert_eq!(shown["nearLimit"], true, "{report}");
+    let row = table.lines().find(|line| line.starts_with(&name)).unwrap();
+    for cell in ["1.98 of 2.00 SEK/h", "40.00 of 100.00 SEK/month", "yes"] {
+        assert!(row.contains(cell), "{table}");
+    }
+    let by = kube::api::DeleteParams::default();
+    budgets::budgets(&stage).delete(&name, &by).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

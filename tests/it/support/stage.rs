@@ -377,7 +377,8 @@ impl Stage {
             .await
     }
 
-    async fn wait_for(
+    /// Waits until an object satisfies `condition`; fails with what it saw last.
+    pub async fn wait_for(
         &self,
         api: Api<DynamicObject>,
         name: &str,

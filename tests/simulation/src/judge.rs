@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostup_sim::{InProcess, PurchaseKind};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -35,6 +36,11 @@ struct Seen {
     ahead: Duration,
     /// The objects with a hold, and the revision that set it.
     holds: BTreeMap<Place, u64>,
+    /// The most that an hour may cost by the budget, and the revision that set it.
+    budget: Option<(Decimal, u64)>,
+    judges_budgets: bool,
+    /// When objects were made, by uid.
+    objects: BTreeMap<String, u64>,
 }
 
 /// Kind, namespace and name.
@@ -50,6 +56,42 @@ impl Seen {
         } else {
             self.holds.entry(place).or_insert(write.revision);
         }
+    }
+
+    /// Notes whether a write set or removed the budget.
+    fn takes_in_a_budget(&mut self, write: &Write) {
+        let limit = text(&write.object, "/spec/perHour").parse().unwrap_or_default();
+        match self.budget {
+            _ if write.verb == Verb::Delete => self.budget = None,
+            Some((before, _)) if before == limit => {}
+            _ => self.budget = Some((limit, write.revision)),
+        }
+    }
+
+    /// What an hour of all that was sent would cost with this one, if that is more than a budget allows that was set
+    /// before its object was made: each decision for it has read the budget.
+    fn over_budget(&self, uid: &str, records: &[Arc<Value>]) -> Option<Decimal> {
+        let (limit, since) = self.budget.filter(|_| self.judges_budgets)?;
+        let of = |record: &Value| text(record, "/metadata/uid") == uid;
+        let record = records.iter().find(|record| of(record))?;
+        let made = self.objects.get(text(record, "/spec/subject/uid"))?;
+        let price = |record: &Value| text(record, "/spec/quote/perHour").parse::<Decimal>().ok();
+        let costs = |record: &&Arc<Value>| {
+            let is_sent = of(record) || self.posted.contains(text(record, "/metadata/uid"));
+            let has_vm = record.pointer("/status/result").is_some();
+            is_sent
+                && match state_of(record) {
+                    "Sending" | "Accepted" | "Unknown" | "Succeeded" => true,
+                    "Failed" => has_vm,
+                    _ => false,
+                }
+        };
+        let sum: Decimal = records
+            .iter()
+            .filter(costs)
+            .filter_map(|record| price(record))
+            .sum();
+        (price(record).is_some() && since < *made && sum > limit).then_some(sum)
     }
 
     /// The holds on the purchase that a record is of.
@@ -133,6 +175,11 @@ impl Judge {
         seen.ahead = seen.ahead.max(by);
     }
 
+    /// Whether no purchase may exceed a budget.
+    pub fn holds_against_budgets(&self, yes: bool) {
+        self.lock().judges_budgets = yes;
+    }
+
     /// What was found.
     pub fn found(&self) -> Vec<String> {
         self.lock().wrong.clone()
@@ -177,8 +224,14 @@ impl Judge {
                         .find(|(place, since)| seen.holds.get(place) == Some(since))
                         .cloned()
                 });
+                let over = seen.over_budget(&uid, &records);
                 seen.posted.insert(uid);
                 drop(seen);
+                if let Some(sum) = over {
+                    self.finds(format!(
+                        "{who} sends {path} for {name}, and an hour costs {sum} then: over the budget"
+                    ));
+                }
                 if let Some((place, _)) = held {
                     self.finds(format!("{who} sends {path} for {name}, which {place:?} holds"));
                 }
@@ -199,6 +252,13 @@ impl Judge {
             for write in &writes {
                 if [Kind::NAMESPACE, Kind::RESTORE, Kind::CONFIG].contains(&write.kind) {
                     seen.takes_in(write);
+                }
+                if write.kind == Kind::BUDGET {
+                    seen.takes_in_a_budget(write);
+                }
+                if [Kind::RESTORE, Kind::CONFIG].contains(&write.kind) {
+                    let uid = text(&write.object, "/metadata/uid").to_owned();
+                    seen.objects.entry(uid).or_insert(write.revision);
                 }
                 if write.kind != Kind::OPERATION {
                     continue;

@@ -21,6 +21,8 @@ use crate::weather::{Requests, Weather};
 
 /// Makes another seed of a life's, for the holds.
 const HOLDS: u64 = 0x686f_6c64;
+/// The same, for the budget.
+const BUDGETS: u64 = 0x6275_6467;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(250);
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
@@ -210,7 +212,9 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     };
     // Of its own, so that lives without holds stay as they were.
     let holds = Dice::new(seed ^ HOLDS);
+    let budgets = Dice::new(seed ^ BUDGETS);
     let mut life = Life {
+        budgets: budgets.happens(300).then_some(budgets),
         holds: holds.happens(300).then_some(holds),
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
@@ -221,6 +225,11 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         dice,
         site,
     };
+    if let Some(dice) = &life.budgets {
+        life.people.set_budget(dice);
+        // Two processes that look at the same time may each take what is left.
+        life.site.judge.holds_against_budgets(life.slots == 1);
+    }
     life.storm().await;
     life.calm().await;
     judge.concludes();
@@ -281,6 +290,8 @@ struct Life {
     numbers: u32,
     /// Whether people hold purchases.
     holds: Option<Dice>,
+    /// Whether there is a budget.
+    budgets: Option<Dice>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -363,6 +374,13 @@ impl Life {
             }
             if let Some(dice) = self.holds.as_ref().filter(|dice| dice.happens(60)) {
                 self.people.hold(dice);
+            }
+            if let Some(dice) = self.budgets.as_ref().filter(|dice| dice.happens(20)) {
+                if dice.happens(700) {
+                    self.people.set_budget(dice);
+                } else {
+                    self.people.remove_budget();
+                }
             }
             if self.dice.happens(100) {
                 self.crash();

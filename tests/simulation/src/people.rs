@@ -11,6 +11,8 @@ use crate::story::Story;
 pub const PERSON: ClientId = ClientId(0);
 /// The namespace of all objects.
 pub const NAMESPACE: &str = "shop";
+/// The budget.
+const BUDGET: &str = "team";
 /// The namespace of the operator.
 pub const OPERATORS_NAMESPACE: &str = "hostup-system";
 
@@ -197,6 +199,40 @@ impl People {
         self.put_hold((kind, namespace, name), &hold);
     }
 
+    /// An administrator sets the budget.
+    pub fn set_budget(&self, dice: &Dice) {
+        let per_hour = dice.one(&["0.00", "0.66", "1.00", "1.32"]);
+        let selector = dice.one(&[
+            Value::Null,
+            json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}),
+        ]);
+        let spec = json!({"currencyCode": "SEK", "perHour": per_hour, "namespaceSelector": selector});
+        let what = format!("sets the budget to {per_hour}");
+        if self.server.get(Kind::BUDGET, "", BUDGET).is_some() {
+            let patch = json!({"spec": spec});
+            let done = self
+                .server
+                .patch(PERSON, Kind::BUDGET, Part::Whole, ("", BUDGET), &patch);
+            return self.told(&what, done);
+        }
+        let mut object = json!({"apiVersion": "vps.hostup.se/v1alpha1", "kind": "VpsBudget",
+            "metadata": {"name": BUDGET}, "spec": spec});
+        if selector.is_null() {
+            object["spec"]
+                .as_object_mut()
+                .map(|spec| spec.remove("namespaceSelector"));
+        }
+        self.told(&what, self.server.create(PERSON, Kind::BUDGET, "", object));
+    }
+
+    /// An administrator removes it.
+    pub fn remove_budget(&self) {
+        if self.server.get(Kind::BUDGET, "", BUDGET).is_some() {
+            let done = self.server.delete(PERSON, Kind::BUDGET, ("", BUDGET));
+            self.told("removes the budget", done);
+        }
+    }
+
     /// The objects on which a hold can be set.
     fn places(&self) -> Vec<(&'static Kind, &str, &str)> {
         let mut places = vec![
@@ -301,8 +337,9 @@ impl People {
         self.judge.vm_named(name)
     }
 
-    /// Lets everything go on: what is held or suspended is resumed, what is not approved is approved.
+    /// Lets everything go on: what is held or suspended is resumed, what is not approved is approved, and no budget is left.
     pub fn help(&self) {
+        self.remove_budget();
         for (kind, namespace, name) in self.places() {
             let object = self.server.get(kind, namespace, name);
             let hold = object

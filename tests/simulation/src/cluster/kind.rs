@@ -51,6 +51,8 @@ impl Kind {
     pub const CONFIG: &'static Self = &custom("vpsresourceconfigs", "VpsResourceConfig", true);
     /// `VpsOperation`.
     pub const OPERATION: &'static Self = &custom("vpsoperations", "VpsOperation", false);
+    /// `VpsBudget`.
+    pub const BUDGET: &'static Self = &custom("vpsbudgets", "VpsBudget", false);
     /// `Secret`.
     pub const SECRET: &'static Self = &built_in("", "secrets", "Secret", true);
     /// `Namespace`.
@@ -75,10 +77,11 @@ impl Kind {
     );
 
     /// All of them.
-    pub const ALL: [&'static Self; 9] = [
+    pub const ALL: [&'static Self; 10] = [
         Self::RESTORE,
         Self::CONFIG,
         Self::OPERATION,
+        Self::BUDGET,
         Self::SECRET,
         Self::NAMESPACE,
         Self::EVENT,

@@ -210,7 +210,8 @@ impl ApiServer {
 
     /// Creates a namespace.
     pub fn add_namespace(&self, name: &str) -> Result<Arc<Value>, Refusal> {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}});
         self.create(ClientId::CLUSTER, Kind::NAMESPACE, "", namespace)
     }
 

@@ -8,6 +8,7 @@ local waits_for_a_person = {
   Suspended = true,
   Held = true,
   ReadOnly = true,
+  BudgetExceeded = true,
 }
 
 local health = { status = "Progressing", message = "Waiting for the operator to reconcile it" }

@@ -1,14 +1,17 @@
-//! Two objects in one process, and a cap of one paid call: every order of what their purchases do.
+//! Two objects in one process, and a cap of one paid call or a budget for one VM: every order of what their purchases do.
 
 use std::collections::HashSet;
 
 use super::*;
+use crate::domain::consent::price::Price;
+use crate::domain::ledger::budget::{Allowance, Budget, Expense, Limit};
 use crate::domain::ledger::chain::Brakes;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::State as Outcome;
-use crate::domain::ledger::{Caps, Content, Entry, Index, KeyPlace, PaidCalls};
+use crate::domain::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
 use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
 use crate::domain::restore::{Account, Decision, Intent, decide};
+use crate::domain::values::money::{Amount, Currency};
 
 const OBJECTS: usize = 2;
 const MOST_FAULTS: u8 = 2;
@@ -74,10 +77,19 @@ struct World {
 struct Search {
     namespaces: [&'static str; OBJECTS],
     caps: Caps,
+    budget: Option<Budget>,
     counted: Counted,
 }
 
 impl Search {
+    /// In words.
+    fn limit(&self) -> String {
+        match &self.budget {
+            Some(budget) => format!("the budget {}", budget.name),
+            None => format!("{:?}", self.caps),
+        }
+    }
+
     fn wish(&self, n: usize) -> Intent {
         let mut wish = intent();
         wish.subject.namespace = self.namespaces[n].into();
@@ -94,8 +106,18 @@ impl Search {
         let mut index = Index::new(InstanceId::new("cluster-1"), now());
         for change in changes {
             match *change {
-                Change::Reserves(n) => drop(self.reserves(&mut index, n)),
-                Change::Counts(n) => drop(index.reserve(&self.name(n), self.namespaces[n], now(), |_| true)),
+                Change::Reserves(n) => {
+                    self.reserves(&mut index, n);
+                }
+                Change::Counts(n) => {
+                    index.reserve(
+                        &self.name(n),
+                        self.namespaces[n],
+                        Some(self.pledge(n)),
+                        now(),
+                        |_, _| true,
+                    );
+                }
                 Change::Releases(n) => index.release(&self.name(n)),
                 Change::Shows(n, state) => drop(index.show(self.entry(n, state))),
             }
@@ -104,8 +126,37 @@ impl Search {
     }
 
     fn reserves(&self, index: &mut Index, n: usize) -> bool {
-        let leave_room = |paid: PaidCalls| paid.reaches(self.caps).is_none();
-        index.reserve(&self.name(n), self.namespaces[n], now(), leave_room)
+        let leave_room = |index: &Index, paid: PaidCalls| self.leaves_room(index, paid, n);
+        index.reserve(
+            &self.name(n),
+            self.namespaces[n],
+            Some(self.pledge(n)),
+            now(),
+            leave_room,
+        )
+    }
+
+    fn leaves_room(&self, index: &Index, paid: PaidCalls, n: usize) -> bool {
+        let price = self.price(n);
+        paid.reaches(self.caps).is_none() && self.allowance(index).exceeded_by(&price).is_none()
+    }
+
+    fn allowance(&self, index: &Index) -> Allowance {
+        let budget = self.budget.iter();
+        Allowance {
+            positions: budget
+                .flat_map(|budget| index.positions(budget, |_| true, now()))
+                .collect(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn price(&self, n: usize) -> Price {
+        self.order(n).quote.unwrap().price
+    }
+
+    fn pledge(&self, n: usize) -> Pledge {
+        Pledge::of(&self.price(n))
     }
 
     fn entry(&self, n: usize, state: Outcome) -> Entry {
@@ -131,8 +182,7 @@ impl Search {
                 has_ended: false,
                 claimed: Some(now()),
                 currency: "SEK".into(),
-                per_hour: None,
-                at_once: None,
+                price: Amounts::from(&self.price(n)),
             }),
         }
     }
@@ -144,10 +194,12 @@ impl Search {
                 if world.buying[n].is_some() || world.records[n].is_some() {
                     return None;
                 }
-                let paid = self.index(&world.changes).paid_calls(self.namespaces[n], now());
+                let mut index = self.index(&world.changes);
+                let paid = index.paid_calls(self.namespaces[n], now());
                 let mut view = view(Account::Preflight(Box::new(preflight_at(now()))));
                 view.chain.brakes = Brakes {
                     cap_reached: paid.reaches(self.caps),
+                    budgets: self.allowance(&index),
                     ..view.chain.brakes
                 };
                 let wish = self.wish(n);
@@ -202,7 +254,7 @@ impl Search {
                     Counted::AsItShips => self.reserves(&mut index, n),
                     Counted::AfterTheClaim => {
                         let paid = index.paid_calls(self.namespaces[n], now());
-                        paid.reaches(self.caps).is_none()
+                        self.leaves_room(&index, paid, n)
                     }
                 };
                 if self.counted == Counted::AsItShips {
@@ -319,24 +371,35 @@ fn tell(next: &mut World, n: usize, mut purchase: Purchase, event: Event) {
     next.buying[n] = Some((purchase, does));
 }
 
-fn searches(counted: Counted) -> [Search; 2] {
-    let search = |namespaces, all, of_namespace| Search {
+fn searches(counted: Counted) -> [Search; 3] {
+    let search = |namespaces, all, of_namespace, budget| Search {
         namespaces,
         caps: Caps { all, of_namespace },
+        budget,
         counted,
     };
+    let amount = |text| Amount::parse(text).unwrap();
+    let for_one_vm = Budget {
+        name: "team".to_owned(),
+        currency: Currency::parse("SEK").unwrap(),
+        limits: vec![Limit {
+            of: Expense::PerHour,
+            most: amount("1.00"),
+        }],
+    };
     [
-        search(["shop", "till"], Some(1), None),
-        search(["shop", "shop"], None, Some(1)),
+        search(["shop", "till"], Some(1), None, None),
+        search(["shop", "shop"], None, Some(1), None),
+        search(["shop", "till"], None, None, Some(for_one_vm)),
     ]
 }
 
 #[test]
-fn two_objects_under_a_cap_of_one_never_have_two_calls_executed() {
+fn two_objects_under_a_cap_or_a_budget_for_one_never_have_two_calls_executed() {
     for search in searches(Counted::AsItShips) {
         let (states, found) = search.run();
-        println!("{:?}: {states} states", search.caps);
-        assert_eq!(found, None, "{:?}", search.caps);
+        println!("{}: {states} states", search.limit());
+        assert_eq!(found, None, "{}", search.limit());
     }
 }
 
@@ -344,12 +407,12 @@ fn two_objects_under_a_cap_of_one_never_have_two_calls_executed() {
 fn a_cap_that_is_counted_after_the_claim_is_found() {
     for search in searches(Counted::AfterTheClaim) {
         let (states, found) = search.run();
-        let way = found.unwrap_or_else(|| panic!("it is not found: {:?}", search.caps));
+        let way = found.unwrap_or_else(|| panic!("it is not found: {}", search.limit()));
         let acts: Vec<String> = way.iter().map(|act| format!("\n  {act:?}")).collect();
         let acts = acts.concat();
         println!(
-            "CapCountedAfterTheClaim: over {:?} after {states} states:{acts}",
-            search.caps
+            "CapCountedAfterTheClaim: over {} after {states} states:{acts}",
+            search.limit()
         );
     }
 }
