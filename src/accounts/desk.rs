@@ -1,6 +1,7 @@
 //! Everything that is known of one key: what was read with it, who waits for what, and which call leaves next. Pure:
 //! it is given the time, and says what to do.
 
+mod ahead;
 mod paid;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -492,28 +493,6 @@ impl Desk {
         }
     }
 
-    /// Has readings made anew that serve an approved purchase and will soon serve none, so that the purchases that follow
-    /// do not wait for them. A reading that serves for a short time only is not worth it.
-    fn read_ahead(&mut self, session: &Session, readings: &Readings, now: Moment) {
-        if session.asker.class != Class::Approved || self.away.is_some() {
-            return;
-        }
-        for Want { question, age } in &session.wants {
-            let Age::Before(longest) = *age else { continue };
-            let serves_for = LASTS.min(longest);
-            let is_old = |reading: &Reading| {
-                serves_for >= LASTS / 2
-                    && now.since(&reading.began) > serves_for * 2 / 3
-                    && reading.answer.is_ok()
-            };
-            if readings.of(question).is_some_and(is_old) && self.queue.get(question).is_none() {
-                let since = session.asker.since;
-                self.queue.put(question, Class::Routine, since, now.monotonic);
-                self.ahead.insert(question.clone());
-            }
-        }
-    }
-
     fn stop_asking(&mut self, session: &Session) {
         for want in &session.wants {
             if let Some(asking) = self.asking.get_mut(&want.question) {
@@ -600,6 +579,7 @@ impl Desk {
         }
         if self.queue.fails_everywhere() {
             self.away = Some(Away::new(why, at));
+            self.read_nothing_ahead();
             return self.tell(None);
         }
         if failures == 2 {

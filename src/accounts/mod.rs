@@ -166,8 +166,12 @@ impl Account {
             lock(&elsewhere.desk).forget(&who);
             elsewhere.wake_next();
         }
-        let asked = lock(&self.reader.desk).ask(asker, wants, self.reader.clock.now());
-        if !matches!(asked, Asked::Ready(_)) {
+        let (asked, rests) = {
+            let mut desk = lock(&self.reader.desk);
+            (desk.ask(asker, wants, self.reader.clock.now()), desk.rests())
+        };
+        // What will soon be too old is read again, also where all is there.
+        if !rests || !matches!(asked, Asked::Ready(_)) {
             self.reader.read_on();
         }
         asked

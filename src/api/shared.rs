@@ -173,6 +173,34 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub due_now: Option<String>,
+    /// HostUp's rates, which perHour is computed from. Use them to compute the price of another size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RatesStatus>,
+}
+
+/// HostUp's rates for pay-as-you-go VMs.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RatesStatus {
+    /// The ISO 4217 currency code.
+    #[schemars(length(max = 3))]
+    pub currency_code: String,
+    /// The price of a CPU core for an hour.
+    #[schemars(length(max = 40))]
+    pub cpu_per_core_hour: String,
+    /// The price of 1 GB of memory for an hour.
+    #[schemars(length(max = 40))]
+    pub memory_per_gb_hour: String,
+    /// The price of 1 GB of storage for an hour.
+    #[schemars(length(max = 40))]
+    pub storage_per_gb_hour: String,
+    /// The price of an IPv4 address for an hour.
+    #[schemars(length(max = 40))]
+    pub ip_per_hour: String,
+    /// The price of 1 GB of traffic. No quote includes traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub bandwidth_per_gb: Option<String>,
 }
 
 /// An invoice at HostUp.

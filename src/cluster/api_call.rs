@@ -24,6 +24,12 @@ pub enum ApiError {
     /// It answered with an object that this version cannot read, described so.
     #[error("{0} cannot be read; it was written by another version or by hand")]
     Unreadable(String),
+    /// It serves no `VpsBudgets`.
+    #[error(
+        "the API server serves no VpsBudgets, so nobody knows what may be spent; install the CRDs of this version: \
+         hostup-operator crds | kubectl apply --server-side -f -"
+    )]
+    NoBudgets,
     /// It did not answer in time.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Silent,
@@ -66,7 +72,7 @@ impl ApiError {
     fn code(&self) -> Option<u16> {
         match self {
             Self::Kube(kube::Error::Api(status)) => Some(status.code),
-            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => None,
+            Self::Kube(_) | Self::Unreadable(_) | Self::NoBudgets | Self::Silent => None,
         }
     }
 
@@ -81,7 +87,7 @@ impl ApiError {
                     .is_some_and(|details| !details.name.is_empty());
                 status.code == 404 && status.reason == "NotFound" && named
             }
-            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => false,
+            Self::Kube(_) | Self::Unreadable(_) | Self::NoBudgets | Self::Silent => false,
         }
     }
 
@@ -91,18 +97,20 @@ impl ApiError {
             Self::Kube(kube::Error::Api(status)) if self.is_refusal() && status.code != 404 => {
                 Some(Text::bounded(&status.message, 600))
             }
-            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => None,
+            Self::Kube(_) | Self::Unreadable(_) | Self::NoBudgets | Self::Silent => None,
         }
     }
 
     /// What a status says of a call that the API server refuses.
     pub fn trouble(&self) -> Option<Trouble> {
-        let words = self.refusal()?;
-        let message = format!(
-            "the API server refuses what the operator must do: {}. Change the policy, the quota or the right that is \
-             in the way; it is tried again at least every 15 minutes",
-            words.as_clause()
-        );
+        let message = match self {
+            Self::NoBudgets => self.to_string(),
+            Self::Kube(_) | Self::Unreadable(_) | Self::Silent => format!(
+                "the API server refuses what the operator must do: {}. Change the policy, the quota or the right that is \
+                 in the way; it is tried again at least every 15 minutes",
+                self.refusal()?.as_clause()
+            ),
+        };
         Some(Trouble {
             reason: Reason::ClusterRefuses,
             message: Text::bounded(&message, 1000),

@@ -134,7 +134,13 @@ impl Namespaces {
             labels: read.map(|namespace| Arc::new(namespace.labels().clone())),
         };
         let mut kept = self.lock();
-        kept.retain(|_, seen| began.since(&seen.at) < LABELS_KEPT);
+        // What was young enough a moment ago must still be there when it is asked for.
+        kept.retain(|_, seen| began.since(&seen.at) < LABELS_KEPT * 2);
+        let newer = kept
+            .get(name)
+            .filter(|kept| kept.at.with_sleep > began.with_sleep)
+            .cloned();
+        let seen = newer.unwrap_or(seen);
         kept.insert(name.to_owned(), seen.clone());
         Ok(seen)
     }

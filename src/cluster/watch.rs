@@ -105,7 +105,8 @@ where
     async fn step(&mut self, position: Position<K>) -> Result<Position<K>, Error> {
         match position {
             Position::Nowhere => {
-                let streamed = match self.open("0", true).await {
+                // Without a version the list shows all that was written before; with "0" it may be of long ago.
+                let streamed = match self.open("", true).await {
                     Ok(changes) => Position::Streaming(changes),
                     Err(error) if streams_no_lists(&error) => Position::Paging(None),
                     Err(error) => return Err(Error::WatchStartFailed(error)),

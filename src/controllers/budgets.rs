@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::WatchStreamExt;
@@ -17,6 +18,9 @@ use crate::api::stored::Stored;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::watch::watch;
 use crate::domain::ledger::budget::Position;
+
+/// Between two tries to read the budgets.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 
 /// The objects that wait for a budget.
 #[derive(Default)]
@@ -64,14 +68,18 @@ pub async fn keep(ctx: Arc<Context>) {
                 () = ctx.books.ledger.changed(), if !before.is_empty() => {}
                 () = tokio::time::sleep(interval), if !before.is_empty() => {}
             }
-            match round(&ctx, &before).await {
-                Ok(now) => before = now,
-                Err(error) => {
-                    tracing::warn!(%error, "the budgets cannot be read or written; trying again");
-                    changed.notify_one();
+            let pause = match round(&ctx, &before).await {
+                Ok(now) => {
+                    before = now;
+                    SOON.min(ctx.settings.times.poll_interval)
                 }
-            }
-            tokio::time::sleep(SOON.min(ctx.settings.times.poll_interval)).await;
+                Err(error) => {
+                    tracing::warn!(%error, "the budgets cannot be read; trying again");
+                    changed.notify_one();
+                    AFTER_A_FAILURE
+                }
+            };
+            tokio::time::sleep(ctx.books.chance.jittered(pause)).await;
         }
     };
     futures::join!(watching, keeping);
@@ -105,7 +113,11 @@ async fn round(ctx: &Context, before: &Seen) -> Result<Seen, ApiError> {
                 tracing::warn!(budget = %name, "the operator may not read the labels of all Namespaces that have bought \
                     something, so it counts them for each VpsBudget and writes no status; give it the right to get Namespaces");
             }
-            Ok(budget) => write(ctx, budget, &stands).await?,
+            Ok(budget) => {
+                if let Err(error) = write(ctx, budget, &stands).await {
+                    tracing::warn!(%error, budget = %name, "the status of a VpsBudget cannot be written");
+                }
+            }
             Err(unreadable) => {
                 tracing::error!(budget = %name, why = %unreadable.why, "a VpsBudget cannot be read; nothing is bought");
             }

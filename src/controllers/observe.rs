@@ -128,6 +128,7 @@ pub fn asker<K: PurchasingKind>(object: &K, subject: &Subject, approved: bool) -
     let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
     let at_rest = [
         Reason::GatesClosed,
+        Reason::BudgetExceeded,
         Reason::InSync,
         Reason::Drifted,
         Reason::Restored,

@@ -106,7 +106,7 @@ pub fn lasting(error: &Error) -> Option<Trouble> {
             message: Text::bounded(&format!("{error}; the operator buys nothing for it"), 1000),
             until: None,
         }),
-        ApiError::Kube(_) | ApiError::Silent => error.trouble(),
+        ApiError::Kube(_) | ApiError::NoBudgets | ApiError::Silent => error.trouble(),
     }
 }
 

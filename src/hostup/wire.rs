@@ -354,6 +354,7 @@ struct Pricing {
     memory_per_gb_hour: Option<Number>,
     storage_per_gb_hour: Option<Number>,
     ip_per_hour: Option<Number>,
+    bandwidth_per_gb: Option<Number>,
 }
 
 #[derive(Deserialize)]
@@ -416,6 +417,10 @@ impl Pricing {
             memory_gb: self.memory_per_gb_hour?.0?,
             storage_gb: self.storage_per_gb_hour?.0?,
             ipv4: self.ip_per_hour?.0?,
+            traffic_gb: self
+                .bandwidth_per_gb
+                .and_then(|rate| rate.0)
+                .filter(|rate| !rate.is_negative()),
         })
     }
 }
@@ -460,6 +465,8 @@ pub(super) struct UpgradeOptions {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConfigOption {
     key: Option<String>,
+    #[serde(default, deserialize_with = "or_missing")]
+    label: Option<String>,
     r#type: Option<String>,
     #[serde(default)]
     current_value: Value,
@@ -500,6 +507,7 @@ impl ConfigOption {
         let values = self.values.unwrap_or_default();
         Some(Offer {
             key,
+            label: Text::bounded(self.label.as_deref().unwrap_or_default(), Offer::LONGEST_LABEL),
             kind: OptionKind::read(self.r#type.as_deref().unwrap_or_default()),
             current,
             min: number(self.min),

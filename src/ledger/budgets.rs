@@ -1,6 +1,7 @@
 //! The budgets of the cluster, held against the records.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -22,6 +23,8 @@ pub struct Budgets {
     client: Client,
     namespaces: Arc<Namespaces>,
     known: Mutex<Arc<Known>>,
+    /// Reads that have begun.
+    reads: AtomicU64,
 }
 
 /// The budgets as etcd has them.
@@ -34,6 +37,8 @@ pub struct Listed {
 
 #[derive(Default)]
 struct Known {
+    /// The number of the read, in the order in which they began.
+    read: u64,
     budgets: Vec<(Budget, Selector)>,
     unreadable: Vec<(String, String)>,
 }
@@ -45,6 +50,7 @@ impl Budgets {
             client,
             namespaces,
             known: Mutex::default(),
+            reads: AtomicU64::default(),
         }
     }
 
@@ -59,19 +65,32 @@ impl Budgets {
         buyer: Option<&str>,
         now: Timestamp,
     ) -> Result<Listed, ApiError> {
+        let read = self.reads.fetch_add(1, Ordering::Relaxed) + 1;
         let stored: Api<Stored<VpsBudget>> = Api::all(self.client.clone());
-        let listed = api_call::within(stored.list(&ListParams::default())).await?;
-        let known = known(&listed.items);
-        let mut counted = BTreeSet::new();
-        for (budget, selector) in &known.budgets {
-            if !selector.selects_all() {
-                counted.extend(ledger.spenders(&budget.currency, now));
+        let listed = api_call::within(stored.list(&ListParams::default())).await;
+        let listed = listed.map_err(|error| {
+            // An object of this name cannot be missing: the list is of all.
+            if error.is_not_found() {
+                ApiError::NoBudgets
+            } else {
+                error
             }
-        }
-        let selects = known.budgets.iter().any(|(_, selector)| !selector.selects_all());
-        let buyer = buyer.filter(|_| selects);
+        })?;
+        let known = known(read, &listed.items);
+        let selecting = known
+            .budgets
+            .iter()
+            .filter(|(_, selector)| !selector.selects_all());
+        let currencies: BTreeSet<&str> = selecting.map(|(budget, _)| budget.currency.as_str()).collect();
+        let buyer = buyer.filter(|_| !currencies.is_empty());
+        let counted = ledger.spenders(&currencies, now);
         let all_labels = self.namespaces.read_labels(buyer, counted).await?;
-        *self.lock() = Arc::new(known);
+        let mut last = self.lock();
+        // One that began later, and has ended, knows more.
+        if last.read < read {
+            *last = Arc::new(known);
+        }
+        drop(last);
         Ok(Listed {
             budgets: listed.items,
             all_labels,
@@ -90,6 +109,7 @@ impl Budgets {
                 .flat_map(|of| self.positions(index, of, now))
                 .collect(),
             unreadable: known.unreadable.clone(),
+            unknown: index.unreadable(),
         }
     }
 
@@ -123,8 +143,11 @@ impl Budgets {
     }
 }
 
-fn known(stored: &[Stored<VpsBudget>]) -> Known {
-    let mut known = Known::default();
+fn known(read: u64, stored: &[Stored<VpsBudget>]) -> Known {
+    let mut known = Known {
+        read,
+        ..Known::default()
+    };
     for object in stored {
         let read = match &object.0 {
             Ok(budget) => api::budget(budget).map_err(|error| error.to_string()),

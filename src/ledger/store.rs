@@ -26,7 +26,6 @@ use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::{Caps, Figures, Index, KeyPlace, PaidCalls, Pledge, Walk};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
-use crate::domain::values::money::Currency;
 
 /// Reads of one chain at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -328,9 +327,9 @@ impl Ledger {
         self.index().reserve(name, namespace, pledge, now, leave_room)
     }
 
-    /// The namespaces for which money of this currency was spent, or may still be.
-    pub fn spenders(&self, currency: &Currency, now: Timestamp) -> BTreeSet<Arc<str>> {
-        self.index().spenders(currency, now)
+    /// The namespaces for which money of these currencies was spent, or may still be.
+    pub fn spenders(&self, currencies: &BTreeSet<&str>, now: Timestamp) -> BTreeSet<Arc<str>> {
+        self.index().spenders(currencies, now)
     }
 
     /// Where the budgets of a namespace stand, as they were read last.

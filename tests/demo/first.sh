@@ -87,3 +87,24 @@ run "kubectl hostup spend"
 spend=$(kubectl hostup spend -o json)
 [[ $spend == *0.66* && $spend == *40.00* ]] || die "the sums are: $spend"
 holds "the sums are those of the two purchases"
+
+title "6. A budget limits what a namespace spends, whoever approves"
+say "An administrator allows 1.00 SEK/h for all VMs of the namespace together. One VM for 0.66 SEK/h is there already:"
+run "sed 's/perHour: .*/perHour: \"1.00\"/' examples/budget.yaml | kubectl apply -f -"
+kubectl wait vpsbudget/shop --for=jsonpath='{.status.perHour.used}'=0.66 --timeout=20s >/dev/null ||
+  die "the budget does not count the VM: $(kubectl get vpsbudget shop -o yaml)"
+run "kubectl get vpsbudgets"
+say "" "Another restore, approved with the plugin:"
+run "sed 's/restore-web-01/restore-web-06/' examples/restore-preview.yaml | kubectl apply -f -"
+await vbr/restore-web-06 AwaitingApproval 20
+quote=$(kubectl -n shop get vbr restore-web-06 -o jsonpath='{.status.quote.id}')
+run "kubectl hostup approve vbr/restore-web-06 -n shop --yes --quote $quote"
+await vbr/restore-web-06 BudgetExceeded 20
+run "kubectl -n shop get vbr"
+show_message vbr/restore-web-06
+count_purchases
+expect "nothing was bought" "$bought" 1
+say "" "It continues when the administrator raises the limit, or when a VM ends. Here, the user gives it up:"
+run "kubectl -n shop delete vbr restore-web-06"
+run "kubectl hostup spend"
+run "kubectl delete vpsbudget shop"

@@ -2,7 +2,7 @@
 # The rest: mistakes, repetitions, lost answers, a kill, failed jobs, invoices, drift, the legacy API, the books. run.sh sources it, and has the functions and the programs.
 # shellcheck shell=bash disable=SC2154
 
-title "6. Mistakes are refused before they cost anything"
+title "7. Mistakes are refused before they cost anything"
 say "A typo in a field:"
 refused "sed 's/storageGb/storageGB/; s/restore-web-01/typo/' examples/restore-preview.yaml | kubectl apply -f -" \
   'unknown field "spec.target.cloudVm.storageGB"'
@@ -23,7 +23,7 @@ await vbr/before BackupNotFound 20
 show_message vbr/before
 run "kubectl -n shop delete vbr typo before"
 
-title "7. The same manifest again, as after a namespace or a cluster was created again from Git"
+title "8. The same manifest again, as after a namespace or a cluster was created again from Git"
 run "kubectl delete -f examples/restore-preview.yaml"
 run "kubectl apply -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AlreadyExecuted 20
@@ -32,7 +32,7 @@ run "kubectl -n shop get vbr"
 count_purchases
 expect "HostUp sold nothing more" "$bought" 1
 
-title "8. Approved in Git, and the answer is lost"
+title "9. Approved in Git, and the answer is lost"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
 say "A ceiling instead of a quote. It has expired, so the operator buys nothing yet:"
 run "kubectl apply -f examples/restore-approved-ceiling.yaml"
@@ -56,7 +56,7 @@ expect "two purchases for two restores" "$bought" 2
 count_orders
 expect "two orders were sent; the lost one was not repeated" "$orders" 2
 
-title "9. An order is lost before HostUp executes it: only a user can find out"
+title "10. An order is lost before HostUp executes it: only a user can find out"
 run "curl -fsS -X POST '$sim/_sim/faults/lost-request'"
 run "sed 's/web-02/web-03/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 say "For the operator this looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
@@ -79,7 +79,7 @@ run "kubectl -n shop get vbr restore-web-03"
 count_purchases
 expect "three purchases for three restores" "$bought" 3
 
-title "10. The operator is killed during a restore"
+title "11. The operator is killed during a restore"
 curl -fsS -X POST "$sim/_sim/job-duration/8s" >/dev/null
 run "sed 's/web-02/web-04/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 await vbr/restore-web-04 JobRunning 30
@@ -98,7 +98,7 @@ count_orders
 expect "five orders in all, one of them lost in step 9; one for each record" \
   "$orders" "$(kubectl get vop -o jsonpath='{.items[*].spec.type}' | tr ' ' '\n' | occurrences RestoreToCloudVm)"
 
-title "11. HostUp's job fails and leaves a VM behind"
+title "12. HostUp's job fails and leaves a VM behind"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
 run "curl -fsS -X POST '$sim/_sim/faults/job-failed'"
 run "sed 's/web-02/web-05/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
@@ -109,7 +109,7 @@ left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
 count_purchases
 expect "the message names the VM that costs money, and the operator buys no other" "$bought" 5
 
-title "12. A change whose invoice must be paid first"
+title "13. A change whose invoice must be paid first"
 curl -fsS -X POST "$sim/_sim/faults/config-unpaid" >/dev/null
 say "Two more snapshot slots. The approval named the quote of step 5, so this is a preview again:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"snapshotSlots\":3}}}'"
@@ -131,7 +131,7 @@ expect "the operator found out by itself that HostUp shows three slots" "$(panel
 count_changes
 expect "two changes, two orders" "$changes" 2
 
-title "13. Somebody changes an option in HostUp's panel"
+title "14. Somebody changes an option in HostUp's panel"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
 say "The operator reads options again every --resync-interval (3 s here, an hour by default):"
 await vrc/web-01 Drifted 30
@@ -156,7 +156,7 @@ show_message vrc/web-01
 count_changes
 expect "the operator corrected it once, and not again" "$changes" 3
 
-title "14. HostUp commits a change and answers with an error"
+title "15. HostUp commits a change and answers with an error"
 say "HostUp will execute the next order and answer 502, which means \"committed, but the invoice failed\":"
 run "curl -fsS -X POST '$sim/_sim/faults/config-502-acted'"
 say "" "The conflict is settled, and the user requests IPv6 too. A changed spec starts again, and the ceiling allows it:"
@@ -170,7 +170,7 @@ expect "four orders were sent in all and HostUp executed four: none was repeated
 say "" "All events of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
-title "15. HostUp's legacy API, which is off unless the admin allows it"
+title "16. HostUp's legacy API, which is off unless the admin allows it"
 say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what an estimate of the" \
   "legacy API does, so the estimate has its own record and is made at most once:"
 run "grep -v '^#' examples/config-legacy.yaml"
@@ -189,7 +189,7 @@ expect "one upgrade was ordered" "$upgrades" 1
 estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate")].status.state}')
 expect "after one estimate" "$estimates" Succeeded
 
-title "16. The cost so far: three sources, one sum"
+title "17. The cost so far: three sources, one sum"
 say "The ledger of restores and options, with the call that a user declared not executed, the VM of the" \
   "failed job, and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"

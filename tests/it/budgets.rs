@@ -313,7 +313,8 @@ async fn a_budget_in_another_currency_covers_nothing_and_one_that_is_removed_hol
     stage.create(stage.approved("web")).await;
     let held = stage.wait_for_reason("web", "BudgetExceeded").await;
     assert!(
-        message(&held).contains("the price is in SEK, and no VpsBudget of this namespace with perHour is"),
+        message(&held)
+            .contains("the price is in SEK, and the budgets of this namespace limit perHour only in another"),
         "{}",
         message(&held)
     );

@@ -184,23 +184,27 @@ async fn what_hostup_does_not_offer_is_explained_before_anything_is_asked() {
         (
             "unknown",
             json!({"extra": {"tpuSlots": 1}}),
-            "HostUp offers no option tpuSlots for this VPS, only",
+            "HostUp offers no option tpuSlots for this VPS, only bandwidthGb (Bandwidth), backupSlots (Backups),",
         ),
         (
             "high",
             bandwidth(20_480),
-            "bandwidthGb: 20480 does not fit: allowed are 0 to 10240 in steps of 1024",
+            "bandwidthGb (Bandwidth): 20480 does not fit: allowed are 0 to 10240 in steps of 1024",
         ),
-        ("step", bandwidth(3000), "bandwidthGb: 3000 does not fit"),
+        (
+            "step",
+            bandwidth(3000),
+            "bandwidthGb (Bandwidth): 3000 does not fit",
+        ),
         (
             "low",
             json!({"ipv4Count": 0}),
-            "ipv4Count: 0 does not fit: allowed are 1 to 8",
+            "ipv4Count (IPv4 addresses): 0 does not fit: allowed are 1 to 8",
         ),
         (
             "choice",
             json!({"extra": {"gpuProfile": "huge"}}),
-            "gpuProfile: huge is not one of none, small",
+            "gpuProfile (GPU): huge is not one of none, small",
         ),
     ] {
         stage.create(stage.approved_config(name, wanted)).await;

@@ -331,12 +331,12 @@ async fn without_crds_it_waits_unready_then_says_how_to_install_them() {
             .unwrap();
         assert!(crds.status.success() && crds.stderr.is_empty());
         let applied = plane.apply(&text(&crds.stdout)).unwrap();
-        assert_eq!(applied.lines().count(), 3, "{applied}");
+        assert_eq!(applied.lines().count(), 4, "{applied}");
         waits.wait_for_line("\"ready\"");
         assert!(waits.http("/readyz").0.contains("200"));
         plane
     });
     let plane = late.await.unwrap();
     let names = plane.kubectl_ok(&["get", "crd", "-o", "name"]).unwrap();
-    assert_eq!(names.lines().count(), 3, "{names}");
+    assert_eq!(names.lines().count(), 4, "{names}");
 }

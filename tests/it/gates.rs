@@ -945,7 +945,7 @@ async fn the_price_is_exact_rounded_up_and_says_what_it_holds() {
             assert_eq!(
                 text,
                 format!(
-                    "{summary} (about {month} SEK for a month of 730 hours; IPv4 included, traffic excluded)"
+                    "{summary} (about {month} SEK for a month of 730 hours; IPv4 included, traffic excluded: 0.10 SEK/GB)"
                 )
             );
         }

@@ -121,6 +121,10 @@ fn quote() -> Value {
     json!({
         "id": "q-a", "summary": "s", "currencyCode": "SEK", "perHour": "1", "perMonth": "1", "perCycle": "1",
         "estimatedPerMonth": "1", "recurringPerMonth": "1", "dueNow": "1",
+        "rates": {
+            "currencyCode": "SEK", "cpuPerCoreHour": "1", "memoryPerGbHour": "1", "storagePerGbHour": "1",
+            "ipPerHour": "1", "bandwidthPerGb": "1",
+        },
     })
 }
 

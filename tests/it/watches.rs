@@ -39,7 +39,7 @@ async fn an_api_server_that_streams_no_lists_is_listed_and_watched() {
     stage.wait_for_reason("after", "Restored").await;
     assert!(operator.http("/readyz").0.contains("200"));
     let tried = proxy.requests().iter().filter(|request| streams(request)).count();
-    assert_eq!(tried, 3, "streaming is tried once for each new watch");
+    assert_eq!(tried, 4, "streaming is tried once for each new watch");
     assert_eq!((stage.executed(), stage.posts()), (2, 2));
     stage.check_invariants().await;
 }
@@ -184,6 +184,7 @@ async fn narrow(stage: &mut Stage) -> String {
             "rules": [
                 {"apiGroups": ["vps.hostup.se"], "resources": ["vpsoperations"], "verbs": ["get", "list", "watch", "create"]},
                 {"apiGroups": ["vps.hostup.se"], "resources": ["vpsoperations/status"], "verbs": ["update"]},
+                {"apiGroups": ["vps.hostup.se"], "resources": ["vpsbudgets"], "verbs": ["list", "watch"]},
                 {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
             ],
         }))

@@ -10,10 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
 use super::restore::{BackupStatus, MOST, SourceStatus, TargetStatus};
-use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, VmSize, VmStatus};
+use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, RatesStatus, VmSize, VmStatus};
 use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
-use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Recurring, Size};
+use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Rates, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record};
 use crate::domain::provider::gate::{Force, Gate, GateName};
@@ -105,6 +105,7 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
             currency: currency??,
             per_hour: per_hour?,
             per_month: amount(&shown.per_month)??,
+            rates: shown.rates.as_ref().and_then(rates).map(Box::new),
         })
     } else {
         let recurring = match (amount(&shown.per_month), amount(&shown.per_cycle)) {
@@ -125,6 +126,31 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
     })
 }
 
+fn rates(shown: &RatesStatus) -> Option<Rates> {
+    let amount = |text: &String| Amount::parse(text);
+    Some(Rates {
+        currency: Currency::parse(&shown.currency_code)?,
+        cpu_core: amount(&shown.cpu_per_core_hour)?,
+        memory_gb: amount(&shown.memory_per_gb_hour)?,
+        storage_gb: amount(&shown.storage_per_gb_hour)?,
+        ipv4: amount(&shown.ip_per_hour)?,
+        traffic_gb: shown.bandwidth_per_gb.as_ref().and_then(amount),
+    })
+}
+
+impl From<&Rates> for RatesStatus {
+    fn from(rates: &Rates) -> Self {
+        Self {
+            currency_code: rates.currency.to_string(),
+            cpu_per_core_hour: rates.cpu_core.plain(),
+            memory_per_gb_hour: rates.memory_gb.plain(),
+            storage_per_gb_hour: rates.storage_gb.plain(),
+            ip_per_hour: rates.ipv4.plain(),
+            bandwidth_per_gb: rates.traffic_gb.map(Amount::plain),
+        }
+    }
+}
+
 impl From<&Quote> for QuoteStatus {
     fn from(quote: &Quote) -> Self {
         let text = |amount: Amount| Some(amount.to_string());
@@ -138,6 +164,7 @@ impl From<&Quote> for QuoteStatus {
             recurring_per_month: None,
             per_cycle: None,
             due_now: None,
+            rates: None,
         };
         match &quote.price {
             Price::Hourly(price) => Self {
@@ -145,6 +172,7 @@ impl From<&Quote> for QuoteStatus {
                 per_hour: text(price.per_hour),
                 per_month: text(price.per_month),
                 estimated_per_month: text(price.per_month),
+                rates: price.rates.as_deref().map(RatesStatus::from),
                 ..base
             },
             Price::Change(price) => {

@@ -45,6 +45,8 @@ pub struct Rates {
     pub storage_gb: Amount,
     /// Per IPv4 address and hour.
     pub ipv4: Amount,
+    /// Per GB of traffic, which is in no price; `None` where HostUp does not say.
+    pub traffic_gb: Option<Amount>,
 }
 
 /// An hourly price, IPv4 included, traffic excluded, rounded up to what is shown.
@@ -56,6 +58,9 @@ pub struct HourlyPrice {
     pub per_hour: Amount,
     /// Estimate for 730 hours.
     pub per_month: Amount,
+    /// What it was computed from, so that a person can compute the price of another size; `None` where a status or a record
+    /// does not say.
+    pub rates: Option<Box<Rates>>,
 }
 
 impl HourlyPrice {
@@ -75,6 +80,7 @@ impl HourlyPrice {
             currency: rates.currency.clone(),
             per_hour: exact.rounded_up(),
             per_month: exact.times(HOURS_A_MONTH)?.rounded_up_to_cents(),
+            rates: Some(Box::new(rates.clone())),
         })
     }
 
@@ -86,11 +92,16 @@ impl HourlyPrice {
 
 impl fmt::Display for HourlyPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let currency = &self.currency;
         write!(
             f,
-            "{} {}/h (about {} {} for a month of {HOURS_A_MONTH} hours; IPv4 included, traffic excluded)",
-            self.per_hour, self.currency, self.per_month, self.currency
-        )
+            "{} {currency}/h (about {} {currency} for a month of {HOURS_A_MONTH} hours; IPv4 included, traffic excluded",
+            self.per_hour, self.per_month
+        )?;
+        match self.rates.as_ref().and_then(|rates| rates.traffic_gb) {
+            Some(traffic) => write!(f, ": {traffic} {currency}/GB)"),
+            None => f.write_str(")"),
+        }
     }
 }
 
@@ -306,6 +317,7 @@ pub(crate) mod tests {
             memory_gb: amount("0.04"),
             storage_gb: amount("0.003"),
             ipv4: amount("0.02"),
+            traffic_gb: Some(amount("0.10")),
         }
     }
 
@@ -318,7 +330,16 @@ pub(crate) mod tests {
         };
         let price = HourlyPrice::of(size, &rates()).unwrap();
         assert_eq!(price.summary(), "0.66 SEK/h");
-        assert_eq!(price.per_month.to_string(), "481.80");
+        assert_eq!(
+            price.to_string(),
+            "0.66 SEK/h (about 481.80 SEK for a month of 730 hours; IPv4 included, traffic excluded: 0.10 SEK/GB)"
+        );
+        let unsaid = Rates {
+            traffic_gb: None,
+            ..rates()
+        };
+        let price = HourlyPrice::of(size, &unsaid).unwrap().to_string();
+        assert!(price.ends_with("traffic excluded)"), "{price}");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::domain::consent::price::{Price, Recurring};
 use crate::domain::ledger::money::Amounts;
+use crate::domain::ledger::record::Invoice;
+use crate::domain::values::ids::RecordName;
 use crate::domain::values::money::{Amount, Currency};
 
 /// A `VpsBudget`.
@@ -164,6 +166,8 @@ pub struct Allowance {
     pub positions: Vec<Position>,
     /// The budgets that cannot be read, each with the reason. They may be of any namespace.
     pub unreadable: Vec<(String, String)>,
+    /// A record that cannot be read: what it costs is not known.
+    pub unknown: Option<RecordName>,
 }
 
 /// Why an order is not within the budgets of its namespace.
@@ -187,6 +191,10 @@ pub enum Excess {
     Unsaid(Position),
     /// A budget cannot be read, for this reason.
     Unreadable(String, String),
+    /// A record cannot be read, so nobody knows what is left.
+    Unknown(RecordName, Position),
+    /// HostUp's dry run shows an invoice that asks for more than the price.
+    Invoice(String, Position),
 }
 
 impl Allowance {
@@ -217,6 +225,10 @@ impl Allowance {
             }
             match part {
                 _ if !is_payable(&position) => None,
+                _ if self.unknown.is_some() => {
+                    let record = self.unknown.clone()?;
+                    Some(Excess::Unknown(record, position.clone()))
+                }
                 Part::Unsaid => Some(Excess::Unsaid(position.clone())),
                 Part::Amount(needs) if !position.has_room_for(needs) => Some(Excess::Over {
                     position: position.clone(),
@@ -228,27 +240,43 @@ impl Allowance {
     }
 }
 
+impl Allowance {
+    /// The same, where HostUp's dry run shows an invoice that asks for more than the price: what is due is not known then.
+    pub fn exceeded_by_invoice(&self, dearer: &Invoice) -> Option<Excess> {
+        let is_of_dues = |position: &&Position| matches!(position.limit.of, Expense::DueNow { .. });
+        let position = self.positions.iter().find(is_of_dues)?;
+        Some(Excess::Invoice(dearer.foreseen(), position.clone()))
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Over { position, needs } => write!(
-                f,
-                "VpsBudget {} leaves {} of {} ({} used, {} in progress), and this order needs {}. The operator continues \
-                 when enough is left",
-                position.budget,
-                position.left(),
-                position.said(position.limit.most),
-                position.used,
-                position.under_way,
-                needs,
-            ),
+            Self::Over { position, needs } => {
+                let until = if *needs > position.limit.most {
+                    "the limit is raised"
+                } else {
+                    "enough is left"
+                };
+                write!(
+                    f,
+                    "VpsBudget {} leaves {} of {} ({} used, {} in progress), and this order needs {needs}. The operator \
+                     continues when {until}",
+                    position.budget,
+                    position.left(),
+                    position.said(position.limit.most),
+                    position.used,
+                    position.under_way,
+                )
+            }
             Self::OtherCurrency { position, currency } => {
                 let currency = currency
                     .as_ref()
                     .map_or("a currency that HostUp does not name", Currency::as_str);
                 write!(
                     f,
-                    "the price is in {currency}, and no VpsBudget of this namespace with {} is: VpsBudget {} is in {}",
+                    "the price is in {currency}, and the budgets of this namespace limit {} only in another currency \
+                     (VpsBudget {}: {}). The operator continues when a VpsBudget limits it in the currency of the price",
                     position.limit.of.field(),
                     position.budget,
                     position.currency,
@@ -259,6 +287,19 @@ impl fmt::Display for Excess {
                 "HostUp does not say what the order costs each month, and VpsBudget {} limits that to {}",
                 position.budget,
                 position.said(position.limit.most),
+            ),
+            Self::Invoice(invoice, position) => write!(
+                f,
+                "HostUp's dry run shows {invoice}, which is more than the price, and VpsBudget {} limits what is due at once \
+                 to {}. Settle the invoice in HostUp's panel, or order there",
+                position.budget,
+                position.said(position.limit.most),
+            ),
+            Self::Unknown(record, position) => write!(
+                f,
+                "VpsOperation {record} cannot be read by this version of the operator, so nobody knows what VpsBudget {} \
+                 leaves. Install the version again that wrote it",
+                position.budget,
             ),
             Self::Unreadable(budget, why) => write!(
                 f,
@@ -321,6 +362,7 @@ mod tests {
             currency: currency("SEK"),
             per_hour: amount(per_hour),
             per_month: amount("1"),
+            rates: None,
         })
     }
 
@@ -335,7 +377,7 @@ mod tests {
     fn said(positions: &[Position], price: &Price) -> Option<String> {
         let allowance = Allowance {
             positions: positions.to_vec(),
-            unreadable: Vec::new(),
+            ..Allowance::default()
         };
         allowance.exceeded_by(price).map(|excess| excess.to_string())
     }
@@ -416,7 +458,8 @@ mod tests {
         let month = |text: &str| change("1", Recurring::PerMonth(amount(text)));
         assert_eq!(
             said(std::slice::from_ref(&euros), &month("1")).unwrap(),
-            "the price is in SEK, and no VpsBudget of this namespace with perMonth is: VpsBudget euros is in EUR"
+            "the price is in SEK, and the budgets of this namespace limit perMonth only in another currency (VpsBudget \
+             euros: EUR). The operator continues when a VpsBudget limits it in the currency of the price"
         );
         assert_eq!(said(std::slice::from_ref(&euros), &month("0")), None);
         assert_eq!(said(&[euros, kronor.clone()], &month("1")), None);
@@ -433,10 +476,37 @@ mod tests {
             recurring: Recurring::PerMonth(amount("1")),
         });
         assert!(said(&[kronor], &no_currency).unwrap().contains("does not name"));
-        let allowance = Allowance {
-            positions: Vec::new(),
+        let unreadable = Allowance {
             unreadable: vec![("odd".to_owned(), "spec.perHour is no amount".to_owned())],
+            ..Allowance::default()
         };
-        assert!(allowance.exceeded_by(&vm("0.01")).is_some());
+        assert!(unreadable.exceeded_by(&vm("0.01")).is_some());
+        let due = position("due", "SEK", Expense::DueNow { within: DAY }, ["9", "0", "0"]);
+        let unknown = Allowance {
+            positions: vec![due],
+            unknown: Some(RecordName::new("of-a-later-version-1")),
+            ..Allowance::default()
+        };
+        let said = unknown
+            .exceeded_by(&change("1", Recurring::Unsaid))
+            .unwrap()
+            .to_string();
+        assert!(
+            said.starts_with("VpsOperation of-a-later-version-1 cannot be read"),
+            "{said}"
+        );
+        assert_eq!(unknown.exceeded_by(&vm("0.01")), None, "what no budget limits");
+        let invoice = Invoice {
+            amount: Some(amount("900")),
+            currency: Some(currency("SEK")),
+            ..Invoice::unnamed()
+        };
+        let said = unknown.exceeded_by_invoice(&invoice).unwrap().to_string();
+        assert!(
+            said.contains("an invoice of 900.00 SEK")
+                && said.contains("limits what is due at once to 9.00 SEK"),
+            "{said}"
+        );
+        assert_eq!(Allowance::default().exceeded_by_invoice(&invoice), None);
     }
 }

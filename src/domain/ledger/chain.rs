@@ -248,8 +248,11 @@ impl Chain {
     fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
         let gate = later(now, times.gate_interval);
         let wait = |reason, message: String, until| Some(Report::new(reason, message, Some(until)));
-        let price = order.quote.as_ref().map(|quote| &quote.price);
-        let excess = price.and_then(|price| self.brakes.budgets.exceeded_by(price));
+        let excess = order.quote.as_ref().and_then(|quote| {
+            let budgets = &self.brakes.budgets;
+            let by_invoice = || budgets.exceeded_by_invoice(order.dearer.as_ref()?);
+            budgets.exceeded_by(&quote.price).or_else(by_invoice)
+        });
         match &self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,

@@ -18,7 +18,7 @@ use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Evidence, State, later};
 use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
-use crate::domain::values::money::{Amount, Currency, Total};
+use crate::domain::values::money::{Amount, Total};
 
 /// A record that the API server did not date counts as new for ever.
 const UNDATED: i64 = i64::MAX;
@@ -43,7 +43,7 @@ pub struct Index {
     open: BTreeMap<Name, Option<Timestamp>>,
     window: Window,
     states: HashMap<State, usize>,
-    unreadable: usize,
+    unreadable: BTreeSet<Name>,
     asking: usize,
     left_billing: usize,
 }
@@ -81,7 +81,7 @@ impl Index {
             open: BTreeMap::new(),
             window: Window::new(now),
             states: HashMap::new(),
-            unreadable: 0,
+            unreadable: BTreeSet::new(),
             asking: 0,
             left_billing: 0,
         }
@@ -238,6 +238,9 @@ impl Index {
             *self.holds.entry((hold.secret, hold.until)).or_default() += 1;
         }
         self.window.shows(name, kept.ours);
+        if kept.ours && kept.state.is_some() && kept.fund() == Fund::Unspent {
+            self.window.costs_nothing(name);
+        }
         if let Some(purse) = &kept.purse {
             let account = self.purses_of(kept).entry(purse.clone()).or_default();
             account.add(kept.fund(), &kept.price, kept.made);
@@ -255,7 +258,10 @@ impl Index {
             self.open.insert(name.clone(), claimed);
         }
         self.window.add(kept.call());
-        *self.tally(kept) += 1;
+        match kept.state {
+            Some(state) => *self.states.entry(state).or_default() += 1,
+            None => drop(self.unreadable.insert(name.clone())),
+        }
         self.asking += usize::from(kept.asks());
         self.left_billing += usize::from(kept.left_a_vm_billing());
     }
@@ -302,8 +308,13 @@ impl Index {
         }
         self.open.remove(name);
         self.window.take(kept.call());
-        let tally = self.tally(kept);
-        *tally = tally.saturating_sub(1);
+        match kept.state {
+            Some(state) => {
+                let tally = self.states.entry(state).or_default();
+                *tally = tally.saturating_sub(1);
+            }
+            None => drop(self.unreadable.remove(name)),
+        }
         self.asking = self.asking.saturating_sub(usize::from(kept.asks()));
         self.left_billing = self
             .left_billing
@@ -323,13 +334,6 @@ impl Index {
             if vms.is_empty() {
                 self.provided.remove(key);
             }
-        }
-    }
-
-    fn tally(&mut self, kept: &Kept) -> &mut usize {
-        match kept.state {
-            Some(state) => self.states.entry(state).or_default(),
-            None => &mut self.unreadable,
         }
     }
 
@@ -468,16 +472,24 @@ impl Index {
         true
     }
 
-    /// The namespaces for which money of this currency was spent, or may still be.
-    pub fn spenders(&self, currency: &Currency, now: Timestamp) -> BTreeSet<Arc<str>> {
-        let all = self.purses.keys().chain(self.purses_of_others.keys());
-        let spent = all.filter(|purse| purse.currency == currency.as_str());
-        let pledged = self.window.pledges(now);
-        let pledged = pledged.filter(|(_, pledge)| pledge.currency == currency.as_str());
-        let spent = spent.map(|purse| purse.namespace.clone());
+    /// The namespaces for which money of these currencies was spent, or may still be.
+    pub fn spenders(&self, currencies: &BTreeSet<&str>, now: Timestamp) -> BTreeSet<Arc<str>> {
+        let is_one = |currency: &str| currencies.contains(currency);
+        let all = self.purses.iter().chain(&self.purses_of_others);
+        let spent = all.filter(|(purse, account)| is_one(&purse.currency) && !account.is_empty());
+        let spent = spent.map(|(purse, _)| purse.namespace.clone());
+        let pledged = self
+            .window
+            .pledges(now)
+            .filter(|(_, pledge)| is_one(&pledge.currency));
         spent
             .chain(pledged.map(|(namespace, _)| namespace.into()))
             .collect()
+    }
+
+    /// A record that cannot be read, if there is one: what it costs is not known.
+    pub fn unreadable(&self) -> Option<RecordName> {
+        self.unreadable.first().map(Name::record)
     }
 
     /// Where the limits of a budget stand, of the namespaces that it covers, whichever installation bought for them.
@@ -512,7 +524,8 @@ impl Index {
                 budget: budget.name.clone(),
                 currency: budget.currency.clone(),
                 limit: *limit,
-                used: used.amount(),
+                // What was bought elsewhere and is given back here makes no room.
+                used: used.amount().max(Amount::ZERO),
                 under_way: under_way.amount(),
             }
         };
@@ -550,7 +563,7 @@ impl Index {
         Figures {
             states: states.map(|(state, count)| (*state, *count)).collect(),
             oldest,
-            unreadable: self.unreadable,
+            unreadable: self.unreadable.len(),
             waiting_for_a_person: self.asking,
             left_billing: self.left_billing,
             money: self

@@ -238,10 +238,21 @@ impl Account {
         }
     }
 
-    /// What was spent, and what may still be: a credit of a call under way may never come.
+    /// What was spent, and what may still be. A credit makes no room for what is due at once, and one of a call under way
+    /// may never come.
     pub(super) fn totals(&self, measure: Measure) -> (Total, Total) {
-        let spent = self.spent.total(measure, |pile| pile.total);
+        let spent = match measure {
+            Measure::PerHour | Measure::PerMonth => self.spent.total(measure, |pile| pile.total),
+            Measure::DueNow { .. } => self.spent.total(measure, |pile| pile.debits),
+        };
         (spent, self.open.total(measure, |pile| pile.debits))
+    }
+
+    /// No record of it costs anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_empty =
+            |piles: &Piles| piles.per_hour.amounts + piles.per_month.amounts + piles.at_once.amounts == 0;
+        is_empty(&self.open) && is_empty(&self.spent)
     }
 
     fn piles(&mut self, fund: Fund) -> Option<&mut Piles> {

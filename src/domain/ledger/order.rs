@@ -8,7 +8,7 @@ use crate::domain::action::ordered::Action;
 use crate::domain::consent::approval::Grant;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Cause, Record, later};
+use crate::domain::ledger::record::{Cause, Invoice, Record, later};
 use crate::domain::provider::gate::Gate;
 use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
@@ -38,6 +38,8 @@ pub struct Order {
     pub body: String,
     /// The approved quote; a legacy estimate has none.
     pub quote: Option<Quote>,
+    /// An invoice of HostUp's dry run that asks for more than the quote says.
+    pub dearer: Option<Invoice>,
     /// What covers the price; a legacy estimate has none, and what is adopted.
     pub grant: Option<Grant>,
     /// The gates as read.

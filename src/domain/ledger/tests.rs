@@ -118,6 +118,22 @@ impl Model {
         {
             self.given.remove(&entry.name);
         }
+        let is_unspent = entry.content.as_ref().is_some_and(|content| {
+            let has_vm = content.result.is_some();
+            content.has_ended && matches!(content.state, State::Succeeded | State::Failed)
+                || content.state == State::Failed && !has_vm
+                || matches!(
+                    content.state,
+                    State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned
+                )
+        });
+        if let Some((_, _, pledge)) = self
+            .claims
+            .get_mut(&entry.name)
+            .filter(|_| is_unspent && Self::is_ours(&entry))
+        {
+            *pledge = None;
+        }
         self.records.insert(entry.name.clone(), (entry, true)).is_some()
     }
 
@@ -232,6 +248,10 @@ impl Model {
             Expense::DueNow { .. } => price.at_once,
         };
         let add = |sum: &mut Amount, amount: Amount| *sum = sum.plus(amount).unwrap();
+        let counted = |amount: Amount| match of {
+            Expense::DueNow { .. } => amount.max(Amount::ZERO),
+            Expense::PerHour | Expense::PerMonth => amount,
+        };
         let is_covered = |namespace: &str, currency: &str| {
             namespaces.contains(&namespace) && currency == budget.currency.as_str()
         };
@@ -252,8 +272,10 @@ impl Model {
                 State::Sending | State::Accepted | State::Unknown => {
                     add(&mut under_way, amount.max(Amount::ZERO));
                 }
-                State::Succeeded if !content.has_ended => add(&mut used, amount),
-                State::Failed if content.result.is_some() && !content.has_ended => add(&mut used, amount),
+                State::Succeeded if !content.has_ended => add(&mut used, counted(amount)),
+                State::Failed if content.result.is_some() && !content.has_ended => {
+                    add(&mut used, counted(amount));
+                }
                 _ => {}
             }
         }
@@ -267,7 +289,7 @@ impl Model {
                 add(&mut under_way, amount.max(Amount::ZERO));
             }
         }
-        (used, under_way)
+        (used.max(Amount::ZERO), under_way)
     }
 
     fn figures(&self) -> Figures {

@@ -305,6 +305,13 @@ impl Window {
         self.claims.insert(name, claimed);
     }
 
+    /// Its record is finished and costs nothing: should somebody delete that, no budget is held for it.
+    pub(super) fn costs_nothing(&mut self, name: &Name) {
+        if let Some(claimed) = self.claims.get_mut(name) {
+            claimed.pledge = None;
+        }
+    }
+
     /// It does not claim after all.
     pub(super) fn give_up(&mut self, name: &Name) {
         if let Some(claimed) = self.claims.remove(name) {

@@ -283,6 +283,7 @@ impl Look<'_> {
                 path,
                 body,
                 quote: Some(quote.clone()),
+                dearer: dearer.clone(),
                 grant: None,
                 gates: gates.to_vec(),
                 secret_version: reading.key.secret_version.clone(),

@@ -155,6 +155,7 @@ impl Look<'_> {
             path,
             body,
             quote,
+            dearer: None,
             grant: None,
             gates: Vec::new(),
             secret_version: key.secret_version.clone(),

@@ -143,6 +143,8 @@ impl OptionKind {
 pub struct Offer {
     /// `key`.
     pub key: String,
+    /// `label`; empty where HostUp names none.
+    pub label: Text,
     /// `type`.
     pub kind: OptionKind,
     /// What it is at the moment; `None` where HostUp does not show it.
@@ -160,6 +162,19 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Most characters of a label.
+    pub const LONGEST_LABEL: usize = 60;
+
+    /// The key, with HostUp's label where that says more.
+    fn named(&self) -> String {
+        let label = self.label.as_str().trim();
+        if label.is_empty() || label.eq_ignore_ascii_case(&self.key) {
+            self.key.clone()
+        } else {
+            format!("{} ({label})", self.key)
+        }
+    }
+
     /// Why `wanted` cannot be ordered; `None` if nothing is known against it.
     fn objection(&self, wanted: &OptionValue) -> Option<String> {
         if !self.values.is_empty() {
@@ -264,7 +279,7 @@ pub fn difference(offers: &[Offer], wanted: &Values, confirmed: &Values) -> Resu
     let mut objections = Vec::new();
     for (key, want) in wanted {
         let Some(offer) = offers.iter().find(|offer| offer.key == *key) else {
-            let keys: Vec<&str> = offers.iter().take(32).map(|offer| offer.key.as_str()).collect();
+            let keys: Vec<String> = offers.iter().take(32).map(Offer::named).collect();
             objections.push(format!(
                 "HostUp offers no option {key} for this VPS, only {}",
                 keys.join(", ")
@@ -276,7 +291,7 @@ pub fn difference(offers: &[Offer], wanted: &Values, confirmed: &Values) -> Resu
             continue;
         }
         if let Some(objection) = offer.objection(want) {
-            objections.push(format!("{key}: {objection}"));
+            objections.push(format!("{}: {objection}", offer.named()));
             continue;
         }
         if let Some(current) = &offer.current {
@@ -355,6 +370,7 @@ pub(crate) mod tests {
     pub(crate) fn slider(key: &str, current: Option<OptionValue>) -> Offer {
         Offer {
             key: key.into(),
+            label: Text::new(""),
             kind: OptionKind::Slider,
             current,
             min: amount("0"),
@@ -429,6 +445,13 @@ pub(crate) mod tests {
         };
         let why = difference(&[select], &want(&[("gpu", word("huge"))]), &Values::new()).unwrap_err();
         assert_eq!(why, "gpu: huge is not one of none, small");
+        let labelled = Offer {
+            label: Text::new("Graphics"),
+            ..slider("gpu", None)
+        };
+        let why = |wanted| difference(std::slice::from_ref(&labelled), &wanted, &Values::new()).unwrap_err();
+        assert!(why(want(&[("gpu", number(1000))])).starts_with("gpu (Graphics): 1000 does not fit"));
+        assert!(why(want(&[("tpu", number(1))])).ends_with("only gpu (Graphics)"));
     }
 
     #[test]

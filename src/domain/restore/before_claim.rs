@@ -237,6 +237,7 @@ fn place(
             path,
             body,
             quote: Some(quote.clone()),
+            dearer: None,
             grant: None,
             gates: gates.to_vec(),
             secret_version: preflight.key.secret_version.clone(),

@@ -111,7 +111,7 @@ impl LedgerGauges {
         );
         ours.register(
             "spend_per_month",
-            "Approved recurring price of all changes of options that were executed, by month; never less than HostUp bills",
+            "Approved recurring price of all changes of options that were executed, by month; not less than HostUp bills for them",
             self.spend_per_month.clone(),
         );
         ours.register(

@@ -12,6 +12,7 @@ use hostup_operator::domain::provider::options::{Offer, OptionKind, OptionValue,
 use hostup_operator::domain::provider::preflight::{Deployments, Eligibility, Preflight, Remaining};
 use hostup_operator::domain::values::ids::{BackupId, InstanceId, KeyMark, VpsId};
 use hostup_operator::domain::values::money::{Amount, Currency};
+use hostup_operator::domain::values::text::Text;
 
 use crate::account::now;
 
@@ -119,6 +120,7 @@ pub fn preflight() -> Preflight {
                 memory_gb: amount("0.04"),
                 storage_gb: amount("0.003"),
                 ipv4: amount("0.02"),
+                traffic_gb: None,
             }),
             default_region: Some("stockholm".to_owned()),
             regions: None,
@@ -143,6 +145,7 @@ pub fn offers(wanted: &Values) -> Vec<Offer> {
         };
         Offer {
             key: key.clone(),
+            label: Text::new("An option"),
             kind,
             current: Some(current),
             min: None,

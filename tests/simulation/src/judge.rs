@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hostup_operator::api;
+use hostup_operator::domain::ledger::Index;
+use hostup_operator::domain::values::ids::InstanceId;
+use hostup_operator::domain::values::money::Amount;
 use hostup_sim::{InProcess, PurchaseKind};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::body::BEGINNING;
 use crate::cluster::{ApiServer, Kind, Verb, Write};
 use crate::people::OPERATORS_NAMESPACE;
-use crate::process::TIMES;
+use crate::process::{INSTANCE, TIMES};
 use crate::story::Story;
 
 /// Looks on.
@@ -356,9 +361,58 @@ impl Judge {
             }
         }
         drop(seen);
+        lost.extend(self.sums_differ());
         for wrong in lost {
             self.finds(wrong);
         }
+    }
+
+    /// How the sums of the records differ from HostUp's own book, if they do: of all that was executed and that a record
+    /// tells of which nobody has deleted or given up.
+    fn sums_differ(&self) -> Option<String> {
+        let records = self.server.list(Kind::OPERATION, None);
+        let mut index = Index::new(InstanceId::new(INSTANCE), BEGINNING);
+        for record in &records {
+            let record = serde_json::from_value((**record).clone()).expect("a record");
+            index.show(api::entry(&record));
+        }
+        let told = index.figures().money.into_iter().map(|money| {
+            let amount = |amount: Option<Amount>| {
+                let amount = amount.map(|amount| amount.to_string());
+                amount.map_or(Decimal::ZERO, |amount| amount.parse().unwrap_or_default())
+            };
+            (amount(money.spent.per_hour), amount(money.spent.at_once))
+        });
+        let told = told.fold((Decimal::ZERO, Decimal::ZERO), |sum, own| {
+            (sum.0 + own.0, sum.1 + own.1)
+        });
+        let mut open: Vec<&Arc<Value>> = records
+            .iter()
+            .filter(|record| matches!(state_of(record), "Succeeded" | "Failed"))
+            .collect();
+        let mut book = (Decimal::ZERO, Decimal::ZERO);
+        for purchase in self.hostup.purchases() {
+            let is_of = |record: &&Arc<Value>| {
+                text(record, "/spec/request/body").as_bytes() == purchase.body
+                    && text(record, "/spec/vpsId") == purchase.source_vps
+            };
+            let Some(at) = open.iter().position(is_of) else {
+                continue;
+            };
+            open.remove(at);
+            if purchase.vps_id.is_some() {
+                book.0 += purchase.per_hour.unwrap_or_default();
+            }
+            book.1 += purchase
+                .config
+                .map_or(Decimal::ZERO, |config| config.price.amount);
+        }
+        (told != book).then(|| {
+            format!(
+                "the records tell of {} an hour and {} at once, and HostUp's book of {} and {}",
+                told.0, told.1, book.0, book.1
+            )
+        })
     }
 
     /// The id of the one VM of that name, as HostUp's panel shows it.

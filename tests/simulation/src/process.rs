@@ -47,6 +47,9 @@ pub const TIMES: Times = Times {
     gate_interval: Duration::from_secs(2),
 };
 
+/// The id of the installation.
+pub const INSTANCE: &str = "simulated";
+
 /// What all processes of a life share.
 #[derive(Clone)]
 pub struct Site {
@@ -130,7 +133,7 @@ impl Process {
             ),
             settings: Settings {
                 namespace: OPERATORS_NAMESPACE.to_owned(),
-                instance: InstanceId::parse("simulated").expect("an instance id"),
+                instance: InstanceId::new(INSTANCE),
                 watched: Watched::All,
                 read_only: false,
                 caps: Caps {

@@ -147,7 +147,7 @@ impl Search {
             positions: budget
                 .flat_map(|budget| index.positions(budget, |_| true, now()))
                 .collect(),
-            unreadable: Vec::new(),
+            ..Allowance::default()
         }
     }
 
