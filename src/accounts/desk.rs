@@ -37,8 +37,8 @@ pub(super) const LASTS: Duration = Duration::from_secs(50);
 /// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it. A shorter one is nothing but
 /// pace.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
-/// What is read after a job has ended waits a moment, for others that end with it.
-const GATHERS: Duration = Duration::from_millis(200);
+/// What is read after a job has ended waits a moment, for others that end with it, and for a list that is read anyway.
+const GATHERS: Duration = Duration::from_millis(400);
 /// How long the end of a job is kept.
 const END_KEPT: Duration = Duration::from_secs(600);
 

@@ -400,7 +400,7 @@ impl Judge {
                 continue;
             };
             open.remove(at);
-            if purchase.vps_id.is_some() {
+            if purchase.vps_id.as_ref().is_some_and(|vm| !self.is_cancelled(vm)) {
                 book.0 += purchase.per_hour.unwrap_or_default();
             }
             book.1 += purchase
@@ -412,6 +412,23 @@ impl Judge {
                 "the records tell of {} an hour and {} at once, and HostUp's book of {} and {}",
                 told.0, told.1, book.0, book.1
             )
+        })
+    }
+
+    /// HostUp provides the VM no longer.
+    pub fn cancels(&self, vm: &str) {
+        self.hostup.world(|world| {
+            if let Some(vm) = world.vps_mut(vm) {
+                "terminated".clone_into(&mut vm.service_status);
+            }
+        });
+    }
+
+    /// Whether HostUp provides the VM no longer.
+    pub fn is_cancelled(&self, vm: &str) -> bool {
+        self.hostup.world(|world| {
+            let vm = world.vps_mut(vm);
+            vm.is_some_and(|vm| vm.service_status == "terminated")
         })
     }
 

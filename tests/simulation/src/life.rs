@@ -23,6 +23,8 @@ use crate::weather::{Requests, Weather};
 const HOLDS: u64 = 0x686f_6c64;
 /// The same, for the budget.
 const BUDGETS: u64 = 0x6275_6467;
+/// The same, for who cancels VMs.
+const CANCELLATIONS: u64 = 0x656e_6473;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(250);
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
@@ -213,8 +215,10 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     // Of its own, so that lives without holds stay as they were.
     let holds = Dice::new(seed ^ HOLDS);
     let budgets = Dice::new(seed ^ BUDGETS);
+    let cancellations = Dice::new(seed ^ CANCELLATIONS);
     let mut life = Life {
         budgets: budgets.happens(300).then_some(budgets),
+        cancellations: cancellations.happens(200).then_some(cancellations),
         holds: holds.happens(300).then_some(holds),
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
@@ -292,6 +296,8 @@ struct Life {
     holds: Option<Dice>,
     /// Whether there is a budget.
     budgets: Option<Dice>,
+    /// Whether people cancel VMs.
+    cancellations: Option<Dice>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -382,6 +388,9 @@ impl Life {
                     self.people.remove_budget();
                 }
             }
+            if let Some(dice) = self.cancellations.as_ref().filter(|dice| dice.happens(50)) {
+                self.people.cancel_a_vm(dice);
+            }
             if self.dice.happens(100) {
                 self.crash();
             }
@@ -422,6 +431,18 @@ impl Life {
     fn unrest(&self) -> Vec<String> {
         let mut unrest = Vec::new();
         for record in self.site.server.list(Kind::OPERATION, None) {
+            let is_told = record.pointer("/status/resultEnd").is_some();
+            if !is_told
+                && self
+                    .site
+                    .judge
+                    .is_cancelled(text(&record, "/status/result/vpsId"))
+            {
+                unrest.push(format!(
+                    "record {} does not tell that its VM has ended",
+                    text(&record, "/metadata/name")
+                ));
+            }
             if !is_final(state_of(&record)) {
                 unrest.push(format!(
                     "record {} is {}",

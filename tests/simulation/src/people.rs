@@ -225,6 +225,23 @@ impl People {
         self.told(&what, self.server.create(PERSON, Kind::BUDGET, "", object));
     }
 
+    /// Somebody cancels a VM that was bought, in HostUp's panel.
+    pub fn cancel_a_vm(&self, dice: &Dice) {
+        let records = self.server.list(Kind::OPERATION, None);
+        let bought = records
+            .iter()
+            .filter(|record| is_final(state_of(record)) && record.pointer("/status/resultEnd").is_none());
+        let bought: Vec<&str> = bought
+            .map(|record| text(record, "/status/result/vpsId"))
+            .filter(|vm| !vm.is_empty())
+            .collect();
+        if !bought.is_empty() {
+            let vm = dice.one(&bought);
+            self.story.tell(|| format!("a person cancels {vm} in the panel"));
+            self.judge.cancels(vm);
+        }
+    }
+
     /// An administrator removes it.
     pub fn remove_budget(&self) {
         if self.server.get(Kind::BUDGET, "", BUDGET).is_some() {

@@ -27,6 +27,8 @@ pub enum Act {
     TimePasses,
     /// HostUp lists the VM of an attempt.
     Listed(u8),
+    /// HostUp provides the VM of an attempt no longer, and its record says so.
+    VmEnds(u8),
     /// HostUp does not know the job of an attempt any more.
     Forgets(u8),
     /// A create whose answer was lost lands, or never will.
@@ -89,6 +91,7 @@ pub fn acts(drivers: u8) -> Vec<Act> {
     for n in 1..=ATTEMPTS {
         acts.extend([
             Act::Listed(n),
+            Act::VmEnds(n),
             Act::Forgets(n),
             Act::DeleteRecord(n),
             Act::Answer(n, Told::NotExecuted),
@@ -202,6 +205,14 @@ impl Search {
                 }
                 *executed = Executed::Listed;
             }
+            Act::VmEnds(n) => {
+                take(&mut next.edits)?;
+                let known = self.shipped.ended(world.record(n)?.known)?;
+                let rec = next.records.get_mut(usize::from(n) - 1)?.as_mut()?;
+                rec.known = known;
+                rec.version += 1;
+                *next.executed.get_mut(usize::from(n) - 1)? = Executed::Ended;
+            }
             Act::Forgets(n) => {
                 take(&mut next.faults)?;
                 let rec = world.record(n)?;
@@ -253,6 +264,10 @@ impl Search {
                     return None;
                 }
                 *next.records.get_mut(usize::from(n) - 1)? = None;
+                // Nothing tells of it any more, neither a record nor a VM.
+                if world.executed(n) == Executed::Ended {
+                    next.freed |= bit(n);
+                }
             }
             Act::Answer(n, told) => {
                 take(&mut next.answers)?;
@@ -295,6 +310,7 @@ impl Search {
             Act::Answer(n, _) => is_open(n) && world.answers > 0,
             Act::Suspend | Act::Edit | Act::DeleteObject | Act::DeleteRecord(_) => world.edits > 0,
             Act::Lands | Act::Vanishes => world.late.is_some(),
+            Act::VmEnds(n) => world.executed(n) == Executed::Listed && world.edits > 0,
             Act::MakeObject => !world.object.exists,
             Act::Listed(_) | Act::TimePasses => true,
         }

@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::domain::ledger::Walk;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Answer, State as Outcome};
+use crate::domain::ledger::record::{Answer, EndOfVm, State as Outcome};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
 use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
@@ -192,6 +192,23 @@ impl Shipped {
 
     pub fn known(&self, known: u16) -> &Known {
         &self.knowns.all[usize::from(known)]
+    }
+
+    /// The same, once the VM has ended; `None` where there is none.
+    pub fn ended(&mut self, known: u16) -> Option<u16> {
+        let known = self.known(known);
+        if known.state != Outcome::Succeeded || known.result.is_none() || known.ended.is_some() {
+            return None;
+        }
+        let ended = EndOfVm {
+            seen: now(),
+            word: None,
+        };
+        let ended = Known {
+            ended: Some(ended),
+            ..known.clone()
+        };
+        u16::try_from(self.knowns.number(ended)).ok()
     }
 
     /// The record as the domain has it.

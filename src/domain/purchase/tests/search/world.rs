@@ -123,6 +123,8 @@ pub enum Executed {
     /// Its VM is not listed yet.
     Unseen,
     Listed,
+    /// HostUp provides its VM no longer.
+    Ended,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
