@@ -1226,6 +1226,29 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_a_list_now_does_not_wait_for_those_whose_jobs_have_ended_and_serves_them() {
+        let mut desk = desk();
+        let vms = |age| {
+            vec![Want {
+                question: Question::Vms,
+                age,
+            }]
+        };
+        desk.ask(asker(2), vms(Age::After(at(SECOND))), at(SECOND));
+        let now = SECOND + GATHERS / 4;
+        assert_eq!(calls(&mut desk, now), []);
+        assert!(matches!(
+            desk.ask(asker(1), vms(Age::Asked), at(now)),
+            Asked::Waiting
+        ));
+        assert_eq!(calls(&mut desk, now), [Question::Vms]);
+        let listed = Ok(Answer::Vms(Vec::new().into()));
+        desk.arrived(&Question::Vms, reading(now, now, listed), at(now));
+        assert_eq!(desk.turns(at(now)), [who(1), who(2)]);
+        assert_eq!(desk.next(at(now)), Next::Rest);
+    }
+
+    #[test]
     fn a_list_after_the_end_of_a_job_waits_a_moment_for_others_that_end_with_it() {
         let mut desk = desk();
         let after = |n: i64| {

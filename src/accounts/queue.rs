@@ -111,7 +111,7 @@ impl Queue {
         entry.since = entry.since.min(since);
     }
 
-    /// As [`Queue::put`]; one that is new is asked not before `from`.
+    /// As [`Queue::put`]; it is asked not before `from`, unless somebody wants it sooner.
     pub fn put_for(
         &mut self,
         from: Duration,
@@ -122,8 +122,12 @@ impl Queue {
     ) {
         let is_new = !self.entries.contains_key(question);
         self.put(question, class, since, now);
-        if let Some(entry) = self.entries.get_mut(question).filter(|_| is_new) {
-            entry.not_before = from;
+        if let Some(entry) = self.entries.get_mut(question) {
+            if is_new {
+                entry.not_before = from;
+            } else if entry.failures == 0 {
+                entry.not_before = entry.not_before.min(from);
+            }
         }
     }
 

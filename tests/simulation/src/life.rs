@@ -388,7 +388,7 @@ impl Life {
                     self.people.remove_budget();
                 }
             }
-            if let Some(dice) = self.cancellations.as_ref().filter(|dice| dice.happens(50)) {
+            if let Some(dice) = self.cancellations.as_ref().filter(|dice| dice.happens(100)) {
                 self.people.cancel_a_vm(dice);
             }
             if self.dice.happens(100) {
@@ -421,6 +421,9 @@ impl Life {
             }
             self.replace_the_dead();
             self.people.help();
+            if let Some(dice) = self.cancellations.as_ref().filter(|dice| dice.happens(200)) {
+                self.people.cancel_a_vm(dice);
+            }
             tokio::time::sleep(STEP * 8).await;
             self.site.judge.looks();
             unrest = self.unrest();

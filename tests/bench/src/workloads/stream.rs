@@ -53,7 +53,27 @@ pub async fn run(who: Contender, site: &Site, plan: &Plan) -> Result<Figures> {
         .iter()
         .filter_map(|made| Some(sent.get(&made.name)?.saturating_duration_since(made.at)))
         .collect();
-    eprintln!("{run}: {} of {count} sent", waits.len());
+    let mut slowest: Vec<(Duration, &str)> = made
+        .iter()
+        .filter_map(|made| {
+            Some((
+                sent.get(&made.name)?.saturating_duration_since(made.at),
+                made.name.as_str(),
+            ))
+        })
+        .collect();
+    slowest.sort_unstable();
+    let slowest: Vec<String> = slowest
+        .iter()
+        .rev()
+        .take(8)
+        .map(|(wait, name)| format!("{name} {} ms", wait.as_millis()))
+        .collect();
+    eprintln!(
+        "{run}: {} of {count} sent; the slowest: {}",
+        waits.len(),
+        slowest.join(", ")
+    );
     drop(contender);
     stage.end().await;
     Ok(Figures {
