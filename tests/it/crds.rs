@@ -30,6 +30,19 @@ fn committed_in(folder: &str) {
 }
 
 #[test]
+fn kustomize_installs_every_crd() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/hostup-operator/files/crds/kustomization.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let listed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- "))
+        .collect();
+    let all: Vec<&str> = crds::all().iter().map(|(file, _)| *file).collect();
+    assert_eq!(listed, all);
+}
+
+#[test]
 fn every_crd_is_small_enough_for_client_side_apply() {
     for (file, crd) in crds::all() {
         let size = serde_json::to_string(&crd).unwrap().len();
