@@ -22,8 +22,8 @@ use crate::records;
 
 /// Show what was bought, for each namespace, kind and currency, by the approved prices in the records, and the budgets.
 ///
-/// A VM counts until its record says that it has ended. The recurring amounts of all changes of options are added up, so
-/// PER MONTH is never less than HostUp bills. Shows all namespaces; -n selects one.
+/// A VM counts until its record says that it has ended. PER MONTH adds up the recurring amounts of
+/// all changes of options, and may be more than HostUp bills. Shows all namespaces; -n selects one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The format of the output.
@@ -58,6 +58,7 @@ struct Row {
 #[serde(rename_all = "camelCase")]
 struct BudgetRow {
     name: String,
+    ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     per_hour: Option<LimitStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,8 +73,10 @@ impl BudgetRow {
         let name = budget.name_any();
         let status = budget.status.unwrap_or_default();
         let near = find(&status.conditions, "NearLimit");
+        let ready = find(&status.conditions, "Ready");
         Self {
             name,
+            ready: ready.is_some_and(|ready| ready.status == "True"),
             near_limit: near.is_some_and(|near| near.status == "True"),
             per_hour: status.per_hour,
             per_month: status.per_month,
@@ -125,18 +128,38 @@ async fn budgets(cluster: &Cluster) -> Result<Vec<BudgetRow>, Failure> {
         Err(CallError::Forbidden(_)) => Vec::new(),
         listed => listed?,
     };
-    let readable = listed.into_iter().filter_map(|budget| budget.0.ok());
-    Ok(readable.map(BudgetRow::of).collect())
+    let mut rows = Vec::new();
+    for budget in listed {
+        match budget.0 {
+            Ok(budget) => rows.push(BudgetRow::of(budget)),
+            Err(unreadable) => {
+                let name = unreadable.metadata.name.unwrap_or_default();
+                anstream::eprintln!(
+                    "note: VpsBudget {name} cannot be read ({}), and nothing is bought",
+                    unreadable.why
+                );
+            }
+        }
+    }
+    Ok(rows)
 }
 
 fn table_of_budgets(rows: &[BudgetRow], output: &mut Output) -> Result<(), Failure> {
-    let mut table = Table::new(["BUDGET", "PER HOUR", "PER MONTH", "DUE NOW", "NEAR LIMIT"]);
+    let mut table = Table::new([
+        "BUDGET",
+        "READY",
+        "PER HOUR",
+        "PER MONTH",
+        "DUE NOW",
+        "NEAR LIMIT",
+    ]);
     for row in rows {
         let limit = |limit: &Option<LimitStatus>| {
             Cell::from(limit.as_ref().map_or("-", |limit| limit.summary.as_str()))
         };
         table.add([
             Cell::from(&row.name),
+            Cell::from(if row.ready { "yes" } else { "no" }),
             limit(&row.per_hour),
             limit(&row.per_month),
             limit(&row.due_now),

@@ -37,7 +37,7 @@ pub(super) const LASTS: Duration = Duration::from_secs(50);
 /// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it. A shorter one is nothing but
 /// pace.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
-/// What is read after a job has ended waits a moment, for others that end with it, and for a list that is read anyway.
+/// A list of the VMs after a job has ended waits a moment, for others that end with it, and for a list that is read anyway.
 const GATHERS: Duration = Duration::from_millis(400);
 /// How long the end of a job is kept.
 const END_KEPT: Duration = Duration::from_secs(600);
@@ -481,8 +481,8 @@ impl Desk {
         let missing: Vec<Want> = wants.iter().filter(is_missing).cloned().collect();
         for Want { question, age } in missing {
             let from = match age {
-                Age::After(_) => now.monotonic + GATHERS,
-                Age::Asked | Age::Before(_) => Duration::ZERO,
+                Age::After(_) if question == Question::Vms => now.monotonic + GATHERS,
+                Age::After(_) | Age::Asked | Age::Before(_) => Duration::ZERO,
             };
             let Asker { class, since, .. } = session.asker;
             self.queue.put_for(from, &question, class, since, now.monotonic);

@@ -15,7 +15,7 @@ const AMOUNT: &str = r"^[0-9]{1,15}(\.[0-9]{1,4})?$";
 /// 24 to 744 hours, or 1 to 31 days.
 const WINDOW: &str = "^((2[4-9]|[3-9][0-9]|[1-6][0-9]{2}|7[0-3][0-9]|74[0-4])h|([1-9]|[12][0-9]|3[01])d)$";
 
-/// A budget: the operator makes no purchase for the namespaces that it covers that would exceed it.
+/// A budget: the operator buys nothing that would exceed it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "vps.hostup.se",
@@ -26,14 +26,14 @@ const WINDOW: &str = "^((2[4-9]|[3-9][0-9]|[1-6][0-9]{2}|7[0-3][0-9]|74[0-4])h|(
     shortname = "vbg",
     category = "hostup",
     status = "VpsBudgetStatus",
-    doc = "A budget for the namespaces that it selects. Before each purchase the operator adds up what these namespaces have bought and what is in progress; a purchase that would exceed a budget waits. A budget stops nothing that runs. No approval overrides it.",
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status","description":"Whether the budget is in force"}"#,
+    doc = "A budget that the selected namespaces share. Before each purchase, the operator adds up what these namespaces have bought and what is in progress. A purchase that would exceed a budget waits. A budget stops nothing that runs. No approval overrides it.",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status","description":"Whether the budget is in force. False: it cannot be understood, and no namespace buys anything"}"#,
     printcolumn = r#"{"name":"Near-Limit","type":"string","jsonPath":".status.conditions[?(@.type=='NearLimit')].status","description":"Whether 80 percent of a limit are reached"}"#,
     printcolumn = r#"{"name":"Per-Hour","type":"string","jsonPath":".status.perHour.summary","description":"The hourly price of the VMs, and the limit"}"#,
     printcolumn = r#"{"name":"Per-Month","type":"string","jsonPath":".status.perMonth.summary","description":"The recurring price of the options, and the limit"}"#,
     printcolumn = r#"{"name":"Due-Now","type":"string","jsonPath":".status.dueNow.summary","description":"The amount that was due at once in the window, and the limit"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].message","priority":1,"description":"The namespaces that the budget covers"}"#
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].message","priority":1,"description":"Whether the budget covers all namespaces or the selected ones, or why it cannot be understood"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.perHour) || has(self.perMonth) || has(self.dueNow)", "set at least one of perHour, perMonth and dueNow"))]
@@ -42,8 +42,8 @@ pub struct VpsBudgetSpec {
     /// budget covers every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<NamespaceSelector>,
-    /// The ISO 4217 currency code of all amounts, e.g. SEK. If a budget limits an expense of a namespace, a purchase in a
-    /// currency for which no budget of that namespace has the same limit waits.
+    /// The ISO 4217 currency code of all amounts, e.g. SEK. If budgets limit an expense of a namespace, but none of them in
+    /// the currency of a purchase, the purchase waits.
     #[schemars(length(min = 3, max = 3), regex(pattern = "^[A-Z]{3}$"))]
     pub currency_code: String,
     /// The maximum hourly price of all VMs together that the operator bought and HostUp provides, as decimal text, e.g.

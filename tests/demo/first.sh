@@ -104,7 +104,7 @@ run "kubectl -n shop get vbr"
 show_message vbr/restore-web-06
 count_purchases
 expect "nothing was bought" "$bought" 1
-say "" "It continues when the administrator raises the limit, or when a VM ends. Here, the user gives it up:"
+say "" "It continues when the administrator raises the limit, or when a VM ends. Here, the user deletes the object:"
 run "kubectl -n shop delete vbr restore-web-06"
 run "kubectl hostup spend"
 run "kubectl delete vpsbudget shop"

@@ -138,6 +138,7 @@ async fn looked(
                     },
                     is_payg: false,
                     cycle: BillingCycle::Months(1),
+                    offers_read: Clock::of_the_machine().now(),
                     offers: account.options(&vps(n)).await.unwrap(),
                     invoices: None,
                     preview: None,

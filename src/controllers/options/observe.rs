@@ -1,6 +1,6 @@
 //! What the config controller reads, from etcd and from HostUp.
 
-use crate::accounts::{Answer, Question, Want};
+use crate::accounts::{Age, Answer, Question, Want};
 use crate::api;
 use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
@@ -121,7 +121,9 @@ async fn read_options(
         own = read.readings.own_vps(vps).map_err(about)?;
     }
     let began = read.readings.began().unwrap_or(ctx.moment());
+    let options = read.readings.of(&Question::Options(vps.clone()));
     let reading = Reading {
+        offers_read: options.map_or(began, |options| options.began),
         read_at: began.wall,
         key: read.key,
         is_payg: own.is_payg,
@@ -184,7 +186,12 @@ async fn on_top(
     let mut reading = reading.clone();
     let vps = VpsId::new(vps);
     let question = question(vps.clone());
-    let asked = ask(ctx, object, intent, vec![reading::now(question.clone())]).await;
+    // The options may have changed since what is there was read.
+    let want = Want {
+        question: question.clone(),
+        age: Age::After(reading.offers_read),
+    };
+    let asked = ask(ctx, object, intent, vec![want]).await;
     let credentials = &object.spec.credentials_secret_ref;
     let with = asked.and_then(|read| {
         let answer = read.readings.take(&question, |answer| Some(answer.clone()));

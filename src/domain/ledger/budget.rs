@@ -284,7 +284,8 @@ impl fmt::Display for Excess {
             }
             Self::Unsaid(position) => write!(
                 f,
-                "HostUp does not say what the order costs each month, and VpsBudget {} limits that to {}",
+                "HostUp does not say what the order costs each month, and VpsBudget {} limits that to {}. Order it in HostUp's \
+                 panel, or ask an administrator to remove perMonth from the budget",
                 position.budget,
                 position.said(position.limit.most),
             ),

@@ -21,6 +21,7 @@ use crate::domain::provider::options::{Offer, Values};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
 use crate::domain::values::ids::{Subject, VpsId};
+use crate::domain::values::moment::Moment;
 
 /// What a person wants, and from where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +168,8 @@ pub struct Reading {
     pub cycle: BillingCycle,
     /// `configurableOptions` (options page).
     pub offers: Vec<Offer>,
+    /// When the read of them began; a dry run of before tells the price of another change.
+    pub offers_read: Moment,
     /// The invoices that stand in the way, once they were asked for (billing-cycle page).
     pub invoices: Option<Vec<Invoice>>,
     /// The dry run, once there is one.

@@ -13,6 +13,7 @@ use crate::domain::provider::options::tests::{number, slider};
 use crate::domain::provider::options::{OptionKind, OptionValue};
 use crate::domain::restore::tests::{chain, key, now, recorded, times, unreachable};
 use crate::domain::values::ids::{SubjectKind, Uid};
+use crate::domain::values::moment::Moment;
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -75,6 +76,11 @@ fn reading(current: Option<OptionValue>) -> Reading {
         key: key("7"),
         is_payg: false,
         cycle: BillingCycle::Months(1),
+        offers_read: Moment {
+            wall: now(),
+            monotonic: Duration::ZERO,
+            with_sleep: Duration::ZERO,
+        },
         offers: vec![slider("bandwidthGb", current)],
         invoices: Some(vec![]),
         preview: None,

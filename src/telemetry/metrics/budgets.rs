@@ -27,12 +27,12 @@ impl BudgetGauges {
         ours.register("budget_limit", "A limit of a VpsBudget", self.limit.clone());
         ours.register(
             "budget_used",
-            "What was bought and counts towards a limit of a VpsBudget",
+            "Amount of what was bought and counts towards a limit of a VpsBudget",
             self.used.clone(),
         );
         ours.register(
             "budget_in_progress",
-            "Calls in progress or with an unknown outcome that count towards a limit of a VpsBudget",
+            "Amount of calls in progress or with an unknown outcome that count towards a limit of a VpsBudget",
             self.in_progress.clone(),
         );
     }

@@ -111,7 +111,7 @@ impl LedgerGauges {
         );
         ours.register(
             "spend_per_month",
-            "Approved recurring price of all changes of options that were executed, by month; not less than HostUp bills for them",
+            "Approved recurring price of a month of all changes of options that were executed; may be more than HostUp bills",
             self.spend_per_month.clone(),
         );
         ours.register(
@@ -126,7 +126,7 @@ impl LedgerGauges {
         );
         ours.register(
             "approved_per_month",
-            "Approved recurring price whose call is in progress or has an unknown outcome, by month; spend_per_month includes it after the change",
+            "Approved recurring price of a month whose call is in progress or has an unknown outcome; spend_per_month includes it after the change",
             self.approved_per_month.clone(),
         );
         ours.register(

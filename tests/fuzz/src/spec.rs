@@ -1,6 +1,8 @@
 //! A person's object: the first line says of which kind, the rest is JSON. It is understood or an error, and what is
 //! ordered for it is what it says, within what was approved, and reads the same from its record.
 
+use std::time::Duration;
+
 use hostup_operator::api::config::VpsResourceConfig;
 use hostup_operator::api::operation::VpsOperation;
 use hostup_operator::api::restore::VpsBackupRestore;
@@ -17,6 +19,7 @@ use hostup_operator::domain::provider::backup::BackupChoice;
 use hostup_operator::domain::provider::options as values;
 use hostup_operator::domain::restore;
 use hostup_operator::domain::values::ids::{Holder, InstanceId};
+use hostup_operator::domain::values::moment::Moment;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -127,6 +130,11 @@ fn configured(mut intent: options::Intent) {
         key: decided::key(),
         is_payg: false,
         cycle: BillingCycle::Months(1),
+        offers_read: Moment {
+            wall: now(),
+            monotonic: Duration::ZERO,
+            with_sleep: Duration::ZERO,
+        },
         offers: decided::offers(&wish.wanted),
         invoices: None,
         preview: None,

@@ -392,9 +392,14 @@ impl Judge {
             .collect();
         let mut book = (Decimal::ZERO, Decimal::ZERO);
         for purchase in self.hostup.purchases() {
+            let at_once = purchase.config.as_ref().map(|config| config.price.amount);
+            // The same options may be ordered again, at another price.
             let is_of = |record: &&Arc<Value>| {
+                let price = |member| text(record, member).parse::<Decimal>().ok();
                 text(record, "/spec/request/body").as_bytes() == purchase.body
                     && text(record, "/spec/vpsId") == purchase.source_vps
+                    && price("/spec/quote/perHour") == purchase.per_hour
+                    && price("/spec/quote/dueNow") == at_once
             };
             let Some(at) = open.iter().position(is_of) else {
                 continue;
@@ -403,9 +408,13 @@ impl Judge {
             if purchase.vps_id.as_ref().is_some_and(|vm| !self.is_cancelled(vm)) {
                 book.0 += purchase.per_hour.unwrap_or_default();
             }
-            book.1 += purchase
-                .config
-                .map_or(Decimal::ZERO, |config| config.price.amount);
+            book.1 += at_once.unwrap_or_default();
+        }
+        if let Some(record) = open.first() {
+            let name = text(record, "/metadata/name");
+            return Some(format!(
+                "record {name} tells of a price that HostUp has sold nothing for"
+            ));
         }
         (told != book).then(|| {
             format!(

@@ -75,8 +75,10 @@ pub(super) struct Ask {
 /// What a request for a list or a watch says beside its path.
 #[derive(Debug, Default)]
 pub(super) struct Query {
-    /// Unset and "0" are the same to a watch.
+    /// `None` where it is unset or "0".
     pub version: Option<u64>,
+    /// It is "0": the list may be of long ago. Unset it shows all that was written before.
+    pub is_of_any_time: bool,
     pub version_match: String,
     pub streams_list: bool,
     pub takes_bookmarks: bool,
@@ -113,6 +115,7 @@ impl Query {
                 "resourceVersionMatch" => value.clone_into(&mut query.version_match),
                 "resourceVersion" if !value.is_empty() => {
                     query.version = Some(number()?).filter(|at| *at > 0);
+                    query.is_of_any_time = query.version.is_none();
                 }
                 "timeoutSeconds" => query.lasts = Some(Duration::from_secs(number()?)),
                 "fieldSelector" | "labelSelector" => {

@@ -92,7 +92,9 @@ impl Watch {
             }
             Some(version) => watch.seen = version,
             None => {
-                let (initial, seen) = store.list_of(kind, watch.namespace.as_deref(), verdict.lag);
+                let is_old = ask.query.is_of_any_time || !ask.query.streams_list;
+                let ago = if is_old { verdict.lag } else { Duration::ZERO };
+                let (initial, seen) = store.list_of(kind, watch.namespace.as_deref(), ago);
                 (watch.initial, watch.seen) = (initial, seen);
                 watch.owes_mark = ask.query.streams_list;
             }
