@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use control_plane::User;
+use hostup_operator::api::crds;
 use serde_json::Value;
 
 use crate::support::chart::{as_user, checkers, documents, render, tried};
@@ -72,7 +73,7 @@ fn every_overlay_builds_and_the_api_server_takes_it() {
         let kinds = objects
             .iter()
             .filter(|object| object["kind"] == "CustomResourceDefinition");
-        assert_eq!(kinds.count(), 3, "{overlay}");
+        assert_eq!(kinds.count(), crds::all().len(), "{overlay}");
         let deployment = objects
             .iter()
             .find(|object| object["kind"] == "Deployment")
