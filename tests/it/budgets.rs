@@ -1,4 +1,4 @@
-//! Budgets in money: what goes over one waits, whoever approved it, and goes on by itself.
+//! Budgets in money: an approved order that would exceed a budget waits, and continues when the budget leaves enough.
 
 use std::sync::OnceLock;
 

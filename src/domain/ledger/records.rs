@@ -1,4 +1,4 @@
-//! What is kept of records, by name; the tests count what is looked at.
+//! A map from the name of a record to what is kept of it. In tests, it counts how many records are read.
 
 use std::collections::BTreeMap;
 

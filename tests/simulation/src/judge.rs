@@ -73,8 +73,8 @@ impl Seen {
         }
     }
 
-    /// What an hour of all that was sent would cost with this one, if that is more than a budget allows that was set
-    /// before its object was made: each decision for it has read the budget.
+    /// The price of an hour of all orders that were sent and this one, if it exceeds the budget. Counts only where the
+    /// budget is older than the object of the order, because the operator could then read it before each decision.
     fn over_budget(&self, uid: &str, records: &[Arc<Value>]) -> Option<Decimal> {
         let (limit, since) = self.budget.filter(|_| self.judges_budgets)?;
         let of = |record: &Value| text(record, "/metadata/uid") == uid;
