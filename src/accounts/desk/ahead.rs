@@ -16,11 +16,11 @@ impl Desk {
         for Want { question, age } in &session.wants {
             let Age::Before(longest) = *age else { continue };
             let serves_for = LASTS.min(longest);
-            let is_old = |reading: &Reading| {
-                serves_for >= LASTS / 2
-                    && now.since(&reading.began) > serves_for * 2 / 3
-                    && reading.answer.is_ok()
-            };
+            if serves_for < LASTS / 2 {
+                continue;
+            }
+            let is_old =
+                |reading: &Reading| now.since(&reading.began) > serves_for * 2 / 3 && reading.answer.is_ok();
             if readings.of(question).is_some_and(is_old) && self.queue.get(question).is_none() {
                 let since = session.asker.since;
                 self.queue.put(question, Class::Routine, since, now.monotonic);

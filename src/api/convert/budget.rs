@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::ResourceExt;
 use kube::core::Selector;
 
-use super::{InvalidSpec, amount, currency, invalid};
+use super::{InvalidSpec, amount, currency, invalid, time_span};
 use crate::api::budget::{LabelOperator, LimitStatus, NamespaceSelector, VpsBudget, VpsBudgetStatus};
 use crate::api::conditions::{self, Holds, Statement};
 use crate::domain::ledger::budget::{Budget, Expense, Limit, Position};
@@ -72,21 +72,15 @@ fn selector(ours: NamespaceSelector) -> LabelSelector {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// `24h` to `31d`.
 fn window(text: &str) -> Result<Duration, InvalidSpec> {
     let wrong = || invalid("dueNow.window", "is not a time span from 24h to 31d, e.g. 7d");
-    let (count, hours) = match text.strip_suffix('d') {
-        Some(days) => (days, 24),
-        None => (text.strip_suffix('h').ok_or_else(wrong)?, 1),
-    };
-    let hours = count
-        .parse::<u64>()
-        .ok()
-        .and_then(|count| count.checked_mul(hours));
-    let hours = hours
-        .filter(|hours| (24..=31 * 24).contains(hours))
-        .ok_or_else(wrong)?;
-    Ok(Duration::from_secs(hours * 60 * 60))
+    let within = time_span(text).filter(|_| !text.ends_with('m'));
+    within
+        .filter(|within| (DAY..=31 * DAY).contains(within))
+        .ok_or_else(wrong)
 }
 
 /// The status of a budget with limits in this state.
@@ -186,6 +180,7 @@ mod tests {
             ("745h", None),
             ("32d", None),
             ("0d", None),
+            ("1440m", None),
             ("7", None),
             ("d", None),
             ("", None),

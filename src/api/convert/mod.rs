@@ -6,6 +6,8 @@ mod entry;
 mod record;
 mod restore;
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
@@ -68,6 +70,18 @@ fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidSpec 
 
 fn amount(text: &str, field: &'static str) -> Result<Amount, InvalidSpec> {
     Amount::parse(text).ok_or_else(|| invalid(field, "is not a decimal amount"))
+}
+
+/// `90m`, `36h` or `7d`.
+fn time_span(text: &str) -> Option<Duration> {
+    let minutes = match text.chars().last()? {
+        'm' => 1,
+        'h' => 60,
+        'd' => 24 * 60,
+        _ => return None,
+    };
+    let count: u64 = text[..text.len() - 1].parse().ok()?;
+    count.checked_mul(minutes * 60).map(Duration::from_secs)
 }
 
 fn currency(text: &str) -> Result<Currency, InvalidSpec> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
+use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of, time_span};
 use crate::api::restore::{BackupSelector, Latest, RestoreApproval, RestoreSource, VpsBackupRestore};
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::provider::backup::{BackupChoice, BackupFilter};
@@ -105,19 +105,10 @@ fn filter(selector: &BackupSelector) -> Result<BackupFilter, InvalidSpec> {
     })
 }
 
-/// `90m`, `36h` or `7d`.
 fn max_age(text: Option<&String>, field: &'static str) -> Result<Option<Duration>, InvalidSpec> {
     let wrong = || invalid(field, "is not a time span, e.g. 36h or 7d");
     let Some(text) = text else { return Ok(None) };
-    let minutes = match text.chars().last() {
-        Some('m') => 1,
-        Some('h') => 60,
-        Some('d') => 24 * 60,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    let seconds = count.checked_mul(minutes * 60).ok_or_else(wrong)?;
-    Ok(Some(Duration::from_secs(seconds)))
+    time_span(text).map(Some).ok_or_else(wrong)
 }
 
 /// The choice, as the digest of a request contains it.

@@ -71,23 +71,17 @@ impl Expense {
     }
 
     fn of_price(self, price: &Price) -> Part {
-        let Price::Change(change) = price else {
-            let Price::Hourly(hourly) = price else {
-                return Part::Nothing;
-            };
-            return match self {
-                Self::PerHour => Part::of(hourly.per_hour),
-                Self::PerMonth | Self::DueNow { .. } => Part::Nothing,
-            };
-        };
-        match (self, change.recurring) {
-            (Self::PerHour, _) => Part::Nothing,
-            (Self::DueNow { .. }, _) => Part::of(change.due_now),
-            (Self::PerMonth, Recurring::PerMonth(amount)) => Part::of(amount),
-            (Self::PerMonth, Recurring::PerCycle(amount)) if Part::of(amount) == Part::Nothing => {
+        match (self, price) {
+            (Self::PerHour, Price::Hourly(price)) => Part::of(price.per_hour),
+            (Self::PerHour, Price::Change(_)) | (Self::PerMonth | Self::DueNow { .. }, Price::Hourly(_)) => {
                 Part::Nothing
             }
-            (Self::PerMonth, Recurring::PerCycle(_) | Recurring::Unsaid) => Part::Unsaid,
+            (Self::DueNow { .. }, Price::Change(price)) => Part::of(price.due_now),
+            (Self::PerMonth, Price::Change(price)) => match price.recurring {
+                Recurring::PerMonth(amount) => Part::of(amount),
+                Recurring::PerCycle(amount) if Part::of(amount) == Part::Nothing => Part::Nothing,
+                Recurring::PerCycle(_) | Recurring::Unsaid => Part::Unsaid,
+            },
         }
     }
 }
