@@ -228,7 +228,11 @@ impl Object {
                 .resources
                 .as_ref()
                 .and_then(|all| serde_json::to_value(all).ok());
-            let changes = changes(&resources.unwrap_or_default(), &status.current);
+            let size = spec
+                .cloud_vm
+                .as_ref()
+                .and_then(|size| serde_json::to_value(size).ok());
+            let changes = changes(&resources.or(size).unwrap_or_default(), &status.current);
             wish.push((CHANGES, format!("{changes}, of VPS {vps}")));
         }
         if let Some(legacy) = &spec.legacy {
@@ -251,11 +255,15 @@ impl Object {
             quote: approval.quote_id,
             ceiling: approval.max_price.map(|most| {
                 let amount = |amount: Option<String>| amount.unwrap_or_else(|| "0.00".to_owned());
-                let (now, month) = (amount(most.due_now), amount(most.per_month));
-                let most = format!(
-                    "{now} {currency} now and {month} {currency} a month",
-                    currency = most.currency_code
-                );
+                let currency = most.currency_code;
+                let most = match most.per_hour {
+                    Some(per_hour) => format!("{per_hour} {currency}/h"),
+                    None => format!(
+                        "{} {currency} now and {} {currency} a month",
+                        amount(most.due_now),
+                        amount(most.per_month)
+                    ),
+                };
                 until(most, approval.valid_until.as_deref())
             }),
         });

@@ -250,6 +250,7 @@ fn look_for(record: &VpsOperation) -> String {
             "in HostUp's panel, a pay-as-you-go VM with this name, or one that was created around {at}; also invoices, \
              usage and running jobs"
         ),
+        ActionKind::ResizeCloudVm => format!("in HostUp's panel, the size of VM {}", record.spec.vps_id),
         ActionKind::CommitResources | ActionKind::LegacyEstimate | ActionKind::LegacyUpgrade => format!(
             "in HostUp's panel, the options, orders and invoices of VPS {} around {at}",
             record.spec.vps_id

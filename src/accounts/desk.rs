@@ -19,7 +19,6 @@ use super::question::{Answer, Question, Reading, Readings};
 use super::queue::{Class, Next, Queue};
 use super::sold::Sold;
 use crate::domain::action::follow::JobTimes;
-use crate::domain::consent::price::Size;
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::values::ids::RecordName;
 use crate::domain::values::moment::Moment;
@@ -392,18 +391,18 @@ impl Desk {
     }
 
     /// This much is ordered with the key, if the limits as they were read last leave room for it.
-    pub fn sell(&mut self, size: Size, now: Moment) -> bool {
+    pub fn sell(&mut self, taken: Remaining, now: Moment) -> bool {
         let limits = self.shelf.get(&Question::Limits);
         let limits = limits.and_then(|reading| match &reading.answer {
             Ok(Answer::Limits(limits)) => Some((*limits, reading.began)),
             Ok(_) | Err(_) => None,
         });
-        self.sold.sell(size, limits, now)
+        self.sold.sell(taken, limits, now)
     }
 
     /// It was not ordered after all.
-    pub fn unsell(&mut self, size: Size) {
-        self.sold.unsell(size);
+    pub fn unsell(&mut self, taken: Remaining) {
+        self.sold.unsell(taken);
     }
 
     /// What is left of limits that were read from `began` on, without what was ordered since.
@@ -1166,10 +1165,11 @@ mod tests {
     #[test]
     fn what_was_ordered_since_the_limits_were_read_is_not_left() {
         let mut desk = desk();
-        let size = Size {
+        let size = Remaining {
             cpu_cores: 2,
             memory_gb: 4,
             storage_gb: 80,
+            instances: 1,
         };
         let read = Remaining {
             cpu_cores: 3,

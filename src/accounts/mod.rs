@@ -29,7 +29,6 @@ pub use queue::Class;
 use crate::clock::Clock;
 use crate::domain::action::answer::PaidAnswer;
 use crate::domain::action::follow::JobTimes;
-use crate::domain::consent::price::Size;
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::RightToSend;
 use crate::domain::values::ids::RecordName;
@@ -224,13 +223,13 @@ impl Account {
     }
 
     /// This much is ordered with the key from now on; `false` if the limits as they were read last leave no room for it.
-    pub fn sell(&self, size: Size) -> bool {
-        lock(&self.reader.desk).sell(size, self.reader.clock.now())
+    pub fn sell(&self, taken: Remaining) -> bool {
+        lock(&self.reader.desk).sell(taken, self.reader.clock.now())
     }
 
     /// It was not ordered after all.
-    pub fn unsell(&self, size: Size) {
-        lock(&self.reader.desk).unsell(size);
+    pub fn unsell(&self, taken: Remaining) {
+        lock(&self.reader.desk).unsell(taken);
     }
 
     /// What is left of limits that were read from `began` on.
@@ -358,6 +357,7 @@ impl Reader {
             Question::Limits => Answer::Limits(client.remaining().await?),
             Question::Vms => Answer::Vms(client.list_vps().await?.into()),
             Question::Vps(vps) => Answer::Vps(client.own_vps(vps).await?),
+            Question::CanResize(vps) => Answer::CanResize(client.can_resize(vps).await?),
             Question::Backups(vps) => {
                 let (backups, gate) = client.backups(vps).await?;
                 Answer::Backups(backups, gate)

@@ -32,6 +32,8 @@ pub enum Question {
     Eligibility(VpsId),
     /// Its options.
     Options(VpsId),
+    /// Whether it may be resized, where [`Self::Vps`] does not tell.
+    CanResize(VpsId),
     /// The invoices that block a change of it.
     Invoices(VpsId),
     /// A VM that was bought, with its power state.
@@ -62,6 +64,7 @@ impl Question {
             | Self::Backups(vps)
             | Self::Eligibility(vps)
             | Self::Options(vps)
+            | Self::CanResize(vps)
             | Self::Invoices(vps)
             | Self::Vm(vps)
             | Self::DryRun(vps, _, _) => Scope::Vps(vps.clone()),
@@ -79,6 +82,7 @@ impl Question {
             Self::Backups(_) => Route::Backups,
             Self::Eligibility(_) => Route::ConvertToCloud,
             Self::Options(_) => Route::UpgradeOptions,
+            Self::CanResize(_) => Route::VpsDetails,
             Self::Invoices(_) => Route::BillingCycle,
             Self::Job(_) => Route::Job,
             Self::DryRun(_, _, _) => Route::ConfigPreview,
@@ -103,6 +107,8 @@ pub enum Answer {
     Eligibility(Eligibility),
     /// To [`Question::Options`].
     Options(Vec<Offer>),
+    /// To [`Question::CanResize`].
+    CanResize(ProviderGate),
     /// To [`Question::Invoices`].
     Invoices(Vec<Invoice>),
     /// To [`Question::Vm`].
@@ -187,6 +193,25 @@ impl Readings {
             Answer::Options(offers) => Some(offers.clone()),
             _ => None,
         })
+    }
+
+    /// What may be deployed.
+    pub fn deployments(&self) -> Result<Deployments, ReadError> {
+        self.take(&Question::Deployments, |answer| match answer {
+            Answer::Deployments(deployments) => Some(deployments.clone()),
+            _ => None,
+        })
+    }
+
+    /// What the limits of the account leave, and when the call that read them began.
+    pub fn limits(&self) -> Result<(Remaining, Moment), ReadError> {
+        let limits = self.take(&Question::Limits, |answer| match answer {
+            Answer::Limits(remaining) => Some(*remaining),
+            _ => None,
+        })?;
+        let reading = self.of(&Question::Limits);
+        let missing = || ReadError::unreadable(Route::Limits, "the question was not asked");
+        Ok((limits, reading.ok_or_else(missing)?.began))
     }
 
     /// A VM that was bought.

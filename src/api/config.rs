@@ -40,12 +40,15 @@ pub const SHOWN_VALUE: usize = 64;
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"The message of the condition Ready: what happened and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("[has(self.vpsId), has(self.vpsName), has(self.legacy)].filter(given, given).size() == 1", "set either vpsId (or vpsName) and resources, or legacy"))]
-#[x_kube(validation = ("(has(self.vpsId) || has(self.vpsName)) == has(self.resources)", "set vpsId (or vpsName) and resources together: the VPS, and the options that it should have"))]
+#[x_kube(validation = ("[has(self.vpsId), has(self.vpsName), has(self.legacy)].filter(given, given).size() == 1", "set either vpsId (or vpsName) with resources or cloudVm, or legacy"))]
+#[x_kube(validation = ("[has(self.resources), has(self.cloudVm)].filter(given, given).size() == (has(self.legacy) ? 0 : 1)", "set vpsId (or vpsName) together with either resources (the options that the VPS should have) or cloudVm (the size that the pay-as-you-go VM should have)"))]
+#[x_kube(validation = ("!has(self.approval) || !has(self.approval.maxPrice) || has(self.approval.maxPrice.perHour) == has(self.cloudVm)", "set maxPrice.perHour with cloudVm, and only with cloudVm: a pay-as-you-go VM is billed by the hour"))]
+#[x_kube(validation = ("!has(self.cloudVm) || !has(self.approval) || !has(self.approval.maxPrice) || !(has(self.approval.maxPrice.dueNow) || has(self.approval.maxPrice.perMonth))", "cloudVm does not support maxPrice.dueNow and maxPrice.perMonth: a pay-as-you-go VM is billed by the hour"))]
 #[x_kube(validation = ("!has(self.vpsName) || !has(self.approval) || !has(self.approval.maxPrice) || has(self.approval.validUntil)", "validUntil is required with maxPrice and vpsName: after a rebuild, another VPS may have the name"))]
 #[x_kube(validation = ("has(self.vpsId) == has(oldSelf.vpsId) && (!has(self.vpsId) || self.vpsId == oldSelf.vpsId)", "vpsId cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.vpsName) == has(oldSelf.vpsName) && (!has(self.vpsName) || self.vpsName == oldSelf.vpsName)", "vpsName cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed because it is ordered once: create a VpsResourceConfig with another name"))]
+#[x_kube(validation = ("!has(self.cloudVm) || !self.cancelExistingInvoice", "cloudVm does not support cancelExistingInvoice: remove it"))]
 #[x_kube(validation = ("!has(self.legacy) || (self.driftPolicy == 'Report' && !self.cancelExistingInvoice)", "legacy does not support driftPolicy and cancelExistingInvoice: remove them"))]
 pub struct VpsResourceConfigSpec {
     /// The id of the VPS at HostUp, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required unless vpsName or legacy is set.
@@ -59,9 +62,12 @@ pub struct VpsResourceConfigSpec {
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub vps_name: Option<String>,
     /// The options that the VPS should have. The operator does not change options that are not set here. Required
-    /// with vpsId or vpsName.
+    /// with vpsId or vpsName, unless cloudVm is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// The size that a pay-as-you-go VM should have, instead of resources. HostUp may restart the VM for a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_vm: Option<CloudVmSize>,
     /// One order through the legacy API, instead of a VPS and resources. The operator's admin must enable the legacy
     /// API with --enable-legacy-upgrade. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,6 +144,18 @@ pub struct Resources {
     pub extra: BTreeMap<String, IntOrString>,
 }
 
+/// The size of a pay-as-you-go VM. Its disk keeps its size.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudVmSize {
+    /// The number of CPU cores.
+    #[schemars(range(min = 1, max = 32))]
+    pub cpu_cores: u32,
+    /// Memory in GB.
+    #[schemars(range(min = 1, max = 256))]
+    pub memory_gb: u32,
+}
+
 /// The reaction when the options are changed elsewhere.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriftPolicy {
@@ -197,10 +215,14 @@ pub struct ConfigApproval {
     pub approved_by: Option<String>,
 }
 
-/// The maximum price of a change of options.
+/// The maximum price of a change of options, or of a VM with another size.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeCeiling {
+    /// With cloudVm: the maximum price of an hour of the VM with its new size, as decimal text, e.g. "0.80".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
+    pub per_hour: Option<String>,
     /// The maximum amount due at once, as decimal text, e.g. "40.00". If absent, 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
@@ -232,7 +254,7 @@ pub struct VpsResourceConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub vps_id: Option<String>,
-    /// The current options of the VPS, as HostUp shows them.
+    /// The current options of the VPS, or the current size of the pay-as-you-go VM, as HostUp shows them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": SHOWN_VALUE + 1}))]
     pub current: BTreeMap<String, String>,

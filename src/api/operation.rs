@@ -107,7 +107,7 @@ pub struct VpsOperationSpec {
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_size: Option<VmSize>,
-    /// The values before and after, for a change of options.
+    /// The values before and after, for a change of options or of a size.
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<RecordedChanges>,
@@ -156,7 +156,8 @@ fn word_schema(description: &str) -> Schema {
 fn type_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
         "The type of the call. RestoreToCloudVm restores a backup to a new VM. CommitResources changes options of a \
-         VPS. LegacyEstimate and LegacyUpgrade are the estimate and the order of such a change through the legacy API.",
+         VPS. LegacyEstimate and LegacyUpgrade are the estimate and the order of such a change through the legacy API. \
+         ResizeCloudVm changes the size of a pay-as-you-go VM.",
     )
 }
 

@@ -52,8 +52,8 @@ impl Default for CredentialsSecretRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// The name of the gate: canRestore, backupAge, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice
-    /// or canChange.
+    /// The name of the gate: canRestore, backupAge, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice,
+    /// canChange or canResize.
     #[schemars(length(max = 32))]
     pub name: String,
     /// The judge of the gate: HostUp, or Operator, which computes the gate from HostUp's answers.
@@ -153,6 +153,11 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub per_hour: Option<String>,
+    /// For another size of a VM: perHour minus the price of an hour of the present size. A negative amount means that the VM
+    /// becomes cheaper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub per_hour_difference: Option<String>,
     /// The price of a month: recurringPerMonth or estimatedPerMonth, whichever is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]

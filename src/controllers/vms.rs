@@ -14,9 +14,9 @@ use crate::api;
 use crate::api::shared::CredentialsSecretRef;
 use crate::cluster::api_call::ApiError;
 use crate::domain::ledger::KeyPlace;
-use crate::domain::ledger::record::EndOfVm;
+use crate::domain::ledger::record::{EndOfVm, Record};
 use crate::domain::provider::inventory::Vm;
-use crate::domain::values::ids::RecordName;
+use crate::domain::values::ids::{RecordName, VpsId};
 use crate::domain::values::text::Text;
 use crate::hostup::{ReadError, Route};
 use crate::ledger::record;
@@ -80,20 +80,16 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
     let Ok(record) = api::record(&object) else {
         return Ok(());
     };
-    let Some(bought) = record
-        .known
-        .result
-        .as_ref()
-        .filter(|_| record.known.ended.is_none())
-    else {
+    let Some(vps) = record.vm().filter(|_| record.known.ended.is_none()) else {
         return Ok(());
     };
     // A key of another account shows neither the source nor the VM, and proves nothing.
-    if !vms.iter().any(|vm| vm.id == record.vps || vm.id == bought.vps) {
+    let is_of_the_account = vms.iter().any(|vm| vm.id == record.vps || vm.id == *vps);
+    if !is_of_the_account && !has_ended(ctx, &record, vps).await? {
         return Ok(());
     }
-    let read = read(ctx, key, reading::now(Question::Vm(bought.vps.clone()))).await?;
-    let word: Option<Text> = match read.readings.vm(&bought.vps) {
+    let read = read(ctx, key, reading::now(Question::Vm(vps.clone()))).await?;
+    let word: Option<Text> = match read.readings.vm(vps) {
         Ok(Vm { ended: None, .. }) => return Ok(()),
         Ok(vm) => vm.ended,
         Err(ReadError::NotFound {
@@ -101,7 +97,7 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
         }) => None,
         Err(error) => return Err(blocked(error)),
     };
-    tracing::info!(operation = %name, vps = %bought.vps, ?word, "HostUp does not provide the VM any more");
+    tracing::info!(operation = %name, vps = %vps, ?word, "HostUp does not provide the VM any more");
     let end = EndOfVm {
         seen: ctx.now(),
         word,
@@ -109,6 +105,16 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
     record::end(&ctx.books, object, &record, end)
         .await
         .map_err(api_error)
+}
+
+/// Whether another record says that HostUp provides the VM no longer: the one that it was bought with.
+async fn has_ended(ctx: &Context, record: &Record, vps: &VpsId) -> Result<bool, Blocked> {
+    let Some(buyer) = ctx.books.ledger.result_of(vps, Some(&record.name)) else {
+        return Ok(false);
+    };
+    let object = ctx.books.ledger.get(&buyer).await.map_err(api_error)?;
+    let bought = object.and_then(|object| api::record(&object).ok());
+    Ok(bought.is_some_and(|bought| bought.known.ended.is_some()))
 }
 
 fn api_error(error: ApiError) -> Blocked {

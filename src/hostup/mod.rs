@@ -85,6 +85,8 @@ pub enum Route {
     Vps,
     /// `GET /api/v2/vps/{id}/status`
     VpsStatus,
+    /// `GET /api/v2/vps/{id}/details`
+    VpsDetails,
     /// `GET /api/v2/vps/{id}/backups`
     Backups,
     /// `GET /api/v2/vps/{id}/actions/convert-to-cloud`
@@ -112,6 +114,7 @@ impl Route {
             Self::VpsList => "vps_list",
             Self::Vps => "vps",
             Self::VpsStatus => "vps_status",
+            Self::VpsDetails => "vps_details",
             Self::Backups => "backups",
             Self::ConvertToCloud => "convert_to_cloud",
             Self::Deployments => "payg_deployments",
@@ -130,6 +133,7 @@ impl Route {
             Self::VpsList => "/api/v2/vps",
             Self::Vps => "/api/v2/vps/{id}",
             Self::VpsStatus => "/api/v2/vps/{id}/status",
+            Self::VpsDetails => "/api/v2/vps/{id}/details",
             Self::Backups => "/api/v2/vps/{id}/backups",
             Self::ConvertToCloud => "/api/v2/vps/{id}/actions/convert-to-cloud",
             Self::Deployments => "/api/v2/vps/payg/deployments",
@@ -152,6 +156,8 @@ pub struct OwnVps {
     pub is_payg: bool,
     /// `billing.billingCycle`.
     pub cycle: BillingCycle,
+    /// `actions.canResize`; `None` where it is not here, but perhaps in the details (resize page).
+    pub can_resize: Option<ProviderGate>,
 }
 
 impl HostUp {
@@ -273,7 +279,7 @@ impl Account {
     /// # Errors
     /// [`ReadError`].
     pub async fn own_vps(&self, id: &VpsId) -> Result<OwnVps, ReadError> {
-        let read: wire::Vps = self
+        let mut read: wire::Vps = self
             .get(Route::Vps, &["api", "v2", "vps", id.as_str()], &[])
             .await?;
         if !read.is(id) {
@@ -283,10 +289,26 @@ impl Account {
             ));
         }
         Ok(OwnVps {
+            can_resize: read.can_resize(),
             size: read.size(),
             is_payg: read.is_payg(),
             cycle: read.cycle(),
         })
+    }
+
+    /// Whether a VM may be resized, by its details (resize page: the gate is in the summary or here; details page). A gate
+    /// that is not here either is closed.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn can_resize(&self, id: &VpsId) -> Result<ProviderGate, ReadError> {
+        let route = Route::VpsDetails;
+        let path = ["api", "v2", "vps", id.as_str(), "details"];
+        let read: wire::VpsDetails = self.get(route, &path, &[]).await?;
+        if !read.is(id) {
+            return Err(ReadError::unreadable(route, "the answer is not about this VPS"));
+        }
+        Ok(read.can_resize().unwrap_or_default())
     }
 
     /// The backups of a VPS and the restore gate (backups page).

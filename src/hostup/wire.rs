@@ -73,6 +73,34 @@ pub(super) struct Vps {
     billing: Option<Billing>,
     #[serde(default, deserialize_with = "by_name")]
     resources: Option<Resources>,
+    #[serde(default, deserialize_with = "by_name")]
+    actions: Option<VpsActions>,
+}
+
+/// `GET /vps/{id}/details`, as far as it is asked for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VpsDetails {
+    id: Option<String>,
+    #[serde(default, deserialize_with = "by_name")]
+    actions: Option<VpsActions>,
+}
+
+impl VpsDetails {
+    pub(super) fn is(&self, id: &VpsId) -> bool {
+        self.id.as_deref() == Some(id.as_str())
+    }
+
+    pub(super) fn can_resize(self) -> Option<ProviderGate> {
+        self.actions?.can_resize.map(ProviderGate::from)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VpsActions {
+    #[serde(default, deserialize_with = "by_name")]
+    can_resize: Option<Gate>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +128,10 @@ impl Vps {
             memory_gb: whole(resources.memory_gb?)?,
             storage_gb: whole(resources.storage_gb?)?,
         })
+    }
+
+    pub(super) fn can_resize(&mut self) -> Option<ProviderGate> {
+        self.actions.take()?.can_resize.map(ProviderGate::from)
     }
 
     pub(super) fn is_payg(&self) -> bool {

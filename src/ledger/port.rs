@@ -21,9 +21,10 @@ use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
-use crate::domain::consent::price::{Price, Size};
+use crate::domain::consent::price::Price;
 use crate::domain::ledger::Caps;
 use crate::domain::ledger::record::{Known, Record, State};
+use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
 use crate::domain::values::ids::{Holder, RecordName, Subject};
 use crate::domain::values::moment::Moment;
@@ -44,7 +45,7 @@ pub struct Market<K> {
     stands: Option<VpsOperation>,
     account: Option<Account>,
     leave: Option<PaidCall>,
-    size: Option<Size>,
+    taken: Option<Remaining>,
     price: Option<Price>,
     is_reserved: bool,
     in_flight: Option<InFlight>,
@@ -71,7 +72,7 @@ impl<K: PurchasingKind> Market<K> {
             claim: &plan.claim,
         };
         let (account, leave) = paid.unzip();
-        let size = plan.order.action.restoration().map(|restored| restored.ordered);
+        let taken = plan.order.action.takes();
         Self {
             books: books.clone(),
             subject: plan.order.subject.clone(),
@@ -81,7 +82,7 @@ impl<K: PurchasingKind> Market<K> {
             stands: None,
             account,
             leave,
-            size,
+            taken,
             price: plan.order.quote.as_ref().map(|quote| quote.price.clone()),
             is_reserved: false,
             in_flight: None,
@@ -131,8 +132,8 @@ impl<K: PurchasingKind> Market<K> {
     }
 
     fn unsell(&self) {
-        if let (Some(account), Some(size)) = (&self.account, self.size) {
-            account.unsell(size);
+        if let (Some(account), Some(taken)) = (&self.account, self.taken) {
+            account.unsell(taken);
         }
     }
 
@@ -224,7 +225,7 @@ impl<K: PurchasingKind> Port for Market<K> {
             }
         };
         // Another object may have ordered what the limits had left when both were looked at.
-        let sells = |account: &Account| self.size.is_none_or(|size| account.sell(size));
+        let sells = |account: &Account| self.taken.is_none_or(|taken| account.sell(taken));
         if !self.account.as_ref().is_none_or(sells) {
             return false;
         }

@@ -16,7 +16,7 @@ use hostup_operator::domain::ledger::chain::{Brakes, Chain};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
 use hostup_operator::domain::options::{
-    Account, Decision, Facts, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
+    Account, Decision, Facts, Goods, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
 };
 use hostup_operator::domain::provider::options::{OptionValue, Values};
 use hostup_operator::domain::purchase::{
@@ -79,6 +79,7 @@ fn intent(n: usize, wanted: Values, approval: Option<Approval>) -> Intent {
         },
         wish: Wish::Options(OptionsWish {
             vps: vps(n),
+            goods: Goods::Options,
             wanted,
             cancels_invoice: n.is_multiple_of(2),
             corrects_drift: n.is_multiple_of(3),
@@ -140,6 +141,7 @@ async fn looked(
                     cycle: BillingCycle::Months(1),
                     offers_read: Clock::of_the_machine().now(),
                     offers: account.options(&vps(n)).await.unwrap(),
+                    resize: None,
                     invoices: None,
                     preview: None,
                 }));

@@ -4,11 +4,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of};
 use crate::api::config::{
-    ChangeCeiling, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
+    ChangeCeiling, CloudVmSize, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
 };
 use crate::domain::consent::approval::{Approval, Ceiling};
-use crate::domain::options::{Intent, LegacyWish, OptionsWish, Wish};
-use crate::domain::provider::options::{OptionValue, Values};
+use crate::domain::options::{Goods, Intent, LegacyWish, OptionsWish, Wish};
+use crate::domain::provider::options::{self, OptionValue, Values};
 use crate::domain::values::digest;
 use crate::domain::values::ids::{SubjectKind, VpsId};
 use crate::domain::values::money::Amount;
@@ -19,10 +19,16 @@ use crate::domain::values::money::Amount;
 /// [`InvalidSpec`] names the field.
 pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> {
     let spec = &object.spec;
-    let wish = match (object.vps(), &spec.resources, &spec.legacy) {
-        (Some(vps), Some(resources), None) => Wish::Options(OptionsWish {
+    let goods = match (&spec.resources, &spec.cloud_vm) {
+        (Some(resources), None) => Some((Goods::Options, wanted(resources)?)),
+        (None, Some(size)) => Some((Goods::Size, size_wanted(size))),
+        (_, _) => None,
+    };
+    let wish = match (object.vps(), goods, &spec.legacy) {
+        (Some(vps), Some((goods, wanted)), None) => Wish::Options(OptionsWish {
             vps: VpsId::new(vps),
-            wanted: wanted(resources)?,
+            goods,
+            wanted,
             cancels_invoice: spec.cancel_existing_invoice,
             corrects_drift: spec.drift_policy == DriftPolicy::Correct,
         }),
@@ -30,7 +36,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
         (_, _, _) => {
             return Err(invalid(
                 "vpsId",
-                "either vpsId (or vpsName) with resources, or legacy is needed",
+                "either vpsId (or vpsName) with resources or cloudVm, or legacy is needed",
             ));
         }
     };
@@ -100,6 +106,17 @@ fn wanted(resources: &Resources) -> Result<Values, InvalidSpec> {
     Ok(values)
 }
 
+fn size_wanted(size: &CloudVmSize) -> Values {
+    let parts = [
+        (options::CPU_CORES, size.cpu_cores),
+        (options::MEMORY_GB, size.memory_gb),
+    ];
+    let parts = parts.into_iter();
+    parts
+        .filter_map(|(key, n)| Some((key.to_owned(), number(i64::from(n))?)))
+        .collect()
+}
+
 fn legacy_wish(order: &LegacyOrder) -> LegacyWish {
     let wanted = order.resources.iter();
     LegacyWish {
@@ -114,7 +131,13 @@ fn legacy_wish(order: &LegacyOrder) -> LegacyWish {
 
 fn digest_of(wish: &Wish) -> String {
     let (route, vps, values, cycle, package) = match wish {
-        Wish::Options(wish) => ("options", &wish.vps, &wish.wanted, None, None),
+        Wish::Options(wish) => {
+            let route = match wish.goods {
+                Goods::Options => "options",
+                Goods::Size => "size",
+            };
+            (route, &wish.vps, &wish.wanted, None, None)
+        }
         Wish::Legacy(wish) => (
             "legacy",
             &wish.vmid,
@@ -150,6 +173,12 @@ fn ceiling(most: &ChangeCeiling) -> Result<Ceiling, InvalidSpec> {
         text.as_deref()
             .map_or(Ok(Amount::ZERO), |text| amount(text, field))
     };
+    if let Some(per_hour) = &most.per_hour {
+        return Ok(Ceiling::Hourly {
+            per_hour: amount(per_hour, "approval.maxPrice.perHour")?,
+            currency: currency(&most.currency_code)?,
+        });
+    }
     Ok(Ceiling::Change {
         due_now: or_nothing(&most.due_now, "approval.maxPrice.dueNow")?,
         per_month: or_nothing(&most.per_month, "approval.maxPrice.perMonth")?,

@@ -4,6 +4,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::operation::VpsOperation;
 use crate::api::stored::Stored;
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, State};
 use crate::domain::ledger::{Amounts, Content, Entry, KeyPlace};
@@ -49,13 +50,15 @@ fn content(record: &VpsOperation) -> Content {
         result: status
             .and_then(|status| status.result.as_ref())
             .map(|vm| VpsId::new(&vm.vps_id)),
+        resized: (spec.r#type == ActionKind::ResizeCloudVm).then(|| VpsId::new(&spec.vps_id)),
         has_ended: status.is_some_and(|status| status.result_end.is_some()),
         claimed: time(&spec.claim.made_at),
         currency: quote
             .and_then(|quote| quote.currency_code.clone())
             .unwrap_or_default(),
         price: quote.map_or_else(Amounts::default, |quote| Amounts {
-            per_hour: amount(&quote.per_hour),
+            // Of another size, what it adds to the price that the VM had already.
+            per_hour: amount(&quote.per_hour_difference).or_else(|| amount(&quote.per_hour)),
             // A cycle has a month or more.
             per_month: amount(&quote.recurring_per_month).or_else(|| amount(&quote.per_cycle)),
             at_once: amount(&quote.due_now),

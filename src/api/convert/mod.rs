@@ -119,6 +119,10 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
             currency: currency??,
             per_hour: per_hour?,
             per_month: amount(&shown.per_month)??,
+            added: match amount(&shown.per_hour_difference) {
+                Some(added) => Some(added?),
+                None => None,
+            },
             rates: shown.rates.as_ref().and_then(rates).map(Box::new),
         })
     } else {
@@ -173,6 +177,7 @@ impl From<&Quote> for QuoteStatus {
             summary: quote.price.summary(),
             currency_code: None,
             per_hour: None,
+            per_hour_difference: None,
             per_month: None,
             estimated_per_month: None,
             recurring_per_month: None,
@@ -184,6 +189,7 @@ impl From<&Quote> for QuoteStatus {
             Price::Hourly(price) => Self {
                 currency_code: Some(price.currency.to_string()),
                 per_hour: text(price.per_hour),
+                per_hour_difference: price.added.and_then(text),
                 per_month: text(price.per_month),
                 estimated_per_month: text(price.per_month),
                 rates: price.rates.as_deref().map(RatesStatus::from),

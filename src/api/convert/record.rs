@@ -60,7 +60,7 @@ impl RecordDraft<'_> {
         let restoration = order.action.restoration();
         let changes = match &order.action {
             Action::Restore(_) => None,
-            Action::Options(change) => Some(changes(change)),
+            Action::Options(change) | Action::Resize(change) => Some(changes(change)),
             Action::LegacyEstimate(values) | Action::LegacyUpgrade(values) => Some(ordered(values)),
         };
         let spec = VpsOperationSpec {
@@ -146,6 +146,16 @@ fn changes(change: &Change) -> RecordedChanges {
         from: texts(&change.difference.from),
         to: texts(&change.difference.to),
         corrects_drift: change.corrects_drift,
+    }
+}
+
+fn change(recorded: &RecordedChanges) -> Change {
+    Change {
+        difference: Difference {
+            from: values(&recorded.from),
+            to: values(&recorded.to),
+        },
+        corrects_drift: recorded.corrects_drift,
     }
 }
 
@@ -242,16 +252,8 @@ fn action(
                 },
             }))
         }
-        ActionKind::CommitResources => {
-            let changes = changes()?;
-            Ok(Action::Options(Change {
-                difference: Difference {
-                    from: values(&changes.from),
-                    to: values(&changes.to),
-                },
-                corrects_drift: changes.corrects_drift,
-            }))
-        }
+        ActionKind::CommitResources => Ok(Action::Options(change(changes()?))),
+        ActionKind::ResizeCloudVm => Ok(Action::Resize(change(changes()?))),
         ActionKind::LegacyEstimate => Ok(Action::LegacyEstimate(values(&changes()?.to))),
         ActionKind::LegacyUpgrade => Ok(Action::LegacyUpgrade(values(&changes()?.to))),
     }

@@ -11,10 +11,12 @@ use crate::controllers::{Error, reading};
 use crate::domain::action::follow::{
     Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
+use crate::domain::action::ordered::Action;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, Job, Record, State, later};
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
+use crate::domain::provider::options::sizes;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::VpsId;
@@ -160,10 +162,15 @@ async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Resu
     Ok(Input::Inventory(InventoryReading { vms, reads_source }))
 }
 
-/// The options of the VPS; whether the key reads it shows where it does not show them.
+/// The options or the size of the VPS; whether the key reads it shows where it does not show them.
 pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     fail_point::reach("before-read-back");
-    let read = read_options(ctx, object, record).await;
+    let read = match &record.action {
+        Action::Resize(_) => read_size(ctx, object, record).await,
+        Action::Options(_) | Action::Restore(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
+            read_options(ctx, object, record).await
+        }
+    };
     if read.is_ok() {
         fail_point::reach("after-read-back");
     }
@@ -186,6 +193,23 @@ async fn read_options(ctx: &Context, object: &VpsOperation, record: &Record) -> 
             })),
             Ok(()) | Err(_) => Err(blocked(error)),
         },
+        Err(error) => Err(blocked(error)),
+    }
+}
+
+/// The size of the VM, as the parts that can be ordered.
+async fn read_size(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
+    let question = Question::Vps(record.vps.clone());
+    let read = ask(ctx, object, record, vec![reading::now(question)]).await?;
+    match read.readings.own_vps(&record.vps) {
+        Ok(own) => Ok(Input::Options(OptionsReading {
+            offers: sizes(own.size),
+            reads_vps: true,
+        })),
+        Err(ReadError::NotFound { .. }) => Ok(Input::Options(OptionsReading {
+            offers: Vec::new(),
+            reads_vps: false,
+        })),
         Err(error) => Err(blocked(error)),
     }
 }

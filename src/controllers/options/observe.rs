@@ -6,13 +6,14 @@ use crate::api::conditions;
 use crate::api::config::VpsResourceConfig;
 use crate::cluster::recent::Source;
 use crate::controllers::Error;
-use crate::controllers::context::{Blocked, Context, about_vps};
+use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::record::Record;
-use crate::domain::options::{Account, Intent, Reading, Rival, Seen, View, Wish};
+use crate::domain::options::{Account, Goods, Intent, Reading, Resize, Rival, Seen, View, Wish};
+use crate::domain::provider::options::sizes;
 use crate::domain::values::ids::{SubjectKind, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
@@ -99,7 +100,10 @@ pub async fn options(
     let Wish::Options(wish) = &intent.wish else {
         return Ok(Read::Account(Account::Unread, now));
     };
-    let read = read_options(ctx, object, intent, &wish.vps).await;
+    let read = match wish.goods {
+        Goods::Options => read_options(ctx, object, intent, &wish.vps).await,
+        Goods::Size => read_size(ctx, object, intent, &wish.vps).await,
+    };
     as_read(read, now, Account::Trouble)
 }
 
@@ -129,6 +133,64 @@ async fn read_options(
         is_payg: own.is_payg,
         cycle: own.cycle,
         offers,
+        resize: None,
+        invoices: None,
+        preview: None,
+    };
+    Ok((Account::Read(Box::new(reading)), began))
+}
+
+/// The VM, whether it may be resized, the rates and the limits.
+async fn read_size(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    vps: &VpsId,
+) -> Result<(Account, Moment), Blocked> {
+    let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
+    let of_vps = || reading::now(Question::Vps(vps.clone()));
+    let mut read = ask(ctx, object, intent, vec![of_vps()]).await?;
+    let mut own = read.readings.own_vps(vps).map_err(about)?;
+    let mut resize = None;
+    if own.is_payg {
+        let of_gate = Question::CanResize(vps.clone());
+        let mut wants = vec![
+            of_vps(),
+            reading::now(Question::Deployments),
+            reading::now(Question::Limits),
+        ];
+        if own.can_resize.is_none() {
+            wants.push(reading::now(of_gate.clone()));
+        }
+        read = ask(ctx, object, intent, wants).await?;
+        let readings = &read.readings;
+        own = readings.own_vps(vps).map_err(about)?;
+        let can_resize = match own.can_resize.clone() {
+            Some(gate) => gate,
+            None => readings
+                .take(&of_gate, |answer| match answer {
+                    Answer::CanResize(gate) => Some(gate.clone()),
+                    _ => None,
+                })
+                .map_err(about)?,
+        };
+        let (limits, limits_read) = readings.limits().map_err(blocked)?;
+        resize = Some(Resize {
+            size: own.size,
+            can_resize,
+            rates: readings.deployments().map_err(blocked)?.rates,
+            remaining: read.account.left(limits, &limits_read),
+        });
+    }
+    let began = read.readings.began().unwrap_or(ctx.moment());
+    let reading = Reading {
+        offers_read: began,
+        read_at: began.wall,
+        key: read.key,
+        is_payg: own.is_payg,
+        cycle: own.cycle,
+        offers: sizes(own.size),
+        resize,
         invoices: None,
         preview: None,
     };

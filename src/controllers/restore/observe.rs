@@ -157,19 +157,8 @@ fn as_preflight(
         _ => None,
     });
     let eligibility = eligibility.map_err(about_source)?;
-    let deployments = readings.take(&Question::Deployments, |answer| match answer {
-        Answer::Deployments(deployments) => Some(deployments.clone()),
-        _ => None,
-    });
-    let deployments = deployments.map_err(blocked)?;
-    let limits = readings.take(&Question::Limits, |answer| match answer {
-        Answer::Limits(remaining) => Some(*remaining),
-        _ => None,
-    });
-    let limits = limits.map_err(blocked)?;
-    let read_limits = readings
-        .of(&Question::Limits)
-        .map_or(began, |reading| reading.began);
+    let deployments = readings.deployments().map_err(blocked)?;
+    let (limits, limits_read) = readings.limits().map_err(blocked)?;
     let token = intent.token(&ctx.settings.instance);
     let vms = ctx.vms(&intent.subject.namespace, &credentials.name, readings)?;
     Ok(Preflight {
@@ -181,7 +170,7 @@ fn as_preflight(
         can_restore,
         eligibility,
         deployments,
-        remaining: read.account.left(limits, &read_limits),
+        remaining: read.account.left(limits, &limits_read),
         vms: ctx
             .books
             .ledger

@@ -395,7 +395,9 @@ fn received(receipt: Receipt, base: Known) -> Known {
 fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
     match (record.known.state, &record.action) {
         (State::Unknown, _) => Some(later(record.settled_at(times), PATIENCE_TO_LOOK)),
-        (State::Accepted, Action::Options(_)) => Some(super::options::patience(record, times.job_deadline)),
+        (State::Accepted, Action::Options(_) | Action::Resize(_)) => {
+            Some(super::options::patience(record, times.job_deadline))
+        }
         (_, _) => None,
     }
 }

@@ -8,6 +8,7 @@ mod options;
 pub mod ordered;
 pub mod question;
 pub mod receipt;
+mod resize;
 mod restore;
 pub mod said;
 
@@ -57,6 +58,7 @@ impl ActionKind {
             Self::CommitResources => &options::ROW,
             Self::LegacyEstimate => &legacy::ESTIMATE,
             Self::LegacyUpgrade => &legacy::UPGRADE,
+            Self::ResizeCloudVm => &resize::ROW,
         }
     }
 }
@@ -66,7 +68,7 @@ impl Action {
     fn need(&self, record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
         match self {
             Self::Restore(_) => restore::need(record, memo, times, now),
-            Self::Options(_) => options::need(record, memo, now),
+            Self::Options(_) | Self::Resize(_) => options::need(record, memo, now),
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, times, now),
         }
     }
@@ -75,7 +77,9 @@ impl Action {
     fn step(&self, record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
         match self {
             Self::Restore(restored) => restore::step(record, restored, input, memo, times, now),
-            Self::Options(change) => options::step(record, change, input, memo, times, now),
+            Self::Options(change) | Self::Resize(change) => {
+                options::step(record, change, input, memo, times, now)
+            }
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, times, now),
         }
     }

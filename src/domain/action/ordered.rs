@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::provider::options::{Difference, Values};
+use crate::domain::provider::preflight::Remaining;
 use crate::domain::values::ids::BackupId;
 use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
@@ -22,6 +23,8 @@ pub enum ActionKind {
     LegacyEstimate,
     /// Options of a VPS, on the older route (legacy upgrade page).
     LegacyUpgrade,
+    /// The size of a pay-as-you-go VM (resize page).
+    ResizeCloudVm,
 }
 
 /// One call that pays or destroys, with what it orders.
@@ -35,6 +38,8 @@ pub enum Action {
     LegacyEstimate(Values),
     /// [`ActionKind::LegacyUpgrade`].
     LegacyUpgrade(Values),
+    /// [`ActionKind::ResizeCloudVm`]: the change of `cpuCores` and `memoryGb`.
+    Resize(Change),
 }
 
 impl Action {
@@ -45,6 +50,7 @@ impl Action {
             Self::Options(_) => ActionKind::CommitResources,
             Self::LegacyEstimate(_) => ActionKind::LegacyEstimate,
             Self::LegacyUpgrade(_) => ActionKind::LegacyUpgrade,
+            Self::Resize(_) => ActionKind::ResizeCloudVm,
         }
     }
 
@@ -52,20 +58,29 @@ impl Action {
     pub fn restoration(&self) -> Option<&Restoration> {
         match self {
             Self::Restore(restoration) => Some(restoration),
+            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Resize(_) => None,
+        }
+    }
+
+    /// What it takes of the account's limits, if it takes anything.
+    pub fn takes(&self) -> Option<Remaining> {
+        match self {
+            Self::Restore(restoration) => Some(Remaining::of_vm(restoration.ordered)),
+            Self::Resize(change) => Some(Remaining::of_resize(&change.difference)),
             Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
         }
     }
 
-    /// The change of options, if it is one by the present route.
+    /// The change of options or of a size, if it is one that can be read back.
     pub fn change(&self) -> Option<&Change> {
         match self {
-            Self::Options(change) => Some(change),
+            Self::Options(change) | Self::Resize(change) => Some(change),
             Self::Restore(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
         }
     }
 }
 
-/// What a change of options orders.
+/// What a change of options, or of a size, orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The values, before and after.

@@ -58,6 +58,9 @@ pub struct HourlyPrice {
     pub per_hour: Amount,
     /// Estimate for 730 hours.
     pub per_month: Amount,
+    /// For one hour, what another size adds to the price that the VM has already, negative where it becomes cheaper; `None`
+    /// for a new VM.
+    pub added: Option<Amount>,
     /// What it was computed from, so that a person can compute the price of another size; `None` where a status or a record
     /// does not say.
     pub rates: Option<Box<Rates>>,
@@ -80,13 +83,53 @@ impl HourlyPrice {
             currency: rates.currency.clone(),
             per_hour: exact.rounded_up(),
             per_month: exact.times(HOURS_A_MONTH)?.rounded_up_to_cents(),
+            added: None,
             rates: Some(Box::new(rates.clone())),
         })
     }
 
-    /// Short text for a column, e.g. `0.66 SEK/h`.
+    /// What a VM of size `now` costs at `rates` once it has the size `then`; `None` where [`Self::of`] has no price.
+    pub fn of_resize(now: Size, then: Size, rates: &Rates) -> Option<Self> {
+        let [cores, memory, storage] = [
+            (rates.cpu_core, now.cpu_cores, then.cpu_cores),
+            (rates.memory_gb, now.memory_gb, then.memory_gb),
+            (rates.storage_gb, now.storage_gb, then.storage_gb),
+        ]
+        .map(|(rate, now, then)| rate.times(then)?.minus(rate.times(now)?));
+        let added = cores?.plus(memory?)?.plus(storage?)?;
+        Some(Self {
+            added: Some(added.rounded_up()),
+            ..Self::of(then, rates)?
+        })
+    }
+
+    /// For one hour, what buying it adds to what is paid already.
+    pub fn adds(&self) -> Amount {
+        self.added.unwrap_or(self.per_hour)
+    }
+
+    /// E.g. `, 0.20 SEK/h more than now`; nothing for a new VM.
+    fn compared(&self) -> String {
+        let currency = &self.currency;
+        match self.added {
+            None => String::new(),
+            Some(added) if added == Amount::ZERO => ", as much as now".to_owned(),
+            Some(added) if added.is_negative() => {
+                let less = Amount::ZERO.minus(added).unwrap_or(added);
+                format!(", {less} {currency}/h less than now")
+            }
+            Some(added) => format!(", {added} {currency}/h more than now"),
+        }
+    }
+
+    /// Short text for a column, e.g. `0.66 SEK/h`, of another size `0.86 SEK/h (+0.20)`.
     pub fn summary(&self) -> String {
-        format!("{} {}/h", self.per_hour, self.currency)
+        let price = format!("{} {}/h", self.per_hour, self.currency);
+        match self.added {
+            Some(added) if added.is_negative() => format!("{price} ({added})"),
+            Some(added) => format!("{price} (+{added})"),
+            None => price,
+        }
     }
 }
 
@@ -95,8 +138,10 @@ impl fmt::Display for HourlyPrice {
         let currency = &self.currency;
         write!(
             f,
-            "{} {currency}/h (about {} {currency} for a month of {HOURS_A_MONTH} hours; IPv4 included, traffic excluded",
-            self.per_hour, self.per_month
+            "{} {currency}/h{} (about {} {currency} for a month of {HOURS_A_MONTH} hours; IPv4 included, traffic excluded",
+            self.per_hour,
+            self.compared(),
+            self.per_month
         )?;
         match self.rates.as_ref().and_then(|rates| rates.traffic_gb) {
             Some(traffic) => write!(f, ": {traffic} {currency}/GB)"),
@@ -258,7 +303,13 @@ impl Price {
     pub fn components(&self) -> Vec<String> {
         let unit = |currency: &Currency| currency.to_string();
         match self {
-            Self::Hourly(price) => vec![price.per_hour.to_string(), unit(&price.currency)],
+            Self::Hourly(price) => {
+                let added = price.added.map(|added| added.to_string());
+                [price.per_hour.to_string(), unit(&price.currency)]
+                    .into_iter()
+                    .chain(added)
+                    .collect()
+            }
             Self::Change(price) => {
                 let (period, amount) = match price.recurring {
                     Recurring::PerMonth(amount) => ("month", amount.to_string()),
@@ -279,7 +330,12 @@ impl Price {
     pub fn is_within(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Hourly(this), Self::Hourly(other)) => {
-                this.currency == other.currency && this.per_hour <= other.per_hour
+                let adds_no_more = match (this.added, other.added) {
+                    (Some(this), Some(other)) => this <= other,
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                this.currency == other.currency && this.per_hour <= other.per_hour && adds_no_more
             }
             (Self::Change(this), Self::Change(other)) => {
                 let recurring = match (this.recurring, other.recurring) {

@@ -78,6 +78,7 @@ pub(crate) mod tests {
             currency: Currency::parse(currency).unwrap(),
             per_hour: Amount::parse(per_hour).unwrap(),
             per_month: Amount::parse(per_hour).unwrap().times(730).unwrap(),
+            added: None,
             rates: None,
         })
     }

@@ -10,6 +10,8 @@ pub(super) enum About {
     Nothing,
     /// The VM that was bought.
     Result(Mark),
+    /// The VM whose size was changed.
+    Resized(Mark),
     /// The object of an attempt that bought nothing.
     CameToNothing(Mark),
     // Nothing that this program writes.
@@ -21,8 +23,9 @@ impl About {
         let result = content.result.as_ref().filter(|_| ours).map(result_mark);
         let nothing = content.state.came_to_nothing();
         let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
+        let resized = content.resized.as_ref().filter(|_| ours).map(result_mark);
         match (result, subject) {
-            (None, None) => Self::Nothing,
+            (None, None) => resized.map_or(Self::Nothing, Self::Resized),
             (Some(result), None) => Self::Result(result),
             (None, Some(subject)) => Self::CameToNothing(subject),
             (Some(result), Some(subject)) => Self::Both(Box::new((result, subject))),
@@ -33,7 +36,14 @@ impl About {
         match self {
             Self::Result(result) => Some(*result),
             Self::Both(both) => Some(both.0),
-            Self::Nothing | Self::CameToNothing(_) => None,
+            Self::Nothing | Self::Resized(_) | Self::CameToNothing(_) => None,
+        }
+    }
+
+    pub(super) fn resized(&self) -> Option<Mark> {
+        match self {
+            Self::Resized(vm) => Some(*vm),
+            Self::Nothing | Self::Result(_) | Self::CameToNothing(_) | Self::Both(_) => None,
         }
     }
 
@@ -41,7 +51,7 @@ impl About {
         match self {
             Self::CameToNothing(subject) => Some(*subject),
             Self::Both(both) => Some(both.1),
-            Self::Nothing | Self::Result(_) => None,
+            Self::Nothing | Self::Result(_) | Self::Resized(_) => None,
         }
     }
 }

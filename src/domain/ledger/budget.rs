@@ -72,7 +72,7 @@ impl Expense {
 
     fn of_price(self, price: &Price) -> Part {
         match (self, price) {
-            (Self::PerHour, Price::Hourly(price)) => Part::of(price.per_hour),
+            (Self::PerHour, Price::Hourly(price)) => Part::of(price.adds()),
             (Self::PerHour, Price::Change(_)) | (Self::PerMonth | Self::DueNow { .. }, Price::Hourly(_)) => {
                 Part::Nothing
             }
@@ -308,7 +308,7 @@ impl From<&Price> for Amounts {
     fn from(price: &Price) -> Self {
         match price {
             Price::Hourly(price) => Self {
-                per_hour: Some(price.per_hour),
+                per_hour: Some(price.adds()),
                 ..Self::default()
             },
             Price::Change(price) => Self {
@@ -357,6 +357,7 @@ mod tests {
             currency: currency("SEK"),
             per_hour: amount(per_hour),
             per_month: amount("1"),
+            added: None,
             rates: None,
         })
     }

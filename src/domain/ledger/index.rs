@@ -30,7 +30,10 @@ pub struct Index {
     /// The list that is under way, or was last.
     list: u32,
     tokens: BTreeMap<TokenKey, Bearers>,
+    /// The record that each VM was bought with.
     results: BTreeSet<(Mark, Name)>,
+    /// The records that changed the size of a VM.
+    resized: BTreeSet<(Mark, Name)>,
     /// The VMs that HostUp provides as far as is known, by the key that they were bought with.
     provided: BTreeMap<Arc<KeyPlace>, BTreeSet<Mark>>,
     /// Results that this process is about to write to records, or that the watch does not show yet.
@@ -73,6 +76,7 @@ impl Index {
             list: 0,
             tokens: BTreeMap::new(),
             results: BTreeSet::new(),
+            resized: BTreeSet::new(),
             provided: BTreeMap::new(),
             given: BTreeMap::new(),
             holds: BTreeMap::new(),
@@ -177,6 +181,7 @@ impl Index {
             key: content
                 .result
                 .as_ref()
+                .or(content.resized.as_ref())
                 .filter(|_| ours && !content.has_ended)
                 .map(|_| self.key(&content.key)),
             has_vm: content.result.is_some(),
@@ -251,6 +256,9 @@ impl Index {
         if let Some(result) = kept.about.result() {
             self.results.insert((result, name.clone()));
         }
+        if let Some(vm) = kept.about.resized() {
+            self.resized.insert((vm, name.clone()));
+        }
         if let Some((key, vps)) = kept.provided() {
             self.provided.entry(key.clone()).or_default().insert(vps);
         }
@@ -303,6 +311,9 @@ impl Index {
         if let Some(result) = kept.about.result() {
             self.results.remove(&(result, name.clone()));
         }
+        if let Some(vm) = kept.about.resized() {
+            self.resized.remove(&(vm, name.clone()));
+        }
         if let Some((key, vps)) = kept.provided() {
             self.no_longer_provided(key, vps);
         }
@@ -321,12 +332,22 @@ impl Index {
             .saturating_sub(usize::from(kept.left_a_vm_billing()));
     }
 
-    /// Two records may have one result, by hand: the VM stays while one of them has it.
+    /// The records that a VM was bought or resized with.
+    fn about_vm(&self, vm: Mark) -> impl Iterator<Item = &Name> {
+        let first = (vm, Name::Attempt(Chain::FIRST, 0));
+        let (bought, resized) = (self.results.range(first.clone()..), self.resized.range(first..));
+        let of_vm = move |(other, _): &&(Mark, Name)| *other == vm;
+        let all = bought.take_while(of_vm).chain(resized.take_while(of_vm));
+        all.map(|(_, name)| name)
+    }
+
+    /// Several records may be about one VM: it stays while one of them has it.
     fn no_longer_provided(&mut self, key: &Arc<KeyPlace>, vps: Mark) {
-        let first = (vps, Name::Attempt(Chain::FIRST, 0));
-        let records = self.results.range(first..).take_while(|(other, _)| *other == vps);
-        let mut others = records.filter_map(|(_, name)| self.records.get(name)?.provided());
-        if others.any(|(other, _)| other == key) {
+        let of_key = |name| {
+            let provided = self.records.get(name).and_then(Kept::provided);
+            provided.is_some_and(|(other, _)| other == key)
+        };
+        if self.about_vm(vps).any(of_key) {
             return;
         }
         if let Some(vms) = self.provided.get_mut(key) {
@@ -385,17 +406,13 @@ impl Index {
             return Vec::new();
         };
         let shown: BTreeSet<Mark> = provided.map(result_mark).collect();
-        let missing = bought.difference(&shown).flat_map(|vps| {
-            let first = (*vps, Name::Attempt(Chain::FIRST, 0));
-            let records = self.results.range(first..);
-            records.take_while(move |(other, _)| other == vps)
-        });
+        let missing = bought.difference(&shown).flat_map(|vps| self.about_vm(*vps));
         let is_of_key = |name: &Name| {
             let bought = self.records.get(name).and_then(Kept::provided);
             bought.is_some_and(|(other, _)| **other == *key)
         };
-        let missing = missing.filter(|(_, name)| is_of_key(name));
-        missing.map(|(_, name)| name.record()).collect()
+        let missing = missing.filter(|name| is_of_key(name));
+        missing.map(Name::record).collect()
     }
 
     /// Keeps a VM for the record that is about to say, over this version of it, that it is its result.

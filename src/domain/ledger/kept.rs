@@ -96,13 +96,13 @@ impl Kept {
     }
 
     pub(super) fn left_a_vm_billing(&self) -> bool {
-        self.state == Some(State::Failed) && self.provided().is_some()
+        self.state == Some(State::Failed) && self.has_vm && self.provided().is_some()
     }
 
-    /// The VM of a call that has ended, and the key that it was bought with, while HostUp provides it.
+    /// The VM of a call that has ended, and the key of the call, while HostUp provides it.
     pub(super) fn provided(&self) -> Option<(&Arc<KeyPlace>, Mark)> {
         let has_vm = matches!(self.state, Some(State::Succeeded | State::Failed)) && !self.has_ended;
         let key = self.key.as_ref().filter(|_| has_vm && self.ours)?;
-        Some((key, self.about.result()?))
+        Some((key, self.about.result().or(self.about.resized())?))
     }
 }

@@ -76,6 +76,8 @@ pub struct Content {
     pub token: Option<VmToken>,
     /// The VM that was bought.
     pub result: Option<VpsId>,
+    /// The VM whose size was changed.
+    pub resized: Option<VpsId>,
     /// HostUp provides that VM no longer.
     pub has_ended: bool,
     /// When it was claimed, by the claimer's clock.

@@ -501,6 +501,13 @@ impl Record {
         }
     }
 
+    /// The VM that costs what was approved: the one that was bought or resized.
+    pub fn vm(&self) -> Option<&VpsId> {
+        let bought = self.known.result.as_ref().map(|bought| &bought.vps);
+        let resized = matches!(self.action, Action::Resize(_)).then_some(&self.vps);
+        bought.or(resized)
+    }
+
     /// The approved price in short, or nothing for an estimate.
     pub fn price_summary(&self) -> String {
         self.quote

@@ -110,6 +110,14 @@ impl Model {
         bearers.map(|(entry, _)| entry.name.clone()).collect()
     }
 
+    /// How many records are about this VM.
+    fn of_vm(&self, vps: &VpsId) -> usize {
+        let about = self
+            .readable()
+            .filter(|(_, content)| content.result.as_ref().or(content.resized.as_ref()) == Some(vps));
+        about.count()
+    }
+
     fn show(&mut self, entry: Entry) -> bool {
         if entry
             .content
@@ -166,7 +174,8 @@ impl Model {
         let ours = self.readable().filter(|(entry, _)| Self::is_ours(entry));
         ours.filter_map(|(entry, content)| {
             let has_vm = matches!(content.state, State::Succeeded | State::Failed) && !content.has_ended;
-            let vps = content.result.as_ref().filter(|_| has_vm)?;
+            let vps = content.result.as_ref().or(content.resized.as_ref());
+            let vps = vps.filter(|_| has_vm)?;
             Some((&entry.name, content, vps))
         })
     }
@@ -405,13 +414,13 @@ fn contents() -> impl Strategy<Value = Content> {
         any::<bool>(),
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         proptest::option::of((0_usize..3).prop_map(token)),
-        proptest::option::of(select(VMS.to_vec()).prop_map(VpsId::new)),
+        (select(VMS.to_vec()).prop_map(VpsId::new), 0..3),
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         any::<bool>(),
     );
     (whose, outcome, prices()).prop_map(|(whose, outcome, price)| {
         let (instance, kind, namespace, object, secret) = whose;
-        let (state, evidence, unapproved, not_before, token, result, claimed, has_ended) = outcome;
+        let (state, evidence, unapproved, not_before, token, (vm, is_about_it), claimed, has_ended) = outcome;
         let (currency, price) = price;
         Content {
             instance: InstanceId::new(instance),
@@ -424,7 +433,8 @@ fn contents() -> impl Strategy<Value = Content> {
             unapproved,
             not_before,
             token,
-            result,
+            result: (is_about_it == 1).then(|| vm.clone()),
+            resized: (is_about_it == 2).then_some(vm),
             has_ended,
             claimed,
             currency: currency.to_owned(),
@@ -573,8 +583,7 @@ proptest! {
         let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), given: HashMap::new() };
         for event in events {
             let before = index.looked_at();
-            // One VM is the result of several records only by hand.
-            let of_one_vm = VMS.map(|vps| model.results(&VpsId::new(vps)).len());
+            let of_one_vm = VMS.map(|vps| model.of_vm(&VpsId::new(vps)));
             let of_one_vm = of_one_vm.into_iter().max().unwrap_or_default();
             match event {
                 Event::ListBegins => {
@@ -656,6 +665,7 @@ fn finished(n: u32) -> Entry {
             not_before: None,
             token: Some(VmToken::new(&ours(), "shop", &n.to_string())),
             result: Some(VpsId::new(format!("vps_{n:026}"))),
+            resized: None,
             has_ended: false,
             claimed: Some(at(0)),
             currency: "SEK".to_owned(),

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use jiff::Timestamp;
 
-use super::{Account, Decision, Facts, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported};
+use super::{
+    Account, Decision, Facts, Goods, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported,
+};
 use crate::domain::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::domain::action::ordered::{Action, Change};
 use crate::domain::consent::approval;
@@ -34,18 +36,31 @@ impl Look<'_> {
             record: self.own_record(),
             ..Shown::default()
         };
-        if reading.is_payg {
-            let message = format!(
-                "{vps} is a pay-as-you-go VM, which has no such options; resize it in HostUp's panel"
-            );
-            return self.stalled(Reason::NotConfigurable, message, facts(shown));
-        }
+        let what = match (wish.goods, reading.is_payg) {
+            (Goods::Options, false) => "options",
+            (Goods::Size, true) => "size",
+            (Goods::Options, true) => {
+                let message = format!(
+                    "{vps} is a pay-as-you-go VM, which has no such options. To change its size, set spec.cloudVm \
+                     instead of spec.resources"
+                );
+                return self.stalled(Reason::NotConfigurable, message, facts(shown));
+            }
+            (Goods::Size, false) => {
+                let message = format!(
+                    "{vps} is not a pay-as-you-go VM, so that it cannot be resized. To change its options, set \
+                     spec.resources instead of spec.cloudVm"
+                );
+                return self.stalled(Reason::NotConfigurable, message, facts(shown));
+            }
+        };
         let difference = match options::difference(&reading.offers, &wish.wanted, &self.confirmed()) {
             Ok(difference) => difference,
             Err(objections) => {
                 let message = format!(
-                    "{}. Nothing is ordered; change spec.resources",
-                    text::clause(&objections)
+                    "{}. Nothing is ordered; change spec.{}",
+                    text::clause(&objections),
+                    wish.goods.field()
                 );
                 return self.stalled(Reason::UnknownOption, message, facts(shown));
             }
@@ -58,7 +73,7 @@ impl Look<'_> {
                      committed it: look in HostUp's panel what it cost"
                 )
             } else {
-                format!("{vps} has the options of the spec")
+                format!("{vps} has the {what} of the spec")
             };
             let bought = shown.record.as_ref().filter(|record| {
                 record.known.state == State::Succeeded && record.intent == self.intent.digest
@@ -92,14 +107,14 @@ impl Look<'_> {
         };
         if drifted && !wish.corrects_drift {
             let message = format!(
-                "{vps} no longer has the options of the spec; the difference is {difference}. \
+                "{vps} no longer has the {what} of the spec; the difference is {difference}. \
                  Set driftPolicy: Correct to order it, or write the current values into the spec"
             );
             return reported(Reason::Drifted, message, facts(shown), resync);
         }
         if let Some(next) = self.next_look_at_drift().filter(|_| drifted) {
             let message =
-                format!("{vps} no longer has the options of the spec ({difference}); looking once more");
+                format!("{vps} no longer has the {what} of the spec ({difference}); looking once more");
             return reported(Reason::Drifted, message, facts(shown), Some(next));
         }
         if drifted && self.was_corrected_from(&difference) {
@@ -108,6 +123,9 @@ impl Look<'_> {
                  something else sets them. Nothing is ordered until the spec is changed"
             );
             return self.stalled(Reason::DriftContested, message, facts(shown));
+        }
+        if wish.goods == Goods::Size {
+            return self.with_rates(wish, reading, &difference, shown);
         }
         if self.refused_for_an_invoice().is_some() && reading.invoices.is_none() {
             return Decision::ReadInvoices;
@@ -244,57 +262,86 @@ impl Look<'_> {
         cancels: Option<Invoice>,
         shown: &Shown,
     ) -> PlacedOrder {
-        let path = format!("/api/v2/vps/{}/actions/config", wish.vps);
         let mut body = json!({"resources": options::to_json(&difference.to), "dryRun": false});
         if let (Some(_), Value::Object(members)) = (&cancels, &mut body) {
             members.insert(CANCEL_EXISTING_INVOICE.to_owned(), Value::Bool(true));
         }
-        let body = body.to_string();
-        let follows = self.tail().and_then(Record::last_executed).cloned();
-        let request = format!("POST {path} {body}");
-        let cause = Cause::new(&request, &reading.key, gates, Some(&fresh));
-        let mut after = vec![
-            follows.as_ref().map_or_else(String::new, ToString::to_string),
-            difference.to_string(),
-            cancels.as_ref().map_or_else(String::new, Invoice::to_string),
-        ];
+        let mut after = vec![cancels.as_ref().map_or_else(String::new, Invoice::to_string)];
         // An invoice of the price itself says nothing new; its id and its day change from one dry run to the next.
         let foreseen = preview.invoice.clone();
         let dearer = foreseen.filter(|invoice| !invoice.is_within(&fresh));
         after.extend(dearer.as_ref().map(Invoice::sum));
-        let basis = QuoteBasis {
-            subject: self.intent.subject.uid.clone(),
-            request,
+        let call = Call {
+            path: format!("/api/v2/vps/{}/actions/config", wish.vps),
+            body: body.to_string(),
+            action: Action::Options(Change {
+                difference: difference.clone(),
+                corrects_drift: shown.drifted == Some(true),
+            }),
             after,
         };
-        let quote = self.renewed(&basis, &fresh);
+        let (order, quote) = self.ordered(wish, reading, call, gates, &fresh);
         PlacedOrder {
             order: Order {
-                subject: self.intent.subject.clone(),
-                chain: self.intent.chain(),
-                attempt: self.attempt(),
-                intent: self.intent.digest.clone(),
-                vps: wish.vps.clone(),
-                action: Action::Options(Change {
-                    difference: difference.clone(),
-                    corrects_drift: shown.drifted == Some(true),
-                }),
-                follows,
-                path,
-                body,
-                quote: Some(quote.clone()),
                 dearer: dearer.clone(),
-                grant: None,
-                gates: gates.to_vec(),
-                secret_version: reading.key.secret_version.clone(),
-                cause,
-                read_at: reading.read_at,
+                ..order
             },
             quote,
             fresh,
             cancels,
             dearer,
         }
+    }
+
+    /// The order of a change that can be read back, and its quote.
+    pub(super) fn ordered(
+        &self,
+        wish: &OptionsWish,
+        reading: &Reading,
+        call: Call,
+        gates: &[Gate],
+        fresh: &Price,
+    ) -> (Order, Quote) {
+        let Call {
+            path,
+            body,
+            action,
+            after: besides,
+        } = call;
+        let follows = self.tail().and_then(Record::last_executed).cloned();
+        let request = format!("POST {path} {body}");
+        let cause = Cause::new(&request, &reading.key, gates, Some(fresh));
+        let changed = action.change().map(|change| change.difference.to_string());
+        let mut after = vec![
+            follows.as_ref().map_or_else(String::new, ToString::to_string),
+            changed.unwrap_or_default(),
+        ];
+        after.extend(besides);
+        let basis = QuoteBasis {
+            subject: self.intent.subject.uid.clone(),
+            request,
+            after,
+        };
+        let quote = self.renewed(&basis, fresh);
+        let order = Order {
+            subject: self.intent.subject.clone(),
+            chain: self.intent.chain(),
+            attempt: self.attempt(),
+            intent: self.intent.digest.clone(),
+            vps: wish.vps.clone(),
+            action,
+            follows,
+            path,
+            body,
+            quote: Some(quote.clone()),
+            dearer: None,
+            grant: None,
+            gates: gates.to_vec(),
+            secret_version: reading.key.secret_version.clone(),
+            cause,
+            read_at: reading.read_at,
+        };
+        (order, quote)
     }
 
     /// The quote that stands for this request at this price.
@@ -440,6 +487,14 @@ fn committed_dry_run(shown: Shown) -> Decision {
         ..report::Report::new(Reason::NotConfigurable, message, None)
     };
     Decision::Report(report.with(facts(shown)))
+}
+
+/// A call that changes a VPS, and what its quote stands on besides the change.
+pub(super) struct Call {
+    pub(super) path: String,
+    pub(super) body: String,
+    pub(super) action: Action,
+    pub(super) after: Vec<String>,
 }
 
 struct PlacedOrder {

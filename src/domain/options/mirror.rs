@@ -87,7 +87,7 @@ impl Look<'_> {
                 ),
                 None => say(
                     Reason::Converging,
-                    format!("{clause}; its options do not show {} yet", what(record)),
+                    format!("{clause}; HostUp does not show {} yet", what(record)),
                 ),
             },
             State::Unknown => match known.evidence {
@@ -126,7 +126,7 @@ impl Look<'_> {
 
 fn what(record: &Record) -> String {
     match &record.action {
-        Action::Options(change) => change.difference.to_string(),
+        Action::Options(change) | Action::Resize(change) => change.difference.to_string(),
         Action::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
         Action::LegacyUpgrade(values) => older(&record.vps, values),
         Action::Restore(_) => "a restore".to_owned(),

@@ -3,13 +3,14 @@
 mod before_claim;
 mod legacy;
 mod mirror;
+mod resize;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use jiff::Timestamp;
 
 use crate::domain::consent::approval::Approval;
-use crate::domain::consent::price::{BillingCycle, ChangePrice};
+use crate::domain::consent::price::{BillingCycle, ChangePrice, Rates, Size};
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::ChainKey;
@@ -18,6 +19,7 @@ use crate::domain::ledger::record::{Invoice, KeyInUse, Record, State, Times};
 use crate::domain::provider::gate::Gate;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::options::{Offer, Values};
+use crate::domain::provider::preflight::Remaining;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
 use crate::domain::values::ids::{Subject, VpsId};
@@ -40,26 +42,47 @@ pub struct Intent {
     pub deleted: bool,
 }
 
-/// The two routes to other options.
+/// What is wanted, by the route that orders it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// A VPS has these options, and keeps them.
+    /// A VPS has these options or this size, and keeps them.
     Options(OptionsWish),
     /// The older route takes this order, once.
     Legacy(LegacyWish),
 }
 
-/// A VPS has these options.
+/// A VPS has these options or this size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionsWish {
     /// The VPS.
     pub vps: VpsId,
-    /// The options.
+    /// What is sold with it.
+    pub goods: Goods,
+    /// The options, or the parts of the size.
     pub wanted: Values,
     /// `spec.cancelExistingInvoice`.
     pub cancels_invoice: bool,
     /// `spec.driftPolicy` is `Correct`.
     pub corrects_drift: bool,
+}
+
+/// What is sold with a VPS that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goods {
+    /// Options of a VPS of a fixed plan (config page).
+    Options,
+    /// The size of a pay-as-you-go VM (resize page).
+    Size,
+}
+
+impl Goods {
+    /// The field of the spec that wants it.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Options => "resources",
+            Self::Size => "cloudVm",
+        }
+    }
 }
 
 /// An order of the older route (legacy upgrade page).
@@ -166,14 +189,29 @@ pub struct Reading {
     pub is_payg: bool,
     /// `billing.billingCycle` (vps page).
     pub cycle: BillingCycle,
-    /// `configurableOptions` (options page).
+    /// `configurableOptions` (options page), or the parts of the size of a pay-as-you-go VM.
     pub offers: Vec<Offer>,
     /// When the read of them began; a dry run of before tells the price of another change.
     pub offers_read: Moment,
+    /// What a resize needs besides; `None` where no size is wanted, or the VPS is no pay-as-you-go VM.
+    pub resize: Option<Resize>,
     /// The invoices that stand in the way, once they were asked for (billing-cycle page).
     pub invoices: Option<Vec<Invoice>>,
     /// The dry run, once there is one.
     pub preview: Option<Preview>,
+}
+
+/// What the price and the gates of another size come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resize {
+    /// The present size; `None` where a part is missing.
+    pub size: Option<Size>,
+    /// `actions.canResize` (resize page).
+    pub can_resize: ProviderGate,
+    /// The rates (payg deployments page); `None` if one is missing.
+    pub rates: Option<Rates>,
+    /// What the account's limits leave (payg limits page).
+    pub remaining: Remaining,
 }
 
 /// A dry run (config page).

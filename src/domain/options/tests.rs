@@ -17,7 +17,7 @@ use crate::domain::values::moment::Moment;
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
-fn amount(text: &str) -> Amount {
+pub(super) fn amount(text: &str) -> Amount {
     Amount::parse(text).unwrap()
 }
 
@@ -46,16 +46,17 @@ fn subject() -> Subject {
     }
 }
 
-fn wish() -> OptionsWish {
+pub(super) fn wish() -> OptionsWish {
     OptionsWish {
         vps: VpsId::new("vps_1"),
+        goods: Goods::Options,
         wanted: wanted(4096),
         cancels_invoice: false,
         corrects_drift: false,
     }
 }
 
-fn intent_of(wish: OptionsWish) -> Intent {
+pub(super) fn intent_of(wish: OptionsWish) -> Intent {
     Intent {
         subject: subject(),
         wish: Wish::Options(wish),
@@ -70,7 +71,7 @@ fn intent() -> Intent {
     intent_of(wish())
 }
 
-fn reading(current: Option<OptionValue>) -> Reading {
+pub(super) fn reading(current: Option<OptionValue>) -> Reading {
     Reading {
         read_at: now(),
         key: key("7"),
@@ -82,6 +83,7 @@ fn reading(current: Option<OptionValue>) -> Reading {
             with_sleep: Duration::ZERO,
         },
         offers: vec![slider("bandwidthGb", current)],
+        resize: None,
         invoices: Some(vec![]),
         preview: None,
     }
@@ -99,11 +101,11 @@ fn view(account: Account) -> View {
     }
 }
 
-fn read(reading: Reading) -> View {
+pub(super) fn read(reading: Reading) -> View {
     view(Account::Read(Box::new(reading)))
 }
 
-fn open() -> ProviderGate {
+pub(super) fn open() -> ProviderGate {
     ProviderGate {
         allowed: true,
         ..ProviderGate::default()
@@ -192,21 +194,21 @@ fn decided(intent: &Intent, view: &View) -> Decision {
     decided_at(intent, view, Some(price("40", "40")), open())
 }
 
-fn reason(decision: &Decision) -> Reason {
+pub(super) fn reason(decision: &Decision) -> Reason {
     match decision {
         Decision::Report(report) => report.reason,
         other => panic!("no report: {other:?}"),
     }
 }
 
-fn message(decision: &Decision) -> String {
+pub(super) fn message(decision: &Decision) -> String {
     match decision {
         Decision::Report(report) => report.message.clone(),
         other => panic!("no report: {other:?}"),
     }
 }
 
-fn quote_of(decision: &Decision) -> Quote {
+pub(super) fn quote_of(decision: &Decision) -> Quote {
     match decision {
         Decision::Report(Report {
             facts: Facts::Shown(shown),
@@ -228,7 +230,7 @@ fn at_2048() -> View {
 }
 
 /// The record of the standard order, in this state.
-fn record(state: State) -> Record {
+pub(super) fn record(state: State) -> Record {
     recorded(bought(decided(&intent(), &at_2048())), state)
 }
 
@@ -417,7 +419,7 @@ fn long_done(tail: Record) -> Record {
 }
 
 /// Drift that was seen long enough ago to be believed.
-fn seen_before() -> Seen {
+pub(super) fn seen_before() -> Seen {
     Seen::Drifted {
         since: now() - times().gate_interval,
     }

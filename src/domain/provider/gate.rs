@@ -60,13 +60,15 @@ pub enum GateName {
     CanChange,
     /// `actions.canCommit` of the dry run (config page).
     CanCommit,
+    /// `actions.canResize` of the VM (resize page).
+    CanResize,
     /// `blockingInvoices` after an order that was refused for one (billing-cycle page).
     NoOpenInvoice,
 }
 
 impl GateName {
     /// Every gate.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CanRestore,
         Self::BackupAge,
         Self::CanConvertToCloud,
@@ -76,6 +78,7 @@ impl GateName {
         Self::Storage,
         Self::CanChange,
         Self::CanCommit,
+        Self::CanResize,
         Self::NoOpenInvoice,
     ];
 
@@ -91,6 +94,7 @@ impl GateName {
             Self::Storage => "storage",
             Self::CanChange => "canChange",
             Self::CanCommit => "canCommit",
+            Self::CanResize => "canResize",
             Self::NoOpenInvoice => "noOpenInvoice",
         }
     }
@@ -102,7 +106,8 @@ impl GateName {
             | Self::CanConvertToCloud
             | Self::CanDeploy
             | Self::CanChange
-            | Self::CanCommit => Source::HostUp,
+            | Self::CanCommit
+            | Self::CanResize => Source::HostUp,
             Self::BackupAge | Self::Region | Self::Limits | Self::Storage | Self::NoOpenInvoice => {
                 Source::Operator
             }

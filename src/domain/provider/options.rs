@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::domain::consent::price::Size;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::gate::{Gate, GateName};
+use crate::domain::provider::preflight::LARGEST;
 use crate::domain::values::money::Amount;
 use crate::domain::values::text::{self, Text};
 
@@ -214,6 +216,31 @@ impl Offer {
             .map_or_else(String::new, |step| format!(" in steps of {}", step.plain()));
         Some(format!("{} does not fit: {range}{steps}", wanted.plain()))
     }
+}
+
+/// The key of the cores of a pay-as-you-go VM (resize page).
+pub const CPU_CORES: &str = "cpuCores";
+/// The key of its memory in GB (resize page).
+pub const MEMORY_GB: &str = "memoryGb";
+
+/// The parts of the size of a pay-as-you-go VM that can be ordered (resize page); `size` is what HostUp shows.
+pub fn sizes(size: Option<Size>) -> Vec<Offer> {
+    let number = |n: u32| Amount::parse(&n.to_string());
+    let part = |key: &str, most, current: Option<u32>| Offer {
+        key: key.to_owned(),
+        label: Text::default(),
+        kind: OptionKind::Quantity,
+        current: current.and_then(number).map(OptionValue::Number),
+        min: Some(Amount::ONE),
+        max: number(most),
+        step: Some(Amount::ONE),
+        values: Vec::new(),
+        gate: None,
+    };
+    vec![
+        part(CPU_CORES, LARGEST.cpu_cores, size.map(|size| size.cpu_cores)),
+        part(MEMORY_GB, LARGEST.memory_gb, size.map(|size| size.memory_gb)),
+    ]
 }
 
 /// What a person wants and what it is instead, for the options that differ.

@@ -11,14 +11,16 @@ use crate::domain::ledger::record::KeyInUse;
 use crate::domain::provider::backup::{self, ListedBackup};
 use crate::domain::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
 use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::options::{self, Difference, Values};
 use crate::domain::values::ids::VpsId;
+use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
 
 /// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
 const SMALLEST_STORAGE_GB: u32 = 50;
 
-/// Largest VM that can be ordered (restore-to-payg page).
-const LARGEST: Size = Size {
+/// Largest VM that can be ordered (restore-to-payg page; resize page).
+pub const LARGEST: Size = Size {
     cpu_cores: 32,
     memory_gb: 256,
     storage_gb: 2000,
@@ -68,22 +70,46 @@ pub struct Remaining {
 }
 
 impl Remaining {
-    /// Whether a VM of this size still fits.
-    pub fn has(self, size: Size) -> bool {
-        self.cpu_cores >= size.cpu_cores
-            && self.memory_gb >= size.memory_gb
-            && self.storage_gb >= size.storage_gb
-            && self.instances > 0
+    /// What a new VM takes.
+    pub fn of_vm(size: Size) -> Self {
+        Self {
+            cpu_cores: size.cpu_cores,
+            memory_gb: size.memory_gb,
+            storage_gb: size.storage_gb,
+            instances: 1,
+        }
     }
 
-    /// What is left once a VM of this size was ordered.
-    #[must_use]
-    pub fn without(self, size: Size) -> Self {
+    /// What this change of the parts of a size takes.
+    pub fn of_resize(change: &Difference) -> Self {
+        let grows = |key: &str| {
+            let count = |values: &Values| values.get(key)?.number().map(Amount::ceil_to_u32);
+            let to = count(&change.to).unwrap_or_default();
+            to.saturating_sub(count(&change.from).unwrap_or_default())
+        };
         Self {
-            cpu_cores: self.cpu_cores.saturating_sub(size.cpu_cores),
-            memory_gb: self.memory_gb.saturating_sub(size.memory_gb),
-            storage_gb: self.storage_gb.saturating_sub(size.storage_gb),
-            instances: self.instances.saturating_sub(1),
+            cpu_cores: grows(options::CPU_CORES),
+            memory_gb: grows(options::MEMORY_GB),
+            ..Self::default()
+        }
+    }
+
+    /// Whether so much is left.
+    pub fn has(self, taken: Self) -> bool {
+        self.cpu_cores >= taken.cpu_cores
+            && self.memory_gb >= taken.memory_gb
+            && self.storage_gb >= taken.storage_gb
+            && self.instances >= taken.instances
+    }
+
+    /// What is left once so much is taken.
+    #[must_use]
+    pub fn without(self, taken: Self) -> Self {
+        Self {
+            cpu_cores: self.cpu_cores.saturating_sub(taken.cpu_cores),
+            memory_gb: self.memory_gb.saturating_sub(taken.memory_gb),
+            storage_gb: self.storage_gb.saturating_sub(taken.storage_gb),
+            instances: self.instances.saturating_sub(taken.instances),
         }
     }
 }
@@ -176,7 +202,11 @@ pub fn gates(
         &preflight.deployments.can_deploy,
     ));
     gates.push(region_gate(&preflight.deployments, region));
-    gates.push(limits_gate(preflight.remaining, ordered));
+    gates.push(limits_gate(
+        preflight.remaining,
+        Remaining::of_vm(ordered),
+        ordered,
+    ));
     gates.push(storage_gate(preflight.source_size, backup, ordered));
     gates
 }
@@ -267,25 +297,41 @@ fn region_gate(deployments: &Deployments, region: &str) -> Gate {
     Gate::new(GateName::Region, allowed, "", &reason)
 }
 
-fn limits_gate(left: Remaining, ordered: Size) -> Gate {
+/// Whether the account's limits leave room for this change of the parts of a size, and a VM may have the `size`.
+pub fn resize_gate(left: Remaining, change: &Difference, size: Size) -> Gate {
+    limits_gate(left, Remaining::of_resize(change), size)
+}
+
+fn limits_gate(left: Remaining, taken: Remaining, size: Size) -> Gate {
     let asked = [
-        ("CPU cores", ordered.cpu_cores, left.cpu_cores),
-        ("GB of memory", ordered.memory_gb, left.memory_gb),
-        ("GB of storage", ordered.storage_gb, left.storage_gb),
-        ("VMs", 1, left.instances),
+        (
+            "CPU cores",
+            taken.cpu_cores,
+            left.cpu_cores,
+            size.cpu_cores,
+            LARGEST.cpu_cores,
+        ),
+        (
+            "GB of memory",
+            taken.memory_gb,
+            left.memory_gb,
+            size.memory_gb,
+            LARGEST.memory_gb,
+        ),
+        (
+            "GB of storage",
+            taken.storage_gb,
+            left.storage_gb,
+            size.storage_gb,
+            LARGEST.storage_gb,
+        ),
+        ("VMs", taken.instances, left.instances, 1, 1),
     ];
-    let Size {
-        cpu_cores,
-        memory_gb,
-        storage_gb,
-    } = LARGEST;
-    let sold = [cpu_cores, memory_gb, storage_gb, 1];
     let lacking: Vec<String> = asked
         .iter()
-        .zip(sold)
-        .filter(|((_, wanted, left), sold)| wanted > left || wanted > sold)
-        .map(|((what, wanted, left), sold)| {
-            format!("{wanted} {what} wanted, {left} left, {sold} at most for one VM")
+        .filter(|(_, taken, left, size, largest)| taken > left || (*taken > 0 && size > largest))
+        .map(|(what, taken, left, _, largest)| {
+            format!("{taken} {what} wanted, {left} left, {largest} at most for one VM")
         })
         .collect();
     Gate::new(GateName::Limits, lacking.is_empty(), "", &lacking.join("; "))

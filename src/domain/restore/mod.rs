@@ -170,7 +170,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     }
     match &record.action {
         Action::Restore(restored) => mirror(intent, record, restored, view, times, now),
-        Action::Options(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
+        Action::Options(_) | Action::Resize(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
             let message = format!(
                 "VpsOperation {} is not that of a restore; nothing is bought",
                 record.name

@@ -136,6 +136,7 @@ fn configured(mut intent: options::Intent) {
             with_sleep: Duration::ZERO,
         },
         offers: decided::offers(&wish.wanted),
+        resize: None,
         invoices: None,
         preview: None,
     };

@@ -179,6 +179,7 @@ impl Search {
                 not_before: None,
                 token: None,
                 result: None,
+                resized: None,
                 has_ended: false,
                 claimed: Some(now()),
                 currency: "SEK".into(),
