@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
 
+use crate::problem::Problem;
 use crate::vps::Vps;
 use crate::wire::Json;
 
@@ -84,6 +85,16 @@ impl ActionGate {
             reason: Some(reason.to_owned()),
             code: code.map(str::to_owned),
         }
+    }
+
+    /// A closed gate refuses a call with 409 and its own code, or else this one (assumed).
+    pub(crate) fn check(&self, code: &str) -> Result<(), Problem> {
+        if self.allowed {
+            return Ok(());
+        }
+        let mut problem = Problem::new(409, self.code.as_deref().unwrap_or(code));
+        problem.detail.clone_from(&self.reason);
+        Err(problem)
     }
 
     pub(crate) fn json(&self) -> Json {

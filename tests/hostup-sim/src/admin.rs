@@ -14,11 +14,12 @@ use crate::faults::{ArmedFault, Fault};
 use crate::http::{Incoming, Outgoing};
 use crate::invoice::Invoice;
 use crate::job::{JobForget, JobResult};
-use crate::ledger::{ConfigPurchase, Purchase};
+use crate::ledger::{ConfigPurchase, Purchase, ResizePurchase};
 use crate::legacy::{EstimateSays, LegacyBehaviour};
 use crate::log::RequestRecord;
 use crate::options::OptionValue;
 use crate::reads::query;
+use crate::resize::ResizeBehaviour;
 use crate::restore::{Boots, Outcome, RestoreBehaviour};
 use crate::routes::{Route, decode};
 use crate::wire::Json;
@@ -30,7 +31,8 @@ hostup-sim, admin API
   GET    /_sim/requests                what arrived and what was answered
   GET    /_sim/vps                     every VPS, visible or not
   GET    /_sim/faults                  the names of faults
-  POST   /_sim/faults/NAME?times=N     inject one (times: 1 unless said)
+  POST   /_sim/faults/NAME?times=N     inject one (times: 1 unless said); what is on the answer of a restore
+                                       takes ?route=resize
   DELETE /_sim/faults                  take all faults back
   GET    /_sim/unfired                 faults that did not fire yet
   POST   /_sim/job-duration/DURATION   for coming restores: 500ms, 8s, 2m
@@ -72,7 +74,7 @@ const RESTORES: [(&str, &str); 8] = [
     ("no-ip", "the VM runs without an IP"),
 ];
 
-const OTHERS: [(&str, &str); 14] = [
+const OTHERS: [(&str, &str); 16] = [
     (
         "config-lost-answer",
         "the commit is executed, the connection reset",
@@ -97,6 +99,8 @@ const OTHERS: [(&str, &str); 14] = [
     ("config-late", "the commit sets its values 10 s later"),
     ("config-ignored", "the commit is billed and sets nothing"),
     ("options-down", "the options answer 503"),
+    ("resize-late", "the resize shows 10 s later"),
+    ("resize-ignored", "the resize is billed and sets nothing"),
     ("legacy-executes", "a legacy estimate is executed"),
     (
         "legacy-lost-answer",
@@ -123,11 +127,15 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             world.next_restores.clear();
             world.next_configs.clear();
             world.next_legacy.clear();
+            world.next_resizes.clear();
             text(200, "no faults\n")
         }
         ("POST", ["faults", name]) => {
             let times = times(incoming.query.as_deref());
-            if inject(world, name, times) {
+            let Some(route) = route_of(incoming) else {
+                return Some(text(404, "route: restore-to-payg, resize\n"));
+            };
+            if inject(world, name, route, times) {
                 text(200, &format!("{name}, {times} time(s)\n"))
             } else {
                 text(404, &names())
@@ -205,6 +213,15 @@ fn vps_of(incoming: &Incoming) -> String {
     parameter(incoming, "vps").unwrap_or_else(|| SOURCE_VPS.to_owned())
 }
 
+/// The route that a fault on the answer is for.
+fn route_of(incoming: &Incoming) -> Option<Route> {
+    match parameter(incoming, "route").as_deref() {
+        None | Some("restore-to-payg") => Some(Route::RestoreToPayg),
+        Some("resize") => Some(Route::Resize),
+        Some(_) => None,
+    }
+}
+
 /// A number, `true` or `false`, else a text.
 fn typed(text: &str) -> OptionValue {
     serde_json::from_str(text)
@@ -274,8 +291,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
-fn inject(world: &mut World, name: &str, times: u32) -> bool {
-    if let Some(fault) = named_fault(name) {
+fn inject(world: &mut World, name: &str, route: Route, times: u32) -> bool {
+    if let Some(fault) = named_fault(name, route) {
         world.faults.push(ArmedFault::new(fault.times(times)));
         return true;
     }
@@ -286,18 +303,19 @@ fn inject(world: &mut World, name: &str, times: u32) -> bool {
         estimate_says: EstimateSays::Upgraded,
         ..world.legacy.clone()
     });
-    let known = restore.is_some() || config.is_some() || legacy.is_some();
+    let resize = named_resize(name, &world.resize);
+    let known = restore.is_some() || config.is_some() || legacy.is_some() || resize.is_some();
     for _ in 0..times.min(1000) {
         world.next_restores.extend(restore.clone());
         world.next_configs.extend(config.clone());
         world.next_legacy.extend(legacy.clone());
+        world.next_resizes.extend(resize.clone());
     }
     known
 }
 
-fn named_fault(name: &str) -> Option<Fault> {
-    let restore =
-        |acted: bool, answer: Answer| Some(Fault::on(Route::RestoreToPayg).acted(acted).answer(answer));
+fn named_fault(name: &str, route: Route) -> Option<Fault> {
+    let on_route = |acted: bool, answer: Answer| Some(Fault::on(route).acted(acted).answer(answer));
     let commit =
         |acted: bool, answer: Answer| Some(Fault::on(Route::ConfigCommit).acted(acted).answer(answer));
     match name {
@@ -319,21 +337,21 @@ fn named_fault(name: &str) -> Option<Fault> {
                 .acted(true)
                 .answer(Answer::reset()),
         ),
-        "lost-answer" => restore(true, Answer::reset()),
-        "lost-request" => restore(false, Answer::reset()),
-        "cut-answer" => restore(true, Answer::normal().cut_body_after(40)),
-        "hang" => restore(true, Answer::silence()),
-        "500-acted" => restore(true, Answer::problem(500, "internal_error")),
-        "500" => restore(false, Answer::problem(500, "internal_error")),
-        "502-acted" => restore(true, Answer::html(502)),
-        "503-acted" => restore(true, Answer::problem(503, "upstream_unavailable")),
-        "garbled-202" => restore(true, Answer::broken_json(202)),
-        "rate-limited" => restore(
+        "lost-answer" => on_route(true, Answer::reset()),
+        "lost-request" => on_route(false, Answer::reset()),
+        "cut-answer" => on_route(true, Answer::normal().cut_body_after(40)),
+        "hang" => on_route(true, Answer::silence()),
+        "500-acted" => on_route(true, Answer::problem(500, "internal_error")),
+        "500" => on_route(false, Answer::problem(500, "internal_error")),
+        "502-acted" => on_route(true, Answer::html(502)),
+        "503-acted" => on_route(true, Answer::problem(503, "upstream_unavailable")),
+        "garbled-202" => on_route(true, Answer::broken_json(202)),
+        "rate-limited" => on_route(
             false,
             Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("5"),
         ),
-        "blocked" => restore(false, Answer::blocked(403, "forbidden", &["not_verified"])),
-        "redirect" => restore(false, Answer::redirect(307, "http://192.0.2.1/")),
+        "blocked" => on_route(false, Answer::blocked(403, "forbidden", &["not_verified"])),
+        "redirect" => on_route(false, Answer::redirect(307, "http://192.0.2.1/")),
         "reads-down" => Some(Fault::on(Route::ListVps).answer(Answer::problem(503, "upstream_unavailable"))),
         "jobs-down" => Some(Fault::on(Route::Job).answer(Answer::html(502))),
         _ => None,
@@ -368,6 +386,16 @@ fn named_config(name: &str, usual: &ConfigBehaviour) -> Option<ConfigBehaviour> 
     Some(config)
 }
 
+fn named_resize(name: &str, usual: &ResizeBehaviour) -> Option<ResizeBehaviour> {
+    let mut resize = usual.clone();
+    match name {
+        "resize-late" => resize.apply = Apply::After(Duration::from_secs(10)),
+        "resize-ignored" => resize.apply = Apply::Never,
+        _ => return None,
+    }
+    Some(resize)
+}
+
 fn purchase(line: &Purchase) -> Json {
     let mut json = Json::object([
         ("sequence", line.sequence.into()),
@@ -377,9 +405,10 @@ fn purchase(line: &Purchase) -> Json {
         ("kind", format!("{:?}", line.kind).into()),
         ("sourceVps", (&line.source_vps).into()),
     ]);
-    let members = match (&line.config, &line.legacy) {
-        (Some(config), _) => config_members(config),
-        (_, Some(legacy)) => vec![
+    let members = match (&line.config, &line.legacy, &line.resize) {
+        (Some(config), ..) => config_members(config),
+        (_, _, Some(resize)) => resize_members(line, resize),
+        (_, Some(legacy), _) => vec![
             ("vmid", legacy.vmid.into()),
             ("wasEstimate", legacy.was_estimate.into()),
             ("total", legacy.total.into()),
@@ -425,6 +454,18 @@ fn config_members(config: &ConfigPurchase) -> Vec<(&'static str, Json)> {
     ]
 }
 
+fn resize_members(line: &Purchase, resize: &ResizePurchase) -> Vec<(&'static str, Json)> {
+    vec![
+        ("cpuCores", line.cpu_cores.into()),
+        ("memoryGb", line.memory_gb.into()),
+        ("from", resize.from.json()),
+        ("to", resize.to.json()),
+        ("perHourBefore", resize.per_hour_before.into()),
+        ("perHour", line.per_hour.into()),
+        ("currencyCode", (&line.pricing.currency_code).into()),
+    ]
+}
+
 fn request(record: &RequestRecord) -> Json {
     let headers: &BTreeMap<String, String> = &record.headers;
     Json::object([
@@ -462,6 +503,7 @@ fn vps(world: &World) -> Json {
             ("isPayg", vps.billing.is_payg.into()),
             ("powerState", vps.power_state_at(now).into()),
             ("primaryIp", vps.primary_ip_at(now).into()),
+            ("resources", vps.resources.json()),
             ("backups", Json::list(vps.backups.iter().map(|backup| &backup.id))),
             (
                 "options",

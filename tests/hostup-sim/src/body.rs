@@ -31,6 +31,14 @@ pub(crate) fn invalid(errors: Vec<(String, String)>) -> Problem {
     }
 }
 
+/// A whole number in a range, or why it is none.
+pub(crate) fn integer(name: &str, value: &Value, least: u32, most: u32) -> Result<u32, String> {
+    let number = value.as_u64().and_then(|value| u32::try_from(value).ok());
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("`{name}` must be an integer from {least} to {most}."))
+}
+
 /// Whether a body readably says this of a member.
 pub(crate) fn says(body: &[u8], name: &str, value: bool) -> bool {
     serde_json::from_slice::<Value>(body)

@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use crate::account::ActionGate;
 use crate::body::{invalid, members_of};
 use crate::http::Incoming;
-use crate::invoice::{Invoice, Until, Waiting};
+use crate::invoice::{Change, Invoice, Until, Waiting};
 use crate::ledger::{ConfigPurchase, OptionChange, PriceChange, Purchase, PurchaseKind};
 use crate::options::OptionValue;
 use crate::problem::Problem;
@@ -342,7 +342,7 @@ impl World {
         };
         self.waiting.extend(until.map(|until| Waiting {
             vps: vps.id.clone(),
-            values,
+            change: Change::Options(values),
             until,
         }));
         self.settle();
@@ -423,21 +423,11 @@ fn checked_order(vps: &Vps, incoming: &Incoming) -> Result<Order, Problem> {
     }
 }
 
-/// A closed gate refuses a commit with 409 and its own code (assumed).
 fn check_gates(vps: &Vps, order: &Order) -> Result<(), Problem> {
-    let of = |gate: &ActionGate, code: &str| {
-        let mut problem = Problem::new(409, gate.code.as_deref().unwrap_or(code));
-        problem.detail.clone_from(&gate.reason);
-        problem
-    };
-    if !vps.can_commit.allowed {
-        return Err(of(&vps.can_commit, "pending_orders"));
-    }
+    vps.can_commit.check("pending_orders")?;
     let options = order.values.iter().filter_map(|(key, _)| vps.option(key));
-    let closed = options
-        .filter_map(|option| option.can_change.as_ref())
-        .find(|gate| !gate.allowed);
-    closed.map_or(Ok(()), |gate| Err(of(gate, "vps_not_ready")))
+    let mut gates = options.filter_map(|option| option.can_change.as_ref());
+    gates.try_for_each(|gate| gate.check("vps_not_ready"))
 }
 
 /// 409 `existing_invoice_blocking`. How it suggests the flag is assumed, in text and extensions.

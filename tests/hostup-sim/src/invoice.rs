@@ -57,15 +57,22 @@ impl Invoice {
     }
 }
 
-/// Values that a commit is still to set.
+/// What was executed and still has to show.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) vps: String,
-    pub(crate) values: Vec<(String, OptionValue)>,
+    pub(crate) change: Change,
     pub(crate) until: Until,
 }
 
-/// What they wait for.
+/// What it changes.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Options(Vec<(String, OptionValue)>),
+    Size { cpu_cores: u32, memory_gb: u32 },
+}
+
+/// What it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     Time(std::time::Instant),
@@ -143,15 +150,22 @@ impl World {
 
     fn apply(&mut self, due: Vec<Waiting>) {
         for waiting in due {
-            self.set_values(&waiting.vps, waiting.values);
-        }
-    }
-
-    pub(crate) fn set_values(&mut self, vps: &str, values: Vec<(String, OptionValue)>) {
-        let Some(vps) = self.vps_mut(vps) else { return };
-        for (key, value) in values {
-            if let Some(option) = vps.option_mut(&key) {
-                option.current = value;
+            let Some(vps) = self.vps_mut(&waiting.vps) else {
+                continue;
+            };
+            match waiting.change {
+                Change::Options(values) => {
+                    for (key, value) in values {
+                        if let Some(option) = vps.option_mut(&key) {
+                            option.current = value;
+                        }
+                    }
+                }
+                Change::Size { cpu_cores, memory_gb } => {
+                    vps.resources.cpu_cores = cpu_cores.into();
+                    vps.resources.memory_gb = memory_gb.into();
+                    vps.ordered = None;
+                }
             }
         }
     }

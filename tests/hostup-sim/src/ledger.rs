@@ -9,6 +9,7 @@ use crate::body::sha256_hex;
 use crate::log::Auth;
 use crate::options::OptionValue;
 use crate::routes::Caller;
+use crate::vps::Resources;
 use crate::world::World;
 
 /// What kind of purchase a line records.
@@ -20,6 +21,8 @@ pub enum PurchaseKind {
     Config,
     /// `POST /api/vm/{vmid}/upgrade`, an upgrade, or an estimate that was executed all the same.
     LegacyUpgrade,
+    /// `POST .../actions/resize`: other cores and memory of a pay-as-you-go VM.
+    Resize,
 }
 
 /// One option that a commit changes.
@@ -84,6 +87,17 @@ pub struct LegacyPurchase {
     pub order_id: u64,
 }
 
+/// What a resize bought. What was ordered, and its price of an hour, stand in the line itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizePurchase {
+    /// The sizes before.
+    pub from: Resources,
+    /// The sizes that it set, or is to set.
+    pub to: Resources,
+    /// Price of an hour before, at the rates of that moment.
+    pub per_hour_before: Option<Decimal>,
+}
+
 /// One executed purchase. What only a restore has is empty, zero or `None` in other lines.
 #[derive(Clone, Debug)]
 pub struct Purchase {
@@ -138,6 +152,8 @@ pub struct Purchase {
     pub config: Option<ConfigPurchase>,
     /// Of [`PurchaseKind::LegacyUpgrade`].
     pub legacy: Option<LegacyPurchase>,
+    /// Of [`PurchaseKind::Resize`].
+    pub resize: Option<ResizePurchase>,
 }
 
 impl World {
@@ -172,6 +188,7 @@ impl World {
             acted: true,
             config: None,
             legacy: None,
+            resize: None,
         }
     }
 }

@@ -11,8 +11,8 @@
 //! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
 //!   is answered. [`Gate`]s hold a request before or after it is acted on.
-//! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave
-//!   open.
+//! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`], [`ResizeBehaviour`] and [`Oddities`] hold the
+//!   switches for what the provider's pages leave open.
 //!
 //! ```
 //! use hostup_sim::{Answer, Fault, Route, Sim};
@@ -51,6 +51,7 @@ mod log;
 mod options;
 mod problem;
 mod reads;
+mod resize;
 mod restore;
 mod routes;
 mod server;
@@ -72,13 +73,16 @@ pub use gates::{Gate, Stage};
 pub use in_process::{Call, Heard, InProcess};
 pub use invoice::Invoice;
 pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
-pub use ledger::{ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind};
+pub use ledger::{
+    ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind, ResizePurchase,
+};
 pub use legacy::{
     CurrencyAs, EstimateSays, IdAs, LEGACY_CARD, LEGACY_EMAIL, LEGACY_PASSWORD, LEGACY_PHONE,
     LEGACY_RESET_TOKEN, LEGACY_SECRETS, LegacyBehaviour, LegacyOption, MoneyAs, standard_legacy_options,
 };
 pub use log::{Auth, Connection, Finish, Keep, RequestRecord};
 pub use options::{ConfigOption, CurrentAs, OptionKind, OptionValue, standard_options};
+pub use resize::ResizeBehaviour;
 pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
 pub use routes::Route;
 pub use rust_decimal::Decimal;

@@ -79,7 +79,15 @@ impl World {
             .filter(|vps| of("primaryIp").is_none_or(|ip| vps.primary_ip_at(now) == Some(ip)))
             .collect();
         let page = shown.iter().skip(start).take(limit);
-        let mut rows: Vec<Json> = page.map(|vps| self.vps_json(vps)).collect();
+        let mut rows: Vec<Json> = page
+            .map(|vps| {
+                if self.gates_in_list {
+                    self.vps_page(vps)
+                } else {
+                    self.vps_json(vps)
+                }
+            })
+            .collect();
         if asked
             .iter()
             .any(|(name, value)| name == "include" && value == "pendingMaintenance")
@@ -127,6 +135,28 @@ impl World {
             ("billing", vps.billing.json(true)),
             ("resources", vps.resources.json()),
         ])
+    }
+
+    /// `GET /api/v2/vps/{id}`: the row of the list and `actions` ("`actions.canResize` from the VPS detail",
+    /// resize page). On a fixed plan it is shown only if it was set (assumed).
+    pub(crate) fn vps_page(&self, vps: &Vps) -> Json {
+        let mut page = self.vps_json(vps);
+        if vps.billing.is_payg || vps.can_resize.is_some() {
+            page.push("actions", self.vps_actions(vps));
+        }
+        page
+    }
+
+    fn vps_actions(&self, vps: &Vps) -> Json {
+        Json::object([("canResize", self.resize_gate(vps).json())])
+    }
+
+    /// `GET /api/v2/vps/{id}/details` (its page, up to where the stored copy is cut; `actions` from the
+    /// resize page).
+    pub(crate) fn vps_details(&self, vps: &Vps) -> Json {
+        let mut details = details(vps, self.now());
+        details.push("actions", self.vps_actions(vps));
+        details
     }
 
     /// `GET /api/v2/vps/{id}/backups` (its page).
@@ -243,8 +273,7 @@ pub(crate) fn status(vps: &Vps, now: Instant) -> Json {
     ])
 }
 
-/// `GET /api/v2/vps/{id}/details` (its page, up to where the stored copy is cut).
-pub(crate) fn details(vps: &Vps, now: Instant) -> Json {
+fn details(vps: &Vps, now: Instant) -> Json {
     let hostname = vps.hostname.as_ref().unwrap_or(&vps.name);
     let status = match vps.service_status_at(now) {
         // Six values here, eight in the summary.

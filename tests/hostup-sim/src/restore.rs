@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::account::{AccountId, LimitSet};
-use crate::body::{invalid, members};
+use crate::body::{integer, invalid, members};
 use crate::clock::iso;
 use crate::job::{Job, JobView};
 use crate::ledger::{Purchase, PurchaseKind};
@@ -179,13 +179,7 @@ impl World {
         let regions = &self.account(asked.caller.account).regions;
         let mut errors = Vec::new();
         for (name, value) in &members {
-            let integer = |least: u32, most: u32| {
-                value
-                    .as_u64()
-                    .and_then(|value| u32::try_from(value).ok())
-                    .filter(|value| (least..=most).contains(value))
-                    .ok_or_else(|| format!("`{name}` must be an integer from {least} to {most}."))
-            };
+            let integer = |least, most| integer(name, value, least, most);
             let outcome = match name.as_str() {
                 "name" => match value.as_str() {
                     Some(text) if !self.strict_names || good_name(text) => {
@@ -221,7 +215,7 @@ impl World {
     }
 
     /// "If the account cannot use Cloud VM yet, the response explains the blocker" (restore-to-payg
-    /// page). Status and place of the words follow the convert page (assumed).
+    /// page).
     fn check_gates(
         &self,
         account: AccountId,
@@ -229,39 +223,35 @@ impl World {
         (cpu_cores, memory_gb, storage_gb): (u32, u32, u32),
     ) -> Result<(), Problem> {
         let account = self.account(account);
-        if !source.can_restore.allowed {
-            let code = source.can_restore.code.as_deref();
-            let mut problem = Problem::new(409, code.unwrap_or("vps_not_ready"));
-            problem.detail.clone_from(&source.can_restore.reason);
-            return Err(problem);
-        }
+        source.can_restore.check("vps_not_ready")?;
         let mut blockers = account.blockers.clone();
         blockers.extend(
             account
                 .limits_remaining()
                 .blockers(LimitSet::new(cpu_cores, memory_gb, storage_gb, 1)),
         );
-        if !blockers.is_empty() {
-            let unpaid = blockers.iter().all(|word| word == "has_unpaid_invoice");
-            let problem = if unpaid {
-                Problem::new(409, "conflict")
-            } else {
-                Problem::new(403, "forbidden")
-            };
-            return Err(self.with_blockers(
-                problem.detail(format!(
-                    "The account cannot use Cloud VM yet: {}.",
-                    blockers.join(", ")
-                )),
-                &blockers,
-            ));
-        }
+        self.refuse_blocked(&blockers)?;
         if !account.can_deploy.allowed {
             let mut problem = Problem::new(403, "forbidden");
             problem.detail.clone_from(&account.can_deploy.reason);
             return Err(problem);
         }
         Ok(())
+    }
+
+    /// Status and place of the words follow the convert page (assumed).
+    pub(crate) fn refuse_blocked(&self, blockers: &[String]) -> Result<(), Problem> {
+        if blockers.is_empty() {
+            return Ok(());
+        }
+        let unpaid = blockers.iter().all(|word| word == "has_unpaid_invoice");
+        let problem = if unpaid {
+            Problem::new(409, "conflict")
+        } else {
+            Problem::new(403, "forbidden")
+        };
+        let detail = format!("The account cannot use Cloud VM yet: {}.", blockers.join(", "));
+        Err(self.with_blockers(problem.detail(detail), blockers))
     }
 
     /// Puts the words where this world has them: the two texts of the convert page differ.

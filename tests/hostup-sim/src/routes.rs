@@ -10,7 +10,7 @@ use crate::http::Incoming;
 use crate::job::Job;
 use crate::log::Auth;
 use crate::problem::{Problem, legacy_code, legacy_error};
-use crate::reads::{convert, deployments, details, limits, query, status};
+use crate::reads::{convert, deployments, limits, query, status};
 use crate::restore::RestoreRequest;
 use crate::wire::Json;
 use crate::world::World;
@@ -52,6 +52,8 @@ pub enum Route {
     PaygLimits,
     /// `POST /api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg`: costs money
     RestoreToPayg,
+    /// `POST /api/v2/vps/{id}/actions/resize`: costs money
+    Resize,
     /// `GET /api/jobs/{jobId}`
     Job,
     /// Anything else; answered 404.
@@ -66,7 +68,11 @@ impl Route {
     pub fn is_paid(self) -> bool {
         matches!(
             self,
-            Route::RestoreToPayg | Route::ConfigCommit | Route::LegacyEstimate | Route::LegacyUpgrade
+            Route::RestoreToPayg
+                | Route::ConfigCommit
+                | Route::LegacyEstimate
+                | Route::LegacyUpgrade
+                | Route::Resize
         )
     }
 
@@ -90,6 +96,7 @@ impl Route {
         match self {
             Route::RestoreToPayg => &[&["backup:vm"], &["write:billing"]],
             Route::ConfigPreview | Route::ConfigCommit => &[&["write:vm"]],
+            Route::Resize => &[&["write:billing"]],
             Route::LegacyEstimate | Route::LegacyUpgrade => &[&["write:billing", "write:vm"]],
             Route::Version | Route::Job | Route::Unknown | Route::Any => &[],
             _ => &[&["read:vm"]],
@@ -125,6 +132,7 @@ pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
             (Route::ConfigPreview, &[*id])
         }
         ("POST", ["api", "v2", "vps", id, "actions", "config"]) => (Route::ConfigCommit, &[*id]),
+        ("POST", ["api", "v2", "vps", id, "actions", "resize"]) => (Route::Resize, &[*id]),
         ("POST", ["api", "vm", id, "upgrade"]) if says(body, "send", false) => {
             (Route::LegacyEstimate, &[*id])
         }
@@ -305,18 +313,19 @@ impl World {
             Route::UpgradeOptions => self.visible_vps(account, id).map(|vps| (200, options(vps))),
             Route::BillingCycle => self.visible_vps(account, id).map(|vps| (200, billing_cycle(vps))),
             Route::ConfigPreview | Route::ConfigCommit => self.configure(&caller, incoming, id, act),
+            Route::Resize => self.resize_vps(&caller, incoming, id, act),
             Route::LegacyEstimate | Route::LegacyUpgrade => self.legacy_upgrade(&caller, incoming, id, act),
             Route::ListVps => {
                 let asked = query(incoming.query.as_deref());
                 self.vps_list(account, &asked)
             }
-            Route::GetVps => self.visible_vps(account, id).map(|vps| (200, self.vps_json(vps))),
+            Route::GetVps => self.visible_vps(account, id).map(|vps| (200, self.vps_page(vps))),
             Route::VpsStatus => self
                 .visible_vps(account, id)
                 .map(|vps| (200, status(vps, self.now()))),
             Route::VpsDetails => self
                 .visible_vps(account, id)
-                .map(|vps| (200, details(vps, self.now()))),
+                .map(|vps| (200, self.vps_details(vps))),
             Route::ListBackups => self.backup_list(account, id),
             Route::ConvertToCloud => self
                 .visible_vps(account, id)

@@ -239,6 +239,8 @@ pub struct Vps {
     pub can_restore: ActionGate,
     /// `actions.canCreateBackup` of the backups page
     pub can_create_backup: ActionGate,
+    /// `actions.canResize`; `None`: open for a pay-as-you-go VM that has booted
+    pub can_resize: Option<ActionGate>,
     /// Answer of convert-to-cloud; `None`: from billing and the account's blockers and limits
     pub convert: Option<Convert>,
     /// After so many reads of its backup list all its backups are gone.
@@ -256,6 +258,8 @@ pub struct Vps {
     /// Its options on the legacy upgrade route
     pub legacy_options: Vec<LegacyOption>,
     pub(crate) birth: Option<Birth>,
+    /// Cores and memory of a resize that does not show yet.
+    pub(crate) ordered: Option<(u32, u32)>,
 }
 
 impl Vps {
@@ -290,6 +294,7 @@ impl Vps {
             backup_quota: Some(3),
             can_restore: ActionGate::open_with_code("pending_order"),
             can_create_backup: ActionGate::open_with_code("pending_order"),
+            can_resize: None,
             convert: None,
             backups_vanish_after_lists: None,
             options: Vec::new(),
@@ -299,6 +304,7 @@ impl Vps {
             vmid: None,
             legacy_options: Vec::new(),
             birth: None,
+            ordered: None,
         }
     }
 
@@ -345,11 +351,12 @@ impl Vps {
         self.options.iter_mut().find(|option| option.key == key)
     }
 
-    /// What it takes from the limits.
+    /// What it takes from the limits: what was ordered counts before it shows (assumed).
     pub(crate) fn as_limits(&self) -> LimitSet {
+        let (cpu_cores, memory_gb) = self.ordered.unwrap_or_default();
         LimitSet::new(
-            whole(self.resources.cpu_cores),
-            whole(self.resources.memory_gb),
+            whole(self.resources.cpu_cores).max(cpu_cores),
+            whole(self.resources.memory_gb).max(memory_gb),
             whole(self.resources.storage_gb),
             1,
         )

@@ -16,6 +16,7 @@ use crate::legacy::{LegacyBehaviour, standard_legacy_options};
 use crate::life::Left;
 use crate::log::{Auth, Connection, Keep, Log};
 use crate::options::standard_options;
+use crate::resize::ResizeBehaviour;
 use crate::restore::RestoreBehaviour;
 use crate::routes::Route;
 use crate::vps::{Backup, Vps};
@@ -79,7 +80,9 @@ pub struct World {
     pub config: ConfigBehaviour,
     /// How legacy upgrades go.
     pub legacy: LegacyBehaviour,
-    /// Refuse a restore or a commit of options whose gates are closed. False: it is executed all the same.
+    /// How resizes go.
+    pub resize: ResizeBehaviour,
+    /// Refuse a call whose gates are closed. False: it is executed all the same.
     pub enforce_gates: bool,
     /// Names are 3 to 63 letters, digits, hyphens (the deploy page's rule; assumed here).
     pub strict_names: bool,
@@ -93,6 +96,8 @@ pub struct World {
     pub job_scope: Option<String>,
     /// Oddities of good answers.
     pub odd: Oddities,
+    /// Rows of the VPS list carry gates too; its page says that they are not there.
+    pub gates_in_list: bool,
     /// Serve the admin API under `/_sim/`.
     pub admin: bool,
     /// What is kept of the requests from now on.
@@ -105,6 +110,7 @@ pub struct World {
     pub(crate) next_restores: VecDeque<RestoreBehaviour>,
     pub(crate) next_configs: VecDeque<ConfigBehaviour>,
     pub(crate) next_legacy: VecDeque<LegacyBehaviour>,
+    pub(crate) next_resizes: VecDeque<ResizeBehaviour>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) invoices: Vec<Invoice>,
     pub(crate) cancelled: Vec<Invoice>,
@@ -151,6 +157,7 @@ impl World {
             restore: RestoreBehaviour::default(),
             config: ConfigBehaviour::default(),
             legacy: LegacyBehaviour::default(),
+            resize: ResizeBehaviour::default(),
             enforce_gates: true,
             strict_names: true,
             storage_floor: 1,
@@ -158,6 +165,7 @@ impl World {
             blockers_at: BlockersAt::default(),
             job_scope: None,
             odd: Oddities::default(),
+            gates_in_list: false,
             admin: false,
             keep: Keep::default(),
             ahead: Duration::ZERO,
@@ -166,6 +174,7 @@ impl World {
             next_restores: VecDeque::new(),
             next_configs: VecDeque::new(),
             next_legacy: VecDeque::new(),
+            next_resizes: VecDeque::new(),
             waiting: Vec::new(),
             invoices: Vec::new(),
             cancelled: Vec::new(),
@@ -506,6 +515,7 @@ impl World {
             (self.next_restores.len(), "restore", "restore"),
             (self.next_configs.len(), "config", "commit"),
             (self.next_legacy.len(), "legacy", "legacy call"),
+            (self.next_resizes.len(), "resize", "resize"),
         ];
         let behaviours = behaviours
             .into_iter()
