@@ -290,6 +290,8 @@ pub struct Account {
     pub keys: Vec<Key>,
     /// Its VPSs in list order, also those that are not visible yet.
     pub vps: Vec<Vps>,
+    /// Servers that it had: what is left of them are their backups.
+    pub retained: Vec<Vps>,
     /// Its rates.
     pub pricing: Pricing,
     /// Ids of the regions it may deploy to.

@@ -14,10 +14,11 @@ use crate::faults::{ArmedFault, Fault};
 use crate::http::{Incoming, Outgoing};
 use crate::invoice::Invoice;
 use crate::job::{JobForget, JobResult};
-use crate::ledger::{ConfigPurchase, Purchase, ResizePurchase};
+use crate::ledger::{ConfigPurchase, Overwrite, Purchase, ResizePurchase};
 use crate::legacy::{EstimateSays, LegacyBehaviour};
 use crate::log::RequestRecord;
 use crate::options::OptionValue;
+use crate::overwrite::{OverwriteBehaviour, OverwriteOutcome};
 use crate::reads::query;
 use crate::resize::ResizeBehaviour;
 use crate::restore::{Boots, Outcome, RestoreBehaviour};
@@ -32,10 +33,10 @@ hostup-sim, admin API
   GET    /_sim/vps                     every VPS, visible or not
   GET    /_sim/faults                  the names of faults
   POST   /_sim/faults/NAME?times=N     inject one (times: 1 unless said); what is on the answer of a restore
-                                       takes ?route=resize
+                                       takes ?route=resize, restore or restore-from-vps
   DELETE /_sim/faults                  take all faults back
   GET    /_sim/unfired                 faults that did not fire yet
-  POST   /_sim/job-duration/DURATION   for coming restores: 500ms, 8s, 2m
+  POST   /_sim/job-duration/DURATION   for coming jobs: 500ms, 8s, 2m
   POST   /_sim/option/KEY/VALUE        set an option as a person at the panel would
   POST   /_sim/prices/FACTOR           every option costs its present price times this
   POST   /_sim/apply/WHEN              commits of options: now, never, when-paid, or a DURATION
@@ -72,6 +73,18 @@ const RESTORES: [(&str, &str); 8] = [
     ("list-lag", "the list misses the new VM 5 times"),
     ("never-boots", "the VM stays provisioning"),
     ("no-ip", "the VM runs without an IP"),
+];
+
+const OVERWRITES: [(&str, &str); 6] = [
+    ("overwrite-torn", "the job fails, the disk is lost"),
+    ("overwrite-untouched", "the job fails, the disk is as it was"),
+    ("overwrite-written", "the job fails, the disk holds the backup"),
+    ("overwrite-job-lost", "polls answer 404 from the first on"),
+    (
+        "overwrite-never-ends",
+        "the disk holds the backup, the job never ends",
+    ),
+    ("overwrite-stays-down", "the VPS stays stopped"),
 ];
 
 const OTHERS: [(&str, &str); 16] = [
@@ -128,12 +141,16 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             world.next_configs.clear();
             world.next_legacy.clear();
             world.next_resizes.clear();
+            world.next_overwrites.clear();
             text(200, "no faults\n")
         }
         ("POST", ["faults", name]) => {
             let times = times(incoming.query.as_deref());
             let Some(route) = route_of(incoming) else {
-                return Some(text(404, "route: restore-to-payg, resize\n"));
+                return Some(text(
+                    404,
+                    "route: restore-to-payg, resize, restore, restore-from-vps\n",
+                ));
             };
             if inject(world, name, route, times) {
                 text(200, &format!("{name}, {times} time(s)\n"))
@@ -144,6 +161,7 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
         ("POST" | "PUT", ["job-duration", duration]) => match parse_duration(duration) {
             Some(duration) => {
                 world.restore.job_duration = duration;
+                world.overwrite.job_duration = duration;
                 world.restore.running_after = Some(duration + Duration::from_secs(1));
                 text(200, &format!("{duration:?}\n"))
             }
@@ -218,6 +236,8 @@ fn route_of(incoming: &Incoming) -> Option<Route> {
     match parameter(incoming, "route").as_deref() {
         None | Some("restore-to-payg") => Some(Route::RestoreToPayg),
         Some("resize") => Some(Route::Resize),
+        Some("restore") => Some(Route::Restore),
+        Some("restore-from-vps") => Some(Route::RestoreFromVps),
         Some(_) => None,
     }
 }
@@ -267,7 +287,7 @@ fn json(body: Json) -> Outgoing {
 
 fn names() -> String {
     let mut text = String::from("faults:\n");
-    for (name, meaning) in ANSWERS.iter().chain(&RESTORES).chain(&OTHERS) {
+    for (name, meaning) in ANSWERS.iter().chain(&RESTORES).chain(&OVERWRITES).chain(&OTHERS) {
         let _ = writeln!(text, "  {name:<18} {meaning}");
     }
     text
@@ -304,14 +324,22 @@ fn inject(world: &mut World, name: &str, route: Route, times: u32) -> bool {
         ..world.legacy.clone()
     });
     let resize = named_resize(name, &world.resize);
-    let known = restore.is_some() || config.is_some() || legacy.is_some() || resize.is_some();
+    let overwrite = named_overwrite(name, &world.overwrite);
+    let known = [
+        restore.is_some(),
+        config.is_some(),
+        legacy.is_some(),
+        resize.is_some(),
+        overwrite.is_some(),
+    ];
     for _ in 0..times.min(1000) {
         world.next_restores.extend(restore.clone());
         world.next_configs.extend(config.clone());
         world.next_legacy.extend(legacy.clone());
         world.next_resizes.extend(resize.clone());
+        world.next_overwrites.extend(overwrite.clone());
     }
-    known
+    known.contains(&true)
 }
 
 fn named_fault(name: &str, route: Route) -> Option<Fault> {
@@ -396,6 +424,20 @@ fn named_resize(name: &str, usual: &ResizeBehaviour) -> Option<ResizeBehaviour> 
     Some(resize)
 }
 
+fn named_overwrite(name: &str, usual: &OverwriteBehaviour) -> Option<OverwriteBehaviour> {
+    let mut overwrite = usual.clone();
+    match name {
+        "overwrite-torn" => overwrite.outcome = OverwriteOutcome::FailsTorn,
+        "overwrite-untouched" => overwrite.outcome = OverwriteOutcome::FailsUntouched,
+        "overwrite-written" => overwrite.outcome = OverwriteOutcome::FailsWritten,
+        "overwrite-job-lost" => overwrite.view.forget = JobForget::AfterPolls(0),
+        "overwrite-never-ends" => overwrite.outcome = OverwriteOutcome::NeverEnds,
+        "overwrite-stays-down" => overwrite.comes_up = false,
+        _ => return None,
+    }
+    Some(overwrite)
+}
+
 fn purchase(line: &Purchase) -> Json {
     let mut json = Json::object([
         ("sequence", line.sequence.into()),
@@ -405,10 +447,11 @@ fn purchase(line: &Purchase) -> Json {
         ("kind", format!("{:?}", line.kind).into()),
         ("sourceVps", (&line.source_vps).into()),
     ]);
-    let members = match (&line.config, &line.legacy, &line.resize) {
+    let members = match (&line.config, &line.legacy, &line.resize, &line.overwrite) {
         (Some(config), ..) => config_members(config),
-        (_, _, Some(resize)) => resize_members(line, resize),
-        (_, Some(legacy), _) => vec![
+        (_, _, Some(resize), _) => resize_members(line, resize),
+        (.., Some(overwrite)) => overwrite_members(line, overwrite),
+        (_, Some(legacy), ..) => vec![
             ("vmid", legacy.vmid.into()),
             ("wasEstimate", legacy.was_estimate.into()),
             ("total", legacy.total.into()),
@@ -466,6 +509,17 @@ fn resize_members(line: &Purchase, resize: &ResizePurchase) -> Vec<(&'static str
     ]
 }
 
+fn overwrite_members(line: &Purchase, overwrite: &Overwrite) -> Vec<(&'static str, Json)> {
+    vec![
+        ("target", (&overwrite.target).into()),
+        ("backup", (&overwrite.backup).into()),
+        ("source", (&overwrite.source).into()),
+        ("before", overwrite.before.word().into()),
+        ("touched", overwrite.touched.into()),
+        ("jobId", (&line.job_id).into()),
+    ]
+}
+
 fn request(record: &RequestRecord) -> Json {
     let headers: &BTreeMap<String, String> = &record.headers;
     Json::object([
@@ -504,6 +558,7 @@ fn vps(world: &World) -> Json {
             ("powerState", vps.power_state_at(now).into()),
             ("primaryIp", vps.primary_ip_at(now).into()),
             ("resources", vps.resources.json()),
+            ("content", vps.content.word().into()),
             ("backups", Json::list(vps.backups.iter().map(|backup| &backup.id))),
             (
                 "options",

@@ -23,6 +23,22 @@ pub(crate) fn members_of(incoming: &Incoming) -> Result<Map<String, Value>, Prob
     members(incoming.header("content-type"), &incoming.body)
 }
 
+/// The same, of a request that needs no body.
+pub(crate) fn optional_members_of(incoming: &Incoming) -> Result<Map<String, Value>, Problem> {
+    if incoming.body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    members_of(incoming)
+}
+
+/// What refuses the members that a route does not know.
+pub(crate) fn unknown_members(members: &Map<String, Value>, known: &[&str]) -> Vec<(String, String)> {
+    let unknown = members.keys().filter(|name| !known.contains(&name.as_str()));
+    unknown
+        .map(|name| (format!("/{name}"), format!("`{name}` is not a known field.")))
+        .collect()
+}
+
 /// `invalid_request` with its pointers.
 pub(crate) fn invalid(errors: Vec<(String, String)>) -> Problem {
     Problem {

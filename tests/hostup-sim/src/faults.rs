@@ -56,7 +56,7 @@ impl Fault {
     }
 
     /// Whether the call is carried out, whatever is answered. A call that the provider would refuse
-    /// (a bad key, a bad body) is refused all the same and buys nothing. For a paid route it must
+    /// (a bad key, a bad body) is refused all the same and buys nothing. For a route that is in the ledger it must
     /// be said, unless the answer is the normal one; elsewhere calls are carried out.
     #[must_use]
     pub fn acted(mut self, acted: bool) -> Fault {
@@ -110,10 +110,10 @@ pub(crate) struct Verdict {
 
 impl ArmedFault {
     pub(crate) fn new(fault: Fault) -> ArmedFault {
-        let paid = fault.route.is_paid() || fault.route == Route::Any;
+        let executes = fault.route.is_ledgered() || fault.route == Route::Any;
         assert!(
-            !paid || fault.acted.is_some() || fault.answer.is_harmless(),
-            "{}: say .acted(true) or .acted(false), for the route spends money",
+            !executes || fault.acted.is_some() || fault.answer.is_harmless(),
+            "{}: say .acted(true) or .acted(false), for the route spends money or writes",
             fault.name()
         );
         ArmedFault {

@@ -3,7 +3,9 @@
 
 use rust_decimal::Decimal;
 
+use crate::job::JobPhase;
 use crate::options::OptionValue;
+use crate::vps::Content;
 use crate::wire::Json;
 use crate::world::World;
 
@@ -70,6 +72,7 @@ pub(crate) struct Waiting {
 pub(crate) enum Change {
     Options(Vec<(String, OptionValue)>),
     Size { cpu_cores: u32, memory_gb: u32 },
+    Content(Content),
 }
 
 /// What it waits for.
@@ -77,6 +80,8 @@ pub(crate) enum Change {
 pub(crate) enum Until {
     Time(std::time::Instant),
     Paid(String),
+    /// The job of this id completes; nothing comes of it if it fails.
+    Completed(String),
 }
 
 impl World {
@@ -140,12 +145,24 @@ impl World {
             return;
         }
         let now = self.now();
-        let is_due = |waiting: &Waiting| matches!(waiting.until, Until::Time(at) if at <= now);
-        if self.waiting.iter().any(is_due) {
-            let (due, rest) = std::mem::take(&mut self.waiting).into_iter().partition(is_due);
-            self.waiting = rest;
-            self.apply(due);
+        let phase = |id: &str| self.job(id).map_or(JobPhase::Failed, |job| job.phase_at(now));
+        let is_due = |waiting: &Waiting| match &waiting.until {
+            Until::Time(at) => *at <= now,
+            Until::Completed(job) => phase(job) == JobPhase::Completed,
+            Until::Paid(_) => false,
+        };
+        let is_void = |waiting: &Waiting| match &waiting.until {
+            Until::Completed(job) => phase(job) == JobPhase::Failed,
+            Until::Time(_) | Until::Paid(_) => false,
+        };
+        let all = || self.waiting.iter();
+        if !all().any(|waiting| is_due(waiting) || is_void(waiting)) {
+            return;
         }
+        let due = all().filter(|waiting| is_due(waiting)).cloned().collect();
+        let rest = all().filter(|waiting| !is_due(waiting) && !is_void(waiting));
+        self.waiting = rest.cloned().collect();
+        self.apply(due);
     }
 
     fn apply(&mut self, due: Vec<Waiting>) {
@@ -166,6 +183,7 @@ impl World {
                     vps.resources.memory_gb = memory_gb.into();
                     vps.ordered = None;
                 }
+                Change::Content(content) => vps.content = content,
             }
         }
     }

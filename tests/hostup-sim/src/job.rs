@@ -36,6 +36,48 @@ impl JobPhase {
     }
 }
 
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// Makes a Cloud VM out of a backup.
+    RestoreToPayg,
+    /// Overwrites a VPS with a backup of its own.
+    Restore,
+    /// Overwrites a VPS with a backup of another one.
+    RestoreFromVps,
+}
+
+impl JobKind {
+    /// `type`, `jobName`, the part of `progressTextKey`, and the end of `progressMessage` (assumed; the
+    /// jobs page shows a domain renewal).
+    fn words(self) -> [&'static str; 4] {
+        match self {
+            JobKind::RestoreToPayg => [
+                "restore-to-payg",
+                "Restore backup to Cloud VM",
+                "restore",
+                "restored",
+            ],
+            JobKind::Restore => ["restore", "Restore VPS backup", "restore", "restored"],
+            JobKind::RestoreFromVps => [
+                "restore-from-vps",
+                "Restore backup from another VPS",
+                "restore",
+                "restored",
+            ],
+        }
+    }
+
+    /// `jobType` of active-jobs (the words of its DELETE page). That a restore to a Cloud VM is no
+    /// active job of its source is assumed.
+    pub(crate) fn active_word(self) -> Option<&'static str> {
+        match self {
+            JobKind::RestoreToPayg => None,
+            JobKind::Restore | JobKind::RestoreFromVps => Some("restore"),
+        }
+    }
+}
+
 /// Where in the body the status stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum JobShape {
@@ -124,12 +166,16 @@ impl Default for JobView {
 pub struct Job {
     /// `job_...`
     pub id: String,
+    /// What it does.
+    pub kind: JobKind,
     /// Whose it is.
     pub account: AccountId,
     /// The VPS whose backup is restored.
     pub source_vps: String,
     /// The VM that is made, if one is.
     pub vps_id: Option<String>,
+    /// The VPS whose disk it overwrites, if it does.
+    pub target: Option<String>,
     /// How it is told.
     pub view: JobView,
     /// Polls that were answered 200.
@@ -219,6 +265,24 @@ impl Job {
         format!("/api/jobs/{}", self.id)
     }
 
+    /// A row of active-jobs; its page is not stored, so that the shape is assumed.
+    pub(crate) fn row(&self, now: Instant) -> Json {
+        Json::object([
+            ("jobId", (&self.id).into()),
+            ("jobType", Json::word(self.kind.active_word().unwrap_or("other"))),
+            ("status", Json::word(self.phase_at(now).word())),
+            ("progress", self.progress_at(now).into()),
+            ("createdAt", iso(self.made).into()),
+        ])
+    }
+
+    /// Whether it is at work on this VPS, as gates and active-jobs see it.
+    pub(crate) fn is_active_on(&self, vps: &str, now: Instant) -> bool {
+        self.kind.active_word().is_some()
+            && self.target.as_deref() == Some(vps)
+            && !self.phase_at(now).ended()
+    }
+
     /// The 202 body (restore-to-payg page).
     pub(crate) fn operation(id: &str, status: Json, result: Option<Json>) -> Json {
         let mut operation = Json::object([
@@ -256,14 +320,15 @@ impl Job {
         if self.view.shape == JobShape::Operation {
             return Job::operation(&self.id, word, result);
         }
+        let [kind, name, text, done] = self.kind.words();
         let mut data = Json::object([
             ("jobId", (&self.id).into()),
             ("queueType", "vm-operations".into()),
-            ("type", "restore-to-payg".into()),
-            ("jobName", "Restore backup to Cloud VM".into()),
+            ("type", kind.into()),
+            ("jobName", name.into()),
             ("statusKey", format!("jobs.status.{}", phase.word()).into()),
-            ("progressTextKey", "jobs.restore.progress".into()),
-            ("progressMessage", format!("{progress} % restored").into()),
+            ("progressTextKey", format!("jobs.{text}.progress").into()),
+            ("progressMessage", format!("{progress} % {done}").into()),
         ]);
         if self.view.shape != JobShape::StateOnly {
             data.push("status", word.clone());
@@ -276,7 +341,7 @@ impl Job {
             "progressDetails",
             Json::object([
                 ("percentage", progress.into()),
-                ("message", format!("{progress} % restored").into()),
+                ("message", format!("{progress} % {done}").into()),
                 ("current", progress.into()),
                 ("total", 100u32.into()),
             ]),
@@ -312,17 +377,18 @@ impl Job {
 
     fn result(&self) -> Option<Json> {
         let names = |id: Option<&String>| Json::object([("vpsId", id.into())]);
+        let made = self.vps_id.as_ref().or(self.target.as_ref());
         Some(match &self.view.result {
             JobResult::Nested => Json::nullable(Json::object([
                 ("success", true.into()),
-                ("type", "restore-to-payg".into()),
+                ("type", self.kind.words()[0].into()),
                 ("clientId", "4711".into()),
-                ("result", names(self.vps_id.as_ref())),
+                ("result", names(made)),
                 ("timestamp", iso(self.made + self.lasts).into()),
             ])),
             JobResult::Null => Json::Null,
             JobResult::Absent => return None,
-            JobResult::Flat => names(self.vps_id.as_ref()),
+            JobResult::Flat => names(made),
             JobResult::NumericVmId => Json::object([("vmId", 18211u32.into())]),
             JobResult::NamesSource => names(Some(&self.source_vps)),
             JobResult::Custom(text) => Json::raw(text),

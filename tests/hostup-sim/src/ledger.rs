@@ -9,7 +9,7 @@ use crate::body::sha256_hex;
 use crate::log::Auth;
 use crate::options::OptionValue;
 use crate::routes::Caller;
-use crate::vps::Resources;
+use crate::vps::{Content, Resources};
 use crate::world::World;
 
 /// What kind of purchase a line records.
@@ -23,6 +23,10 @@ pub enum PurchaseKind {
     LegacyUpgrade,
     /// `POST .../actions/resize`: other cores and memory of a pay-as-you-go VM.
     Resize,
+    /// `POST .../backups/{backupId}/actions/restore`: no money, but the disk of a VPS is overwritten.
+    Restore,
+    /// `POST .../backups/actions/restore-from-vps`: the same, with a backup of another VPS.
+    RestoreFromVps,
 }
 
 /// One option that a commit changes.
@@ -98,7 +102,23 @@ pub struct ResizePurchase {
     pub per_hour_before: Option<Decimal>,
 }
 
-/// One executed purchase. What only a restore has is empty, zero or `None` in other lines.
+/// What a restore onto an existing VPS overwrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overwrite {
+    /// The VPS whose disk it is.
+    pub target: String,
+    /// The backup.
+    pub backup: String,
+    /// The VPS that the backup is of; the target itself for a restore in place.
+    pub source: String,
+    /// What stood on the disk before.
+    pub before: Content,
+    /// Whether the disk is touched at all ([`OverwriteOutcome::FailsUntouched`](crate::OverwriteOutcome)).
+    pub touched: bool,
+}
+
+/// One executed purchase, or another call that is to be executed at most once. What only a restore to a
+/// Cloud VM has is empty, zero or `None` in other lines.
 #[derive(Clone, Debug)]
 pub struct Purchase {
     /// 1 for the first line.
@@ -115,7 +135,7 @@ pub struct Purchase {
     pub kind: PurchaseKind,
     /// The VPS in the path (of a legacy call, the one that has its number).
     pub source_vps: String,
-    /// The backup in the path.
+    /// The backup in the path, or in the body.
     pub backup: String,
     /// `name` in the body, if one was sent.
     pub name_sent: Option<String>,
@@ -154,6 +174,8 @@ pub struct Purchase {
     pub legacy: Option<LegacyPurchase>,
     /// Of [`PurchaseKind::Resize`].
     pub resize: Option<ResizePurchase>,
+    /// Of [`PurchaseKind::Restore`] and [`PurchaseKind::RestoreFromVps`].
+    pub overwrite: Option<Overwrite>,
 }
 
 impl World {
@@ -189,6 +211,7 @@ impl World {
             config: None,
             legacy: None,
             resize: None,
+            overwrite: None,
         }
     }
 }

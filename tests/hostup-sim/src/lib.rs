@@ -11,8 +11,8 @@
 //! - [`RequestRecord`]s form the log: what *arrived*, and what was answered.
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
 //!   is answered. [`Gate`]s hold a request before or after it is acted on.
-//! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`], [`ResizeBehaviour`] and [`Oddities`] hold the
-//!   switches for what the provider's pages leave open.
+//! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`], [`ResizeBehaviour`],
+//!   [`OverwriteBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave open.
 //!
 //! ```
 //! use hostup_sim::{Answer, Fault, Route, Sim};
@@ -49,6 +49,7 @@ mod legacy;
 mod life;
 mod log;
 mod options;
+mod overwrite;
 mod problem;
 mod reads;
 mod resize;
@@ -72,9 +73,10 @@ pub use faults::Fault;
 pub use gates::{Gate, Stage};
 pub use in_process::{Call, Heard, InProcess};
 pub use invoice::Invoice;
-pub use job::{Job, JobForget, JobPhase, JobResult, JobShape, JobView};
+pub use job::{Job, JobForget, JobKind, JobPhase, JobResult, JobShape, JobView};
 pub use ledger::{
-    ConfigPurchase, LegacyPurchase, OptionChange, PriceChange, Purchase, PurchaseKind, ResizePurchase,
+    ConfigPurchase, LegacyPurchase, OptionChange, Overwrite, PriceChange, Purchase, PurchaseKind,
+    ResizePurchase,
 };
 pub use legacy::{
     CurrencyAs, EstimateSays, IdAs, LEGACY_CARD, LEGACY_EMAIL, LEGACY_PASSWORD, LEGACY_PHONE,
@@ -82,12 +84,13 @@ pub use legacy::{
 };
 pub use log::{Auth, Connection, Finish, Keep, RequestRecord};
 pub use options::{ConfigOption, CurrentAs, OptionKind, OptionValue, standard_options};
+pub use overwrite::{OverwriteBehaviour, OverwriteOutcome};
 pub use resize::ResizeBehaviour;
 pub use restore::{Boots, NameAs, Outcome, RestoreBehaviour};
 pub use routes::Route;
 pub use rust_decimal::Decimal;
 pub use sim::{Sim, SimHandle};
-pub use vps::{Backup, Billing, Convert, OperatingSystem, Resources, Vps};
+pub use vps::{Backup, Billing, Content, Convert, OperatingSystem, Resources, Vps};
 pub use wire::Json;
 pub use world::{BlockersAt, Oddities, SOURCE_BACKUP, SOURCE_VPS, SizeGbAs, World};
 

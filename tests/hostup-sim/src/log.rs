@@ -94,7 +94,7 @@ pub struct RequestRecord {
     pub key_elsewhere: bool,
     /// The body.
     pub body: Vec<u8>,
-    /// Whether it was carried out: for a paid call, whether it was executed (has a ledger line; a
+    /// Whether it was carried out: for a call that is [ledgered](Route::is_ledgered), whether it was executed (has a line; a
     /// legacy estimate has one only if it [executes](crate::LegacyBehaviour::estimate_executes)); for
     /// a read or a preview, whether it was looked up.
     pub acted: bool,

@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         world.restore.progress_steps = 8;
         world.restore.vm_visible_after = Duration::from_secs(1);
         world.restore.running_after = Some(Duration::from_secs(9));
+        world.overwrite.job_duration = Duration::from_secs(8);
+        world.overwrite.progress_steps = 8;
         world.add_account(&key);
         world.add_backup(
             SOURCE_VPS,

@@ -179,6 +179,7 @@ impl World {
             ])
         });
         let used = u32::try_from(vps.backups.len()).unwrap_or(u32::MAX);
+        let gate = |own: &ActionGate| self.while_idle(vps, own).json();
         let body = Json::object([
             ("backups", Json::list(rows)),
             (
@@ -195,9 +196,9 @@ impl World {
             (
                 "actions",
                 Json::object([
-                    ("canCreateBackup", vps.can_create_backup.json()),
-                    ("canRestore", vps.can_restore.json()),
-                    ("canRestoreFromAnotherVps", ActionGate::open().json()),
+                    ("canCreateBackup", gate(&vps.can_create_backup)),
+                    ("canRestore", gate(&vps.can_restore)),
+                    ("canRestoreFromAnotherVps", gate(&vps.can_restore_from_another)),
                 ]),
             ),
         ]);
@@ -211,6 +212,24 @@ impl World {
             }
         }
         Ok((200, body))
+    }
+
+    /// A gate, closed while a job is at work on the VPS ("gates already account for in-flight jobs",
+    /// backups page; code assumed).
+    pub(crate) fn while_idle(&self, vps: &Vps, own: &ActionGate) -> ActionGate {
+        let now = self.now();
+        if own.allowed && self.jobs.iter().any(|job| job.is_active_on(&vps.id, now)) {
+            ActionGate::closed("A job of this VPS is in progress.", Some("vps_not_ready"))
+        } else {
+            own.clone()
+        }
+    }
+
+    /// `GET /api/v2/vps/{id}/active-jobs` ("List active VPS jobs"; the page is not stored).
+    pub(crate) fn active_jobs(&self, vps: &Vps) -> Json {
+        let now = self.now();
+        let active = self.jobs.iter().filter(|job| job.is_active_on(&vps.id, now));
+        Json::object([("jobs", Json::list(active.map(|job| job.row(now))))])
     }
 
     pub(crate) fn poll(&mut self, account: AccountId, id: &str) -> Result<(u16, Json), Problem> {

@@ -1,7 +1,7 @@
 //! `POST /api/v2/vps/{id}/actions/resize`: other cores and memory of a pay-as-you-go VM.
 
 use crate::account::{ActionGate, LimitSet};
-use crate::body::{integer, invalid, members_of};
+use crate::body::{integer, invalid, members_of, unknown_members};
 use crate::config::Apply;
 use crate::http::Incoming;
 use crate::invoice::{Change, Until, Waiting};
@@ -50,7 +50,7 @@ impl World {
         } else if !vps.booted(self.now()) {
             ActionGate::closed("The VPS is not ready.", Some("vps_not_ready"))
         } else {
-            ActionGate::open()
+            self.while_idle(vps, &ActionGate::open())
         }
     }
 
@@ -159,11 +159,7 @@ fn checked_order(incoming: &Incoming) -> Result<(u32, u32), Problem> {
         size.map_err(|detail| errors.push((format!("/{name}"), detail)))
     };
     let sizes = (size("cpuCores", 32), size("memoryGb", 256));
-    for name in members.keys() {
-        if !["cpuCores", "memoryGb"].contains(&name.as_str()) {
-            errors.push((format!("/{name}"), format!("`{name}` is not a known field.")));
-        }
-    }
+    errors.extend(unknown_members(&members, &["cpuCores", "memoryGb"]));
     match sizes {
         (Ok(cpu_cores), Ok(memory_gb)) if errors.is_empty() => Ok((cpu_cores, memory_gb)),
         _ => Err(invalid(errors)),

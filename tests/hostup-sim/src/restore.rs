@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::account::{AccountId, LimitSet};
 use crate::body::{integer, invalid, members};
 use crate::clock::iso;
-use crate::job::{Job, JobView};
+use crate::job::{Job, JobKind, JobView};
 use crate::ledger::{Purchase, PurchaseKind};
 use crate::problem::Problem;
 use crate::routes::Caller;
-use crate::vps::{Birth, Resources, Vps, whole};
+use crate::vps::{Birth, Content, Resources, Vps, whole};
 use crate::world::{BlockersAt, World};
 
 /// What becomes of the job.
@@ -223,7 +223,8 @@ impl World {
         (cpu_cores, memory_gb, storage_gb): (u32, u32, u32),
     ) -> Result<(), Problem> {
         let account = self.account(account);
-        source.can_restore.check("vps_not_ready")?;
+        self.while_idle(source, &source.can_restore)
+            .check("vps_not_ready")?;
         let mut blockers = account.blockers.clone();
         blockers.extend(
             account
@@ -300,6 +301,7 @@ impl World {
                 vps.region.clone_from(&region);
                 vps.billing.currency_code.clone_from(&pricing.currency_code);
                 vps.created_at = Some(iso(at));
+                vps.content = Content::Backup(backup.to_owned());
                 if let Some(sizes) = behaviour.sizes {
                     vps.resources = sizes;
                 }
@@ -326,9 +328,11 @@ impl World {
 
         self.jobs.push(Job {
             id: job_id.clone(),
+            kind: JobKind::RestoreToPayg,
             account: asked.caller.account,
             source_vps: asked.vps.to_owned(),
             vps_id: vps_id.clone(),
+            target: None,
             view: behaviour.view,
             polls: 0,
             made_at: now,

@@ -54,6 +54,14 @@ pub enum Route {
     RestoreToPayg,
     /// `POST /api/v2/vps/{id}/actions/resize`: costs money
     Resize,
+    /// `POST /api/v2/vps/{id}/backups/{backupId}/actions/restore`: overwrites the VPS
+    Restore,
+    /// `POST /api/v2/vps/{id}/backups/actions/restore-from-vps`: overwrites the VPS
+    RestoreFromVps,
+    /// `GET /api/v2/vps/{id}/backups/restore-sources`
+    RestoreSources,
+    /// `GET /api/v2/vps/{id}/active-jobs`
+    ActiveJobs,
     /// `GET /api/jobs/{jobId}`
     Job,
     /// Anything else; answered 404.
@@ -76,6 +84,13 @@ impl Route {
         )
     }
 
+    /// Whether a call of this route that is executed stands in the ledger: it spends money, or it
+    /// overwrites something.
+    #[must_use]
+    pub fn is_ledgered(self) -> bool {
+        self.is_paid() || matches!(self, Route::Restore | Route::RestoreFromVps)
+    }
+
     /// Whether it is meant by a filter.
     #[must_use]
     pub fn is_in(self, filter: Route) -> bool {
@@ -91,12 +106,14 @@ impl Route {
     }
 
     /// The scopes a key needs: of each group one (each endpoint's page, "Required API scopes"; the
-    /// legacy upgrade page names none: assumed).
+    /// legacy upgrade, the restore in place and the active jobs: assumed).
     fn scopes(self) -> &'static [&'static [&'static str]] {
         match self {
             Route::RestoreToPayg => &[&["backup:vm"], &["write:billing"]],
             Route::ConfigPreview | Route::ConfigCommit => &[&["write:vm"]],
             Route::Resize => &[&["write:billing"]],
+            Route::Restore | Route::RestoreFromVps | Route::RestoreSources => &[&["backup:vm"]],
+            Route::ActiveJobs => &[&["read:vm", "backup:vm"]],
             Route::LegacyEstimate | Route::LegacyUpgrade => &[&["write:billing", "write:vm"]],
             Route::Version | Route::Job | Route::Unknown | Route::Any => &[],
             _ => &[&["read:vm"]],
@@ -125,6 +142,8 @@ pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
         ("GET", ["api", "v2", "vps", id, "status"]) => (Route::VpsStatus, &[*id]),
         ("GET", ["api", "v2", "vps", id, "details"]) => (Route::VpsDetails, &[*id]),
         ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "backups", "restore-sources"]) => (Route::RestoreSources, &[*id]),
+        ("GET", ["api", "v2", "vps", id, "active-jobs"]) => (Route::ActiveJobs, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => (Route::ConvertToCloud, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "upgrade"]) => (Route::UpgradeOptions, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "billing-cycle"]) => (Route::BillingCycle, &[*id]),
@@ -150,6 +169,12 @@ pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
                 "restore-to-payg",
             ],
         ) => (Route::RestoreToPayg, &[*id, *backup]),
+        ("POST", ["api", "v2", "vps", id, "backups", "actions", "restore-from-vps"]) => {
+            (Route::RestoreFromVps, &[*id])
+        }
+        ("POST", ["api", "v2", "vps", id, "backups", backup, "actions", "restore"]) => {
+            (Route::Restore, &[*id, *backup])
+        }
         _ => (Route::Unknown, &[]),
     };
     Target {
@@ -232,7 +257,7 @@ impl World {
                     headers: Vec::new(),
                     body: self.dressed(target.route, body),
                 },
-                act || !target.route.is_paid(),
+                act || !target.route.is_ledgered(),
             ),
             Err(problem) => (self.refusal(target.route, &incoming.path, &problem), false),
         };
@@ -313,6 +338,12 @@ impl World {
             Route::UpgradeOptions => self.visible_vps(account, id).map(|vps| (200, options(vps))),
             Route::BillingCycle => self.visible_vps(account, id).map(|vps| (200, billing_cycle(vps))),
             Route::ConfigPreview | Route::ConfigCommit => self.configure(&caller, incoming, id, act),
+            Route::Restore => self.restore_in_place(&caller, incoming, id, &target.ids[1], act),
+            Route::RestoreFromVps => self.restore_from_vps(&caller, incoming, id, act),
+            Route::RestoreSources => self.restore_sources(account, id),
+            Route::ActiveJobs => self
+                .visible_vps(account, id)
+                .map(|vps| (200, self.active_jobs(vps))),
             Route::Resize => self.resize_vps(&caller, incoming, id, act),
             Route::LegacyEstimate | Route::LegacyUpgrade => self.legacy_upgrade(&caller, incoming, id, act),
             Route::ListVps => {

@@ -204,6 +204,40 @@ pub(crate) struct Birth {
     pub(crate) lag_by_id: bool,
 }
 
+/// What stands on the disk of a VPS. No read tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Content {
+    /// What it always had.
+    #[default]
+    Own,
+    /// The backup of this id, as the last restore wrote it.
+    Backup(String),
+    /// Half of something: a restore is at work, or it failed.
+    Torn,
+}
+
+impl Content {
+    /// `own`, `torn`, or the id of the backup.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Content::Own => "own",
+            Content::Backup(id) => id,
+            Content::Torn => "torn",
+        }
+    }
+}
+
+/// What a VPS shows while its disk is overwritten.
+#[derive(Clone, Debug)]
+pub(crate) struct Down {
+    pub(crate) power_state: Option<String>,
+    pub(crate) service_status: Option<String>,
+    /// `None`: it stays down.
+    pub(crate) up_at: Option<Instant>,
+    pub(crate) comes_up: bool,
+}
+
 /// A VPS.
 #[derive(Clone, Debug)]
 pub struct Vps {
@@ -241,6 +275,10 @@ pub struct Vps {
     pub can_create_backup: ActionGate,
     /// `actions.canResize`; `None`: open for a pay-as-you-go VM that has booted
     pub can_resize: Option<ActionGate>,
+    /// `actions.canRestoreFromAnotherVps` of the backups page
+    pub can_restore_from_another: ActionGate,
+    /// What stands on its disk.
+    pub content: Content,
     /// Answer of convert-to-cloud; `None`: from billing and the account's blockers and limits
     pub convert: Option<Convert>,
     /// After so many reads of its backup list all its backups are gone.
@@ -260,6 +298,7 @@ pub struct Vps {
     pub(crate) birth: Option<Birth>,
     /// Cores and memory of a resize that does not show yet.
     pub(crate) ordered: Option<(u32, u32)>,
+    pub(crate) down: Option<Down>,
 }
 
 impl Vps {
@@ -295,6 +334,8 @@ impl Vps {
             can_restore: ActionGate::open_with_code("pending_order"),
             can_create_backup: ActionGate::open_with_code("pending_order"),
             can_resize: None,
+            can_restore_from_another: ActionGate::open(),
+            content: Content::default(),
             convert: None,
             backups_vanish_after_lists: None,
             options: Vec::new(),
@@ -305,6 +346,7 @@ impl Vps {
             legacy_options: Vec::new(),
             birth: None,
             ordered: None,
+            down: None,
         }
     }
 
@@ -373,13 +415,22 @@ impl Vps {
             .is_none_or(|birth| birth.running_at.is_some_and(|at| at <= now))
     }
 
-    /// `powerState` at a moment: `provisioning` until a new VM runs.
+    fn down_at(&self, now: Instant) -> Option<&Down> {
+        let down = self.down.as_ref();
+        down.filter(|down| down.up_at.is_none_or(|at| at > now))
+    }
+
+    /// `powerState` at a moment: `provisioning` until a new VM runs; while its disk is overwritten, what
+    /// [`OverwriteBehaviour`](crate::OverwriteBehaviour) says.
     #[must_use]
     pub fn power_state_at(&self, now: Instant) -> Option<&str> {
-        if self.booted(now) {
-            self.power_state.as_deref()
-        } else {
-            Some("provisioning")
+        match self.down_at(now) {
+            _ if !self.booted(now) => Some("provisioning"),
+            Some(Down {
+                power_state: Some(word),
+                ..
+            }) => Some(word),
+            _ => self.power_state.as_deref(),
         }
     }
 
@@ -393,13 +444,17 @@ impl Vps {
         }
     }
 
-    /// `serviceStatus` at a moment: `pending` until a new VM runs (assumed).
+    /// `serviceStatus` at a moment: `pending` until a new VM runs (assumed); while its disk is
+    /// overwritten, what [`OverwriteBehaviour`](crate::OverwriteBehaviour) says.
     #[must_use]
     pub fn service_status_at(&self, now: Instant) -> &str {
-        if self.booted(now) {
-            &self.service_status
-        } else {
-            "pending"
+        match self.down_at(now) {
+            _ if !self.booted(now) => "pending",
+            Some(Down {
+                service_status: Some(word),
+                ..
+            }) => word,
+            _ => &self.service_status,
         }
     }
 }

@@ -16,10 +16,11 @@ use crate::legacy::{LegacyBehaviour, standard_legacy_options};
 use crate::life::Left;
 use crate::log::{Auth, Connection, Keep, Log};
 use crate::options::standard_options;
+use crate::overwrite::OverwriteBehaviour;
 use crate::resize::ResizeBehaviour;
 use crate::restore::RestoreBehaviour;
 use crate::routes::Route;
-use crate::vps::{Backup, Vps};
+use crate::vps::{Backup, Content, Vps};
 use crate::wire::Json;
 
 /// Id of the standard source VPS of the first account (the id of every example).
@@ -82,6 +83,8 @@ pub struct World {
     pub legacy: LegacyBehaviour,
     /// How resizes go.
     pub resize: ResizeBehaviour,
+    /// How restores onto an existing VPS go.
+    pub overwrite: OverwriteBehaviour,
     /// Refuse a call whose gates are closed. False: it is executed all the same.
     pub enforce_gates: bool,
     /// Names are 3 to 63 letters, digits, hyphens (the deploy page's rule; assumed here).
@@ -111,6 +114,7 @@ pub struct World {
     pub(crate) next_configs: VecDeque<ConfigBehaviour>,
     pub(crate) next_legacy: VecDeque<LegacyBehaviour>,
     pub(crate) next_resizes: VecDeque<ResizeBehaviour>,
+    pub(crate) next_overwrites: VecDeque<OverwriteBehaviour>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) invoices: Vec<Invoice>,
     pub(crate) cancelled: Vec<Invoice>,
@@ -158,6 +162,7 @@ impl World {
             config: ConfigBehaviour::default(),
             legacy: LegacyBehaviour::default(),
             resize: ResizeBehaviour::default(),
+            overwrite: OverwriteBehaviour::default(),
             enforce_gates: true,
             strict_names: true,
             storage_floor: 1,
@@ -175,6 +180,7 @@ impl World {
             next_configs: VecDeque::new(),
             next_legacy: VecDeque::new(),
             next_resizes: VecDeque::new(),
+            next_overwrites: VecDeque::new(),
             waiting: Vec::new(),
             invoices: Vec::new(),
             cancelled: Vec::new(),
@@ -225,6 +231,7 @@ impl World {
             id,
             keys: Vec::new(),
             vps: Vec::new(),
+            retained: Vec::new(),
             pricing: Pricing::default(),
             regions: vec!["stockholm".to_owned()],
             default_region: "stockholm".to_owned(),
@@ -369,6 +376,20 @@ impl World {
         removed
     }
 
+    /// The VPS is terminated: it is gone, but its backups are retained, so that they can be restored
+    /// onto another one.
+    ///
+    /// # Panics
+    /// If there is no such VPS.
+    pub fn terminate_vps(&mut self, id: &str) {
+        let has = |account: &&mut Account| account.vps.iter().any(|vps| vps.id == id);
+        let account = self.accounts.iter_mut().find(has).expect("a VPS");
+        let place = account.vps.iter().position(|vps| vps.id == id);
+        let mut vps = account.vps.remove(place.expect("it was just found"));
+        "terminated".clone_into(&mut vps.service_status);
+        account.retained.push(vps);
+    }
+
     /// Adds a backup to a VPS.
     ///
     /// # Panics
@@ -439,7 +460,8 @@ impl World {
         self.jobs.iter_mut().find(|job| job.id == id)
     }
 
-    /// Ends a job now and well; its VM is visible and runs from now on, if it boots at all.
+    /// Ends a job now and well; its VM is visible and runs from now on, if it boots at all. A disk that it
+    /// overwrites holds the backup.
     ///
     /// # Panics
     /// If there is no such job.
@@ -447,31 +469,50 @@ impl World {
         let now = self.now();
         let job = self.job_mut(id).expect("a job");
         job.complete(now);
-        let made = job.vps_id.clone();
+        let (made, target) = (job.vps_id.clone(), job.target.clone());
+        if let Some(down) = target.and_then(|vps| self.vps_mut(&vps)?.down.as_mut()) {
+            let up_at = down.up_at.map_or(now, |at| at.min(now));
+            down.up_at = down.comes_up.then_some(up_at);
+        }
         let birth = made.and_then(|vps| self.vps_mut(&vps)?.birth.as_mut());
         if let Some(birth) = birth {
             birth.visible_at = birth.visible_at.min(now);
             birth.running_at = birth.running_at.map(|at| at.min(now));
         }
+        self.settle();
     }
 
-    /// Ends a job now and badly; its VM, if there is one, goes on as it was.
+    /// Ends a job now and badly; its VM, if there is one, goes on as it was. With a torn disk a VPS does
+    /// not come up.
     ///
     /// # Panics
     /// If there is no such job.
     pub fn fail_job(&mut self, id: &str) {
         let now = self.now();
-        self.job_mut(id).expect("a job").fail(now);
+        let job = self.job_mut(id).expect("a job");
+        job.fail(now);
+        let target = job.target.clone();
+        self.settle();
+        if let Some(vps) = target.and_then(|vps| self.vps_mut(&vps))
+            && vps.content == Content::Torn
+            && let Some(down) = &mut vps.down
+        {
+            down.up_at = None;
+        }
     }
 
-    /// A VM that was bought here runs from now on, with an IP, even if it was never to boot.
+    /// A VM that was bought here, or whose disk was overwritten, runs from now on, with an IP, even if it
+    /// was never to boot.
     ///
     /// # Panics
     /// If there is no such VPS.
     pub fn boot(&mut self, vps: &str) {
         let now = self.now();
-        let birth = self.vps_mut(vps).expect("a VPS").birth.as_mut();
-        if let Some(birth) = birth {
+        let vps = self.vps_mut(vps).expect("a VPS");
+        if vps.down.take().is_some() {
+            vps.power_state = Some("running".to_owned());
+        }
+        if let Some(birth) = &mut vps.birth {
             birth.visible_at = birth.visible_at.min(now);
             birth.running_at = Some(now);
             birth.ip.get_or_insert_with(|| "198.51.100.250".to_owned());
@@ -495,6 +536,13 @@ impl World {
             .collect()
     }
 
+    /// The lines of the ledger that overwrote the disk of a VPS.
+    #[must_use]
+    pub fn overwrites_of(&self, vps: &str) -> Vec<&Purchase> {
+        let overwrites = |line: &&Purchase| line.overwrite.as_ref().is_some_and(|own| own.target == vps);
+        self.ledger.iter().filter(overwrites).collect()
+    }
+
     /// All TCP connections, also those without a request.
     #[must_use]
     pub fn connections(&self) -> &[Connection] {
@@ -516,6 +564,7 @@ impl World {
             (self.next_configs.len(), "config", "commit"),
             (self.next_legacy.len(), "legacy", "legacy call"),
             (self.next_resizes.len(), "resize", "resize"),
+            (self.next_overwrites.len(), "overwrite", "restore onto a VPS"),
         ];
         let behaviours = behaviours
             .into_iter()
@@ -540,9 +589,11 @@ impl World {
             .filter(|at| *at > now);
         let values = self.waiting.iter().filter_map(|waiting| match waiting.until {
             Until::Time(at) => Some(at),
-            Until::Paid(_) => None,
+            Until::Paid(_) | Until::Completed(_) => None,
         });
-        let next = jobs.chain(births).chain(values).min()?;
+        let all = self.accounts.iter().flat_map(|account| &account.vps);
+        let ups = all.filter_map(|vps| vps.down.as_ref()?.up_at.filter(|at| *at > now));
+        let next = jobs.chain(births).chain(values).chain(ups).min()?;
         Some(next.saturating_duration_since(now))
     }
 
