@@ -80,8 +80,12 @@ pub(crate) enum Change {
 pub(crate) enum Until {
     Time(std::time::Instant),
     Paid(String),
-    /// The job of this id completes; nothing comes of it if it fails.
-    Completed(String),
+    /// A job completes, or this moment comes whatever the job says. If the job fails before, nothing comes
+    /// of it.
+    Written {
+        job: String,
+        at: Option<std::time::Instant>,
+    },
 }
 
 impl World {
@@ -148,11 +152,11 @@ impl World {
         let phase = |id: &str| self.job(id).map_or(JobPhase::Failed, |job| job.phase_at(now));
         let is_due = |waiting: &Waiting| match &waiting.until {
             Until::Time(at) => *at <= now,
-            Until::Completed(job) => phase(job) == JobPhase::Completed,
+            Until::Written { job, at } => at.is_some_and(|at| at <= now) || phase(job) == JobPhase::Completed,
             Until::Paid(_) => false,
         };
         let is_void = |waiting: &Waiting| match &waiting.until {
-            Until::Completed(job) => phase(job) == JobPhase::Failed,
+            Until::Written { job, .. } => phase(job) == JobPhase::Failed,
             Until::Time(_) | Until::Paid(_) => false,
         };
         let all = || self.waiting.iter();

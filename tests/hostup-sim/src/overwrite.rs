@@ -262,20 +262,18 @@ impl World {
                 comes_up: behaviour.comes_up,
             });
         }
-        let mut written = |until| {
-            self.waiting.push(Waiting {
-                vps: target.id.clone(),
-                change: Change::Content(Content::Backup(backup.id.clone())),
-                until,
-            });
-        };
-        written(Until::Completed(job_id.to_owned()));
-        if matches!(
+        let whatever_the_job_says = matches!(
             outcome,
             OverwriteOutcome::FailsWritten | OverwriteOutcome::NeverEnds
-        ) {
-            written(Until::Time(now + behaviour.job_duration));
-        }
+        );
+        self.waiting.push(Waiting {
+            vps: target.id.clone(),
+            change: Change::Content(Content::Backup(backup.id.clone())),
+            until: Until::Written {
+                job: job_id.to_owned(),
+                at: whatever_the_job_says.then(|| now + behaviour.job_duration),
+            },
+        });
         self.settle();
     }
 }

@@ -589,7 +589,8 @@ impl World {
             .filter(|at| *at > now);
         let values = self.waiting.iter().filter_map(|waiting| match waiting.until {
             Until::Time(at) => Some(at),
-            Until::Paid(_) | Until::Completed(_) => None,
+            Until::Written { at, .. } => at,
+            Until::Paid(_) => None,
         });
         let all = self.accounts.iter().flat_map(|account| &account.vps);
         let ups = all.filter_map(|vps| vps.down.as_ref()?.up_at.filter(|at| *at > now));

@@ -297,6 +297,24 @@ fn a_job_that_a_test_fails_leaves_a_torn_disk_on_a_vps_that_stays_down() {
 }
 
 #[test]
+fn what_was_written_early_is_not_written_again_later() {
+    let (sim, _) = world();
+    next(
+        &sim,
+        OverwriteBehaviour {
+            job_duration: LONG,
+            ..OverwriteBehaviour::ending(OverwriteOutcome::NeverEnds)
+        },
+    );
+    let (first, _) = job(&in_place(&sim, ""));
+    sim.world(|w| w.finish_job(&first));
+    let (second, _) = job(&from_vps(&sim));
+    sim.world(|w| w.finish_job(&second));
+    sim.world(|w| w.advance(LONG * 2));
+    assert_eq!(content(&sim), Content::Backup(OTHERS_BACKUP.to_owned()));
+}
+
+#[test]
 fn waits_wake_when_the_disk_is_written_by_the_clock_alone() {
     let (sim, _) = world();
     sim.world(|w| w.overwrite.job_duration = Duration::from_millis(100));
