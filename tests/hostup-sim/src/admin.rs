@@ -8,6 +8,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use crate::answers::{Answer, RateLimitStyle};
+use crate::backup::{BackupBehaviour, BackupOutcome, Listed};
 use crate::clock::iso;
 use crate::config::{Apply, ConfigBehaviour};
 use crate::faults::{ArmedFault, Fault};
@@ -33,7 +34,7 @@ hostup-sim, admin API
   GET    /_sim/vps                     every VPS, visible or not
   GET    /_sim/faults                  the names of faults
   POST   /_sim/faults/NAME?times=N     inject one (times: 1 unless said); what is on the answer of a restore
-                                       takes ?route=resize, restore or restore-from-vps
+                                       takes ?route=resize, restore, restore-from-vps or create-backup
   DELETE /_sim/faults                  take all faults back
   GET    /_sim/unfired                 faults that did not fire yet
   POST   /_sim/job-duration/DURATION   for coming jobs: 500ms, 8s, 2m
@@ -85,6 +86,15 @@ const OVERWRITES: [(&str, &str); 6] = [
         "the disk holds the backup, the job never ends",
     ),
     ("overwrite-stays-down", "the VPS stays stopped"),
+];
+
+const BACKUPS: [(&str, &str); 6] = [
+    ("backup-failed", "the job fails, there is no backup"),
+    ("backup-failed-made", "the job fails, the backup is there"),
+    ("backup-job-lost", "polls answer 404 from the first on"),
+    ("backup-never-ends", "the backup is there, the job never ends"),
+    ("backup-lag", "the list misses the backup 5 times"),
+    ("backup-unfinished", "the list shows the backup before it is made"),
 ];
 
 const OTHERS: [(&str, &str); 16] = [
@@ -142,6 +152,7 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             world.next_legacy.clear();
             world.next_resizes.clear();
             world.next_overwrites.clear();
+            world.next_backups.clear();
             text(200, "no faults\n")
         }
         ("POST", ["faults", name]) => {
@@ -149,7 +160,7 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             let Some(route) = route_of(incoming) else {
                 return Some(text(
                     404,
-                    "route: restore-to-payg, resize, restore, restore-from-vps\n",
+                    "route: restore-to-payg, resize, restore, restore-from-vps, create-backup\n",
                 ));
             };
             if inject(world, name, route, times) {
@@ -162,6 +173,7 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Outgoing>
             Some(duration) => {
                 world.restore.job_duration = duration;
                 world.overwrite.job_duration = duration;
+                world.backup.job_duration = duration;
                 world.restore.running_after = Some(duration + Duration::from_secs(1));
                 text(200, &format!("{duration:?}\n"))
             }
@@ -238,6 +250,7 @@ fn route_of(incoming: &Incoming) -> Option<Route> {
         Some("resize") => Some(Route::Resize),
         Some("restore") => Some(Route::Restore),
         Some("restore-from-vps") => Some(Route::RestoreFromVps),
+        Some("create-backup") => Some(Route::CreateBackup),
         Some(_) => None,
     }
 }
@@ -287,7 +300,7 @@ fn json(body: Json) -> Outgoing {
 
 fn names() -> String {
     let mut text = String::from("faults:\n");
-    for (name, meaning) in ANSWERS.iter().chain(&RESTORES).chain(&OVERWRITES).chain(&OTHERS) {
+    for (name, meaning) in [&ANSWERS[..], &RESTORES, &OVERWRITES, &BACKUPS, &OTHERS].concat() {
         let _ = writeln!(text, "  {name:<18} {meaning}");
     }
     text
@@ -325,12 +338,14 @@ fn inject(world: &mut World, name: &str, route: Route, times: u32) -> bool {
     });
     let resize = named_resize(name, &world.resize);
     let overwrite = named_overwrite(name, &world.overwrite);
+    let backup = named_backup(name, &world.backup);
     let known = [
         restore.is_some(),
         config.is_some(),
         legacy.is_some(),
         resize.is_some(),
         overwrite.is_some(),
+        backup.is_some(),
     ];
     for _ in 0..times.min(1000) {
         world.next_restores.extend(restore.clone());
@@ -338,6 +353,7 @@ fn inject(world: &mut World, name: &str, route: Route, times: u32) -> bool {
         world.next_legacy.extend(legacy.clone());
         world.next_resizes.extend(resize.clone());
         world.next_overwrites.extend(overwrite.clone());
+        world.next_backups.extend(backup.clone());
     }
     known.contains(&true)
 }
@@ -438,6 +454,20 @@ fn named_overwrite(name: &str, usual: &OverwriteBehaviour) -> Option<OverwriteBe
     Some(overwrite)
 }
 
+fn named_backup(name: &str, usual: &BackupBehaviour) -> Option<BackupBehaviour> {
+    let mut backup = usual.clone();
+    match name {
+        "backup-failed" => backup.outcome = BackupOutcome::FailsWithoutBackup,
+        "backup-failed-made" => backup.outcome = BackupOutcome::FailsWithBackup,
+        "backup-job-lost" => backup.view.forget = JobForget::AfterPolls(0),
+        "backup-never-ends" => backup.outcome = BackupOutcome::NeverEnds,
+        "backup-lag" => backup.list_lag = 5,
+        "backup-unfinished" => backup.listed = Listed::AtOnce,
+        _ => return None,
+    }
+    Some(backup)
+}
+
 fn purchase(line: &Purchase) -> Json {
     let mut json = Json::object([
         ("sequence", line.sequence.into()),
@@ -447,18 +477,28 @@ fn purchase(line: &Purchase) -> Json {
         ("kind", format!("{:?}", line.kind).into()),
         ("sourceVps", (&line.source_vps).into()),
     ]);
-    let members = match (&line.config, &line.legacy, &line.resize, &line.overwrite) {
-        (Some(config), ..) => config_members(config),
-        (_, _, Some(resize), _) => resize_members(line, resize),
-        (.., Some(overwrite)) => overwrite_members(line, overwrite),
-        (_, Some(legacy), ..) => vec![
+    let members = if let Some(config) = &line.config {
+        config_members(config)
+    } else if let Some(resize) = &line.resize {
+        resize_members(line, resize)
+    } else if let Some(overwrite) = &line.overwrite {
+        overwrite_members(line, overwrite)
+    } else if let Some(made) = &line.backup_made {
+        vec![
+            ("backup", made.backup.as_ref().into()),
+            ("note", made.note.as_ref().into()),
+            ("jobId", (&line.job_id).into()),
+        ]
+    } else if let Some(legacy) = &line.legacy {
+        vec![
             ("vmid", legacy.vmid.into()),
             ("wasEstimate", legacy.was_estimate.into()),
             ("total", legacy.total.into()),
             ("currencyCode", (&legacy.currency_code).into()),
             ("orderId", legacy.order_id.into()),
-        ],
-        _ => vec![
+        ]
+    } else {
+        vec![
             ("backup", (&line.backup).into()),
             ("name", (&line.name).into()),
             ("region", (&line.region).into()),
@@ -469,7 +509,7 @@ fn purchase(line: &Purchase) -> Json {
             ("currencyCode", (&line.pricing.currency_code).into()),
             ("vpsId", line.vps_id.as_ref().into()),
             ("jobId", (&line.job_id).into()),
-        ],
+        ]
     };
     for (name, value) in members {
         json.push(name, value);

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 
 use crate::job::JobPhase;
 use crate::options::OptionValue;
-use crate::vps::Content;
+use crate::vps::{Backup, Content};
 use crate::wire::Json;
 use crate::world::World;
 
@@ -73,6 +73,7 @@ pub(crate) enum Change {
     Options(Vec<(String, OptionValue)>),
     Size { cpu_cores: u32, memory_gb: u32 },
     Content(Content),
+    Backup(Backup),
 }
 
 /// What it waits for.
@@ -188,6 +189,7 @@ impl World {
                     vps.ordered = None;
                 }
                 Change::Content(content) => vps.content = content,
+                Change::Backup(backup) => vps.set_backup(backup),
             }
         }
     }

@@ -45,6 +45,8 @@ pub enum JobKind {
     Restore,
     /// Overwrites a VPS with a backup of another one.
     RestoreFromVps,
+    /// Makes a backup of a VPS.
+    CreateBackup,
 }
 
 impl JobKind {
@@ -65,7 +67,12 @@ impl JobKind {
                 "restore",
                 "restored",
             ],
+            JobKind::CreateBackup => ["backup", "Create VPS backup", "backup", "backed up"],
         }
+    }
+
+    pub(crate) fn overwrites(self) -> bool {
+        matches!(self, JobKind::Restore | JobKind::RestoreFromVps)
     }
 
     /// `jobType` of active-jobs (the words of its DELETE page). That a restore to a Cloud VM is no
@@ -74,6 +81,7 @@ impl JobKind {
         match self {
             JobKind::RestoreToPayg => None,
             JobKind::Restore | JobKind::RestoreFromVps => Some("restore"),
+            JobKind::CreateBackup => Some("backup"),
         }
     }
 }
@@ -108,7 +116,8 @@ pub enum JobForget {
     WhenEnded,
 }
 
-/// `data.result` of a completed job. No page shows one for a restore.
+/// `data.result` of a completed job. No page shows one for a restore or a backup; that of a backup has
+/// `backupId` instead of `vpsId`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum JobResult {
     /// The doubly nested form of the jobs page, `result.result.vpsId` naming the new VM.
@@ -170,12 +179,14 @@ pub struct Job {
     pub kind: JobKind,
     /// Whose it is.
     pub account: AccountId,
-    /// The VPS whose backup is restored.
+    /// The VPS whose backup is restored or made.
     pub source_vps: String,
     /// The VM that is made, if one is.
     pub vps_id: Option<String>,
-    /// The VPS whose disk it overwrites, if it does.
+    /// The VPS that it overwrites or backs up.
     pub target: Option<String>,
+    /// The backup that it makes, or was to make.
+    pub backup: Option<String>,
     /// How it is told.
     pub view: JobView,
     /// Polls that were answered 200.
@@ -376,7 +387,10 @@ impl Job {
     }
 
     fn result(&self) -> Option<Json> {
-        let names = |id: Option<&String>| Json::object([("vpsId", id.into())]);
+        let names = |id: Option<&String>| match &self.backup {
+            Some(backup) => Json::object([("backupId", backup.into())]),
+            None => Json::object([("vpsId", id.into())]),
+        };
         let made = self.vps_id.as_ref().or(self.target.as_ref());
         Some(match &self.view.result {
             JobResult::Nested => Json::nullable(Json::object([

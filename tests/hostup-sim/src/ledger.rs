@@ -27,6 +27,8 @@ pub enum PurchaseKind {
     Restore,
     /// `POST .../backups/actions/restore-from-vps`: the same, with a backup of another VPS.
     RestoreFromVps,
+    /// `POST .../backups`: no money, but a place among the backups of a VPS.
+    CreateBackup,
 }
 
 /// One option that a commit changes.
@@ -117,6 +119,17 @@ pub struct Overwrite {
     pub touched: bool,
 }
 
+/// What a call for a new backup made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupMade {
+    /// The VPS.
+    pub vps: String,
+    /// The backup; none where the job fails without one.
+    pub backup: Option<String>,
+    /// `note` in the body, if one was sent.
+    pub note: Option<String>,
+}
+
 /// One executed purchase, or another call that is to be executed at most once. What only a restore to a
 /// Cloud VM has is empty, zero or `None` in other lines.
 #[derive(Clone, Debug)]
@@ -176,6 +189,8 @@ pub struct Purchase {
     pub resize: Option<ResizePurchase>,
     /// Of [`PurchaseKind::Restore`] and [`PurchaseKind::RestoreFromVps`].
     pub overwrite: Option<Overwrite>,
+    /// Of [`PurchaseKind::CreateBackup`].
+    pub backup_made: Option<BackupMade>,
 }
 
 impl World {
@@ -212,6 +227,7 @@ impl World {
             legacy: None,
             resize: None,
             overwrite: None,
+            backup_made: None,
         }
     }
 }

@@ -12,7 +12,7 @@
 //! - [`Fault`]s say, for the n-th call of a route, whether it is acted on and, independently, what
 //!   is answered. [`Gate`]s hold a request before or after it is acted on.
 //! - [`RestoreBehaviour`], [`ConfigBehaviour`], [`LegacyBehaviour`], [`ResizeBehaviour`],
-//!   [`OverwriteBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave open.
+//!   [`OverwriteBehaviour`], [`BackupBehaviour`] and [`Oddities`] hold the switches for what the provider's pages leave open.
 //!
 //! ```
 //! use hostup_sim::{Answer, Fault, Route, Sim};
@@ -34,6 +34,7 @@ mod account;
 mod admin;
 mod answers;
 mod backstage;
+mod backup;
 mod body;
 mod clock;
 mod config;
@@ -67,6 +68,7 @@ pub use account::{
 };
 pub use answers::{Answer, RateLimitStyle};
 pub use backstage::Backstage;
+pub use backup::{BackupBehaviour, BackupOutcome, Listed, NoteAs};
 pub use clock::Clock;
 pub use config::{Additional, Apply, ConfigBehaviour};
 pub use faults::Fault;
@@ -75,7 +77,7 @@ pub use in_process::{Call, Heard, InProcess};
 pub use invoice::Invoice;
 pub use job::{Job, JobForget, JobKind, JobPhase, JobResult, JobShape, JobView};
 pub use ledger::{
-    ConfigPurchase, LegacyPurchase, OptionChange, Overwrite, PriceChange, Purchase, PurchaseKind,
+    BackupMade, ConfigPurchase, LegacyPurchase, OptionChange, Overwrite, PriceChange, Purchase, PurchaseKind,
     ResizePurchase,
 };
 pub use legacy::{

@@ -34,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         world.restore.running_after = Some(Duration::from_secs(9));
         world.overwrite.job_duration = Duration::from_secs(8);
         world.overwrite.progress_steps = 8;
+        world.backup.job_duration = Duration::from_secs(8);
+        world.backup.progress_steps = 8;
         world.add_account(&key);
         world.add_backup(
             SOURCE_VPS,

@@ -242,6 +242,7 @@ impl World {
             source_vps: source.to_owned(),
             vps_id: None,
             target: Some(target.id.clone()),
+            backup: None,
             view: behaviour.view,
             polls: 0,
             made_at: now,

@@ -162,7 +162,8 @@ impl World {
     /// `GET /api/v2/vps/{id}/backups` (its page).
     pub(crate) fn backup_list(&mut self, account: AccountId, id: &str) -> Result<(u16, Json), Problem> {
         let vps = self.visible_vps(account, id)?;
-        let rows = vps.backups.iter().map(|backup| {
+        let listed = vps.backups.iter().filter(|backup| !vps.is_unlisted(&backup.id));
+        let rows = listed.map(|backup| {
             let size = match self.odd.size_gb {
                 SizeGbAs::Set => backup.size_gb,
                 SizeGbAs::Integer => backup.size_gb.ceil(),
@@ -178,7 +179,7 @@ impl World {
                 ("note", backup.note.as_ref().into()),
             ])
         });
-        let used = u32::try_from(vps.backups.len()).unwrap_or(u32::MAX);
+        let used = vps.backup_count();
         let gate = |own: &ActionGate| self.while_idle(vps, own).json();
         let body = Json::object([
             ("backups", Json::list(rows)),
@@ -196,15 +197,17 @@ impl World {
             (
                 "actions",
                 Json::object([
-                    ("canCreateBackup", gate(&vps.can_create_backup)),
+                    ("canCreateBackup", self.backup_gate(vps).json()),
                     ("canRestore", gate(&vps.can_restore)),
                     ("canRestoreFromAnotherVps", gate(&vps.can_restore_from_another)),
                 ]),
             ),
         ]);
-        if let Some(vps) = self.vps_mut(id)
-            && let Some(left) = vps.backups_vanish_after_lists
-        {
+        let Some(vps) = self.vps_mut(id) else {
+            return Ok((200, body));
+        };
+        vps.list_was_read();
+        if let Some(left) = vps.backups_vanish_after_lists {
             let left = left.saturating_sub(1);
             vps.backups_vanish_after_lists = (left > 0).then_some(left);
             if left == 0 {

@@ -333,6 +333,7 @@ impl World {
             source_vps: asked.vps.to_owned(),
             vps_id: vps_id.clone(),
             target: None,
+            backup: None,
             view: behaviour.view,
             polls: 0,
             made_at: now,

@@ -58,6 +58,8 @@ pub enum Route {
     Restore,
     /// `POST /api/v2/vps/{id}/backups/actions/restore-from-vps`: overwrites the VPS
     RestoreFromVps,
+    /// `POST /api/v2/vps/{id}/backups`: takes a place among the backups
+    CreateBackup,
     /// `GET /api/v2/vps/{id}/backups/restore-sources`
     RestoreSources,
     /// `GET /api/v2/vps/{id}/active-jobs`
@@ -85,10 +87,10 @@ impl Route {
     }
 
     /// Whether a call of this route that is executed stands in the ledger: it spends money, or it
-    /// overwrites something.
+    /// overwrites or makes something.
     #[must_use]
     pub fn is_ledgered(self) -> bool {
-        self.is_paid() || matches!(self, Route::Restore | Route::RestoreFromVps)
+        self.is_paid() || matches!(self, Route::Restore | Route::RestoreFromVps | Route::CreateBackup)
     }
 
     /// Whether it is meant by a filter.
@@ -112,7 +114,9 @@ impl Route {
             Route::RestoreToPayg => &[&["backup:vm"], &["write:billing"]],
             Route::ConfigPreview | Route::ConfigCommit => &[&["write:vm"]],
             Route::Resize => &[&["write:billing"]],
-            Route::Restore | Route::RestoreFromVps | Route::RestoreSources => &[&["backup:vm"]],
+            Route::Restore | Route::RestoreFromVps | Route::RestoreSources | Route::CreateBackup => {
+                &[&["backup:vm"]]
+            }
             Route::ActiveJobs => &[&["read:vm", "backup:vm"]],
             Route::LegacyEstimate | Route::LegacyUpgrade => &[&["write:billing", "write:vm"]],
             Route::Version | Route::Job | Route::Unknown | Route::Any => &[],
@@ -143,6 +147,7 @@ pub(crate) fn recognise(method: &str, path: &str, body: &[u8]) -> Target {
         ("GET", ["api", "v2", "vps", id, "details"]) => (Route::VpsDetails, &[*id]),
         ("GET", ["api", "v2", "vps", id, "backups"]) => (Route::ListBackups, &[*id]),
         ("GET", ["api", "v2", "vps", id, "backups", "restore-sources"]) => (Route::RestoreSources, &[*id]),
+        ("POST", ["api", "v2", "vps", id, "backups"]) => (Route::CreateBackup, &[*id]),
         ("GET", ["api", "v2", "vps", id, "active-jobs"]) => (Route::ActiveJobs, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "convert-to-cloud"]) => (Route::ConvertToCloud, &[*id]),
         ("GET", ["api", "v2", "vps", id, "actions", "upgrade"]) => (Route::UpgradeOptions, &[*id]),
@@ -340,6 +345,7 @@ impl World {
             Route::ConfigPreview | Route::ConfigCommit => self.configure(&caller, incoming, id, act),
             Route::Restore => self.restore_in_place(&caller, incoming, id, &target.ids[1], act),
             Route::RestoreFromVps => self.restore_from_vps(&caller, incoming, id, act),
+            Route::CreateBackup => self.create_backup(&caller, incoming, id, act),
             Route::RestoreSources => self.restore_sources(account, id),
             Route::ActiveJobs => self
                 .visible_vps(account, id)

@@ -279,6 +279,8 @@ pub struct Vps {
     pub can_restore_from_another: ActionGate,
     /// What stands on its disk.
     pub content: Content,
+    /// `autoDeleteOldest` of the schedules' settings: a new backup takes the place of the oldest
+    pub auto_delete_oldest: bool,
     /// Answer of convert-to-cloud; `None`: from billing and the account's blockers and limits
     pub convert: Option<Convert>,
     /// After so many reads of its backup list all its backups are gone.
@@ -299,6 +301,8 @@ pub struct Vps {
     /// Cores and memory of a resize that does not show yet.
     pub(crate) ordered: Option<(u32, u32)>,
     pub(crate) down: Option<Down>,
+    /// New backups, and how many reads of the list still miss each.
+    pub(crate) unlisted: Vec<(String, u32)>,
 }
 
 impl Vps {
@@ -336,6 +340,7 @@ impl Vps {
             can_resize: None,
             can_restore_from_another: ActionGate::open(),
             content: Content::default(),
+            auto_delete_oldest: false,
             convert: None,
             backups_vanish_after_lists: None,
             options: Vec::new(),
@@ -347,6 +352,7 @@ impl Vps {
             birth: None,
             ordered: None,
             down: None,
+            unlisted: Vec::new(),
         }
     }
 

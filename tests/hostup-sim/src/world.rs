@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::account::{Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, default_scopes};
+use crate::backup::BackupBehaviour;
 use crate::clock::Clock;
 use crate::config::ConfigBehaviour;
 use crate::faults::ArmedFault;
@@ -85,6 +86,8 @@ pub struct World {
     pub resize: ResizeBehaviour,
     /// How restores onto an existing VPS go.
     pub overwrite: OverwriteBehaviour,
+    /// How new backups go.
+    pub backup: BackupBehaviour,
     /// Refuse a call whose gates are closed. False: it is executed all the same.
     pub enforce_gates: bool,
     /// Names are 3 to 63 letters, digits, hyphens (the deploy page's rule; assumed here).
@@ -115,6 +118,7 @@ pub struct World {
     pub(crate) next_legacy: VecDeque<LegacyBehaviour>,
     pub(crate) next_resizes: VecDeque<ResizeBehaviour>,
     pub(crate) next_overwrites: VecDeque<OverwriteBehaviour>,
+    pub(crate) next_backups: VecDeque<BackupBehaviour>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) invoices: Vec<Invoice>,
     pub(crate) cancelled: Vec<Invoice>,
@@ -163,6 +167,7 @@ impl World {
             legacy: LegacyBehaviour::default(),
             resize: ResizeBehaviour::default(),
             overwrite: OverwriteBehaviour::default(),
+            backup: BackupBehaviour::default(),
             enforce_gates: true,
             strict_names: true,
             storage_floor: 1,
@@ -181,6 +186,7 @@ impl World {
             next_legacy: VecDeque::new(),
             next_resizes: VecDeque::new(),
             next_overwrites: VecDeque::new(),
+            next_backups: VecDeque::new(),
             waiting: Vec::new(),
             invoices: Vec::new(),
             cancelled: Vec::new(),
@@ -461,7 +467,7 @@ impl World {
     }
 
     /// Ends a job now and well; its VM is visible and runs from now on, if it boots at all. A disk that it
-    /// overwrites holds the backup.
+    /// overwrites holds the backup, and a backup that it makes is there.
     ///
     /// # Panics
     /// If there is no such job.
@@ -469,7 +475,8 @@ impl World {
         let now = self.now();
         let job = self.job_mut(id).expect("a job");
         job.complete(now);
-        let (made, target) = (job.vps_id.clone(), job.target.clone());
+        let made = job.vps_id.clone();
+        let target = job.target.clone().filter(|_| job.kind.overwrites());
         if let Some(down) = target.and_then(|vps| self.vps_mut(&vps)?.down.as_mut()) {
             let up_at = down.up_at.map_or(now, |at| at.min(now));
             down.up_at = down.comes_up.then_some(up_at);
@@ -491,7 +498,7 @@ impl World {
         let now = self.now();
         let job = self.job_mut(id).expect("a job");
         job.fail(now);
-        let target = job.target.clone();
+        let target = job.target.clone().filter(|_| job.kind.overwrites());
         self.settle();
         if let Some(vps) = target.and_then(|vps| self.vps_mut(&vps))
             && vps.content == Content::Torn
@@ -565,6 +572,7 @@ impl World {
             (self.next_legacy.len(), "legacy", "legacy call"),
             (self.next_resizes.len(), "resize", "resize"),
             (self.next_overwrites.len(), "overwrite", "restore onto a VPS"),
+            (self.next_backups.len(), "backup", "new backup"),
         ];
         let behaviours = behaviours
             .into_iter()

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use common::{Client, End, KEY, LEGACY_PATH, ORDER, config_path, options_path, restore_path};
 use hostup_sim::{
     Answer, Backstage, Call, Clock, Fault, Heard, InProcess, Keep, Oddities, PurchaseKind, RateLimit,
-    RateLimitStyle, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, SimHandle, Stage, World,
+    RateLimitStyle, Route, SOURCE_BACKUP, SOURCE_VPS, Sim, SimHandle, Stage, Vps, World,
 };
 use serde_json::Value;
 
@@ -216,6 +216,47 @@ async fn every_route_answers_in_process_as_on_a_port_and_buys_the_same() {
             PurchaseKind::Config,
             PurchaseKind::LegacyUpgrade,
             PurchaseKind::RestoreToPayg
+        ]
+    );
+    assert_eq!(trace(&port), trace(&hostup));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_change_a_vps_answer_in_process_as_on_a_port_and_are_ledgered_the_same() {
+    let cloud_world = || {
+        let mut world = World::new(Clock::told_by(|| at(Duration::ZERO)), 7);
+        let account = world.add_account(KEY);
+        world.add_vps(account, Vps::payg("vps_cloud", "cloud-01", 2, 4, 80));
+        world
+    };
+    let (port, hostup) = (on_a_port(cloud_world()), InProcess::new(cloud_world()));
+    let backups = format!("/api/v2/vps/{SOURCE_VPS}/backups");
+    let cloud = |rest: &str| format!("/api/v2/vps/vps_cloud{rest}");
+    let from = format!(r#"{{"sourceVpsId":"{SOURCE_VPS}","backupId":"{SOURCE_BACKUP}"}}"#);
+    for (method, target, body) in [
+        ("POST", cloud("/actions/resize"), r#"{"cpuCores":4,"memoryGb":8}"#),
+        ("POST", cloud("/actions/resize"), "{}"),
+        ("GET", cloud(""), ""),
+        ("GET", cloud("/details"), ""),
+        ("POST", cloud("/backups/actions/restore-from-vps"), from.as_str()),
+        ("POST", cloud("/backups/actions/restore-from-vps"), "{}"),
+        ("GET", cloud("/backups/restore-sources"), ""),
+        ("GET", cloud("/active-jobs"), ""),
+        ("POST", backups.clone(), r#"{"note":"n"}"#),
+        ("POST", format!("{backups}/{SOURCE_BACKUP}/actions/restore"), ""),
+        ("GET", backups, ""),
+    ] {
+        let asked = (method, target.as_str(), body);
+        let heard = in_process(&hostup, asked).await;
+        assert_eq!(over_tcp(&port, asked), heard, "{asked:?}");
+    }
+    let kinds: Vec<PurchaseKind> = hostup.purchases().iter().map(|line| line.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            PurchaseKind::Resize,
+            PurchaseKind::RestoreFromVps,
+            PurchaseKind::CreateBackup
         ]
     );
     assert_eq!(trace(&port), trace(&hostup));
