@@ -104,7 +104,7 @@ impl World {
             return Err(invalid(errors));
         }
         self.check_idle(&own, &own.can_restore)?;
-        Ok(self.overwrite(caller, &own, &own.id, &backup, act))
+        Ok(self.accept_overwrite(caller, &own, &own.id, &backup, act))
     }
 
     /// `POST backups/actions/restore-from-vps` (its page; how a disk that is too small is refused is
@@ -136,7 +136,7 @@ impl World {
         }
         self.check_idle(&target, &target.can_restore_from_another)?;
         let source = source.id.clone();
-        Ok(self.overwrite(caller, &target, &source, &backup, act))
+        Ok(self.accept_overwrite(caller, &target, &source, &backup, act))
     }
 
     /// `GET backups/restore-sources` (its page, cut after `sizeGb`). That servers without a backup are not
@@ -180,7 +180,7 @@ impl World {
         Ok(())
     }
 
-    fn overwrite(
+    fn accept_overwrite(
         &mut self,
         caller: &Caller,
         target: &Vps,
