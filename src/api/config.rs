@@ -41,7 +41,7 @@ pub const SHOWN_VALUE: usize = 64;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("[has(self.vpsId), has(self.vpsName), has(self.legacy)].filter(given, given).size() == 1", "set either vpsId (or vpsName) with resources or cloudVm, or legacy"))]
-#[x_kube(validation = ("[has(self.resources), has(self.cloudVm)].filter(given, given).size() == (has(self.legacy) ? 0 : 1)", "set vpsId (or vpsName) together with either resources (the options that the VPS should have) or cloudVm (the size that the pay-as-you-go VM should have)"))]
+#[x_kube(validation = ("[has(self.resources), has(self.cloudVm)].filter(given, given).size() == (has(self.legacy) ? 0 : 1)", "set vpsId (or vpsName) together with exactly one of resources and cloudVm: the options of a VPS, or the size of a pay-as-you-go VM"))]
 #[x_kube(validation = ("!has(self.approval) || !has(self.approval.maxPrice) || has(self.approval.maxPrice.perHour) == has(self.cloudVm)", "set maxPrice.perHour with cloudVm, and only with cloudVm: a pay-as-you-go VM is billed by the hour"))]
 #[x_kube(validation = ("!has(self.cloudVm) || !has(self.approval) || !has(self.approval.maxPrice) || !(has(self.approval.maxPrice.dueNow) || has(self.approval.maxPrice.perMonth))", "cloudVm does not support maxPrice.dueNow and maxPrice.perMonth: a pay-as-you-go VM is billed by the hour"))]
 #[x_kube(validation = ("!has(self.vpsName) || !has(self.approval) || !has(self.approval.maxPrice) || has(self.approval.validUntil)", "validUntil is required with maxPrice and vpsName: after a rebuild, another VPS may have the name"))]

@@ -544,7 +544,7 @@ async fn a_pay_as_you_go_vm_has_no_options() {
     object["spec"]["vpsId"] = json!("vps_payg");
     stage.create(object).await;
     let object = stage.config_comes_to("web", "NotConfigurable").await;
-    says(&object, "resize it in HostUp's panel");
+    says(&object, "set spec.cloudVm instead of spec.resources");
     assert_eq!(stage.sim.count(Route::ConfigPreview), 0);
     ends_with(&stage, 0, 0).await;
 }

@@ -20,8 +20,40 @@ use crate::support::behind::{Behind, claim, held, is_claim};
 use crate::support::{PATIENCE, Stage, Tenant, at, condition, ready, reason};
 
 const NO_COMMIT: &str = "without saying that it committed the change";
-const CHANGE: &str = "bandwidthGb 2048 -> 4096";
-const PRICE: &str = "40.00 SEK now, 40.00 SEK/month";
+const CHANGE: &str = OPTIONS.change;
+const PRICE: &str = OPTIONS.price;
+
+/// What the rows order.
+#[derive(Clone, Copy)]
+pub struct Goods {
+    /// The call that is paid.
+    pub paid: Route,
+    /// The call that reads it back.
+    pub read: Route,
+    /// A call of each look at the gates.
+    pub gates: Route,
+    /// What the messages call it.
+    pub word: &'static str,
+    pub change: &'static str,
+    pub price: &'static str,
+    /// An option of it that shows the change.
+    pub shown: (&'static str, &'static str),
+    pub make: fn(&Tenant, &Stage) -> Value,
+    /// An approval that covers the price too.
+    pub dearer: fn() -> Value,
+}
+
+pub const OPTIONS: Goods = Goods {
+    paid: Route::ConfigCommit,
+    read: Route::UpgradeOptions,
+    gates: Route::ConfigPreview,
+    word: "options",
+    change: "bandwidthGb 2048 -> 4096",
+    price: "40.00 SEK now, 40.00 SEK/month",
+    shown: ("bandwidthGb", "4096"),
+    make: |tenant, stage| tenant.config(stage, more_bandwidth()),
+    dearer: || ceiling("999.00"),
+};
 
 fn more_bandwidth() -> Value {
     json!({"bandwidthGb": 4096})
@@ -463,29 +495,34 @@ async fn after_a_429_to_a_commit_no_call_with_that_key_leaves_before_its_time() 
     stage.check_invariants().await;
 }
 
-/// Every row as a customer of one provider, driven by one operator.
+/// Every row as a customer of one provider who orders options, driven by one operator.
 async fn check(rows: Vec<Row>) {
+    check_of(&OPTIONS, rows).await;
+}
+
+/// The same for other goods.
+pub async fn check_of(goods: &Goods, rows: Vec<Row>) {
     let stage = Stage::new("optanswers").await;
     let operator = stage.operator_for_many(&[]);
     let checks = rows.iter().map(|row| async {
         let tenant = stage.tenant(&row.name).await;
-        let fault = tenant.fault(Route::ConfigCommit);
+        let fault = tenant.fault(goods.paid);
         stage
             .sim
             .inject(fault.acted(row.acted).answer(row.answer.clone()));
-        stage.create(tenant.config(&stage, more_bandwidth())).await;
+        stage.create((goods.make)(&tenant, &stage)).await;
         match &row.end {
-            End::Accepted => in_sync(&stage, &tenant).await,
+            End::Accepted => in_sync(&stage, &tenant, goods).await,
             End::Unclear(says) => {
                 if row.acted {
-                    in_sync(&stage, &tenant).await;
+                    in_sync(&stage, &tenant, goods).await;
                 } else {
-                    asks(&stage, &tenant).await;
+                    asks(&stage, &tenant, goods).await;
                 }
                 said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
             }
             End::Refused(code, says) => {
-                refuses(&stage, &tenant, (code, says), (Route::ConfigPreview, 1)).await;
+                refuses(&stage, &tenant, (code, says), (goods.gates, 1)).await;
             }
             End::Lied => sees_what_was_denied(&stage, &tenant).await,
         }
@@ -502,15 +539,16 @@ async fn check(rows: Vec<Row>) {
     stage.check_invariants().await;
 }
 
-/// The VPS has the options, by one record that was read back, and nobody was asked.
-async fn in_sync(stage: &Stage, tenant: &Tenant) {
+/// The VPS has what was ordered, by one record that was read back, and nobody was asked.
+async fn in_sync(stage: &Stage, tenant: &Tenant, goods: &Goods) {
     let name = &tenant.name;
     let object = stage.config_comes_to(name, "InSync").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
     assert!(condition(&object, "Stalled").is_null(), "{name}");
-    let message = format!("{} has the options of the spec", tenant.vps);
+    let message = format!("{} has the {} of the spec", tenant.vps, goods.word);
     assert_eq!(ready(&object)["message"], message, "{name}");
-    assert_eq!(at(&object, "status.current.bandwidthGb"), "4096", "{name}");
+    let (key, value) = goods.shown;
+    assert_eq!(at(&object, "status.current")[key], value, "{name}");
     assert_eq!(at(&object, "status.operation.state"), "Succeeded", "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "True", "{name}");
     let records = stage.config_records_of(name).await;
@@ -519,14 +557,14 @@ async fn in_sync(stage: &Stage, tenant: &Tenant) {
     assert_eq!(at(&records[0], "status.evidence"), "ReadBack", "{name}");
     assert_eq!(
         at(&records[0], "status.message"),
-        &format!("HostUp shows {CHANGE}"),
+        &format!("HostUp shows {}", goods.change),
         "{name}"
     );
     assert_eq!(events(stage, name, "OutcomeUnknown").await, 0, "{name}");
 }
 
 /// A person is asked, with all that is needed for an answer, and nothing is sent again.
-async fn asks(stage: &Stage, tenant: &Tenant) {
+async fn asks(stage: &Stage, tenant: &Tenant, goods: &Goods) {
     let name = &tenant.name;
     let object = stage.config_comes_to(name, "OutcomeUnknown").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
@@ -536,13 +574,13 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
     assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
     let (why, what) = (
-        format!("HostUp does not show {CHANGE}"),
-        format!("{CHANGE} was ordered for {PRICE}"),
+        format!("HostUp does not show {}", goods.change),
+        format!("{} was ordered for {}", goods.change, goods.price),
     );
     question(record, &object, &why, &what);
     // It is looked for further on, and nothing else.
-    stage.wait_for_reads(tenant, Route::UpgradeOptions, 1).await;
-    sends_nothing_more(stage, tenant, "OutcomeUnknown", 1).await;
+    stage.wait_for_reads(tenant, goods.read, 1).await;
+    sends_nothing_under(stage, tenant, "OutcomeUnknown", 1, (goods.dearer)()).await;
     assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
 }
 
@@ -571,9 +609,13 @@ fn question(record: &Value, object: &Value, why: &str, what: &str) {
 
 /// Another ceiling is decided upon anew, and changes nothing: so many records, and no further call.
 async fn sends_nothing_more(stage: &Stage, tenant: &Tenant, wanted: &str, records: usize) {
+    sends_nothing_under(stage, tenant, wanted, records, ceiling("999.00")).await;
+}
+
+async fn sends_nothing_under(stage: &Stage, tenant: &Tenant, wanted: &str, records: usize, dearer: Value) {
     let name = &tenant.name;
     let sent = stage.posts_of(tenant).len();
-    stage.patch_config(name, ceiling("999.00")).await;
+    stage.patch_config(name, dearer).await;
     stage.config_comes_to_anew(name, wanted).await;
     assert_eq!(stage.config_records_of(name).await.len(), records, "{name}");
     assert_eq!(stage.posts_of(tenant).len(), sent, "{name}");

@@ -35,6 +35,8 @@ enum Life {
     AwaitingPayment,
     /// In force, drifted, and corrected.
     Correcting,
+    /// Another size of a pay-as-you-go VM.
+    Resizing,
     /// The estimate of the older route.
     Estimating,
     /// The order of the older route.
@@ -44,6 +46,14 @@ enum Life {
 impl Life {
     fn is_legacy(self) -> bool {
         matches!(self, Self::Estimating | Self::Upgrading)
+    }
+
+    /// The route that pays on the present side.
+    fn paid(self) -> Route {
+        match self {
+            Self::Resizing => Route::Resize,
+            _ => Route::ConfigCommit,
+        }
     }
 
     fn args(self) -> Vec<&'static str> {
@@ -87,6 +97,11 @@ async fn to_death(stage: &Stage, life: Life, point: &'static str) {
     match life {
         Life::Approved => {
             stage.create(approved(stage, "web")).await;
+            died_at(stage.armed(&args, point), point).await;
+        }
+        Life::Resizing => {
+            stage.is_payg(&stage.vps);
+            stage.create(stage.approved_resize("web")).await;
             died_at(stage.armed(&args, point), point).await;
         }
         Life::Previewed => {
@@ -182,7 +197,7 @@ async fn dies(life: Life, point: &'static str) {
     stage.wait_config("web", wanted, this_attempt).await;
     let bought = usize::from(!lost && costs);
     assert_eq!(stage.executed(), earlier + bought);
-    assert_eq!(stage.sim.count(Route::ConfigCommit), {
+    assert_eq!(stage.sim.count(life.paid()), {
         let by_this_route = if life.is_legacy() { 0 } else { bought };
         earlier + by_this_route
     });
@@ -235,6 +250,11 @@ async fn options_are_committed_once_and_read_back_wherever_the_process_dies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_order_that_awaits_payment_survives_every_death_and_is_not_sent_again() {
     each_death(POINTS.map(|point| (Life::AwaitingPayment, point))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_vm_is_resized_once_and_read_back_wherever_the_process_dies() {
+    each_death(POINTS.map(|point| (Life::Resizing, point))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -293,7 +313,7 @@ async fn killed_in_call(life: Life, held: Held) {
     let stage = Stage::new("options-kill").await;
     let route = match life {
         Life::Upgrading => Route::LegacyUpgrade,
-        _ => Route::ConfigCommit,
+        _ => life.paid(),
     };
     let gate = match held {
         Held::BeforeItActs => Some(stage.sim.hold(route, Moment::BeforeAct)),
@@ -309,6 +329,9 @@ async fn killed_in_call(life: Life, held: Held) {
     if life == Life::Upgrading {
         stage.create(stage.legacy_preview("web")).await;
         approve(&stage).await;
+    } else if life == Life::Resizing {
+        stage.is_payg(&stage.vps);
+        stage.create(stage.approved_resize("web")).await;
     } else {
         stage.create(approved(&stage, "web")).await;
     }
@@ -343,7 +366,7 @@ async fn killed_in_call(life: Life, held: Held) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_kill_while_the_commit_is_at_the_provider_is_read_back_if_it_was_executed() {
-    let rows = [Life::Approved, Life::Upgrading]
+    let rows = [Life::Approved, Life::Resizing, Life::Upgrading]
         .into_iter()
         .flat_map(|life| [Held::BeforeItActs, Held::AfterItActed, Held::Swallowed].map(|held| (life, held)));
     each_row(rows.map(|(life, held)| (format!("{life:?} {held:?}"), killed_in_call(life, held)))).await;

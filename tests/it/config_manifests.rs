@@ -29,12 +29,12 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         (
             "/vpsId",
             Value::Null,
-            "set either vpsId (or vpsName) and resources, or legacy",
+            "set either vpsId (or vpsName) with resources or cloudVm, or legacy",
         ),
         (
             "/resources",
             Value::Null,
-            "set vpsId (or vpsName) and resources together",
+            "set vpsId (or vpsName) together with exactly one of resources and cloudVm",
         ),
         (
             "/vpsId",
@@ -45,13 +45,13 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         (
             "/vpsName",
             json!("app-02"),
-            "set either vpsId (or vpsName) and resources, or legacy",
+            "set either vpsId (or vpsName) with resources or cloudVm, or legacy",
         ),
         ("/vpsName", json!("a\nb"), "in body should match"),
         (
             "/legacy",
             json!({"vmid": 1, "resources": {"1": 1}}),
-            "set either vpsId (or vpsName) and resources, or legacy",
+            "set either vpsId (or vpsName) with resources or cloudVm, or legacy",
         ),
         ("/resources", json!({}), "set at least one option"),
         (
@@ -144,6 +144,57 @@ async fn a_ceiling_for_a_vps_by_its_name_must_end() {
     refused(&stage, [("no end".to_owned(), object.clone(), says)].into_iter()).await;
     object["spec"]["approval"]["validUntil"] = json!("2099-01-01T00:00:00Z");
     stage.create(object).await;
+}
+
+#[tokio::test]
+async fn wrong_sizes_are_refused_with_a_reason() {
+    let stage = Stage::new("wrongsize").await;
+    let with = |pointer: &str, value: Value| {
+        let mut object = stage.approved_resize("bad");
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[member] = value;
+        object
+    };
+    let rows = [
+        ("/spec/cloudVm/cpuCores", json!(0), "greater than or equal to 1"),
+        ("/spec/cloudVm/cpuCores", json!(33), "less than or equal to 32"),
+        ("/spec/cloudVm/memoryGb", json!(257), "less than or equal to 256"),
+        ("/spec/cloudVm/memoryGb", Value::Null, "Required value"),
+        (
+            "/spec/resources",
+            json!({"ipv6": true}),
+            "set vpsId (or vpsName) together with exactly one of resources and cloudVm",
+        ),
+        (
+            "/spec/approval/maxPrice",
+            json!({"perMonth": "9.00", "currencyCode": "SEK"}),
+            "set maxPrice.perHour with cloudVm, and only with cloudVm",
+        ),
+        (
+            "/spec/approval/maxPrice/dueNow",
+            json!("1.00"),
+            "cloudVm does not support maxPrice.dueNow and maxPrice.perMonth",
+        ),
+        (
+            "/spec/cancelExistingInvoice",
+            json!(true),
+            "cloudVm does not support cancelExistingInvoice",
+        ),
+    ];
+    let rows = rows.map(|(pointer, value, says)| {
+        let what = format!("{pointer} = {value}");
+        (what, with(pointer, value), says)
+    });
+    refused(&stage, rows.into_iter()).await;
+    let mut options = stage.approved_config("bad", json!({"ipv6": true}));
+    options["spec"]["approval"]["maxPrice"] = json!({"perHour": "9.00", "currencyCode": "SEK"});
+    let says = "set maxPrice.perHour with cloudVm, and only with cloudVm";
+    refused(
+        &stage,
+        [("an hour of options".to_owned(), options, says)].into_iter(),
+    )
+    .await;
+    stage.create(stage.approved_resize("good")).await;
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ mod refusals;
 mod refused_writes;
 mod release;
 mod replicas;
+mod resize;
 mod resolution;
 mod routes;
 mod schema;

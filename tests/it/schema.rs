@@ -11,6 +11,7 @@ use hostup_operator::api::operation::VpsOperation;
 use hostup_operator::api::restore::VpsBackupRestore;
 use hostup_operator::api::{self, crds};
 use hostup_operator::domain::ledger::names::ChainKey;
+use k8s_openapi::api::events::v1::Event;
 use kube::CustomResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -676,6 +677,25 @@ async fn created(stage: &Stage, object: Value) {
     }
 }
 
+/// The first warning that the object is told.
+async fn warning_about(stage: &Stage, name: &str) -> Event {
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let listed = events.list(&kube::api::ListParams::default()).await.unwrap();
+        let warns = |event: &Event| {
+            let regarding = event.regarding.as_ref();
+            let of_it = regarding.is_some_and(|regarding| regarding.name.as_deref() == Some(name));
+            of_it && event.type_.as_deref() == Some("Warning")
+        };
+        if let Some(event) = listed.items.into_iter().find(warns) {
+            return event;
+        }
+        assert!(Instant::now() < deadline, "{name} was told nothing");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Waits until the schema is the shipped one again.
 async fn strict(stage: &Stage) {
     let mut odd = stage.preview("odd");
@@ -849,10 +869,19 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
         .unwrap();
     strict(&stage).await;
     let operator = stage.operator(&["--enable-legacy-upgrade=true", "--gate-interval=1m"]);
+    let version = stage.client.apiserver_version().await.unwrap();
+    let ratchets = version.minor.trim_end_matches('+').parse::<u32>().unwrap() >= 33;
     let mut with_a_status = 0;
     for (api, object, path) in &rows {
         let name = at(object, "metadata.name").as_str().unwrap();
-        stage.warned(name, &["InvalidSpec"]).await;
+        let told = warning_about(&stage, name).await;
+        if told.reason.as_deref() == Some("ClusterRefuses") {
+            // An older API server judges the spec again at each write of the status, and admits none.
+            assert!(!ratchets, "{name}: {told:?}");
+            assert!(told.note.unwrap().contains(&format!("{path}: ")), "{name}");
+            continue;
+        }
+        assert_eq!(told.reason.as_deref(), Some("InvalidSpec"), "{name}");
         let notes = stage.notes_of(name).await;
         assert!(
             notes.len() == 1 && notes[0].starts_with(&format!("{path}: ")),

@@ -213,6 +213,30 @@ impl Stage {
         })
     }
 
+    /// 4 cores and 8 GB of memory for the stage's own VM, which has 2 and 4, approved by a ceiling that covers the 1.06 SEK
+    /// of an hour.
+    pub fn approved_resize(&self, name: &str) -> Value {
+        let mut object = self.resize_preview(name);
+        object["spec"]["approval"] = json!({"maxPrice": {"perHour": "1.06", "currencyCode": "SEK"}});
+        object
+    }
+
+    /// The same without approval.
+    pub fn resize_preview(&self, name: &str) -> Value {
+        let mut object = self.config_preview(name, Value::Null);
+        object["spec"] = json!({"vpsId": self.vps, "cloudVm": {"cpuCores": 4, "memoryGb": 8}});
+        object
+    }
+
+    /// The VPS becomes a pay-as-you-go VM.
+    pub fn is_payg(&self, vps: &str) {
+        self.sim.world(|world| {
+            let vps = world.vps_mut(vps).unwrap();
+            vps.billing.is_payg = true;
+            vps.options.clear();
+        });
+    }
+
     /// An order on the older route, whose estimate and order cost 100.00 SEK each month; without approval.
     pub fn legacy_preview(&self, name: &str) -> Value {
         let mut object = self.config_preview(name, Value::Null);
@@ -527,9 +551,10 @@ impl Drop for RecordsLeft {
 }
 
 /// Every route of the provider that costs money, or may.
-const PAID_ROUTES: [Route; 4] = [
+const PAID_ROUTES: [Route; 5] = [
     Route::RestoreToPayg,
     Route::ConfigCommit,
+    Route::Resize,
     Route::LegacyEstimate,
     Route::LegacyUpgrade,
 ];

@@ -152,6 +152,16 @@ impl Tenant {
         object
     }
 
+    /// Another size of its VPS, which is a pay-as-you-go VM then, approved like [`Stage::approved_resize`], named like the
+    /// tenant.
+    pub fn resize(&self, stage: &Stage) -> Value {
+        stage.is_payg(&self.vps);
+        let mut object = stage.approved_resize(&self.name);
+        object["spec"]["vpsId"] = json!(self.vps);
+        object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
+        object
+    }
+
     /// An order of the older route, approved by a ceiling that covers what the standard one costs: 100 SEK
     /// now, and 299 SEK a month. Named like the tenant.
     pub fn legacy(&self, stage: &Stage) -> Value {
