@@ -97,18 +97,18 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
         Arc::new(|_, _, _| {}),
     );
     let account = hostup.account(key, Arc::new(Unpaced));
-    let (listed, gate) = account
+    let listed = account
         .backups(&VpsId::new(&args.vps))
         .await
         .map_err(|error| Failure::told(format!("the backups of {} cannot be read: {error}", args.vps)))?;
-    let mut rows: Vec<Row> = listed.iter().map(Row::of).collect();
+    let mut rows: Vec<Row> = listed.backups.iter().map(Row::of).collect();
     rows.sort_by_key(|row| Reverse((row.created_at, row.id.clone())));
     match args.output {
         Some(Plain::Json) => output.json(&rows)?,
         None if rows.is_empty() => output.line(format!("VPS {} has no backup.", args.vps))?,
         None => table(&rows, output)?,
     }
-    if !gate.allowed {
+    if !listed.can_restore.allowed {
         anstream::eprintln!("{OPEN}note: HostUp does not allow a restore of this VPS now{OPEN:#}");
     }
     Ok(DONE)

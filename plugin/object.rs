@@ -79,6 +79,8 @@ pub const VM_NAME: &str = "VM name";
 pub const SOURCE: &str = "From VPS";
 /// See [`BUYS`].
 pub const CHANGES: &str = "Changes";
+/// See [`BUYS`].
+pub const OVERWRITES: &str = "Overwrites";
 
 /// What `spec.approval` says, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,13 +171,20 @@ impl Object {
         let spec = restore.spec;
         let mut wish = Vec::new();
         if let Some(target) = &status.target {
-            let region = target.region.as_deref().unwrap_or("HostUp's default region");
-            let vm = format!(
-                "a new VM in {region}: {} cores, {} GB of memory, {} GB of disk",
-                target.cpu_cores, target.memory_gb, target.storage_gb
-            );
-            wish.push((BUYS, vm));
-            wish.push((VM_NAME, target.name.clone()));
+            if let Some(vps) = &target.vps_id {
+                wish.push((OVERWRITES, format!("the disk of VPS {vps} ({:?})", target.name)));
+            } else {
+                let region = target.region.as_deref().unwrap_or("HostUp's default region");
+                let size = |part: Option<u32>| part.map_or_else(|| "?".to_owned(), |part| part.to_string());
+                let vm = format!(
+                    "a new VM in {region}: {} cores, {} GB of memory, {} GB of disk",
+                    size(target.cpu_cores),
+                    size(target.memory_gb),
+                    size(target.storage_gb)
+                );
+                wish.push((BUYS, vm));
+                wish.push((VM_NAME, target.name.clone()));
+            }
         }
         if let Some(backup) = &status.backup {
             let note = backup

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::failure::{DONE, Failure, Outcome};
-use crate::object::{BUYS, CHANGES, Object, SOURCE, ShownPrice, VM_NAME};
+use crate::object::{BUYS, CHANGES, OVERWRITES, Object, SOURCE, ShownPrice, VM_NAME};
 use crate::output::{Cell, Format, HEADING, OPEN, Output, PLAIN, Table, URGENT};
 use sums::{Most, Sum};
 
@@ -219,7 +219,7 @@ impl Previewed {
             .flat_map(|copy| &copy.wish)
             .filter(|(name, _)| ![VM_NAME, SOURCE].contains(name));
         let wish = wish.map(|(name, value)| match *name {
-            BUYS | CHANGES => value.clone(),
+            BUYS | CHANGES | OVERWRITES => value.clone(),
             name => format!("{} {value}", name.to_lowercase()),
         });
         Self {

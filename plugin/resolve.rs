@@ -250,6 +250,10 @@ fn look_for(record: &VpsOperation) -> String {
             "in HostUp's panel, a pay-as-you-go VM with this name, or one that was created around {at}; also invoices, \
              usage and running jobs"
         ),
+        ActionKind::OverwriteVps => format!(
+            "in HostUp's panel, the jobs of VPS {} around {at}; and on the VPS itself, which data it has",
+            record.spec.vps_id
+        ),
         ActionKind::ResizeCloudVm => format!("in HostUp's panel, the size of VM {}", record.spec.vps_id),
         ActionKind::CommitResources | ActionKind::LegacyEstimate | ActionKind::LegacyUpgrade => format!(
             "in HostUp's panel, the options, orders and invoices of VPS {} around {at}",
@@ -293,12 +297,17 @@ async fn subject(record: &VpsOperation, cluster: &Cluster) -> Option<Object> {
 
 fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> String {
     let is_restore = record.spec.r#type == ActionKind::RestoreToCloudVm;
+    let is_overwrite = record.spec.r#type == ActionKind::OverwriteVps;
     match answer {
         Answer::NotExecuted => not_executed(record, subject),
         Answer::Adopt if is_restore => {
             "The operator accepts this VM if it is pay-as-you-go, is not the source VPS, and is visible to \
              the API key."
                 .to_owned()
+        }
+        Answer::Adopt if is_overwrite => "The object shows the restore as done; nothing is sent again.".to_owned(),
+        Answer::Abandon if is_overwrite => {
+            "The operator stops looking for the job, and does nothing more for this object name.".to_owned()
         }
         Answer::Adopt => "The operator waits until HostUp shows the options, and does not order them again.".to_owned(),
         Answer::Abandon if is_restore => {
@@ -317,7 +326,7 @@ fn not_executed(record: &VpsOperation, subject: Option<&Object>) -> String {
     let spec = &record.spec;
     let Some(object) = subject else {
         return format!(
-            "If {} {} is there and has a valid approval, a new attempt is paid for at once. To prevent that, hold it \
+            "If {} {} is there and has a valid approval, a new attempt follows at once. To prevent that, hold it \
              first.",
             spec.subject.kind, spec.subject.name
         );
@@ -329,8 +338,8 @@ fn not_executed(record: &VpsOperation, subject: Option<&Object>) -> String {
         return "The object has no approval, so no new attempt follows.".to_owned();
     }
     format!(
-        "A new attempt is paid for at once if the approval is still valid. To prevent that, answer no now, and hold the \
-         object first: kubectl hostup hold {}/{} -n {}",
+        "After that, {}. To prevent it, answer no now, and hold the object first: kubectl hostup hold {}/{} -n {}",
+        spec.r#type.row().after_not_executed,
         short(object.id.kind),
         object.id.name,
         object.namespace

@@ -103,6 +103,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         namespace: lease_namespace.clone(),
         read_only: args.read_only,
         caps: args.caps(),
+        in_place_restore: args.enable_in_place_restore,
         legacy_upgrade: args.enable_legacy_upgrade,
         workers: args.workers,
         times: args.times(),

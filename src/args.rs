@@ -165,6 +165,10 @@ pub struct Run {
     /// Send no paid calls.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
+    /// Allow a VpsBackupRestore to restore a VPS's own backup onto the VPS itself. HostUp's page of that route is not public.
+    #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub enable_in_place_restore: bool,
+
     /// Allow orders through HostUp's legacy API. HostUp's pages do not say what its estimate does.
     #[arg(long, env, default_value = "false", value_parser = Setting(switch), action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub enable_legacy_upgrade: bool,
@@ -431,7 +435,7 @@ mod tests {
     }
 
     /// Every setting with a value that is not its default.
-    const SETTINGS: [(&str, &str); 22] = [
+    const SETTINGS: [(&str, &str); 23] = [
         ("--hostup-url", "http://127.0.0.1:1"),
         ("--hostup-proxy", "http://proxy.example:3128"),
         ("--hostup-ca-file", "/etc/ca.pem"),
@@ -441,6 +445,7 @@ mod tests {
         ("--max-paid-calls", "3"),
         ("--max-paid-calls-per-namespace", "2"),
         ("--read-only", "true"),
+        ("--enable-in-place-restore", "true"),
         ("--enable-legacy-upgrade", "true"),
         ("--settle-time", "1h"),
         ("--poll-interval", "3s"),

@@ -358,10 +358,8 @@ impl Reader {
             Question::Vms => Answer::Vms(client.list_vps().await?.into()),
             Question::Vps(vps) => Answer::Vps(client.own_vps(vps).await?),
             Question::CanResize(vps) => Answer::CanResize(client.can_resize(vps).await?),
-            Question::Backups(vps) => {
-                let (backups, gate) = client.backups(vps).await?;
-                Answer::Backups(backups, gate)
-            }
+            Question::Backups(vps) => Answer::Backups(client.backups(vps).await?),
+            Question::RestoreSources(vps) => Answer::RestoreSources(client.restore_sources(vps).await?),
             Question::Eligibility(vps) => Answer::Eligibility(client.eligibility(vps).await?),
             Question::Options(vps) => Answer::Options(client.options(vps).await?),
             Question::Invoices(vps) => Answer::Invoices(client.blocking_invoices(vps).await?),

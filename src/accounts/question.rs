@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options::Preview;
-use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
@@ -13,7 +12,7 @@ use crate::domain::provider::preflight::{Deployments, Eligibility, Remaining};
 use crate::domain::values::ids::{Uid, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;
-use crate::hostup::{OwnVps, ReadError, Route};
+use crate::hostup::{BackupList, OwnVps, ReadError, RestoreSource, Route};
 
 /// One question. Two that are equal are answered by one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,8 +25,10 @@ pub enum Question {
     Vms,
     /// A VPS, to prove that the key reads it and to learn its size and billing.
     Vps(VpsId),
-    /// Its backups, and the gate of a restore.
+    /// Its backups, and their gates.
     Backups(VpsId),
+    /// The backups of others that may be restored onto it.
+    RestoreSources(VpsId),
     /// Whether the account may use Cloud VMs.
     Eligibility(VpsId),
     /// Its options.
@@ -62,6 +63,7 @@ impl Question {
             Self::Deployments | Self::Limits | Self::Vms => Scope::Account,
             Self::Vps(vps)
             | Self::Backups(vps)
+            | Self::RestoreSources(vps)
             | Self::Eligibility(vps)
             | Self::Options(vps)
             | Self::CanResize(vps)
@@ -80,6 +82,7 @@ impl Question {
             Self::Vms => Route::VpsList,
             Self::Vps(_) | Self::Vm(_) => Route::Vps,
             Self::Backups(_) => Route::Backups,
+            Self::RestoreSources(_) => Route::RestoreSources,
             Self::Eligibility(_) => Route::ConvertToCloud,
             Self::Options(_) => Route::UpgradeOptions,
             Self::CanResize(_) => Route::VpsDetails,
@@ -102,7 +105,9 @@ pub enum Answer {
     /// To [`Question::Vps`].
     Vps(OwnVps),
     /// To [`Question::Backups`].
-    Backups(Vec<ListedBackup>, ProviderGate),
+    Backups(BackupList),
+    /// To [`Question::RestoreSources`].
+    RestoreSources(Vec<RestoreSource>),
     /// To [`Question::Eligibility`].
     Eligibility(Eligibility),
     /// To [`Question::Options`].

@@ -71,7 +71,7 @@ pub struct VpsOperationSpec {
     /// The Secret whose API key the call used.
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub credentials_ref: RecordedCredentials,
-    /// The id of the VPS: the source of a restore, or the VPS whose options change. For the legacy API, its number.
+    /// The id of the VPS: the source of a restore to a new VM, or the VPS that is changed or overwritten. For the legacy API, its number.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub vps_id: String,
@@ -107,7 +107,8 @@ pub struct VpsOperationSpec {
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_size: Option<VmSize>,
-    /// The values before and after, for a change of options or of a size.
+    /// The values before and after, for a change of options or of a size. For a VPS that is overwritten, its name and
+    /// state before.
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<RecordedChanges>,
@@ -157,7 +158,7 @@ fn type_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
         "The type of the call. RestoreToCloudVm restores a backup to a new VM. CommitResources changes options of a \
          VPS. LegacyEstimate and LegacyUpgrade are the estimate and the order of such a change through the legacy API. \
-         ResizeCloudVm changes the size of a pay-as-you-go VM.",
+         ResizeCloudVm changes the size of a pay-as-you-go VM. OverwriteVps restores a backup onto an existing VPS.",
     )
 }
 

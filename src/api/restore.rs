@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
@@ -38,6 +38,7 @@ use super::shared::{
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"The message of the condition Ready: what happened and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.target.existingVps) || !has(self.approval) || !has(self.approval.maxPrice)", "existingVps does not support approval.maxPrice, because it destroys data: set approval.quoteId"))]
 pub struct VpsBackupRestoreSpec {
     /// The backup to restore. Immutable.
     #[x_kube(validation = ("self == oldSelf", "source cannot be changed: create a VpsBackupRestore with another name"))]
@@ -149,16 +150,31 @@ pub enum Latest {
 /// The target of a restore. Set exactly one member.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = by_rule)]
-#[x_kube(validation = ("has(self.cloudVm)", "set cloudVm: a new pay-as-you-go VM; cloudVm: {} takes all sizes from the source VPS"))]
+#[x_kube(validation = ("has(self.cloudVm) != has(self.existingVps)", "set either cloudVm (a new pay-as-you-go VM; cloudVm: {} takes all sizes from the source VPS) or existingVps (a VPS whose disk is overwritten)"))]
 pub struct RestoreTarget {
-    /// A new pay-as-you-go VM. Required. {} takes all sizes from the source VPS.
-    pub cloud_vm: CloudVm,
+    /// A new pay-as-you-go VM. {} takes all sizes from the source VPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_vm: Option<CloudVm>,
+    /// An existing VPS. The restore costs nothing, and destroys the present data of its disk. Only a quoteId approves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_vps: Option<ExistingVps>,
 }
 
-/// A member that a rule requires, and not the list `required`, so that another member may come beside it.
-fn by_rule(schema: &mut Schema) {
-    schema.remove("required");
+/// A VPS whose disk is overwritten.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.vpsId) != has(self.vpsName)", "set either vpsId or vpsName: the VPS whose disk is overwritten"))]
+pub struct ExistingVps {
+    /// The id of the VPS, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Set either vpsId or vpsName. If it is the source VPS, the
+    /// operator's admin must enable restores in place with --enable-in-place-restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub vps_id: Option<String>,
+    /// The exact display name of the VPS at HostUp. Exactly one VPS of the account must have it. The operator resolves it
+    /// once, before the quote, and status.target shows the VPS; a later change of the name has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub vps_name: Option<String>,
 }
 
 /// The new VM. The source VPS provides the sizes that are not set, before the price is shown.
@@ -258,7 +274,7 @@ pub struct VpsBackupRestoreStatus {
     /// The backup that the spec selects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
-    /// The VM that the operator would order, or that it has ordered.
+    /// The VM that the operator would order or overwrite, or that it has ordered or overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
     /// The VpsOperation that records the paid call.
@@ -267,7 +283,7 @@ pub struct VpsBackupRestoreStatus {
     /// HostUp's job that creates the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobStatus>,
-    /// The new VM.
+    /// The VM that was restored to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmStatus>,
     /// The last value of the annotation reconcile.fluxcd.io/requestedAt that the operator acted on.
@@ -288,26 +304,34 @@ pub struct SourceStatus {
 /// A status shows larger numbers as this one, so that the API server does not refuse the status.
 pub const MOST: u32 = 1_000_000;
 
-/// A VM, as the operator orders it. It includes a public IPv4 address.
+/// The target of a restore: a new VM, as the operator orders it (it includes a public IPv4 address), or an existing VPS.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// The name of the VM: the name from the spec or of the object, and a token by which the operator finds the VM again.
+    /// The name of the new VM: the name from the spec or of the object, and a token by which the operator finds the VM
+    /// again. Or the name of the existing VPS.
     #[schemars(length(max = 80))]
     pub name: String,
+    /// The id of the existing VPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub vps_id: Option<String>,
     /// The region of the VM. If absent, HostUp decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub region: Option<String>,
-    /// The number of CPU cores.
+    /// The number of CPU cores of the new VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = MOST))]
-    pub cpu_cores: u32,
-    /// Memory in GB.
+    pub cpu_cores: Option<u32>,
+    /// Memory of the new VM in GB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = MOST))]
-    pub memory_gb: u32,
-    /// Storage in GB.
+    pub memory_gb: Option<u32>,
+    /// Storage of the new VM in GB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = MOST))]
-    pub storage_gb: u32,
+    pub storage_gb: Option<u32>,
 }
 
 /// A backup at HostUp.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub read_only: bool,
     /// The caps on the paid calls of 24 hours.
     pub caps: Caps,
+    /// `--enable-in-place-restore`.
+    pub in_place_restore: bool,
     /// `--enable-legacy-upgrade`.
     pub legacy_upgrade: bool,
     /// Reconciles of one kind at a time.

@@ -23,7 +23,7 @@ pub use transport::Observer;
 
 use crate::clock::Clock;
 use crate::domain::action::answer::{PaidAnswer, wait_asked_for};
-use crate::domain::action::ordered::ActionKind;
+use crate::domain::action::ordered::{ActionKind, TargetState};
 use crate::domain::consent::price::{BillingCycle, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options::Preview;
@@ -89,6 +89,8 @@ pub enum Route {
     VpsDetails,
     /// `GET /api/v2/vps/{id}/backups`
     Backups,
+    /// `GET /api/v2/vps/{id}/backups/restore-sources`
+    RestoreSources,
     /// `GET /api/v2/vps/{id}/actions/convert-to-cloud`
     ConvertToCloud,
     /// `GET /api/v2/vps/payg/deployments`
@@ -116,6 +118,7 @@ impl Route {
             Self::VpsStatus => "vps_status",
             Self::VpsDetails => "vps_details",
             Self::Backups => "backups",
+            Self::RestoreSources => "restore_sources",
             Self::ConvertToCloud => "convert_to_cloud",
             Self::Deployments => "payg_deployments",
             Self::Limits => "payg_limits",
@@ -135,6 +138,7 @@ impl Route {
             Self::VpsStatus => "/api/v2/vps/{id}/status",
             Self::VpsDetails => "/api/v2/vps/{id}/details",
             Self::Backups => "/api/v2/vps/{id}/backups",
+            Self::RestoreSources => "/api/v2/vps/{id}/backups/restore-sources",
             Self::ConvertToCloud => "/api/v2/vps/{id}/actions/convert-to-cloud",
             Self::Deployments => "/api/v2/vps/payg/deployments",
             Self::Limits => "/api/v2/vps/payg/limits",
@@ -156,8 +160,32 @@ pub struct OwnVps {
     pub is_payg: bool,
     /// `billing.billingCycle`.
     pub cycle: BillingCycle,
+    /// Its words.
+    pub state: TargetState,
     /// `actions.canResize`; `None` where it is not here, but perhaps in the details (resize page).
     pub can_resize: Option<ProviderGate>,
+}
+
+/// The backups of a VPS, as `GET /vps/{id}/backups` lists them.
+#[derive(Debug, Clone)]
+pub struct BackupList {
+    /// `backups[]`.
+    pub backups: Vec<ListedBackup>,
+    /// `actions.canRestore`.
+    pub can_restore: ProviderGate,
+    /// `actions.canRestoreFromAnotherVps`.
+    pub can_restore_from_another: ProviderGate,
+    /// `actions.canCreateBackup`.
+    pub can_create: ProviderGate,
+}
+
+/// A VPS, or a service that has ended, whose backups may be restored onto another VPS.
+#[derive(Debug, Clone)]
+pub struct RestoreSource {
+    /// Its id.
+    pub vps: VpsId,
+    /// Its backups; this list has neither their type nor their note.
+    pub backups: Vec<ListedBackup>,
 }
 
 impl HostUp {
@@ -290,6 +318,7 @@ impl Account {
         }
         Ok(OwnVps {
             can_resize: read.can_resize(),
+            state: read.state(),
             size: read.size(),
             is_payg: read.is_payg(),
             cycle: read.cycle(),
@@ -311,25 +340,40 @@ impl Account {
         Ok(read.can_resize().unwrap_or_default())
     }
 
-    /// The backups of a VPS and the restore gate (backups page).
+    /// What may be restored onto a VPS from others, and from services that have ended (restore-sources page).
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn backups(&self, id: &VpsId) -> Result<(Vec<ListedBackup>, ProviderGate), ReadError> {
+    pub async fn restore_sources(&self, id: &VpsId) -> Result<Vec<RestoreSource>, ReadError> {
+        let path = ["api", "v2", "vps", id.as_str(), "backups", "restore-sources"];
+        let read: wire::RestoreSources = self.get(Route::RestoreSources, &path, &[]).await?;
+        let sources = read.sources.into_iter();
+        let listed = sources.filter_map(|Object(source)| source.into_listed());
+        Ok(listed
+            .map(|(vps, backups)| RestoreSource { vps, backups })
+            .collect())
+    }
+
+    /// The backups of a VPS and their gates (backups page).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn backups(&self, id: &VpsId) -> Result<BackupList, ReadError> {
         let path = ["api", "v2", "vps", id.as_str(), "backups"];
         let read: wire::Backups = self.get(Route::Backups, &path, &[]).await?;
-        let gate = read
-            .actions
-            .unwrap_or_default()
-            .can_restore
-            .unwrap_or_default()
-            .into();
+        let actions = read.actions.unwrap_or_default();
+        let gate = |gate: Option<wire::Gate>| ProviderGate::from(gate.unwrap_or_default());
         let backups = read
             .backups
             .into_iter()
             .filter_map(|Object(backup)| backup.into_listed())
             .collect();
-        Ok((backups, gate))
+        Ok(BackupList {
+            backups,
+            can_restore: gate(actions.can_restore),
+            can_restore_from_another: gate(actions.can_restore_from_another_vps),
+            can_create: gate(actions.can_create_backup),
+        })
     }
 
     /// Whether the account may use Cloud VMs (convert-to-cloud page).

@@ -9,6 +9,7 @@ use serde::de::Deserializer;
 use serde_json::Value;
 
 use crate::domain::action::answer::{blockers_in, words};
+use crate::domain::action::ordered::TargetState;
 use crate::domain::action::receipt;
 use crate::domain::consent::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
 use crate::domain::ledger::record::Invoice;
@@ -150,6 +151,15 @@ impl Vps {
         self.id.as_deref() == Some(id.as_str())
     }
 
+    pub(super) fn state(&self) -> TargetState {
+        let word = |text: &Option<String>, most| Text::bounded(text.as_deref().unwrap_or_default(), most);
+        TargetState {
+            name: word(&self.name, 100),
+            power: word(&self.power_state, 40),
+            service: word(&self.service_status, 40),
+        }
+    }
+
     /// `None` for an entry without an id, which nothing can be done with. A VM is never left out for
     /// what stands in its id, for it may be one that was bought.
     pub(super) fn into_vm(self) -> Option<Vm> {
@@ -247,9 +257,40 @@ pub(super) struct Backups {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // HostUp's names
 pub(super) struct BackupActions {
     #[serde(default, deserialize_with = "by_name")]
     pub(super) can_restore: Option<Gate>,
+    #[serde(default, deserialize_with = "by_name")]
+    pub(super) can_restore_from_another_vps: Option<Gate>,
+    #[serde(default, deserialize_with = "by_name")]
+    pub(super) can_create_backup: Option<Gate>,
+}
+
+/// `GET /vps/{id}/backups/restore-sources` (its page; cut after `sizeGb`).
+#[derive(Deserialize)]
+pub(super) struct RestoreSources {
+    pub(super) sources: Vec<Object<RestoreSource>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RestoreSource {
+    id: Option<String>,
+    #[serde(default)]
+    backups: Vec<Object<Backup>>,
+}
+
+impl RestoreSource {
+    pub(super) fn into_listed(self) -> Option<(VpsId, Vec<ListedBackup>)> {
+        let id = VpsId::new(Text::bounded(self.id.as_deref()?, LONGEST_ID).as_str());
+        let backups = self.backups.into_iter();
+        Some((
+            id,
+            backups
+                .filter_map(|Object(backup)| backup.into_listed())
+                .collect(),
+        ))
+    }
 }
 
 #[derive(Deserialize)]

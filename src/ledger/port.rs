@@ -26,7 +26,7 @@ use crate::domain::ledger::Caps;
 use crate::domain::ledger::record::{Known, Record, State};
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
-use crate::domain::values::ids::{Holder, RecordName, Subject};
+use crate::domain::values::ids::{Holder, RecordName, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;
 
@@ -46,6 +46,7 @@ pub struct Market<K> {
     account: Option<Account>,
     leave: Option<PaidCall>,
     taken: Option<Remaining>,
+    drives: Option<VpsId>,
     price: Option<Price>,
     is_reserved: bool,
     in_flight: Option<InFlight>,
@@ -83,6 +84,12 @@ impl<K: PurchasingKind> Market<K> {
             account,
             leave,
             taken,
+            drives: plan
+                .order
+                .action
+                .kind()
+                .drives_its_vps()
+                .then(|| plan.order.vps.clone()),
             price: plan.order.quote.as_ref().map(|quote| quote.price.clone()),
             is_reserved: false,
             in_flight: None,
@@ -234,6 +241,7 @@ impl<K: PurchasingKind> Port for Market<K> {
             name: &self.name,
             namespace: &self.subject.namespace,
             price,
+            drives: self.drives.as_ref(),
         };
         self.is_reserved = self
             .books

@@ -318,13 +318,21 @@ impl Ledger {
             name,
             namespace,
             price,
+            drives,
         } = *wanted;
         let leave_room = |index: &Index, paid: PaidCalls| {
             let allowance = || budgets.allowance(index, namespace, now);
             paid.reaches(caps).is_none() && price.and_then(|price| allowance().exceeded_by(price)).is_none()
         };
         let pledge = price.map(Pledge::of);
-        self.index().reserve(name, namespace, pledge, now, leave_room)
+        self.index()
+            .reserve(name, namespace, (pledge, drives), now, leave_room)
+    }
+
+    /// A record whose call changes or overwrites this VPS, and has no known end yet; not one of this chain.
+    pub fn under_way_for(&self, vps: &VpsId, own: &ChainKey) -> Option<RecordName> {
+        let other = self.index().under_way_for(vps);
+        other.filter(|other| own.attempt(other).is_none())
     }
 
     /// The namespaces for which money of these currencies was spent, or may still be.
@@ -431,6 +439,8 @@ pub struct Wanted<'a> {
     pub namespace: &'a str,
     /// What its call costs, if it is paid for.
     pub price: Option<&'a Price>,
+    /// The VPS that its call changes or overwrites, if it does.
+    pub drives: Option<&'a VpsId>,
 }
 
 /// Where a chain ends.

@@ -59,7 +59,7 @@ pub fn refused(name: &str, status: u16, code: &'static str) -> Row {
 }
 
 const NO_JOB: &str = "without a usable job id";
-pub const NO_PROOF: &str = "which does not prove that nothing was bought";
+pub const NO_PROOF: &str = "which does not prove that nothing was executed";
 pub const BROKEN: &str = "the connection broke before the answer was complete";
 pub const TIMEOUT: &str = "no complete answer within the time-out";
 
@@ -85,7 +85,7 @@ fn accepted_rows() -> Vec<Row> {
     ]
 }
 
-fn unreadable_rows() -> Vec<Row> {
+pub fn unreadable_rows() -> Vec<Row> {
     let id = |text: &str| Answer::normal().set("/operation/jobId", text);
     let long = format!("\"{}\"", "x".repeat(10_000));
     let big = format!(

@@ -179,7 +179,7 @@ fn refused_rows() -> Vec<Row> {
     };
     let end = End::Refused("conflict", "not now [has_unpaid_invoice]");
     rows.push(row("blocked", false, blocked(known), end));
-    let no_proof = "which does not prove that nothing was bought";
+    let no_proof = "which does not prove that nothing was executed";
     rows.extend(unclear("blocked-mixed", blocked(mixed), no_proof));
     rows.push(row(
         "refused-and-executed",

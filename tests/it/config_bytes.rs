@@ -119,6 +119,7 @@ async fn looked(
             brakes: Brakes::default(),
         },
         history: vec![],
+        busy: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,

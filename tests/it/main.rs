@@ -49,6 +49,7 @@ mod memory;
 mod monitoring;
 mod names;
 mod outputs;
+mod overwrite;
 mod plugin;
 mod policies;
 mod policies_in_force;

@@ -218,6 +218,7 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             token: Some(VmToken::new(&InstanceId::new("cluster-1"), "shop", object)),
             result,
             resized: None,
+            drives: None,
             has_ended: false,
             claimed: time("2026-11-23T00:00:00Z"),
             currency: "SEK".to_owned(),

@@ -10,7 +10,7 @@ use crate::support::behind::Behind;
 use crate::support::{KEY, Stage, at, reason};
 
 /// Every setting with a value that is good. What the flag is called follows from the variable.
-const VARIABLES: [(&str, &str); 20] = [
+const VARIABLES: [(&str, &str); 21] = [
     ("HOSTUP_URL", "https://cloud.hostup.se"),
     ("HOSTUP_PROXY", "http://proxy.example:3128"),
     ("ALLOW_PLAIN_HTTP", "true"),
@@ -18,6 +18,7 @@ const VARIABLES: [(&str, &str); 20] = [
     ("WATCH_NAMESPACES", "shop,web-2"),
     ("MAX_PAID_CALLS", "3"),
     ("READ_ONLY", "true"),
+    ("ENABLE_IN_PLACE_RESTORE", "true"),
     ("ENABLE_LEGACY_UPGRADE", "true"),
     ("SETTLE_TIME", "1h"),
     ("POLL_INTERVAL", "3s"),

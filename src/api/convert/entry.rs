@@ -51,6 +51,7 @@ fn content(record: &VpsOperation) -> Content {
             .and_then(|status| status.result.as_ref())
             .map(|vm| VpsId::new(&vm.vps_id)),
         resized: (spec.r#type == ActionKind::ResizeCloudVm).then(|| VpsId::new(&spec.vps_id)),
+        drives: spec.r#type.drives_its_vps().then(|| VpsId::new(&spec.vps_id)),
         has_ended: status.is_some_and(|status| status.result_end.is_some()),
         claimed: time(&spec.claim.made_at),
         currency: quote

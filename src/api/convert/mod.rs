@@ -13,12 +13,13 @@ use thiserror::Error;
 
 use super::restore::{BackupStatus, MOST, SourceStatus, TargetStatus};
 use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, RatesStatus, VmSize, VmStatus};
-use crate::domain::action::ordered::{Backup, Restoration};
+use crate::domain::action::ordered::Backup;
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
-use crate::domain::consent::price::{ChangePrice, HourlyPrice, Price, Rates, Recurring, Size};
+use crate::domain::consent::price::{ChangePrice, HourlyPrice, NO_CHARGE, Price, Rates, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record};
 use crate::domain::provider::gate::{Force, Gate, GateName};
+use crate::domain::restore::Shown;
 use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::rfc3339;
@@ -125,6 +126,8 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
             },
             rates: shown.rates.as_ref().and_then(rates).map(Box::new),
         })
+    } else if shown.summary == NO_CHARGE {
+        Price::Nothing
     } else {
         let recurring = match (amount(&shown.per_month), amount(&shown.per_cycle)) {
             (Some(amount), None) => Recurring::PerMonth(amount?),
@@ -186,6 +189,7 @@ impl From<&Quote> for QuoteStatus {
             rates: None,
         };
         match &quote.price {
+            Price::Nothing => base,
             Price::Hourly(price) => Self {
                 currency_code: Some(price.currency.to_string()),
                 per_hour: text(price.per_hour),
@@ -273,15 +277,28 @@ fn gate(shown: &GateStatus) -> Option<Gate> {
     })
 }
 
-impl From<&Restoration> for TargetStatus {
-    fn from(restoration: &Restoration) -> Self {
-        let region = Text::bounded(&restoration.region, 64).to_string();
-        Self {
-            name: Text::bounded(&restoration.vm_name, 80).to_string(),
-            region: Some(region).filter(|region| !region.is_empty()),
-            cpu_cores: restoration.ordered.cpu_cores.min(MOST),
-            memory_gb: restoration.ordered.memory_gb.min(MOST),
-            storage_gb: restoration.ordered.storage_gb.min(MOST),
+impl From<&Shown> for TargetStatus {
+    fn from(target: &Shown) -> Self {
+        match target {
+            Shown::New(restoration) => {
+                let region = Text::bounded(&restoration.region, 64).to_string();
+                Self {
+                    name: Text::bounded(&restoration.vm_name, 80).to_string(),
+                    vps_id: None,
+                    region: Some(region).filter(|region| !region.is_empty()),
+                    cpu_cores: Some(restoration.ordered.cpu_cores.min(MOST)),
+                    memory_gb: Some(restoration.ordered.memory_gb.min(MOST)),
+                    storage_gb: Some(restoration.ordered.storage_gb.min(MOST)),
+                }
+            }
+            Shown::Existing(vps, name) => Self {
+                name: Text::bounded(name.as_str(), 80).to_string(),
+                vps_id: Some(vps.to_string()),
+                region: None,
+                cpu_cores: None,
+                memory_gb: None,
+                storage_gb: None,
+            },
         }
     }
 }

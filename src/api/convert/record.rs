@@ -15,7 +15,9 @@ use crate::api::operation::{
 use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
-use crate::domain::action::ordered::{Action, ActionKind, Backup, Change, Restoration};
+use crate::domain::action::ordered::{
+    Action, ActionKind, Backup, Change, Overwriting, Restoration, TargetState,
+};
 use crate::domain::action::said::Said;
 use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
@@ -60,6 +62,7 @@ impl RecordDraft<'_> {
         let restoration = order.action.restoration();
         let changes = match &order.action {
             Action::Restore(_) => None,
+            Action::Overwrite(overwriting) => Some(before(&overwriting.before)),
             Action::Options(change) | Action::Resize(change) => Some(changes(change)),
             Action::LegacyEstimate(values) | Action::LegacyUpgrade(values) => Some(ordered(values)),
         };
@@ -82,7 +85,7 @@ impl RecordDraft<'_> {
                 resource_version: order.secret_version.clone(),
             },
             vps_id: order.vps.to_string(),
-            backup: restoration.map(|restoration| (&restoration.backup).into()),
+            backup: order.action.backup().map(Into::into),
             request: RecordedRequest {
                 method: "POST".to_owned(),
                 path: order.path.clone(),
@@ -147,6 +150,35 @@ fn changes(change: &Change) -> RecordedChanges {
         to: texts(&change.difference.to),
         corrects_drift: change.corrects_drift,
     }
+}
+
+/// The words of a VPS that is overwritten.
+const STATE: [&str; 3] = ["name", "powerState", "serviceStatus"];
+
+fn before(state: &TargetState) -> RecordedChanges {
+    let words = [&state.name, &state.power, &state.service];
+    let from = STATE.into_iter().zip(words);
+    RecordedChanges {
+        from: from
+            .map(|(key, word)| (key.to_owned(), word.to_string()))
+            .collect(),
+        ..RecordedChanges::default()
+    }
+}
+
+fn state(recorded: &RecordedChanges) -> TargetState {
+    let [name, power, service] = STATE.map(|key| {
+        let word = recorded.from.get(key);
+        Text::bounded(word.map_or("", String::as_str), OptionValue::LONGEST_WORD)
+    });
+    TargetState { name, power, service }
+}
+
+/// The source that a restore names in its request; without one it is the target itself.
+fn source_of(spec: &VpsOperationSpec) -> VpsId {
+    let body: Value = serde_json::from_str(&spec.request.body).unwrap_or_default();
+    let named = body.get("sourceVpsId").and_then(Value::as_str);
+    VpsId::new(named.unwrap_or(&spec.vps_id))
 }
 
 fn change(recorded: &RecordedChanges) -> Change {
@@ -232,10 +264,24 @@ fn action(
     wrong: &dyn Fn(&'static str) -> InvalidRecord,
 ) -> Result<Action, InvalidRecord> {
     let changes = || spec.changes.as_ref().ok_or_else(|| wrong("changes"));
+    let backup = || {
+        let backup = spec.backup.as_ref().ok_or_else(|| wrong("backup"))?;
+        Ok(Backup {
+            id: BackupId::new(&backup.id),
+            created_at: backup.created_at.parse().map_err(|_| wrong("backup.createdAt"))?,
+            size_gb: Amount::parse(&backup.size_gb).ok_or_else(|| wrong("backup.sizeGb"))?,
+            kind: backup.r#type.as_deref().map(Text::new),
+            note: backup.note.as_deref().map(Text::new),
+        })
+    };
     match spec.r#type {
+        ActionKind::OverwriteVps => Ok(Action::Overwrite(Overwriting {
+            source: source_of(spec),
+            before: state(changes()?),
+            backup: backup()?,
+        })),
         ActionKind::RestoreToCloudVm => {
-            let backup = spec.backup.as_ref().ok_or_else(|| wrong("backup"))?;
-            let created_at = backup.created_at.parse().map_err(|_| wrong("backup.createdAt"))?;
+            let backup = backup()?;
             Ok(Action::Restore(Restoration {
                 vm_name: spec
                     .expected_vm_name
@@ -243,13 +289,7 @@ fn action(
                     .ok_or_else(|| wrong("expectedVmName"))?,
                 region: ordered_region(&spec.request.body),
                 ordered: spec.ordered_size.ok_or_else(|| wrong("orderedSize"))?.into(),
-                backup: Backup {
-                    id: BackupId::new(&backup.id),
-                    created_at,
-                    size_gb: Amount::parse(&backup.size_gb).ok_or_else(|| wrong("backup.sizeGb"))?,
-                    kind: backup.r#type.as_deref().map(Text::new),
-                    note: backup.note.as_deref().map(Text::new),
-                },
+                backup,
             }))
         }
         ActionKind::CommitResources => Ok(Action::Options(change(changes()?))),

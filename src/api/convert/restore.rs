@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::{DIGEST_VERSION, InvalidSpec, amount, currency, invalid, subject_of, time_span};
-use crate::api::restore::{BackupSelector, Latest, RestoreApproval, RestoreSource, VpsBackupRestore};
+use crate::api::restore::{
+    BackupSelector, Latest, RestoreApproval, RestoreSource, RestoreTarget, VpsBackupRestore,
+};
 use crate::domain::consent::approval::{Approval, Ceiling};
 use crate::domain::provider::backup::{BackupChoice, BackupFilter};
 use crate::domain::provider::inventory::VpsChoice;
 use crate::domain::provider::preflight::Target;
-use crate::domain::restore::Intent;
+use crate::domain::restore::{Destination, Intent};
 use crate::domain::values::ids::{BackupId, SubjectKind, VpsId};
 use crate::domain::values::{digest, rfc3339};
 
@@ -18,32 +20,16 @@ use crate::domain::values::{digest, rfc3339};
 /// [`InvalidSpec`] names the field.
 pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> {
     let spec = &object.spec;
-    let vm = &spec.target.cloud_vm;
     let source = source(&spec.source)?;
     let backup = choice(&spec.source)?;
     let max_age = max_age(spec.source.max_age.as_ref(), "source.maxAge")?;
-    let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
-    let given = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (name, region) = (given(&vm.name), given(&vm.region));
-    let sizes = [vm.cpu_cores, vm.memory_gb, vm.storage_gb].map(number);
-    let chosen = chosen(&spec.source);
-    let vps = match &source {
-        VpsChoice::Id(id) => id.to_string(),
-        VpsChoice::Named(name) => format!("name:{name}"),
-    };
-    let mut parts = vec![
-        vps.as_str(),
-        &chosen,
-        "cloudVm",
-        &name,
-        &region,
-        &sizes[0],
-        &sizes[1],
-        &sizes[2],
-    ];
+    let target = target(&spec.target)?;
+    let mut parts = vec![written(&source), chosen(&spec.source)];
+    parts.extend(named(&target));
     if let Some(most) = &spec.source.max_age {
-        parts.extend(["maxAge", most]);
+        parts.extend(["maxAge".to_owned(), most.clone()]);
     }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let digest = digest::base32("hostup-operator/restore-intent/v1", &parts, 26);
     Ok(Intent {
         subject: subject_of(SubjectKind::VpsBackupRestore, &object.metadata),
@@ -54,13 +40,7 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
             BackupChoice::Id(_) => None,
         }),
         backup,
-        target: Target {
-            name: vm.name.clone(),
-            region: vm.region.clone(),
-            cpu_cores: vm.cpu_cores,
-            memory_gb: vm.memory_gb,
-            storage_gb: vm.storage_gb,
-        },
+        target,
         approval: spec.approval.as_ref().map(approval).transpose()?,
         suspended: spec.suspend,
         deleted: object.metadata.deletion_timestamp.is_some(),
@@ -68,10 +48,56 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
 }
 
 fn source(source: &RestoreSource) -> Result<VpsChoice, InvalidSpec> {
-    match (&source.vps_id, &source.vps_name) {
+    one_of(source.vps_id.as_ref(), source.vps_name.as_ref(), "source")
+}
+
+fn one_of(id: Option<&String>, name: Option<&String>, field: &str) -> Result<VpsChoice, InvalidSpec> {
+    match (id, name) {
         (Some(id), None) => Ok(VpsChoice::Id(VpsId::new(id))),
         (None, Some(name)) => Ok(VpsChoice::Named(name.clone())),
-        _ => Err(invalid("source", "exactly one of vpsId and vpsName is needed")),
+        _ => Err(invalid(field, "exactly one of vpsId and vpsName is needed")),
+    }
+}
+
+fn target(target: &RestoreTarget) -> Result<Destination, InvalidSpec> {
+    match (&target.cloud_vm, &target.existing_vps) {
+        (Some(vm), None) => Ok(Destination::CloudVm(Target {
+            name: vm.name.clone(),
+            region: vm.region.clone(),
+            cpu_cores: vm.cpu_cores,
+            memory_gb: vm.memory_gb,
+            storage_gb: vm.storage_gb,
+        })),
+        (None, Some(vps)) => {
+            let vps = one_of(vps.vps_id.as_ref(), vps.vps_name.as_ref(), "target.existingVps")?;
+            Ok(Destination::ExistingVps(vps))
+        }
+        _ => Err(invalid(
+            "target",
+            "exactly one of cloudVm and existingVps is needed",
+        )),
+    }
+}
+
+/// A VPS, as the digest of a request contains it.
+fn written(vps: &VpsChoice) -> String {
+    match vps {
+        VpsChoice::Id(id) => id.to_string(),
+        VpsChoice::Named(name) => format!("name:{name}"),
+    }
+}
+
+/// The target, as the digest of a request contains it.
+fn named(target: &Destination) -> Vec<String> {
+    let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
+    let given = |text: &Option<String>| text.clone().unwrap_or_default();
+    match target {
+        Destination::CloudVm(vm) => {
+            let mut parts = vec!["cloudVm".to_owned(), given(&vm.name), given(&vm.region)];
+            parts.extend([vm.cpu_cores, vm.memory_gb, vm.storage_gb].map(number));
+            parts
+        }
+        Destination::ExistingVps(vps) => vec!["existingVps".to_owned(), written(vps)],
     }
 }
 

@@ -91,7 +91,9 @@ async fn read_job(
     let read = match ask(ctx, object, record, vec![reading::now(of_job.clone())]).await {
         // A job that cannot be read neither hides the VM nor proves that there is none.
         Err(Blocked::Held(trouble))
-            if trouble.reason == Reason::ProviderUnavailable && record.known.state == State::Unknown =>
+            if trouble.reason == Reason::ProviderUnavailable
+                && record.known.state == State::Unknown
+                && record.action.restoration().is_some() =>
         {
             let vms = list(ctx, object, record, reading::now(Question::Vms), &[]).await?;
             return Ok(Input::JobUnreadable(vms));
@@ -104,6 +106,10 @@ async fn read_job(
     });
     let (mut state, word) = state.map_err(blocked)?;
     *shown = word.or(shown.take());
+    if record.action.restoration().is_none() {
+        // Nothing but the job shows what became of it.
+        return Ok(Input::Job(state, Vec::new()));
+    }
     if state == JobState::Lost && record.known.state == State::Unknown {
         return searched(ctx, object, record).await;
     }
@@ -167,9 +173,11 @@ pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> R
     fail_point::reach("before-read-back");
     let read = match &record.action {
         Action::Resize(_) => read_size(ctx, object, record).await,
-        Action::Options(_) | Action::Restore(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
-            read_options(ctx, object, record).await
-        }
+        Action::Options(_)
+        | Action::Restore(_)
+        | Action::Overwrite(_)
+        | Action::LegacyEstimate(_)
+        | Action::LegacyUpgrade(_) => read_options(ctx, object, record).await,
     };
     if read.is_ok() {
         fail_point::reach("after-read-back");

@@ -11,10 +11,11 @@ use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::Record;
 use crate::domain::options::{Account, Goods, Intent, Reading, Resize, Rival, Seen, View, Wish};
 use crate::domain::provider::options::sizes;
-use crate::domain::values::ids::{SubjectKind, VpsId};
+use crate::domain::values::ids::{RecordName, SubjectKind, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
 
@@ -45,6 +46,7 @@ pub async fn ledger(
     });
     Ok(View {
         history,
+        busy: busy(ctx, intent, &key),
         rival: rival(ctx, object, &chain),
         seen: seen(object, intent),
         committed_dry_run: object
@@ -55,6 +57,13 @@ pub async fn ledger(
         account: Account::Unread,
         chain,
     })
+}
+
+fn busy(ctx: &Context, intent: &Intent, chain: &ChainKey) -> Option<RecordName> {
+    match &intent.wish {
+        Wish::Options(wish) => ctx.books.ledger.under_way_for(&wish.vps, chain),
+        Wish::Legacy(_) => None,
+    }
 }
 
 /// Whether an older object comes first, as things stand now.

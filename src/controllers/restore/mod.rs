@@ -64,6 +64,12 @@ async fn look(
             Decision::ReadPreflight(source) => {
                 observe::preflight(ctx, object, &intent, &view, &source).await?
             }
+            Decision::ReadTargetName(source, name) => {
+                observe::target_named(ctx, object, &intent, source, &name).await?
+            }
+            Decision::ReadTarget(source, target) => {
+                observe::target(ctx, object, &intent, &source, &target).await?
+            }
             Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
         };
         if !look.take(read, &mut view.account) {

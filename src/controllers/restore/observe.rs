@@ -12,11 +12,12 @@ use crate::controllers::Error;
 use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
+use crate::domain::action::ordered::Action;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::Bought;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::preflight::Preflight;
-use crate::domain::restore::{Account, Intent, View};
+use crate::domain::restore::{Account, Intent, TargetReading, View};
 use crate::domain::values::ids::{BackupId, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Route};
@@ -38,11 +39,21 @@ pub async fn ledger(
     let shows_tail = named.is_some() && named == tail.map(|tail| tail.name.as_str());
     let is_ready = conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
     let tried = tail.filter(|tail| tail.subject.uid == intent.subject.uid);
-    let restored = tried.and_then(|tail| Some(tail.action.restoration()?.backup.id.clone()));
+    let restored = tried.and_then(|tail| Some(tail.action.backup()?.id.clone()));
     let shown_source = status.source.as_ref().map(|source| VpsId::new(&source.vps_id));
+    let shown_target = status.target.as_ref().and_then(|target| target.vps_id.as_ref());
+    let (source, target) = match tried.map(|tail| (&tail.action, &tail.vps)) {
+        Some((Action::Overwrite(overwriting), target)) => {
+            (Some(overwriting.source.clone()), Some(target.clone()))
+        }
+        Some((_, source)) => (Some(source.clone()), None),
+        None => (None, None),
+    };
     Ok(View {
         account: Account::Unread,
-        resolved_source: tried.map(|tail| tail.vps.clone()).or(shown_source),
+        resolved_source: source.or(shown_source),
+        resolved_target: target.or_else(|| shown_target.map(VpsId::new)),
+        in_place_enabled: ctx.settings.in_place_restore,
         resolved_backup: restored.or_else(|| status.backup.as_ref().map(|backup| BackupId::new(&backup.id))),
         latched: status
             .vm
@@ -69,6 +80,96 @@ pub async fn named(
     let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
     let read = read.map(|(vps, began)| (Account::Source(vps), began));
     as_read(read, ctx.moment(), Account::Trouble)
+}
+
+/// The VPS that has the name of the target.
+pub async fn target_named(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    intent: &Intent,
+    source: VpsId,
+    name: &str,
+) -> Result<Read<Account>, Error> {
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let namespace = &intent.subject.namespace;
+    let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
+    let read = read.map(|(target, began)| (Account::Ends(source, target), began));
+    as_read(read, ctx.moment(), Account::Trouble)
+}
+
+/// The target, the backups that may be restored onto it, and the gate. Nobody else's readings serve: a disk is at stake.
+pub async fn target(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    intent: &Intent,
+    source: &VpsId,
+    target: &VpsId,
+) -> Result<Read<Account>, Error> {
+    let now = ctx.moment();
+    let mut wants = vec![
+        reading::now(Question::Vps(target.clone())),
+        reading::now(Question::Backups(target.clone())),
+    ];
+    if source != target {
+        wants.push(reading::now(Question::RestoreSources(target.clone())));
+        wants.push(reading::now(Question::Vms));
+    }
+    let namespace = &intent.subject.namespace;
+    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
+    let credentials = &object.spec.credentials_secret_ref;
+    let read = reading::ask(ctx, asker, namespace, credentials, wants).await;
+    let read = read.and_then(|read| {
+        let began = read.readings.began().unwrap_or(now);
+        let reading = as_target(ctx, object, intent, (source, target), &read, began)?;
+        Ok((Account::Target(Box::new(reading)), began))
+    });
+    as_read(read, now, Account::Trouble)
+}
+
+fn as_target(
+    ctx: &Context,
+    object: &VpsBackupRestore,
+    intent: &Intent,
+    (source, target): (&VpsId, &VpsId),
+    read: &reading::Read,
+    began: Moment,
+) -> Result<TargetReading, Blocked> {
+    let credentials = &object.spec.credentials_secret_ref;
+    let about = |error: ReadError| about_vps(error, target, credentials);
+    let readings = &read.readings;
+    let own = readings.own_vps(target).map_err(about)?;
+    let listed = readings.take(&Question::Backups(target.clone()), |answer| match answer {
+        Answer::Backups(listed) => Some(listed.clone()),
+        _ => None,
+    });
+    let listed = listed.map_err(about)?;
+    let (backups, gate, source_size) = if source == target {
+        (listed.backups, listed.can_restore, own.size)
+    } else {
+        let sources = readings.take(&Question::RestoreSources(target.clone()), |answer| match answer {
+            Answer::RestoreSources(sources) => Some(sources.clone()),
+            _ => None,
+        });
+        let sources = sources.map_err(about)?;
+        let of_source = sources.into_iter().find(|other| other.vps == *source);
+        let vms = ctx.vms(&intent.subject.namespace, &credentials.name, readings)?;
+        let size = vms.iter().find(|vm| vm.id == *source).and_then(|vm| vm.size);
+        let backups = of_source.map_or_else(Vec::new, |source| source.backups);
+        (backups, listed.can_restore_from_another, size)
+    };
+    let chain = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
+    Ok(TargetReading {
+        read_at: began.wall,
+        key: read.key.clone(),
+        source: source.clone(),
+        source_size,
+        target: target.clone(),
+        target_size: own.size,
+        state: own.state,
+        backups,
+        gate,
+        busy: ctx.books.ledger.under_way_for(target, &chain),
+    })
 }
 
 /// The source, its backups, the gates, prices, limits and the VM list. What others have read serves a first attempt. What
@@ -148,7 +249,7 @@ fn as_preflight(
     let readings = &read.readings;
     let source_size = readings.own_vps(source).map_err(about_source)?.size;
     let backups = readings.take(&Question::Backups(source.clone()), |answer| match answer {
-        Answer::Backups(backups, gate) => Some((backups.clone(), gate.clone())),
+        Answer::Backups(listed) => Some((listed.backups.clone(), listed.can_restore.clone())),
         _ => None,
     });
     let (backups, can_restore) = backups.map_err(about_source)?;

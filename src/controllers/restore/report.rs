@@ -19,7 +19,7 @@ use crate::domain::action::ordered::Backup;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State, later};
 use crate::domain::provider::gate::Gate;
-use crate::domain::restore::{self, Facts};
+use crate::domain::restore::{self, Facts, Shown as Target};
 use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
@@ -156,7 +156,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
                     quote,
                     gates,
                     backup,
-                    target: record.action.restoration().map(TargetStatus::from),
+                    target: Target::of(record).as_ref().map(TargetStatus::from),
                     ..status
                 },
             }
@@ -174,7 +174,7 @@ fn read(gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>) -> VpsBa
 }
 
 fn restored(record: &Record) -> Option<&Backup> {
-    Some(&record.action.restoration()?.backup)
+    record.action.backup()
 }
 
 /// The job with HostUp's own word for where it stands, and its progress in steps of 25 %.

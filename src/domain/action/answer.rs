@@ -102,7 +102,7 @@ pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdic
             body,
         } => refused(kind, *status, retry_after.as_deref(), body, now).map_or_else(
             || {
-                let why = format!("HostUp answered {status}, which does not prove that nothing was bought");
+                let why = format!("HostUp answered {status}, which does not prove that nothing was executed");
                 let held = *status == 429;
                 let wait = held.then(|| wait_of_a_limit(retry_after.as_deref(), body, now));
                 odd(kind, &why, body, wait)

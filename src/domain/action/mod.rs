@@ -3,9 +3,11 @@
 
 pub mod answer;
 pub mod follow;
+mod job;
 mod legacy;
 mod options;
 pub mod ordered;
+mod overwrite;
 pub mod question;
 pub mod receipt;
 mod resize;
@@ -59,6 +61,7 @@ impl ActionKind {
             Self::LegacyEstimate => &legacy::ESTIMATE,
             Self::LegacyUpgrade => &legacy::UPGRADE,
             Self::ResizeCloudVm => &resize::ROW,
+            Self::OverwriteVps => &overwrite::ROW,
         }
     }
 }
@@ -69,6 +72,7 @@ impl Action {
         match self {
             Self::Restore(_) => restore::need(record, memo, times, now),
             Self::Options(_) | Self::Resize(_) => options::need(record, memo, now),
+            Self::Overwrite(_) => overwrite::need(record, memo, times, now),
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, times, now),
         }
     }
@@ -80,6 +84,7 @@ impl Action {
             Self::Options(change) | Self::Resize(change) => {
                 options::step(record, change, input, memo, times, now)
             }
+            Self::Overwrite(_) => overwrite::step(record, input, memo, times, now),
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, times, now),
         }
     }

@@ -1,5 +1,7 @@
 //! The data of each action. Its behavior is in the action's own module.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use crate::domain::consent::price::Size;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::provider::options::{Difference, Values};
 use crate::domain::provider::preflight::Remaining;
-use crate::domain::values::ids::BackupId;
+use crate::domain::values::ids::{BackupId, VpsId};
 use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
 
@@ -25,6 +27,19 @@ pub enum ActionKind {
     LegacyUpgrade,
     /// The size of a pay-as-you-go VM (resize page).
     ResizeCloudVm,
+    /// A backup restored onto a VPS that exists (restore-from-vps page; for its own backup, assumed).
+    OverwriteVps,
+}
+
+impl ActionKind {
+    /// It changes or overwrites the VPS of its path, so that nothing else may be under way for that VPS. A restore to a new
+    /// VM only reads its source; the older route names no VPS.
+    pub fn drives_its_vps(self) -> bool {
+        match self {
+            Self::CommitResources | Self::ResizeCloudVm | Self::OverwriteVps => true,
+            Self::RestoreToCloudVm | Self::LegacyEstimate | Self::LegacyUpgrade => false,
+        }
+    }
 }
 
 /// One call that pays or destroys, with what it orders.
@@ -40,6 +55,8 @@ pub enum Action {
     LegacyUpgrade(Values),
     /// [`ActionKind::ResizeCloudVm`]: the change of `cpuCores` and `memoryGb`.
     Resize(Change),
+    /// [`ActionKind::OverwriteVps`].
+    Overwrite(Overwriting),
 }
 
 impl Action {
@@ -51,6 +68,7 @@ impl Action {
             Self::LegacyEstimate(_) => ActionKind::LegacyEstimate,
             Self::LegacyUpgrade(_) => ActionKind::LegacyUpgrade,
             Self::Resize(_) => ActionKind::ResizeCloudVm,
+            Self::Overwrite(_) => ActionKind::OverwriteVps,
         }
     }
 
@@ -58,6 +76,19 @@ impl Action {
     pub fn restoration(&self) -> Option<&Restoration> {
         match self {
             Self::Restore(restoration) => Some(restoration),
+            Self::Options(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Resize(_)
+            | Self::Overwrite(_) => None,
+        }
+    }
+
+    /// The backup that it restores, if it restores one.
+    pub fn backup(&self) -> Option<&Backup> {
+        match self {
+            Self::Restore(restoration) => Some(&restoration.backup),
+            Self::Overwrite(overwriting) => Some(&overwriting.backup),
             Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Resize(_) => None,
         }
     }
@@ -67,7 +98,7 @@ impl Action {
         match self {
             Self::Restore(restoration) => Some(Remaining::of_vm(restoration.ordered)),
             Self::Resize(change) => Some(Remaining::of_resize(&change.difference)),
-            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
+            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Overwrite(_) => None,
         }
     }
 
@@ -75,7 +106,7 @@ impl Action {
     pub fn change(&self) -> Option<&Change> {
         match self {
             Self::Options(change) | Self::Resize(change) => Some(change),
-            Self::Restore(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => None,
+            Self::Restore(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Overwrite(_) => None,
         }
     }
 }
@@ -132,6 +163,64 @@ impl Restoration {
     /// The token of the VM that it buys.
     pub fn token(&self) -> Option<VmToken> {
         VmToken::of_vm_name(&self.vm_name)
+    }
+}
+
+/// What a restore onto a VPS that exists orders. The VPS is that of the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overwriting {
+    /// The VPS that the backup was made of; the target itself where it gets its own backup.
+    pub source: VpsId,
+    /// What the target was before.
+    pub before: TargetState,
+    /// The backup that is restored.
+    pub backup: Backup,
+}
+
+/// The words that HostUp has for a VPS that is about to be overwritten (vps page).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetState {
+    /// `name`.
+    pub name: Text,
+    /// `powerState`; empty where HostUp does not say.
+    pub power: Text,
+    /// `serviceStatus`; empty where HostUp does not say.
+    pub service: Text,
+}
+
+impl Overwriting {
+    /// What is destroyed and what comes in its place, in words.
+    pub fn described(&self, target: &VpsId) -> String {
+        let Self {
+            source,
+            before,
+            backup,
+        } = self;
+        let of = if source == target {
+            String::new()
+        } else {
+            format!(" of VPS {source}")
+        };
+        format!(
+            "Overwriting the disk of VPS {target} ({before}) with backup {}{of} of {} ({} GB)",
+            backup.id,
+            backup.created_at.strftime("%Y-%m-%d"),
+            backup.size_gb
+        )
+    }
+}
+
+impl fmt::Display for TargetState {
+    /// E.g. `"web-01", running, active`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, power, service } = self;
+        write!(f, "{:?}", name.as_str())?;
+        for word in [power, service] {
+            if !word.as_str().is_empty() {
+                write!(f, ", {word}")?;
+            }
+        }
+        Ok(())
     }
 }
 

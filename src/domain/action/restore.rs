@@ -1,20 +1,17 @@
 //! A backup restored to a new pay-as-you-go VM (restore-to-payg page): a job, then the VM by its token.
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::follow::{
-    ABSENT_READS, Input, InventoryReading, JOB_KNOWN, LONGEST_POLL, Memo, Need, absent, has_new_answer,
-    open_to_another, unreadable,
+    ABSENT_READS, Input, InventoryReading, JOB_KNOWN, Memo, Need, absent, has_new_answer, open_to_another,
+    unreadable,
 };
-use super::receipt::Receipt;
-use super::{PAID_AGAIN, Row};
+use super::{PAID_AGAIN, Row, job};
 use crate::domain::action::ordered::Restoration;
-use crate::domain::ledger::record::{Answer, Bought, Evidence, Job, Known, Record, State, Times, later};
+use crate::domain::ledger::record::{Answer, Bought, Evidence, Known, Record, State, Times, later};
 use crate::domain::provider::inventory::{self, Sighting, Vm};
-use crate::domain::provider::job::{JobState, status_word};
-use crate::domain::values::ids::{JobId, VpsId};
-use crate::domain::values::json::{self, Object, Shown};
+use crate::domain::provider::job::JobState;
+use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
 /// The row of this action.
@@ -23,8 +20,8 @@ pub(super) const ROW: Row = Row {
     path: "/api/v2/vps/{id}/backups/{backupId}/actions/restore-to-payg",
     needs_approval: true,
     conflicts: &["vps_not_ready"],
-    receipt: |body| job(body).map(Receipt::Job),
-    receipt_says: "a usable job id",
+    receipt: job::receipt,
+    receipt_says: job::RECEIPT_SAYS,
     answers_with_secrets: false,
     is_told_when_accepted: true,
     looked_for: "the operator searches for the VM and does not send the call again",
@@ -32,69 +29,12 @@ pub(super) const ROW: Row = Row {
     after_not_executed: PAID_AGAIN,
 };
 
-fn job(body: &[u8]) -> Option<Job> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        success: Option<bool>,
-        operation: Object<Operation>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Operation {
-        job_id: String,
-        #[serde(default)]
-        poll_url: Shown,
-        #[serde(default)]
-        status: Shown,
-    }
-    let envelope: Envelope = json::object(body)?;
-    if envelope.success == Some(false) {
-        return None;
-    }
-    let Object(operation) = envelope.operation;
-    let id = JobId::parse(&operation.job_id)?;
-    let poll_path = poll_path(operation.poll_url.0.as_str(), &id);
-    let word = operation.status.0.as_str().and_then(status_word);
-    Some(Job { id, poll_path, word })
-}
-
-/// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.
-fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
-    let plain = |path: &&str| {
-        path.starts_with("/api/")
-            && path.len() <= 200
-            && !path.contains("..")
-            && !path.contains("//")
-            && path
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
-    };
-    poll_url
-        .filter(plain)
-        .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
-}
-
 /// What an accepted or unknown restore needs next.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
     if record.known.state == State::Accepted {
-        need_of_a_job(record, memo, times, now)
+        job::need(record, memo, times, now).unwrap_or(Need::Inventory)
     } else {
         need_of_an_unknown(record, memo, now)
-    }
-}
-
-fn need_of_a_job(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
-    let mut deadline = later(record.claimed_by(), times.job_deadline);
-    if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
-        // It has failed; the search for a VM that it left has an end of its own.
-        let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
-        deadline = deadline.max(later(since, times.settle_time + looks));
-    }
-    match &record.known.job {
-        _ if now >= deadline => Need::Say(Input::DeadlinePassed),
-        Some(_) if now < memo.not_before => Need::Wait(memo.not_before.min(deadline)),
-        Some(job) => Need::Job(job.clone()),
-        None => Need::Inventory,
     }
 }
 
@@ -126,13 +66,7 @@ pub(super) fn step(
     let known = &record.known;
     match (known.state, input) {
         (State::Sending, Input::FoundBeforeClaim(sighting)) => found_before_claim(sighting, now),
-        (State::Accepted, Input::DeadlinePassed) => Known {
-            state: State::Unknown,
-            message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
-            evidence: Some(Evidence::JobDeadline),
-            quiet_since: Some(now),
-            ..known.clone()
-        },
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
         (State::Accepted, Input::Job(job, vms)) => look.polled(job, &vms, memo),
         (State::Unknown, Input::Job(job, vms)) => {
             memo.tried.clone_from(&record.answer);

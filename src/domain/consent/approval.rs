@@ -129,7 +129,7 @@ impl Ceiling {
                     && price.due_now <= *due_now
                     && price.per_month().is_some_and(|amount| amount <= *per_month)
             }
-            (Self::Hourly { .. }, Price::Change(_)) | (Self::Change { .. }, Price::Hourly(_)) => false,
+            (Self::Hourly { .. } | Self::Change { .. }, _) => false,
         }
     }
 }
@@ -272,12 +272,16 @@ pub fn missing(
     };
     let until_when = match fresh {
         Price::Hourly(_) => ", and the VM then costs this until you cancel it in HostUp's panel",
-        Price::Change(_) => "",
+        Price::Change(_) | Price::Nothing => "",
+    };
+    let done = match fresh {
+        Price::Hourly(_) | Price::Change(_) => "bought",
+        Price::Nothing => "overwritten",
     };
     Some((
         reason,
         format!(
-            "{stale}{said}. Nothing is bought before an approval{until_when}. To approve: {}",
+            "{stale}{said}. Nothing is {done} before an approval{until_when}. To approve: {}",
             command(subject, approval, quote)
         ),
     ))

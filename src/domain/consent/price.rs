@@ -280,7 +280,12 @@ pub enum Price {
     Hourly(HourlyPrice),
     /// A change of paid options.
     Change(ChangePrice),
+    /// It costs nothing.
+    Nothing,
 }
+
+/// What is shown for a call that costs nothing.
+pub const NO_CHARGE: &str = "no charge";
 
 impl Price {
     /// Short text for a column.
@@ -288,6 +293,7 @@ impl Price {
         match self {
             Self::Hourly(price) => price.summary(),
             Self::Change(price) => price.summary(),
+            Self::Nothing => NO_CHARGE.to_owned(),
         }
     }
 
@@ -296,6 +302,7 @@ impl Price {
         match self {
             Self::Hourly(price) => Some(&price.currency),
             Self::Change(price) => price.currency.as_ref(),
+            Self::Nothing => None,
         }
     }
 
@@ -310,6 +317,7 @@ impl Price {
                     .chain(added)
                     .collect()
             }
+            Self::Nothing => vec![NO_CHARGE.to_owned()],
             Self::Change(price) => {
                 let (period, amount) = match price.recurring {
                     Recurring::PerMonth(amount) => ("month", amount.to_string()),
@@ -346,7 +354,8 @@ impl Price {
                 };
                 this.currency == other.currency && this.due_now <= other.due_now && recurring
             }
-            (Self::Hourly(_), Self::Change(_)) | (Self::Change(_), Self::Hourly(_)) => false,
+            (Self::Nothing, Self::Nothing) => true,
+            (Self::Hourly(_) | Self::Change(_) | Self::Nothing, _) => false,
         }
     }
 }
@@ -356,6 +365,7 @@ impl fmt::Display for Price {
         match self {
             Self::Hourly(price) => price.fmt(f),
             Self::Change(price) => price.fmt(f),
+            Self::Nothing => f.write_str("nothing"),
         }
     }
 }

@@ -73,9 +73,9 @@ impl Expense {
     fn of_price(self, price: &Price) -> Part {
         match (self, price) {
             (Self::PerHour, Price::Hourly(price)) => Part::of(price.adds()),
-            (Self::PerHour, Price::Change(_)) | (Self::PerMonth | Self::DueNow { .. }, Price::Hourly(_)) => {
-                Part::Nothing
-            }
+            (Self::PerHour, Price::Change(_))
+            | (Self::PerMonth | Self::DueNow { .. }, Price::Hourly(_))
+            | (_, Price::Nothing) => Part::Nothing,
             (Self::DueNow { .. }, Price::Change(price)) => Part::of(price.due_now),
             (Self::PerMonth, Price::Change(price)) => match price.recurring {
                 Recurring::PerMonth(amount) => Part::of(amount),
@@ -311,6 +311,7 @@ impl From<&Price> for Amounts {
                 per_hour: Some(price.adds()),
                 ..Self::default()
             },
+            Price::Nothing => Self::default(),
             Price::Change(price) => Self {
                 at_once: Some(price.due_now),
                 // A cycle has a month or more.

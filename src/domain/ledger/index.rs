@@ -34,6 +34,8 @@ pub struct Index {
     results: BTreeSet<(Mark, Name)>,
     /// The records that changed the size of a VM.
     resized: BTreeSet<(Mark, Name)>,
+    /// The records without a known end whose call changes or overwrites a VPS.
+    driven: BTreeSet<(Mark, Name)>,
     /// The VMs that HostUp provides as far as is known, by the key that they were bought with.
     provided: BTreeMap<Arc<KeyPlace>, BTreeSet<Mark>>,
     /// Results that this process is about to write to records, or that the watch does not show yet.
@@ -43,7 +45,7 @@ pub struct Index {
     /// Of the records of other installations. A budget counts them too.
     purses_of_others: Purses,
     /// When the unfinished ones were claimed.
-    open: BTreeMap<Name, Option<Timestamp>>,
+    open: BTreeMap<Name, Open>,
     window: Window,
     states: HashMap<State, usize>,
     unreadable: BTreeSet<Name>,
@@ -58,6 +60,14 @@ type Purses = BTreeMap<Arc<Purse>, Account>;
 struct Given {
     vps: Mark,
     over: String,
+}
+
+/// What is kept of a record only while it has no known end.
+#[derive(Default)]
+struct Open {
+    claimed: Option<Timestamp>,
+    /// The VPS that its call changes or overwrites.
+    drives: Option<Mark>,
 }
 
 /// The records that bear one token.
@@ -77,6 +87,7 @@ impl Index {
             tokens: BTreeMap::new(),
             results: BTreeSet::new(),
             resized: BTreeSet::new(),
+            driven: BTreeSet::new(),
             provided: BTreeMap::new(),
             given: BTreeMap::new(),
             holds: BTreeMap::new(),
@@ -121,13 +132,16 @@ impl Index {
             self.count_out(&name, before);
         }
         let mut kept = self.kept(entry.made, entry.content.as_ref());
-        let claimed = entry.content.and_then(|content| content.claimed);
+        let open = entry.content.map_or_else(Open::default, |content| Open {
+            claimed: content.claimed,
+            drives: content.drives.as_ref().map(result_mark),
+        });
         let is_news = before.is_none_or(|before| {
             kept.list = before.list;
             *before != kept
         });
         kept.list = self.list;
-        self.count_in(&name, &kept, claimed);
+        self.count_in(&name, &kept, open);
         self.records.put(name, kept);
         is_news
     }
@@ -231,7 +245,7 @@ impl Index {
         known.unwrap_or_else(|| Arc::new(place.clone()))
     }
 
-    fn count_in(&mut self, name: &Name, kept: &Kept, claimed: Option<Timestamp>) {
+    fn count_in(&mut self, name: &Name, kept: &Kept, open: Open) {
         if let Some(token) = kept.token {
             let bearers = self.tokens.entry(token).or_default();
             bearers.records = bearers.records.saturating_add(1);
@@ -243,6 +257,9 @@ impl Index {
             *self.holds.entry((hold.secret, hold.until)).or_default() += 1;
         }
         self.window.shows(name, kept.ours);
+        if kept.ours && kept.state.is_some_and(State::is_final) {
+            self.window.has_ended(name);
+        }
         if kept.ours && kept.state.is_some() && kept.fund() == Fund::Unspent {
             self.window.costs_nothing(name);
         }
@@ -263,7 +280,8 @@ impl Index {
             self.provided.entry(key.clone()).or_default().insert(vps);
         }
         if kept.state.is_some_and(|state| !state.is_final()) {
-            self.open.insert(name.clone(), claimed);
+            self.driven.extend(open.drives.map(|vps| (vps, name.clone())));
+            self.open.insert(name.clone(), open);
         }
         self.window.add(kept.call());
         match kept.state {
@@ -317,7 +335,12 @@ impl Index {
         if let Some((key, vps)) = kept.provided() {
             self.no_longer_provided(key, vps);
         }
-        self.open.remove(name);
+        if let Some(Open {
+            drives: Some(vps), ..
+        }) = self.open.remove(name)
+        {
+            self.driven.remove(&(vps, name.clone()));
+        }
         self.window.take(kept.call());
         match kept.state {
             Some(state) => {
@@ -473,7 +496,7 @@ impl Index {
         &mut self,
         name: &RecordName,
         namespace: &str,
-        pledge: Option<Pledge>,
+        (pledge, drives): (Option<Pledge>, Option<&VpsId>),
         now: Timestamp,
         leave_room: impl FnOnce(&Self, PaidCalls) -> bool,
     ) -> bool {
@@ -481,12 +504,25 @@ impl Index {
         self.window.forget_claims(now);
         self.window.give_up(&name);
         let paid = self.paid_calls(namespace, now);
-        if !leave_room(self, paid) {
+        let is_busy = drives.is_some_and(|vps| self.under_way_for(vps).is_some());
+        if is_busy || !leave_room(self, paid) {
             return false;
         }
         let is_shown = self.records.get(&name).is_some_and(|kept| kept.ours);
-        self.window.claim(name, namespace, pledge, now, is_shown);
+        let claim = (pledge, drives.map(result_mark));
+        self.window.claim(name, namespace, claim, now, is_shown);
         true
+    }
+
+    /// A record of this installation whose call changes or overwrites this VPS, and has no known end yet.
+    pub fn under_way_for(&self, vps: &VpsId) -> Option<RecordName> {
+        let wanted = result_mark(vps);
+        let first = (wanted, Name::Attempt(Chain::FIRST, 0));
+        let mut open = self.driven.range(first..).take_while(|(vps, _)| *vps == wanted);
+        let shown = open.next().map(|(_, name)| name);
+        shown
+            .or_else(|| self.window.unshown_for(wanted).next())
+            .map(Name::record)
     }
 
     /// The namespaces for which money of these currencies was spent, or may still be.
@@ -568,9 +604,9 @@ impl Index {
     /// What the gauges show.
     pub fn figures(&self) -> Figures {
         let mut oldest: HashMap<State, Timestamp> = HashMap::new();
-        let open = self.open.iter().filter_map(|(name, claimed)| {
+        let open = self.open.iter().filter_map(|(name, open)| {
             let state = self.records.get(name)?.state?;
-            Some((state, (*claimed)?))
+            Some((state, open.claimed?))
         });
         for (state, claimed) in open {
             let earliest = oldest.entry(state).or_insert(claimed);

@@ -78,6 +78,8 @@ pub struct Content {
     pub result: Option<VpsId>,
     /// The VM whose size was changed.
     pub resized: Option<VpsId>,
+    /// The VPS that the call changes or overwrites.
+    pub drives: Option<VpsId>,
     /// HostUp provides that VM no longer.
     pub has_ended: bool,
     /// When it was claimed, by the claimer's clock.

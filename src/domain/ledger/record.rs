@@ -360,7 +360,7 @@ impl Invoice {
             Price::Change(price) => {
                 self.amount.is_some_and(|amount| amount <= price.due_now) && self.currency == price.currency
             }
-            Price::Hourly(_) => false,
+            Price::Hourly(_) | Price::Nothing => false,
         }
     }
 

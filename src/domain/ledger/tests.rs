@@ -66,6 +66,8 @@ fn subject(namespace: &str) -> Subject {
 struct Model {
     records: BTreeMap<RecordName, (Entry, bool)>,
     claims: HashMap<RecordName, (String, Timestamp, Option<Pledge>)>,
+    /// The VPSs that claims change or overwrite.
+    driving: HashMap<RecordName, VpsId>,
     given: HashMap<RecordName, (VpsId, u8)>,
 }
 
@@ -125,6 +127,10 @@ impl Model {
             .is_none_or(|content| content.state.is_final())
         {
             self.given.remove(&entry.name);
+        }
+        let is_over = |content: &Content| content.state.is_final();
+        if Self::is_ours(&entry) && entry.content.as_ref().is_some_and(is_over) {
+            self.driving.remove(&entry.name);
         }
         let is_unspent = entry.content.as_ref().is_some_and(|content| {
             let has_vm = content.result.is_some();
@@ -234,18 +240,33 @@ impl Model {
         &mut self,
         name: &RecordName,
         namespace: &str,
-        pledge: Option<Pledge>,
+        (pledge, drives): (Option<Pledge>, Option<&VpsId>),
         now: Timestamp,
         most: u32,
     ) -> bool {
         self.claims
             .retain(|other, (_, at, _)| other != name && later(*at, DAY) > now);
-        let is_room = self.paid_calls(namespace, now).all < most;
+        self.driving.retain(|other, _| self.claims.contains_key(other));
+        let is_busy = drives.is_some_and(|vps| self.is_under_way(vps));
+        let is_room = !is_busy && self.paid_calls(namespace, now).all < most;
         if is_room {
             self.claims
                 .insert(name.clone(), (namespace.to_owned(), now, pledge));
+            self.driving.extend(drives.map(|vps| (name.clone(), vps.clone())));
         }
         is_room
+    }
+
+    fn is_under_way(&self, vps: &VpsId) -> bool {
+        let mut ours = self.readable().filter(|(entry, _)| Self::is_ours(entry));
+        let shown: HashSet<&RecordName> = self
+            .all()
+            .filter(|entry| Self::is_ours(entry))
+            .map(|entry| &entry.name)
+            .collect();
+        let mut claims = self.driving.iter();
+        ours.any(|(_, content)| !content.state.is_final() && content.drives.as_ref() == Some(vps))
+            || claims.any(|(name, of)| of == vps && !shown.contains(name))
     }
 
     /// Used, and under way.
@@ -360,7 +381,7 @@ enum Event {
     ListEnded,
     Changed(Entry),
     Deleted(RecordName),
-    Claims(RecordName, &'static str, Option<Pledge>, u32),
+    Claims(RecordName, &'static str, (Option<Pledge>, Option<VpsId>), u32),
     GivesUp(RecordName),
     Gives(RecordName, VpsId, u8),
     TakesBack(RecordName, u8),
@@ -395,6 +416,10 @@ fn prices() -> impl Strategy<Value = (&'static str, Amounts)> {
     (select(vec!["SEK", "EUR", ""]), price)
 }
 
+fn driven() -> impl Strategy<Value = Option<VpsId>> {
+    proptest::option::of(select(VMS.to_vec()).prop_map(VpsId::new))
+}
+
 fn contents() -> impl Strategy<Value = Content> {
     let whose = (
         select(vec!["ours", "ours", "ours", "another"]),
@@ -418,7 +443,7 @@ fn contents() -> impl Strategy<Value = Content> {
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         any::<bool>(),
     );
-    (whose, outcome, prices()).prop_map(|(whose, outcome, price)| {
+    (whose, outcome, prices(), driven()).prop_map(|(whose, outcome, price, drives)| {
         let (instance, kind, namespace, object, secret) = whose;
         let (state, evidence, unapproved, not_before, token, (vm, is_about_it), claimed, has_ended) = outcome;
         let (currency, price) = price;
@@ -435,6 +460,7 @@ fn contents() -> impl Strategy<Value = Content> {
             token,
             result: (is_about_it == 1).then(|| vm.clone()),
             resized: (is_about_it == 2).then_some(vm),
+            drives,
             has_ended,
             claimed,
             currency: currency.to_owned(),
@@ -457,10 +483,10 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::ListEnded),
         12 => entries().prop_map(Event::Changed),
         3 => names().prop_map(Event::Deleted),
-        4 => (names(), select(NAMESPACES.to_vec()), proptest::option::of(prices()), 1_u32..9)
-            .prop_map(|(name, namespace, price, most)| {
+        4 => (names(), select(NAMESPACES.to_vec()), proptest::option::of(prices()), 1_u32..9, driven())
+            .prop_map(|(name, namespace, price, most, drives)| {
                 let pledge = price.map(|(currency, price)| Pledge { currency: currency.to_owned(), price });
-                Event::Claims(name, namespace, pledge, most)
+                Event::Claims(name, namespace, (pledge, drives), most)
             }),
         1 => names().prop_map(Event::GivesUp),
         3 => (names(), select(VMS.to_vec()), 0_u8..3)
@@ -530,6 +556,9 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
             prop_assert!(found.is_none_or(|found| Some(&found) != but && bearers.contains(&found)));
         }
     }
+    for vps in VMS.map(VpsId::new) {
+        prop_assert_eq!(index.under_way_for(&vps).is_some(), model.is_under_way(&vps));
+    }
     for namespace in NAMESPACES {
         for secret in SECRETS {
             prop_assert_eq!(
@@ -580,7 +609,7 @@ proptest! {
         let mut now = at(0);
         let mut latest = now;
         let mut index = Index::new(ours(), now);
-        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), given: HashMap::new() };
+        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), driving: HashMap::new(), given: HashMap::new() };
         for event in events {
             let before = index.looked_at();
             let of_one_vm = VMS.map(|vps| model.of_vm(&VpsId::new(vps)));
@@ -608,15 +637,17 @@ proptest! {
                     model.given.remove(&name);
                     prop_assert!(index.looked_at() - before <= 1 + of_one_vm);
                 }
-                Event::Claims(name, namespace, pledge, most) => {
+                Event::Claims(name, namespace, (pledge, drives), most) => {
+                    let claim = (pledge, drives.as_ref());
                     let reserved =
-                        index.reserve(&name, namespace, pledge.clone(), now, |_, paid| paid.all < most);
-                    prop_assert_eq!(reserved, model.reserve(&name, namespace, pledge, now, most));
+                        index.reserve(&name, namespace, claim.clone(), now, |_, paid| paid.all < most);
+                    prop_assert_eq!(reserved, model.reserve(&name, namespace, claim, now, most));
                     prop_assert!(index.looked_at() - before <= 1);
                 }
                 Event::GivesUp(name) => {
                     index.release(&name);
                     model.claims.remove(&name);
+                    model.driving.remove(&name);
                 }
                 Event::Gives(name, vps, over) => {
                     let given = index.give(&vps, &name, &over.to_string());
@@ -666,6 +697,7 @@ fn finished(n: u32) -> Entry {
             token: Some(VmToken::new(&ours(), "shop", &n.to_string())),
             result: Some(VpsId::new(format!("vps_{n:026}"))),
             resized: None,
+            drives: None,
             has_ended: false,
             claimed: Some(at(0)),
             currency: "SEK".to_owned(),
@@ -694,7 +726,7 @@ fn a_question_costs_no_more_among_many_records() {
         assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
         assert_eq!(index.not_before("shop", "hostup-api"), None);
         assert!(
-            index.reserve(&key.record(2), "shop", None, at(60), |_, paid| paid.all
+            index.reserve(&key.record(2), "shop", (None, None), at(60), |_, paid| paid.all
                 == records)
         );
         assert_eq!(index.figures().states[&State::Succeeded].try_into(), Ok(records));

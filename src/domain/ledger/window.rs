@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Amounts;
-use super::name::Name;
+use super::name::{Mark, Name};
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::chain::Cap;
 use crate::domain::ledger::record::later;
@@ -117,6 +117,8 @@ struct Claimed {
     namespace: Arc<str>,
     at: Timestamp,
     pledge: Option<Pledge>,
+    /// The VPS that the call changes or overwrites.
+    drives: Option<Mark>,
 }
 
 /// The calls of one second, by namespace.
@@ -278,6 +280,15 @@ impl Window {
             .filter_map(|claimed| Some((&*claimed.namespace, claimed.pledge.as_ref()?)))
     }
 
+    /// The claims of this process for calls that change or overwrite this VPS, and that no record shows.
+    pub(super) fn unshown_for(&self, vps: Mark) -> impl Iterator<Item = &Name> {
+        let drives = move |name: &&Name| {
+            let claimed = self.claims.get(*name);
+            claimed.is_some_and(|claimed| claimed.drives == Some(vps))
+        };
+        self.unshown.iter().filter(drives)
+    }
+
     fn unshown_at(&self, now: Timestamp) -> impl Iterator<Item = &Claimed> {
         let claims = self.unshown.iter().filter_map(|name| self.claims.get(name));
         claims.filter(move |claimed| later(claimed.at, LASTS) > now)
@@ -288,7 +299,7 @@ impl Window {
         &mut self,
         name: Name,
         namespace: &str,
-        pledge: Option<Pledge>,
+        (pledge, drives): (Option<Pledge>, Option<Mark>),
         now: Timestamp,
         is_shown: bool,
     ) {
@@ -301,6 +312,7 @@ impl Window {
             namespace: namespace.into(),
             at: now,
             pledge,
+            drives,
         };
         self.claims.insert(name, claimed);
     }
@@ -309,6 +321,13 @@ impl Window {
     pub(super) fn costs_nothing(&mut self, name: &Name) {
         if let Some(claimed) = self.claims.get_mut(name) {
             claimed.pledge = None;
+        }
+    }
+
+    /// Its record has a known end: should somebody delete that, nothing is under way for its VPS.
+    pub(super) fn has_ended(&mut self, name: &Name) {
+        if let Some(claimed) = self.claims.get_mut(name) {
+            claimed.drives = None;
         }
     }
 

@@ -156,6 +156,7 @@ impl Look<'_> {
             &can_commit.code,
             &can_commit.reason,
         ));
+        gates.extend(self.busy_gate());
         let invoice = self.invoice_in_the_way(wish, reading);
         if let Some((gate, _)) = &invoice {
             gates.push(gate.clone());
@@ -202,6 +203,13 @@ impl Look<'_> {
             &what,
             shown,
         )
+    }
+
+    /// Closed while a restore onto the VPS is under way.
+    pub(super) fn busy_gate(&self) -> Option<Gate> {
+        let record = self.view.busy.as_ref()?;
+        let reason = format!("VpsOperation {record} overwrites this VPS, or its outcome is not known");
+        Some(Gate::new(GateName::TargetIdle, false, "", &reason))
     }
 
     /// Consent, the last attempt, the brakes; then the order.

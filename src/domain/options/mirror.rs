@@ -129,7 +129,7 @@ fn what(record: &Record) -> String {
         Action::Options(change) | Action::Resize(change) => change.difference.to_string(),
         Action::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
         Action::LegacyUpgrade(values) => older(&record.vps, values),
-        Action::Restore(_) => "a restore".to_owned(),
+        Action::Restore(_) | Action::Overwrite(_) => "a restore".to_owned(),
     }
 }
 

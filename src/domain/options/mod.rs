@@ -22,7 +22,7 @@ use crate::domain::provider::options::{Offer, Values};
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
-use crate::domain::values::ids::{Subject, VpsId};
+use crate::domain::values::ids::{RecordName, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 
 /// What a person wants, and from where it was read.
@@ -120,6 +120,8 @@ pub struct View {
     pub chain: Chain,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
+    /// A restore onto this VPS that is under way.
+    pub busy: Option<RecordName>,
     /// Whether an older object comes first.
     pub rival: Rival,
     /// What the status says of this wish.

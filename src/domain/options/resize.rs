@@ -29,7 +29,8 @@ impl Look<'_> {
             let message = "HostUp does not show the size of the VM, so nothing is bought";
             return reported(Reason::ProviderUnavailable, message, facts(shown), gate_time);
         };
-        let gates = gates(resize, difference, then);
+        let mut gates = gates(resize, difference, then);
+        gates.extend(self.busy_gate());
         let price = resize.rates.as_ref();
         let price = price.and_then(|rates| HourlyPrice::of_resize(now, then, rates));
         let placed = price.map(Price::Hourly).map(|fresh| {

@@ -93,6 +93,7 @@ fn view(account: Account) -> View {
     View {
         chain: chain(),
         history: vec![],
+        busy: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,

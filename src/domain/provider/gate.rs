@@ -60,6 +60,10 @@ pub enum GateName {
     CanChange,
     /// `actions.canCommit` of the dry run (config page).
     CanCommit,
+    /// `backups.actions.canRestoreFromAnotherVps` of the target (restore-from-vps page).
+    CanRestoreFromAnotherVps,
+    /// Whether nothing else is under way for the VPS that is to be overwritten.
+    TargetIdle,
     /// `actions.canResize` of the VM (resize page).
     CanResize,
     /// `blockingInvoices` after an order that was refused for one (billing-cycle page).
@@ -68,7 +72,7 @@ pub enum GateName {
 
 impl GateName {
     /// Every gate.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::CanRestore,
         Self::BackupAge,
         Self::CanConvertToCloud,
@@ -78,6 +82,8 @@ impl GateName {
         Self::Storage,
         Self::CanChange,
         Self::CanCommit,
+        Self::CanRestoreFromAnotherVps,
+        Self::TargetIdle,
         Self::CanResize,
         Self::NoOpenInvoice,
     ];
@@ -94,6 +100,8 @@ impl GateName {
             Self::Storage => "storage",
             Self::CanChange => "canChange",
             Self::CanCommit => "canCommit",
+            Self::CanRestoreFromAnotherVps => "canRestoreFromAnotherVps",
+            Self::TargetIdle => "targetIdle",
             Self::CanResize => "canResize",
             Self::NoOpenInvoice => "noOpenInvoice",
         }
@@ -107,10 +115,14 @@ impl GateName {
             | Self::CanDeploy
             | Self::CanChange
             | Self::CanCommit
+            | Self::CanRestoreFromAnotherVps
             | Self::CanResize => Source::HostUp,
-            Self::BackupAge | Self::Region | Self::Limits | Self::Storage | Self::NoOpenInvoice => {
-                Source::Operator
-            }
+            Self::BackupAge
+            | Self::Region
+            | Self::Limits
+            | Self::Storage
+            | Self::TargetIdle
+            | Self::NoOpenInvoice => Source::Operator,
         }
     }
 }

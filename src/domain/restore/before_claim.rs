@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
+use super::{
+    Account, Decision, Destination, Facts, Intent, Shown, View, overwrite, report, stalled, troubled,
+};
 use crate::domain::action::ordered::{Action, Backup, Restoration};
 use crate::domain::consent::approval;
 use crate::domain::consent::price::{HourlyPrice, Price, Size};
@@ -14,10 +16,10 @@ use crate::domain::ledger::record::{Cause, Times, later};
 use crate::domain::provider::backup::{self, BackupChoice};
 use crate::domain::provider::gate::{self, Gate, GateName};
 use crate::domain::provider::inventory::{self, Sighting, VpsChoice};
-use crate::domain::provider::preflight::{self, Preflight};
+use crate::domain::provider::preflight::{self, Preflight, Target};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Report;
-use crate::domain::values::ids::Subject;
+use crate::domain::values::ids::{Subject, VpsId};
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
@@ -26,14 +28,31 @@ pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now:
     }
     match &view.account {
         Account::Unread | Account::Vm(_) => match (&intent.source, &view.resolved_source) {
-            (VpsChoice::Id(source), _) | (VpsChoice::Named(_), Some(source)) => {
-                Decision::ReadPreflight(source.clone())
-            }
+            (VpsChoice::Id(source), _) | (VpsChoice::Named(_), Some(source)) => read(intent, view, source),
             (VpsChoice::Named(name), None) => Decision::ReadName(name.clone()),
         },
-        Account::Source(source) => Decision::ReadPreflight(source.clone()),
+        Account::Source(source) => read(intent, view, source),
+        Account::Ends(source, target) => Decision::ReadTarget(source.clone(), target.clone()),
         Account::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
-        Account::Preflight(preflight) => with_preflight(intent, view, preflight, times, now),
+        Account::Preflight(preflight) => match &intent.target {
+            Destination::CloudVm(target) => with_preflight(intent, target, view, preflight, times, now),
+            Destination::ExistingVps(_) => read(intent, view, &preflight.source),
+        },
+        Account::Target(reading) => overwrite::with_target(intent, view, reading, times, now),
+    }
+}
+
+/// The source is known.
+fn read(intent: &Intent, view: &View, source: &VpsId) -> Decision {
+    match (&intent.target, &view.resolved_target) {
+        (Destination::CloudVm(_), _) => Decision::ReadPreflight(source.clone()),
+        (Destination::ExistingVps(VpsChoice::Id(target)), _)
+        | (Destination::ExistingVps(VpsChoice::Named(_)), Some(target)) => {
+            Decision::ReadTarget(source.clone(), target.clone())
+        }
+        (Destination::ExistingVps(VpsChoice::Named(name)), None) => {
+            Decision::ReadTargetName(source.clone(), name.clone())
+        }
     }
 }
 
@@ -47,6 +66,7 @@ fn kept(view: &View) -> Facts {
 
 fn with_preflight(
     intent: &Intent,
+    target: &Target,
     view: &View,
     preflight: &Preflight,
     times: &Times,
@@ -58,7 +78,15 @@ fn with_preflight(
         gates: gates.to_vec(),
         backup: backup.cloned(),
         quote: order.map(|order| order.quote.clone()),
-        target: order.and_then(|order| order.order.action.restoration().cloned().map(Box::new)),
+        target: order.and_then(|order| {
+            order
+                .order
+                .action
+                .restoration()
+                .cloned()
+                .map(Shown::New)
+                .map(Box::new)
+        }),
         approved,
         tail: view.chain.tail.clone().map(Box::new),
     };
@@ -78,15 +106,14 @@ fn with_preflight(
             return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
     };
-    let size = match preflight::ordered_size(&intent.target, preflight.source_size, &backup) {
+    let size = match preflight::ordered_size(target, preflight.source_size, &backup) {
         Ok(size) => size,
         Err(why) => {
             let facts = read(&[], Some(&backup), None, None);
             return stalled(view, times, now, Reason::InvalidSpec, facts, why.to_string());
         }
     };
-    let region = intent
-        .target
+    let region = target
         .region
         .clone()
         .or_else(|| preflight.deployments.default_region.clone())
@@ -100,7 +127,7 @@ fn with_preflight(
         .map(Price::Hourly);
     let order = price.map(|price| {
         place(
-            intent, view, preflight, &backup, size, &region, &gates, price, now,
+            intent, target, view, preflight, &backup, size, &region, &gates, price, now,
         )
     });
 
@@ -171,6 +198,7 @@ struct PlacedOrder {
 #[allow(clippy::too_many_arguments)]
 fn place(
     intent: &Intent,
+    target: &Target,
     view: &View,
     preflight: &Preflight,
     backup: &Backup,
@@ -181,7 +209,7 @@ fn place(
     now: Timestamp,
 ) -> PlacedOrder {
     let name = vm_name(
-        intent.target.name.as_deref(),
+        target.name.as_deref(),
         &intent.subject.name,
         &intent.token(&view.chain.instance),
     );

@@ -195,7 +195,11 @@ fn after_success(
         )
     };
     let vm = match &view.account {
-        Account::Unread | Account::Source(_) | Account::Preflight(_) => return Decision::ReadVm(bought.vps),
+        Account::Unread
+        | Account::Source(_)
+        | Account::Ends(..)
+        | Account::Preflight(_)
+        | Account::Target(_) => return Decision::ReadVm(bought.vps),
         Account::Trouble(trouble) => return troubled(trouble, view, times, now, facts(bought.clone())),
         // What an earlier object of this name bought may have been cancelled since.
         Account::Vm(None) if !same_object && age >= times.settle_time => return done(bought),

@@ -2,6 +2,7 @@
 
 mod before_claim;
 mod mirror;
+mod overwrite;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,8 +24,10 @@ use crate::domain::provider::preflight::{Preflight, Target};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
 use crate::domain::values::ids::{BackupId, InstanceId, Subject, VpsId};
+use crate::domain::values::text::Text;
 use before_claim::before_the_claim;
 use mirror::mirror;
+pub use overwrite::TargetReading;
 
 /// What a person wants, and from where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +40,8 @@ pub struct Intent {
     pub backup: BackupChoice,
     /// The backup must not be older when it is ordered.
     pub max_age: Option<Duration>,
-    /// The VM to buy.
-    pub target: Target,
+    /// Where it is restored to.
+    pub target: Destination,
     /// Hash of source and target as the user wrote them.
     pub digest: String,
     /// The person's consent.
@@ -47,6 +50,15 @@ pub struct Intent {
     pub suspended: bool,
     /// `metadata.deletionTimestamp` is set.
     pub deleted: bool,
+}
+
+/// Where a backup is restored to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A new pay-as-you-go VM.
+    CloudVm(Target),
+    /// A VPS that exists, whose disk is overwritten.
+    ExistingVps(VpsChoice),
 }
 
 impl Intent {
@@ -65,6 +77,10 @@ pub struct View {
     pub account: Account,
     /// The VPS that its name was resolved to before; it is resolved once.
     pub resolved_source: Option<VpsId>,
+    /// The VPS that the name of the target was resolved to before; it is resolved once.
+    pub resolved_target: Option<VpsId>,
+    /// `--enable-in-place-restore`.
+    pub in_place_enabled: bool,
     /// The backup that `Latest` was resolved to before; it is resolved once.
     pub resolved_backup: Option<BackupId>,
     /// The VM of a `Ready=True` that was reached before; it is not read again.
@@ -80,9 +96,13 @@ pub enum Account {
     Trouble(Trouble),
     /// The VPS that has the name of the source.
     Source(VpsId),
+    /// The source, and the VPS that has the name of the target.
+    Ends(VpsId, VpsId),
     /// Everything that a purchase depends on.
     Preflight(Box<Preflight>),
-    /// The VM that was bought.
+    /// Everything that an overwrite depends on.
+    Target(Box<TargetReading>),
+    /// The VM that was bought or overwritten.
     Vm(Option<Vm>),
 }
 
@@ -91,9 +111,14 @@ pub enum Account {
 pub enum Decision {
     /// Read which VPS has this name, then decide again.
     ReadName(String),
+    /// Read which VPS has this name, the target of a backup of this source, then decide again.
+    ReadTargetName(VpsId, String),
+    /// Read the backups of the first VPS that may be restored onto the second, the gates, and the state of the second, then
+    /// decide again.
+    ReadTarget(VpsId, VpsId),
     /// Read the source, its backups, gates, prices, limits and the VM list, then decide again.
     ReadPreflight(VpsId),
-    /// Read the bought VM, then decide again.
+    /// Read the VM that was bought or overwritten, then decide again.
     ReadVm(VpsId),
     /// Claim and send.
     Buy(Box<Order>),
@@ -127,8 +152,8 @@ pub enum Facts {
         backup: Option<Backup>,
         /// The quote, if there is a price.
         quote: Option<Quote>,
-        /// What would be bought at that price.
-        target: Option<Box<Restoration>>,
+        /// What would be bought or overwritten.
+        target: Option<Box<Shown>>,
         /// Whether the person's consent covers it; `None` while nobody asked.
         approved: Option<bool>,
         /// The last record, if an attempt was made.
@@ -141,6 +166,31 @@ pub enum Facts {
         /// The VM as read last, if it was.
         vm: Option<Bought>,
     },
+}
+
+/// The target of a restore, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A new VM.
+    New(Restoration),
+    /// A VPS that exists, and its name.
+    Existing(VpsId, Text),
+}
+
+impl Shown {
+    /// Of a record.
+    pub fn of(record: &Record) -> Option<Self> {
+        match &record.action {
+            Action::Restore(restoration) => Some(Self::New(restoration.clone())),
+            Action::Overwrite(overwriting) => Some(Self::Existing(
+                record.vps.clone(),
+                overwriting.before.name.clone(),
+            )),
+            Action::Options(_) | Action::Resize(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// Decides. Asks for readings by `Read...`; called again with them it never asks for the same.
@@ -170,6 +220,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     }
     match &record.action {
         Action::Restore(restored) => mirror(intent, record, restored, view, times, now),
+        Action::Overwrite(overwriting) => overwrite::mirror(intent, record, overwriting, view, times, now),
         Action::Options(_) | Action::Resize(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
             let message = format!(
                 "VpsOperation {} is not that of a restore; nothing is bought",

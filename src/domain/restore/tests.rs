@@ -66,7 +66,7 @@ fn subject() -> Subject {
     }
 }
 
-fn ceiling(per_hour: &str) -> Approval {
+pub(super) fn ceiling(per_hour: &str) -> Approval {
     until(per_hour, "2026-12-01T00:00:00Z".parse().unwrap())
 }
 
@@ -86,13 +86,13 @@ pub(crate) fn intent() -> Intent {
         source: VpsChoice::Id(VpsId::new("vps_source")),
         backup: BackupChoice::Id(BackupId::new("bkp_1")),
         max_age: None,
-        target: Target {
+        target: Destination::CloudVm(Target {
             name: Some("web-01".into()),
             region: Some("stockholm".into()),
             cpu_cores: Some(2),
             memory_gb: Some(4),
             storage_gb: Some(80),
-        },
+        }),
         digest: "intent-1".into(),
         approval: Some(ceiling("0.80")),
         suspended: false,
@@ -100,7 +100,7 @@ pub(crate) fn intent() -> Intent {
     }
 }
 
-fn open() -> ProviderGate {
+pub(super) fn open() -> ProviderGate {
     ProviderGate {
         allowed: true,
         ..ProviderGate::default()
@@ -177,6 +177,8 @@ pub(crate) fn chain() -> Chain {
 
 pub(crate) fn view(account: Account) -> View {
     View {
+        resolved_target: None,
+        in_place_enabled: false,
         chain: chain(),
         account,
         resolved_source: None,
@@ -246,7 +248,7 @@ fn with_tail(tail: Record) -> View {
     view
 }
 
-fn reason(decision: &Decision) -> Reason {
+pub(super) fn reason(decision: &Decision) -> Reason {
     match decision {
         Decision::Report(report) => report.reason,
         other => panic!("no report: {other:?}"),
@@ -1116,9 +1118,9 @@ proptest! {
         let mut preview = intent();
         preview.approval = None;
         preview.subject.name = object;
-        preview.target.name = name;
-        preview.target.region = region.map(str::to_owned);
-        (preview.target.cpu_cores, preview.target.memory_gb, preview.target.storage_gb) = (cpu_cores, memory_gb, storage_gb);
+        preview.target = Destination::CloudVm(Target {
+            name, region: region.map(str::to_owned), cpu_cores, memory_gb, storage_gb,
+        });
         let mut flight = preflight();
         flight.source_size = source.map(|(cpu_cores, memory_gb, storage_gb)| Size { cpu_cores, memory_gb, storage_gb });
         flight.backups[0].size_gb = Amount::parse(&size_gb.to_string());
@@ -1129,6 +1131,9 @@ proptest! {
         };
         let Facts::Read { quote: Some(quote), target: Some(target), .. } = &report.facts else {
             return Ok(());
+        };
+        let Shown::New(target) = target.as_ref() else {
+            panic!("another target")
         };
         let approved = Intent { approval: Some(Approval::from(quote.id.clone())), ..preview };
         let Decision::Buy(order) = decided(&approved, &view) else {

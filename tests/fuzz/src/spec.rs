@@ -83,15 +83,18 @@ fn restored(mut intent: restore::Intent) {
     };
     assert!(!intent.suspended && !intent.deleted);
     let body = body_of(&order);
+    let Destination::CloudVm(target) = &intent.target else {
+        panic!("another order");
+    };
     for (member, wanted) in [
-        ("cpuCores", intent.target.cpu_cores),
-        ("memoryGb", intent.target.memory_gb),
-        ("storageGb", intent.target.storage_gb),
+        ("cpuCores", target.cpu_cores),
+        ("memoryGb", target.memory_gb),
+        ("storageGb", target.storage_gb),
     ] {
         assert!(body[member].is_u64(), "{body}");
         assert!(wanted.is_none_or(|wanted| body[member] == wanted), "{body}");
     }
-    let region = intent.target.region.as_deref().unwrap_or("stockholm");
+    let region = target.region.as_deref().unwrap_or("stockholm");
     assert_eq!(body["region"], region);
     assert_eq!(body.as_object().map(serde_json::Map::len), Some(5), "{body}");
     recorded(&order);
@@ -101,6 +104,7 @@ fn configured(mut intent: options::Intent) {
     let mut view = options::View {
         chain: chain(),
         history: Vec::new(),
+        busy: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,

@@ -397,7 +397,7 @@ fn the_chart_knows_every_flag_of_the_program_and_its_variable() {
 }
 
 /// A flag by extraArgs or extraEnv: what it is given, and what stands in the arguments then.
-const GIVEN: [(&str, &str, &str); 23] = [
+const GIVEN: [(&str, &str, &str); 24] = [
     ("hostup-url", "https://hostup.example", "a b"),
     ("allow-plain-http", "true", "perhaps"),
     ("instance-id", "cluster-1", "a b"),
@@ -407,6 +407,7 @@ const GIVEN: [(&str, &str, &str); 23] = [
     ("max-paid-calls", "7", "-1"),
     ("max-paid-calls-per-namespace", "7", "-1"),
     ("read-only", "true", "perhaps"),
+    ("enable-in-place-restore", "true", "perhaps"),
     ("enable-legacy-upgrade", "true", "perhaps"),
     ("settle-time", "7m", "5"),
     ("poll-interval", "7s", "2 s"),
@@ -503,6 +504,7 @@ fn what_extra_args_and_extra_env_say_of_a_setting_counts_once_and_the_last_count
     let bare = [
         "allow-plain-http",
         "read-only",
+        "enable-in-place-restore",
         "enable-legacy-upgrade",
         "leader-elect",
     ];

@@ -550,9 +550,12 @@ impl Drop for RecordsLeft {
     }
 }
 
-/// Every route of the provider that costs money, or may.
-const PAID_ROUTES: [Route; 5] = [
+/// Every route of the provider that costs money or destroys data, or may.
+const PAID_ROUTES: [Route; 8] = [
     Route::RestoreToPayg,
+    Route::Restore,
+    Route::RestoreFromVps,
+    Route::CreateBackup,
     Route::ConfigCommit,
     Route::Resize,
     Route::LegacyEstimate,

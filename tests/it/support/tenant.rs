@@ -67,7 +67,7 @@ impl Stage {
     pub fn posts_of(&self, tenant: &Tenant) -> Vec<RequestRecord> {
         self.sim.world(|world| {
             let all = world.requests().iter();
-            all.filter(|request| request.route.is_paid() && request.is_from(tenant.account))
+            all.filter(|request| request.route.is_ledgered() && request.is_from(tenant.account))
                 .cloned()
                 .collect()
         })

@@ -140,6 +140,7 @@ impl Process {
                     all: site.cap,
                     of_namespace: None,
                 },
+                in_place_restore: true,
                 legacy_upgrade: false,
                 workers: 8,
                 times: TIMES,

@@ -113,7 +113,7 @@ impl Search {
                     index.reserve(
                         &self.name(n),
                         self.namespaces[n],
-                        Some(self.pledge(n)),
+                        (Some(self.pledge(n)), None),
                         now(),
                         |_, _| true,
                     );
@@ -130,7 +130,7 @@ impl Search {
         index.reserve(
             &self.name(n),
             self.namespaces[n],
-            Some(self.pledge(n)),
+            (Some(self.pledge(n)), None),
             now(),
             leave_room,
         )
@@ -180,6 +180,7 @@ impl Search {
                 token: None,
                 result: None,
                 resized: None,
+                drives: None,
                 has_ended: false,
                 claimed: Some(now()),
                 currency: "SEK".into(),

@@ -6,7 +6,7 @@ use crate::domain::consent::approval::Approval;
 use crate::domain::consent::price::HourlyPrice;
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::restore::tests::{intent, preflight_at, view};
-use crate::domain::restore::{Account, Decision, Facts, Intent, View, decide};
+use crate::domain::restore::{Account, Decision, Destination, Facts, Intent, View, decide};
 use crate::domain::values::ids::Uid;
 use crate::domain::values::money::Amount;
 
@@ -65,9 +65,12 @@ fn wishes() -> Vec<Wish> {
 fn asked(wish: Wish, approval: Option<QuoteId>, shown: Option<Quote>) -> (Intent, View) {
     let mut asked = intent();
     asked.subject.uid = Uid::new(wish.uid);
-    asked.target.name = Some(wish.name.to_owned());
-    asked.target.cpu_cores = Some(wish.cpu_cores);
-    asked.target.memory_gb = Some(wish.memory_gb);
+    let Destination::CloudVm(target) = &mut asked.target else {
+        panic!("another target")
+    };
+    target.name = Some(wish.name.to_owned());
+    target.cpu_cores = Some(wish.cpu_cores);
+    target.memory_gb = Some(wish.memory_gb);
     asked.approval = approval.map(Approval::from);
     let mut preflight = preflight_at(now());
     let rates = preflight.deployments.rates.as_mut().expect("there are rates");

@@ -299,7 +299,11 @@ impl Shipped {
         match decide(&wish, &view, &times(), moment.wall) {
             Decision::Buy(order) => Choice::Buy(self.order(*order, object)),
             Decision::Adopt(order, _) => Choice::Adopt(self.order(*order, object)),
-            Decision::ReadName(_) | Decision::ReadPreflight(_) | Decision::ReadVm(_) => Choice::Show(true),
+            Decision::ReadName(_)
+            | Decision::ReadTargetName(..)
+            | Decision::ReadTarget(..)
+            | Decision::ReadPreflight(_)
+            | Decision::ReadVm(_) => Choice::Show(true),
             Decision::Leave => Choice::Show(false),
             Decision::Report(report) => {
                 Choice::Show(report.reason != crate::domain::status::reason::Reason::LedgerMissing)

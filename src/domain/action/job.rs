@@ -1,0 +1,89 @@
+//! What the calls have in common that HostUp takes as a job (202 of the restore and backup pages).
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::follow::{ABSENT_READS, Input, LONGEST_POLL, Memo, Need};
+use super::receipt::Receipt;
+use crate::domain::ledger::record::{Evidence, Job, Known, Record, State, Times, later};
+use crate::domain::provider::job::status_word;
+use crate::domain::values::ids::JobId;
+use crate::domain::values::json::{self, Object, Shown};
+use crate::domain::values::text::Text;
+
+/// What an answer without a job lacks.
+pub(super) const RECEIPT_SAYS: &str = "a usable job id";
+
+/// The job that a body names.
+pub(super) fn receipt(body: &[u8]) -> Option<Receipt> {
+    job(body).map(Receipt::Job)
+}
+
+fn job(body: &[u8]) -> Option<Job> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        success: Option<bool>,
+        operation: Object<Operation>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Operation {
+        job_id: String,
+        #[serde(default)]
+        poll_url: Shown,
+        #[serde(default)]
+        status: Shown,
+    }
+    let envelope: Envelope = json::object(body)?;
+    if envelope.success == Some(false) {
+        return None;
+    }
+    let Object(operation) = envelope.operation;
+    let id = JobId::parse(&operation.job_id)?;
+    let poll_path = poll_path(operation.poll_url.0.as_str(), &id);
+    let word = operation.status.0.as_str().and_then(status_word);
+    Some(Job { id, poll_path, word })
+}
+
+/// A `pollUrl` counts only as a plain path below `/api/`; else the documented path of the job.
+fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
+    let plain = |path: &&str| {
+        path.starts_with("/api/")
+            && path.len() <= 200
+            && !path.contains("..")
+            && !path.contains("//")
+            && path
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
+    };
+    poll_url
+        .filter(plain)
+        .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
+}
+
+/// What a call that HostUp took as a job needs next; `None` where no job is known.
+pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Option<Need> {
+    let mut deadline = later(record.claimed_by(), times.job_deadline);
+    if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
+        // It has failed; the search for a VM that it left has an end of its own.
+        let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
+        deadline = deadline.max(later(since, times.settle_time + looks));
+    }
+    match &record.known.job {
+        _ if now >= deadline => Some(Need::Say(Input::DeadlinePassed)),
+        Some(_) if now < memo.not_before => Some(Need::Wait(memo.not_before.min(deadline))),
+        Some(job) => Some(Need::Job(job.clone())),
+        None => None,
+    }
+}
+
+/// The job has lasted too long.
+pub(super) fn deadline_passed(known: &Known, now: Timestamp) -> Known {
+    Known {
+        state: State::Unknown,
+        message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
+        evidence: Some(Evidence::JobDeadline),
+        quiet_since: Some(now),
+        ..known.clone()
+    }
+}

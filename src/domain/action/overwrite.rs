@@ -1,0 +1,154 @@
+//! A backup restored onto a VPS that exists (restore-from-vps page): a job. Nothing shows what a disk holds, so that
+//! without a job a person is asked.
+
+use jiff::Timestamp;
+
+use super::follow::{Input, JOB_KNOWN, Memo, Need, has_new_answer};
+use super::{Row, job};
+use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::domain::provider::job::JobState;
+use crate::domain::values::text::Text;
+
+/// The row of this action.
+pub(super) const ROW: Row = Row {
+    label: "overwrite",
+    path: "/api/v2/vps/{id}/backups/actions/restore-from-vps",
+    needs_approval: true,
+    conflicts: &["vps_not_ready"],
+    receipt: job::receipt,
+    receipt_says: job::RECEIPT_SAYS,
+    answers_with_secrets: false,
+    is_told_when_accepted: true,
+    looked_for: "the operator looks for the job and does not send the call again",
+    costs_all_the_same: "nothing, but the disk may be overwritten",
+    after_not_executed: "a new attempt follows at once if the approval is still valid",
+};
+
+/// What an accepted or unknown overwrite needs next.
+pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
+    if record.known.state == State::Accepted {
+        // Without a job there is nothing to follow.
+        return job::need(record, memo, times, now).unwrap_or(Need::Say(Input::DeadlinePassed));
+    }
+    let new_answer = has_new_answer(record, memo);
+    let settled = record.settled_at(times);
+    match (&record.answer, &record.known.job) {
+        (Some(Answer::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
+        (_, Some(_)) if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+        (_, Some(job)) => Need::Job(job.clone()),
+        (_, None) if now < settled => Need::Wait(settled),
+        (Some(_), None) if new_answer => Need::Say(Input::Settled),
+        (_, None) if record.known.evidence.is_none() => Need::Say(Input::Settled),
+        (_, None) => Need::Wait(later(now, times.resync_interval)),
+    }
+}
+
+/// What a reading makes of it.
+pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    match (known.state, input) {
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
+        (State::Accepted, Input::Job(job, _)) => polled(known, job, now),
+        (State::Unknown, Input::Job(job, _)) => {
+            memo.tried.clone_from(&record.answer);
+            polled_again(record, job, times, now)
+        }
+        (State::Unknown, Input::Adopted) => {
+            memo.tried.clone_from(&record.answer);
+            Known {
+                state: State::Succeeded,
+                message: Text::new("a person said that HostUp executed it"),
+                evidence: Some(Evidence::Person),
+                answer_refused: None,
+                ..known.clone()
+            }
+        }
+        (State::Unknown, Input::Settled) => {
+            memo.tried.clone_from(&record.answer);
+            settled(record, times, now)
+        }
+        // Everything else comes too late or from a stale look, and changes nothing.
+        (_, _) => known.clone(),
+    }
+}
+
+fn polled(known: &Known, job: JobState, now: Timestamp) -> Known {
+    match job {
+        JobState::Running { .. } => known.clone(),
+        JobState::Completed { .. } => Known {
+            state: State::Succeeded,
+            message: Text::new("HostUp completed the job"),
+            evidence: Some(Evidence::Job),
+            answer_refused: None,
+            quiet_since: Some(now),
+            ..known.clone()
+        },
+        JobState::Failed { error } => Known {
+            state: State::Failed,
+            message: Text::bounded(&format!("the job failed: {error}"), 1000),
+            evidence: Some(Evidence::Job),
+            answer_refused: None,
+            ..known.clone()
+        },
+        JobState::Lost => Known {
+            state: State::Unknown,
+            message: Text::new("HostUp no longer knows the job, and nothing else shows what the disk holds"),
+            quiet_since: Some(now),
+            ..known.clone()
+        },
+    }
+}
+
+/// HostUp may know the job again. Nobody may call one that runs not executed.
+fn polled_again(record: &Record, job: JobState, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    match job {
+        JobState::Lost => settled(record, times, now),
+        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
+            let told = record.answer == Some(Answer::NotExecuted);
+            Known {
+                answer_refused: told
+                    .then(|| Text::new(JOB_KNOWN))
+                    .or(known.answer_refused.clone()),
+                ..known.clone()
+            }
+        }
+        JobState::Running { .. } => Known {
+            state: State::Accepted,
+            message: Text::new("HostUp knows the job again"),
+            evidence: None,
+            ..known.clone()
+        },
+        ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => polled(known, ended, now),
+    }
+}
+
+/// The time has passed in which its job could have been found.
+fn settled(record: &Record, times: &Times, now: Timestamp) -> Known {
+    let known = &record.known;
+    let at = record.settled_at(times);
+    match &record.answer {
+        Some(Answer::NotExecuted) if now < at => Known {
+            message: Text::new(&format!(
+                "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
+            )),
+            answer_refused: None,
+            ..known.clone()
+        },
+        Some(Answer::NotExecuted) => Known {
+            state: State::NotExecuted,
+            message: Text::new("a person said that HostUp did not execute it"),
+            evidence: Some(Evidence::Person),
+            answer_refused: None,
+            ..known.clone()
+        },
+        Some(Answer::Adopt(_) | Answer::Abandon) | None if now < at || known.evidence.is_some() => {
+            known.clone()
+        }
+        Some(Answer::Adopt(_) | Answer::Abandon) | None => Known {
+            message: Text::new("no job is known, and nothing else shows what the disk holds"),
+            evidence: Some(Evidence::NoneFound),
+            ..known.clone()
+        },
+    }
+}

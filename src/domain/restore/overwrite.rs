@@ -1,0 +1,749 @@
+//! A backup restored onto a VPS that exists. It costs nothing and destroys a disk: only a quote approves it, and the quote
+//! dies with any change of the target.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Account, Decision, Facts, Intent, Shown, View, report, stalled, troubled};
+use crate::domain::action::ordered::{Action, Backup, Overwriting, TargetState};
+use crate::domain::action::question::{self, Answers};
+use crate::domain::action::said::Said;
+use crate::domain::consent::approval;
+use crate::domain::consent::price::{Price, Size};
+use crate::domain::consent::quote::{self, Quote, QuoteBasis};
+use crate::domain::ledger::names::ChainKey;
+use crate::domain::ledger::order::{Attempt, Order};
+use crate::domain::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
+use crate::domain::provider::backup::{self, BackupChoice, ListedBackup};
+use crate::domain::provider::gate::{self, Gate, GateName, ProviderGate};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::mirrored_look;
+use crate::domain::values::ids::{RecordName, VpsId};
+use crate::domain::values::text::{self, Text};
+
+/// Everything that was read for one decision to overwrite a VPS, by one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetReading {
+    /// When the first of the reads began.
+    pub read_at: Timestamp,
+    /// The key that it was read with.
+    pub key: KeyInUse,
+    /// The VPS that the backup was made of.
+    pub source: VpsId,
+    /// Its size; `None` where HostUp does not show it, as of a service that has ended.
+    pub source_size: Option<Size>,
+    /// The VPS that is overwritten.
+    pub target: VpsId,
+    /// Its size.
+    pub target_size: Option<Size>,
+    /// Its words.
+    pub state: TargetState,
+    /// The backups of the source that may be restored onto the target.
+    pub backups: Vec<ListedBackup>,
+    /// `backups.actions.canRestore` of the target where it gets its own backup, else `canRestoreFromAnotherVps`.
+    pub gate: ProviderGate,
+    /// Another call of the operator that is under way for the target.
+    pub busy: Option<RecordName>,
+}
+
+impl TargetReading {
+    fn is_in_place(&self) -> bool {
+        self.source == self.target
+    }
+
+    fn gates(&self, backup: &Backup, max_age: Option<Duration>, now: Timestamp) -> Vec<Gate> {
+        let name = if self.is_in_place() {
+            GateName::CanRestore
+        } else {
+            GateName::CanRestoreFromAnotherVps
+        };
+        let mut gates = vec![Gate::new(
+            name,
+            self.gate.allowed,
+            &self.gate.code,
+            &self.gate.reason,
+        )];
+        gates.extend(max_age.map(|most| backup::age_gate(backup, most, now)));
+        if !self.is_in_place() {
+            gates.push(self.storage_gate(backup));
+        }
+        let busy = self.busy.as_ref().map_or_else(String::new, |record| {
+            format!("VpsOperation {record} for this VPS is under way, or its outcome is not known")
+        });
+        gates.push(Gate::new(GateName::TargetIdle, self.busy.is_none(), "", &busy));
+        gates
+    }
+
+    /// The disk of the target holds the source and the backup (restore-from-vps page: the storage must suffice).
+    fn storage_gate(&self, backup: &Backup) -> Gate {
+        let needed = self.source_size.map_or(0, |size| size.storage_gb);
+        let needed = needed.max(backup.size_gb.ceil_to_u32());
+        let (allowed, reason) = match self.target_size {
+            None => (false, "HostUp does not show the target's storage".to_owned()),
+            Some(size) if size.storage_gb < needed => {
+                let has = size.storage_gb;
+                let reason = format!("the target has {has} GB; source and backup need {needed} GB");
+                (false, reason)
+            }
+            Some(_) => (true, String::new()),
+        };
+        Gate::new(GateName::Storage, allowed, "", &reason)
+    }
+}
+
+/// The part of a life in which nothing is claimed and the target was read.
+pub(super) fn with_target(
+    intent: &Intent,
+    view: &View,
+    reading: &TargetReading,
+    times: &Times,
+    now: Timestamp,
+) -> Decision {
+    let read = |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| Facts::Read {
+        source: reading.source.clone(),
+        gates: gates.to_vec(),
+        backup: backup.cloned(),
+        quote: quote.cloned(),
+        target: Some(Box::new(Shown::Existing(
+            reading.target.clone(),
+            reading.state.name.clone(),
+        ))),
+        approved,
+        tail: view.chain.tail.clone().map(Box::new),
+    };
+    if reading.is_in_place() && !view.in_place_enabled {
+        let message =
+            "a restore of a VPS's own backup onto itself is off; the operator's administrator can set \
+            --enable-in-place-restore"
+                .to_owned();
+        let facts = read(&[], None, None, None);
+        return stalled(view, times, now, Reason::NotConfigurable, facts, message);
+    }
+    let chosen_before = view.resolved_backup.as_ref();
+    let backup = match backup::choose(&intent.backup, chosen_before, &reading.backups, now) {
+        Ok(backup) => backup,
+        Err(why) => {
+            let message = format!(
+                "{why} (VPS {}); choose another backup in a new VpsBackupRestore",
+                reading.source
+            );
+            let is_chosen_by_us = matches!(intent.backup, BackupChoice::Newest(_));
+            let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
+                Facts::Kept
+            } else {
+                read(&[], None, None, None)
+            };
+            return stalled(view, times, now, Reason::BackupNotFound, facts, message);
+        }
+    };
+    let gates = reading.gates(&backup, intent.max_age, now);
+    let (order, quote) = place(intent, view, reading, &backup, &gates, now);
+    let gate_time = Some(later(now, times.gate_interval));
+    if let Some(closed) = gate::closed(&gates) {
+        let message = format!("closed: {closed}. The operator continues when they open");
+        let facts = read(&gates, Some(&backup), Some(&quote), None);
+        return report(Reason::GatesClosed, message, facts, gate_time);
+    }
+    let approval = intent.approval.as_ref();
+    let only_by_quote = Some("it destroys the present data of a disk".to_owned());
+    let consent = approval::judge(approval, &quote, &Price::Nothing, only_by_quote, now);
+    let grant = consent.grant().cloned();
+    let facts = read(&gates, Some(&backup), Some(&quote), Some(grant.is_some()));
+    let order = Order { grant, ..order };
+    let what = match &order.action {
+        Action::Overwrite(overwriting) => overwriting.described(&reading.target),
+        _ => String::new(),
+    };
+    let what = format!("{what} destroys its present data and");
+    let missing = approval::missing(
+        &consent,
+        approval,
+        &intent.subject,
+        &quote,
+        &Price::Nothing,
+        &what,
+    );
+    if let Some((reason, message)) = missing {
+        return report(reason, message, facts, Some(later(now, times.resync_interval)));
+    }
+    let tail = view.chain.tail.as_ref();
+    match view.chain.holds_back(&order, tail, times, now) {
+        Some(held) => Decision::Report(held.with(facts)),
+        None => Decision::Buy(Box::new(order)),
+    }
+}
+
+fn place(
+    intent: &Intent,
+    view: &View,
+    reading: &TargetReading,
+    backup: &Backup,
+    gates: &[Gate],
+    now: Timestamp,
+) -> (Order, Quote) {
+    let TargetReading { source, target, .. } = reading;
+    let (path, body) = if reading.is_in_place() {
+        // The page of this route is not known; path and body are those of its siblings (assumed).
+        let path = format!("/api/v2/vps/{target}/backups/{}/actions/restore", backup.id);
+        (path, "{}".to_owned())
+    } else {
+        let path = format!("/api/v2/vps/{target}/backups/actions/restore-from-vps");
+        let body = json!({"sourceVpsId": source.as_str(), "backupId": backup.id.as_str()});
+        (path, body.to_string())
+    };
+    let request = format!("POST {path} {body}");
+    let cause = Cause::new(&request, &reading.key, gates, Some(&Price::Nothing));
+    let TargetState { name, power, service } = &reading.state;
+    let basis = QuoteBasis {
+        subject: intent.subject.uid.clone(),
+        request,
+        after: [name, power, service].map(Text::to_string).to_vec(),
+    };
+    let approval = intent.approval.as_ref();
+    let approved = approval.and_then(|approval| approval.quote.as_ref());
+    let quote = quote::renew(&basis, &Price::Nothing, view.chain.shown_quote.as_ref(), approved);
+    let subject = &intent.subject;
+    let tail = view.chain.tail.as_ref();
+    let order = Order {
+        subject: subject.clone(),
+        chain: ChainKey::of_restore(&subject.namespace, &subject.name),
+        attempt: Attempt::after(tail, tail, subject, now),
+        intent: intent.digest.clone(),
+        vps: target.clone(),
+        action: Action::Overwrite(Overwriting {
+            source: source.clone(),
+            before: reading.state.clone(),
+            backup: backup.clone(),
+        }),
+        follows: None,
+        path,
+        body,
+        quote: Some(quote.clone()),
+        dearer: None,
+        grant: None,
+        gates: gates.to_vec(),
+        secret_version: reading.key.secret_version.clone(),
+        cause,
+        read_at: reading.read_at,
+    };
+    (order, quote)
+}
+
+/// The part of a life in which a record says how things stand.
+pub(super) fn mirror(
+    intent: &Intent,
+    record: &Record,
+    overwriting: &Overwriting,
+    view: &View,
+    times: &Times,
+    now: Timestamp,
+) -> Decision {
+    let facts = Facts::Recorded {
+        record: Box::new(record.clone()),
+        vm: None,
+    };
+    let (message, clause) = (&record.known.message, record.known.message.as_clause());
+    let again = Some(mirrored_look(times, now));
+    let say = |reason, message: String| report(reason, message, facts.clone(), again);
+    if let (State::Sending | State::Accepted | State::Unknown, None, Some(trouble)) =
+        (record.known.state, record.known.evidence, &view.chain.following)
+    {
+        return say(trouble.reason, trouble.message.to_string());
+    }
+    match record.known.state {
+        State::Sending if now <= later(record.claimed_from(), times.paid_timeout) => say(
+            Reason::Submitting,
+            format!("the call of VpsOperation {} is under way", record.name),
+        ),
+        State::Sending => say(Reason::ConfirmingOutcome, confirming(record)),
+        State::Accepted => {
+            let job = record.known.job.as_ref().map_or("", |job| job.id.as_str());
+            let vps = &record.vps;
+            say(
+                Reason::JobRunning,
+                format!("HostUp overwrites the disk of VPS {vps} with the backup (job {job})"),
+            )
+        }
+        State::Unknown => match record.known.evidence {
+            None => say(Reason::ConfirmingOutcome, confirming(record)),
+            Some(Evidence::JobDeadline) => {
+                say(Reason::JobDeadlineExceeded, ask(record, overwriting, message))
+            }
+            Some(_) => say(Reason::OutcomeUnknown, ask(record, overwriting, message)),
+        },
+        State::Failed => say(
+            Reason::JobFailed,
+            format!(
+                "{clause}. The disk of VPS {} may hold neither its old data nor the backup: look before you use it. To \
+                 try again create a VpsBackupRestore with another name",
+                record.vps
+            ),
+        ),
+        State::Abandoned => say(Reason::Abandoned, message.to_string()),
+        State::Succeeded => after_success(intent, record, overwriting, view, times, now),
+        // These free the name and never come here.
+        State::NotSent | State::Rejected | State::NotExecuted => say(Reason::Rejected, message.to_string()),
+    }
+}
+
+fn after_success(
+    intent: &Intent,
+    record: &Record,
+    overwriting: &Overwriting,
+    view: &View,
+    times: &Times,
+    now: Timestamp,
+) -> Decision {
+    let target = &record.vps;
+    let facts = |vm: Option<Bought>| Facts::Recorded {
+        record: Box::new(record.clone()),
+        vm,
+    };
+    let done = |vm: Option<Bought>| {
+        let backup = &overwriting.backup.id;
+        let (reason, message) = if record.subject.uid == intent.subject.uid {
+            (
+                Reason::Restored,
+                format!("backup {backup} restored onto {target}"),
+            )
+        } else {
+            (
+                Reason::AlreadyExecuted,
+                format!(
+                    "already restored onto {target} by VpsOperation {} for an earlier object of this name; it is not \
+                     overwritten again",
+                    record.name
+                ),
+            )
+        };
+        report(reason, message, facts(vm), None)
+    };
+    if let Some(latched) = view.latched.clone().filter(|latched| latched.vps == *target) {
+        return done(Some(latched));
+    }
+    let since = record.known.quiet_since.unwrap_or(record.claimed_by());
+    let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    let wait = |message: String| {
+        if age >= times.job_deadline {
+            let message = format!("{message}, and the job deadline has passed; look at it in HostUp's panel");
+            return stalled(
+                view,
+                times,
+                now,
+                Reason::JobDeadlineExceeded,
+                facts(None),
+                message,
+            );
+        }
+        let longest = times.poll_interval.max(Duration::from_secs(60));
+        let pause = (age / 20).clamp(times.poll_interval, longest);
+        report(Reason::Booting, message, facts(None), Some(later(now, pause)))
+    };
+    match &view.account {
+        Account::Unread
+        | Account::Source(_)
+        | Account::Ends(..)
+        | Account::Preflight(_)
+        | Account::Target(_) => Decision::ReadVm(target.clone()),
+        Account::Trouble(trouble) => troubled(trouble, view, times, now, facts(None)),
+        Account::Vm(Some(vm)) if vm.is_up() => done(Some(Bought {
+            vps: vm.id.clone(),
+            name: Text::bounded(&vm.name, 80),
+            primary_ip: vm.primary_ip.clone(),
+            size: vm.size,
+        })),
+        Account::Vm(Some(_)) => wait(format!("{target} has the backup and is not up yet")),
+        // What an earlier object of this name overwrote may have been cancelled since.
+        Account::Vm(None) if record.subject.uid != intent.subject.uid && age >= times.settle_time => {
+            done(None)
+        }
+        Account::Vm(None) => wait(format!("{target} cannot be read at the moment")),
+    }
+}
+
+fn confirming(record: &Record) -> String {
+    let said = &record.known.said;
+    let lost = if *said == Said::default() {
+        format!("the answer to the call of VpsOperation {} was lost", record.name)
+    } else {
+        let what = format!(
+            "HostUp's answer to the call of VpsOperation {} proves nothing",
+            record.name
+        );
+        text::clause(&said.cited(&what)).to_owned()
+    };
+    format!("{lost}; {}", record.action.kind().row().looked_for)
+}
+
+/// The question to a person, with the command of each answer.
+fn ask(record: &Record, overwriting: &Overwriting, why: &Text) -> String {
+    format!(
+        "{}. HostUp may have overwritten VPS {} ({}) with backup {} at {:.0} (VpsOperation {}).{} {}",
+        question::why(record, why),
+        record.vps,
+        overwriting.before,
+        overwriting.backup.id,
+        record.claim.made_at,
+        record.name,
+        question::answered(record),
+        question::answers(
+            record,
+            Answers {
+                executed: "it was overwritten",
+                adopt: "{\"answer\":\"Adopt\"}",
+                given_up: "give it up",
+            }
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ceiling, intent as restores, key, now, open, reason, recorded, times, view};
+    use super::super::{Destination, decide};
+    use super::*;
+    use crate::domain::action::follow::{self, Input, Memo, Need, need, step};
+    use crate::domain::action::receipt::Receipt;
+    use crate::domain::consent::approval::Approval;
+    use crate::domain::ledger::record::{Answer, Job, Known};
+    use crate::domain::provider::inventory::{Vm, VpsChoice};
+    use crate::domain::provider::job::JobState;
+    use crate::domain::values::ids::{BackupId, JobId, Uid};
+    use crate::domain::values::money::Amount;
+
+    fn target() -> VpsId {
+        VpsId::new("vps_target")
+    }
+
+    fn intent() -> Intent {
+        Intent {
+            target: Destination::ExistingVps(VpsChoice::Id(target())),
+            approval: None,
+            ..restores()
+        }
+    }
+
+    fn reading() -> TargetReading {
+        let disk = |storage_gb| {
+            Some(Size {
+                cpu_cores: 2,
+                memory_gb: 4,
+                storage_gb,
+            })
+        };
+        TargetReading {
+            read_at: now(),
+            key: key("7"),
+            source: VpsId::new("vps_source"),
+            source_size: disk(80),
+            target: target(),
+            target_size: disk(80),
+            state: TargetState {
+                name: Text::new("web-01"),
+                power: Text::new("running"),
+                service: Text::new("active"),
+            },
+            backups: vec![ListedBackup {
+                id: BackupId::new("bkp_1"),
+                created_at: Some(now()),
+                size_gb: Amount::parse("12.4"),
+                kind: None,
+                note: None,
+            }],
+            gate: open(),
+            busy: None,
+        }
+    }
+
+    fn seen(reading: TargetReading) -> View {
+        view(Account::Target(Box::new(reading)))
+    }
+
+    fn decided(intent: &Intent, view: &View) -> Decision {
+        decide(intent, view, &times(), now())
+    }
+
+    fn told(decision: &Decision) -> String {
+        match decision {
+            Decision::Report(report) => report.message.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn quote_of(decision: &Decision) -> Quote {
+        match decision {
+            Decision::Report(report) => match &report.facts {
+                Facts::Read {
+                    quote: Some(quote), ..
+                } => quote.clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn approved(reading: &TargetReading) -> Intent {
+        let quote = quote_of(&decided(&intent(), &seen(reading.clone())));
+        Intent {
+            approval: Some(Approval::from(quote.id)),
+            ..intent()
+        }
+    }
+
+    fn ordered() -> Order {
+        match decided(&approved(&reading()), &seen(reading())) {
+            Decision::Buy(order) => *order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_preview_names_the_disk_that_is_lost_and_the_quote_alone_approves_it() {
+        let shown = decided(&intent(), &seen(reading()));
+        assert_eq!(reason(&shown), Reason::AwaitingApproval);
+        let what = "Overwriting the disk of VPS vps_target (\"web-01\", running, active) with backup bkp_1 of VPS vps_source \
+            of 2026-11-23 (12.40 GB) destroys its present data and would cost nothing. Nothing is overwritten before an approval";
+        assert!(told(&shown).contains(what), "{}", told(&shown));
+        let by_ceiling = Intent {
+            approval: Some(ceiling("999")),
+            ..intent()
+        };
+        let refused = decided(&by_ceiling, &seen(reading()));
+        assert_eq!(reason(&refused), Reason::AwaitingApproval);
+        let order = ordered();
+        assert_eq!(
+            order.path,
+            "/api/v2/vps/vps_target/backups/actions/restore-from-vps"
+        );
+        assert_eq!(order.body, r#"{"backupId":"bkp_1","sourceVpsId":"vps_source"}"#);
+        assert_eq!(order.quote.unwrap().price, Price::Nothing);
+    }
+
+    #[test]
+    fn any_change_of_the_target_or_the_backup_ends_the_approval() {
+        let approved = approved(&reading());
+        type Change = fn(&mut TargetReading);
+        let changes: [(&str, Change); 4] = [
+            ("name", |reading| reading.state.name = Text::new("web-02")),
+            ("power", |reading| reading.state.power = Text::new("stopped")),
+            ("service", |reading| {
+                reading.state.service = Text::new("suspended")
+            }),
+            ("target", |reading| reading.target = VpsId::new("vps_other")),
+        ];
+        for (what, change) in changes {
+            let mut other = reading();
+            change(&mut other);
+            let decision = decided(&approved, &seen(other));
+            assert_eq!(reason(&decision), Reason::AwaitingApproval, "{what}");
+            assert!(told(&decision).contains("no longer current"), "{what}");
+        }
+        let anew = Intent {
+            subject: crate::domain::values::ids::Subject {
+                uid: Uid::new("uid-2"),
+                ..approved.subject.clone()
+            },
+            ..approved
+        };
+        assert_eq!(
+            reason(&decided(&anew, &seen(reading()))),
+            Reason::AwaitingApproval
+        );
+    }
+
+    #[test]
+    fn closed_gates_small_disks_and_calls_under_way_hold_it_back() {
+        let approved = approved(&reading());
+        type Change = fn(&mut TargetReading);
+        let changes: [(&str, Change); 4] = [
+            ("canRestoreFromAnotherVps", |reading| {
+                reading.gate = ProviderGate::default()
+            }),
+            (
+                "storage: the target has 79 GB; source and backup need 80 GB",
+                |reading| {
+                    reading.target_size = reading.target_size.map(|size| Size {
+                        storage_gb: 79,
+                        ..size
+                    });
+                },
+            ),
+            ("storage: HostUp does not show the target's storage", |reading| {
+                reading.target_size = None
+            }),
+            (
+                "targetIdle: VpsOperation x-1 for this VPS is under way",
+                |reading| {
+                    reading.busy = Some(RecordName::new("x-1"));
+                },
+            ),
+        ];
+        for (says, change) in changes {
+            let mut other = reading();
+            change(&mut other);
+            let decision = decided(&approved, &seen(other));
+            assert_eq!(reason(&decision), Reason::GatesClosed, "{says}");
+            assert!(told(&decision).contains(says), "{}", told(&decision));
+        }
+        let mut gone = reading();
+        gone.backups.clear();
+        assert_eq!(reason(&decided(&approved, &seen(gone))), Reason::BackupNotFound);
+    }
+
+    #[test]
+    fn its_own_backup_is_restored_onto_a_vps_only_where_the_admin_allows_it() {
+        let in_place = TargetReading {
+            source: target(),
+            ..reading()
+        };
+        let off = decided(&intent(), &seen(in_place.clone()));
+        assert_eq!(reason(&off), Reason::NotConfigurable);
+        assert!(told(&off).contains("--enable-in-place-restore"));
+        let on = |approval| {
+            let view = View {
+                in_place_enabled: true,
+                ..seen(in_place.clone())
+            };
+            decided(&Intent { approval, ..intent() }, &view)
+        };
+        let quote = quote_of(&on(None));
+        let Decision::Buy(order) = on(Some(Approval::from(quote.id))) else {
+            panic!("no order");
+        };
+        assert_eq!(order.path, "/api/v2/vps/vps_target/backups/bkp_1/actions/restore");
+        assert_eq!(order.body, "{}");
+    }
+
+    fn record(state: State) -> Record {
+        recorded(ordered(), state)
+    }
+
+    fn with_job(state: State) -> Record {
+        let mut record = record(state);
+        record.known.job = Some(Job {
+            id: JobId::parse("job_1").unwrap(),
+            poll_path: "/api/jobs/job_1".to_owned(),
+            word: None,
+        });
+        record
+    }
+
+    fn after(record: &Record, input: Input, seconds: u64) -> Known {
+        let at = later(now(), Duration::from_secs(seconds));
+        step(record, input, &mut Memo::default(), &times(), at)
+    }
+
+    fn job(state: JobState) -> Input {
+        Input::Job(state, Vec::new())
+    }
+
+    fn completed() -> JobState {
+        JobState::Completed {
+            hints: Vec::new(),
+            took: None,
+        }
+    }
+
+    #[test]
+    fn the_job_alone_tells_what_became_of_it() {
+        let accepted = with_job(State::Accepted);
+        assert_eq!(after(&accepted, job(completed()), 5).state, State::Succeeded);
+        let failed = JobState::Failed {
+            error: Text::new("disk full"),
+        };
+        assert_eq!(after(&accepted, job(failed), 5).state, State::Failed);
+        let lost = after(&accepted, job(JobState::Lost), 5);
+        assert_eq!((lost.state, lost.evidence), (State::Unknown, None));
+        // HostUp may know it again, and the end counts whenever it is seen.
+        let unknown = Record {
+            known: lost,
+            ..accepted
+        };
+        let again = after(&unknown, job(JobState::Running { progress: None }), 10);
+        assert_eq!(again.state, State::Accepted);
+        assert_eq!(after(&unknown, job(completed()), 10).state, State::Succeeded);
+    }
+
+    #[test]
+    fn without_a_job_a_person_is_asked_and_only_the_answer_frees_the_name() {
+        let settled = times().settle_time.as_secs() + 121;
+        let unknown = record(State::Unknown);
+        let memo = Memo::default();
+        assert!(matches!(need(&unknown, &memo, &times(), now()), Need::Wait(_)));
+        let at = later(now(), Duration::from_secs(settled));
+        assert_eq!(need(&unknown, &memo, &times(), at), Need::Say(Input::Settled));
+        let asked = after(&unknown, Input::Settled, settled);
+        assert_eq!(
+            (asked.state, asked.evidence),
+            (State::Unknown, Some(Evidence::NoneFound))
+        );
+        let answered = |answer| Record {
+            answer: Some(answer),
+            known: asked.clone(),
+            ..unknown.clone()
+        };
+        let not = answered(Answer::NotExecuted);
+        assert_eq!(need(&not, &memo, &times(), at), Need::Say(Input::Settled));
+        assert_eq!(
+            after(&not, Input::Settled, 1).state,
+            State::Unknown,
+            "not before its time"
+        );
+        assert_eq!(after(&not, Input::Settled, settled).state, State::NotExecuted);
+        let adopted = answered(Answer::Adopt(VpsId::new("")));
+        assert_eq!(need(&adopted, &memo, &times(), at), Need::Say(Input::Adopted));
+        assert_eq!(after(&adopted, Input::Adopted, settled).state, State::Succeeded);
+        let given_up = answered(Answer::Abandon);
+        assert_eq!(need(&given_up, &memo, &times(), at), Need::Say(Input::Abandoned));
+    }
+
+    #[test]
+    fn nothing_is_sent_again_for_a_record_that_may_have_been_executed() {
+        for state in State::ALL {
+            let mut view = seen(reading());
+            view.chain.tail = Some(record(state));
+            let decision = decided(&approved(&reading()), &view);
+            let is_bought = matches!(decision, Decision::Buy(_));
+            assert!(
+                !is_bought || state == State::NotExecuted,
+                "{state:?}: {decision:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_ready_once_the_vps_is_up_again() {
+        let succeeded = with_job(State::Succeeded);
+        let at = |account| {
+            let mut view = view(account);
+            view.chain.tail = Some(succeeded.clone());
+            decided(&intent(), &view)
+        };
+        assert!(matches!(at(Account::Unread), Decision::ReadVm(vps) if vps == target()));
+        let vm = |running| Vm {
+            id: target(),
+            name: "web-01".to_owned(),
+            is_payg: false,
+            size: None,
+            primary_ip: Some(Text::new("192.0.2.1")),
+            running,
+            ended: None,
+            result_of: None,
+        };
+        assert_eq!(reason(&at(Account::Vm(Some(vm(false))))), Reason::Booting);
+        assert_eq!(reason(&at(Account::Vm(Some(vm(true))))), Reason::Restored);
+    }
+
+    #[test]
+    fn an_answer_is_a_receipt_only_with_a_job() {
+        let row = ordered().action.kind().row();
+        let named = br#"{"operation": {"status": "queued", "jobId": "job_1", "pollUrl": "/api/jobs/job_1"}}"#;
+        assert!(matches!((row.receipt)(named), Some(Receipt::Job(_))));
+        for unclear in [&b"{}"[..], b"", br#"{"operation": {"status": "queued"}}"#, b"[1]"] {
+            assert_eq!((row.receipt)(unclear), None);
+        }
+        assert!(follow::waits_for_its_job(&with_job(State::Accepted)));
+    }
+}
