@@ -86,6 +86,11 @@ impl ApiServer {
         *self.0.faults() = Box::new(faults);
     }
 
+    /// From now on nothing becomes of requests but what they ask for.
+    pub fn forget_faults(&self) {
+        self.set_faults(|_: ClientId, _: &RequestInfo| Verdict::default());
+    }
+
     /// From now on `admission` judges all writes, also those that go without HTTP.
     pub fn set_admission(&self, admission: impl Admission + 'static) {
         self.0.state().store.admission = Some(Box::new(admission));
