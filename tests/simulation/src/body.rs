@@ -61,7 +61,7 @@ impl Body {
         let passed = until.duration_since(clocks.began).saturating_sub(clocks.stood);
         let wall = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
         Moment {
-            wall: BEGINNING + wall + clocks.off,
+            wall: BEGINNING + (wall + clocks.off),
             monotonic: passed,
             with_sleep: passed,
         }

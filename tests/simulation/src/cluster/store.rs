@@ -95,13 +95,13 @@ impl Stored {
 
     pub fn bytes(&self, shape: Shape) -> &Bytes {
         match shape {
-            Shape::Whole => self.whole.get_or_init(|| Bytes::from(self.value.to_string())),
+            Shape::Whole => self.whole.get_or_init(|| bytes_of(&self.value)),
             Shape::Metadata => self.metadata.get_or_init(|| {
                 let partial = json!({
                     "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
                     "metadata": self.value.get("metadata"),
                 });
-                Bytes::from(partial.to_string())
+                bytes_of(&partial)
             }),
         }
     }
@@ -109,6 +109,11 @@ impl Stored {
     fn text(&self, field: &str) -> &str {
         text(&self.value, field)
     }
+}
+
+/// Without `to_string`, which checks each piece again for being text.
+fn bytes_of(object: &Value) -> Bytes {
+    Bytes::from(serde_json::to_vec(object).expect("a Value can be written"))
 }
 
 /// A field of an object's metadata; empty where it has none.
