@@ -361,7 +361,7 @@ claim "the example of the operator is taken" bash -euo pipefail -c '
 app_comes_to "Argo CD installs the operator's chart from the registry" hostup-operator '{.status.operationState.phase}' Succeeded
 app_comes_to "and is Synced once it has compared again" hostup-operator '{.status.sync.status}' Synced
 expect "with its kinds" "$(of_app hostup-operator '{.status.resources[?(@.kind=="CustomResourceDefinition")].status}')" \
-  "Synced Synced Synced"
+  "$(printf 'Synced %.0s' "$root"/crds/*.yaml | sed 's/ $//')"
 
 # No difference, however it is looked for. A sync of its own would show as another start of the operation.
 compare_anew() { # application

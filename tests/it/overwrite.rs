@@ -386,7 +386,13 @@ async fn check(rows: Vec<Row>) {
             }
             End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
             // What it did to the target all the same ends the approval.
-            End::Lied => drop(stage.wait_for_reason(&row.name, "AwaitingApproval").await),
+            End::Lied => {
+                let ended = |object: &Value| {
+                    let is_rejected = at(object, "status.operation.state") == "Rejected";
+                    is_rejected && reason(object) == "AwaitingApproval"
+                };
+                stage.wait(&row.name, "another quote", ended).await;
+            }
         }
         assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
         assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
