@@ -1,5 +1,6 @@
--- Only the action approve may spend money, and Argo CD's account needs the verb approve for it. To resume an object with an
--- approval could spend money too, so the action resume is available only without an approval.
+-- Only the action approve may spend money or overwrite a VPS, and Argo CD's account needs the verb approve for it, or the verb
+-- overwrite. To resume an object with an approval could do the same, so the action resume is available only without an
+-- approval.
 local suspended = obj.spec ~= nil and obj.spec.suspend == true
 local approval = obj.spec ~= nil and obj.spec.approval or nil
 local quote = obj.status ~= nil and obj.status.quote ~= nil and obj.status.quote.id or nil
