@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The first five minutes of a user: preview, approval, VM, ledger, options. run.sh sources it, and has the functions and the programs.
+# The first five minutes of a user: preview, approval, VM, ledger, options, budget, size. run.sh sources it, and has the functions and the programs.
 # shellcheck shell=bash disable=SC2154
 
 title "1. A preview shows the price and spends nothing"
@@ -108,3 +108,25 @@ say "" "It continues when the administrator raises the limit, or when a VM ends.
 run "kubectl -n shop delete vbr restore-web-06"
 run "kubectl hostup spend"
 run "kubectl delete vpsbudget shop"
+
+title "7. Another size of the new VM, which HostUp bills by the hour"
+vm=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm.vpsId}')
+say "The VM has 2 cores and 4 GB of memory. This file requests 4 and 8:"
+run "sed 's/vps_01hxc4d5e6f7g8h9j0k1m2n3p4/$vm/' examples/config-resize.yaml | kubectl apply -f -"
+await vrc/web-01-size AwaitingApproval 20
+run "kubectl -n shop get vrc web-01-size"
+show_message vrc/web-01-size
+expect "the price is that of the whole VM, and the difference to now" "$(quoted vrc/web-01-size)" "1.06 SEK/h (+0.40)"
+approve vrc/web-01-size vpsresourceconfig
+run "kubectl -n shop wait vrc/web-01-size --for=condition=Ready --timeout=30s"
+run "kubectl -n shop get vrc web-01-size -o jsonpath='{.status.current}{\"\\n\"}'"
+expect "HostUp has 4 cores and 8 GB" "$(vps_shows "$vm" cpuCores) $(vps_shows "$vm" memoryGb)" "4 8"
+run "kubectl hostup spend"
+say "" "Back to the size of before. An approval that was used orders nothing more, so this needs another quote:"
+run "kubectl -n shop patch vrc web-01-size --type=merge -p '{\"spec\":{\"cloudVm\":{\"cpuCores\":2,\"memoryGb\":4}}}'"
+await vrc/web-01-size AwaitingApproval 20
+expect "the VM becomes cheaper" "$(quoted vrc/web-01-size)" "0.66 SEK/h (-0.40)"
+approve vrc/web-01-size vpsresourceconfig
+run "kubectl -n shop wait vrc/web-01-size --for=condition=Ready --timeout=30s"
+expect "HostUp has 2 cores and 4 GB again" "$(vps_shows "$vm" cpuCores) $(vps_shows "$vm" memoryGb)" "2 4"
+expect "two resizes, two orders" "$(curl -fsS "$sim/_sim/purchases" | occurrences '"kind":"Resize"')" 2

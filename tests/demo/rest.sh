@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The rest: mistakes, repetitions, lost answers, a kill, failed jobs, invoices, drift, the legacy API, the books. run.sh sources it, and has the functions and the programs.
+# The rest: mistakes, repetitions, lost answers, a kill, failed jobs, invoices, drift, the legacy API, an overwritten disk, the books. run.sh sources it, and has the functions and the programs.
 # shellcheck shell=bash disable=SC2154
 
-title "7. Mistakes are refused before they cost anything"
+title "8. Mistakes are refused before they cost anything"
 say "A typo in a field:"
 refused "sed 's/storageGb/storageGB/; s/restore-web-01/typo/' examples/restore-preview.yaml | kubectl apply -f -" \
   'unknown field "spec.target.cloudVm.storageGB"'
@@ -23,7 +23,7 @@ await vbr/before BackupNotFound 20
 show_message vbr/before
 run "kubectl -n shop delete vbr typo before"
 
-title "8. The same manifest again, as after a namespace or a cluster was created again from Git"
+title "9. The same manifest again, as after a namespace or a cluster was created again from Git"
 run "kubectl delete -f examples/restore-preview.yaml"
 run "kubectl apply -f examples/restore-preview.yaml"
 await vbr/restore-web-01 AlreadyExecuted 20
@@ -32,7 +32,7 @@ run "kubectl -n shop get vbr"
 count_purchases
 expect "HostUp sold nothing more" "$bought" 1
 
-title "9. Approved in Git, and the answer is lost"
+title "10. Approved in Git, and the answer is lost"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
 say "A ceiling instead of a quote. It has expired, so the operator buys nothing yet:"
 run "kubectl apply -f examples/restore-approved-ceiling.yaml"
@@ -56,7 +56,7 @@ expect "two purchases for two restores" "$bought" 2
 count_orders
 expect "two orders were sent; the lost one was not repeated" "$orders" 2
 
-title "10. An order is lost before HostUp executes it: only a user can find out"
+title "11. An order is lost before HostUp executes it: only a user can find out"
 run "curl -fsS -X POST '$sim/_sim/faults/lost-request'"
 run "sed 's/web-02/web-03/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 say "For the operator this looks the same: no answer. It searches for the settle time (5 s here, 15 min by default)."
@@ -79,7 +79,7 @@ run "kubectl -n shop get vbr restore-web-03"
 count_purchases
 expect "three purchases for three restores" "$bought" 3
 
-title "11. The operator is killed during a restore"
+title "12. The operator is killed during a restore"
 curl -fsS -X POST "$sim/_sim/job-duration/8s" >/dev/null
 run "sed 's/web-02/web-04/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
 await vbr/restore-web-04 JobRunning 30
@@ -95,10 +95,10 @@ run "kubectl -n shop get vbr"
 count_purchases
 expect "four purchases for four restores" "$bought" 4
 count_orders
-expect "five orders in all, one of them lost in step 9; one for each record" \
+expect "five orders in all, one of them lost in step 11; one for each record" \
   "$orders" "$(kubectl get vop -o jsonpath='{.items[*].spec.type}' | tr ' ' '\n' | occurrences RestoreToCloudVm)"
 
-title "12. HostUp's job fails and leaves a VM behind"
+title "13. HostUp's job fails and leaves a VM behind"
 curl -fsS -X POST "$sim/_sim/job-duration/3s" >/dev/null
 run "curl -fsS -X POST '$sim/_sim/faults/job-failed'"
 run "sed 's/web-02/web-05/; s/2026-01-31T00:00:00Z/$(in_an_hour)/' examples/restore-approved-ceiling.yaml | kubectl apply -f -"
@@ -109,7 +109,7 @@ left=$(kubectl -n shop get vbr restore-web-05 -o jsonpath='{.status.vm.vpsId}')
 count_purchases
 expect "the message names the VM that costs money, and the operator buys no other" "$bought" 5
 
-title "13. A change whose invoice must be paid first"
+title "14. A change whose invoice must be paid first"
 curl -fsS -X POST "$sim/_sim/faults/config-unpaid" >/dev/null
 say "Two more snapshot slots. The approval named the quote of step 5, so this is a preview again:"
 run "kubectl -n shop patch vrc web-01 --type=merge -p '{\"spec\":{\"resources\":{\"snapshotSlots\":3}}}'"
@@ -131,7 +131,7 @@ expect "the operator found out by itself that HostUp shows three slots" "$(panel
 count_changes
 expect "two changes, two orders" "$changes" 2
 
-title "14. Somebody changes an option in HostUp's panel"
+title "15. Somebody changes an option in HostUp's panel"
 run "curl -fsS -X POST '$sim/_sim/option/bandwidthGb/2048'"
 say "The operator reads options again every --resync-interval (3 s here, an hour by default):"
 await vrc/web-01 Drifted 30
@@ -156,7 +156,7 @@ show_message vrc/web-01
 count_changes
 expect "the operator corrected it once, and not again" "$changes" 3
 
-title "15. HostUp commits a change and answers with an error"
+title "16. HostUp commits a change and answers with an error"
 say "HostUp will execute the next order and answer 502, which means \"committed, but the invoice failed\":"
 run "curl -fsS -X POST '$sim/_sim/faults/config-502-acted'"
 say "" "The conflict is settled, and the user requests IPv6 too. A changed spec starts again, and the ceiling allows it:"
@@ -170,7 +170,7 @@ expect "four orders were sent in all and HostUp executed four: none was repeated
 say "" "All events of the object:"
 run "kubectl -n shop events --for vrc/web-01 | cut -c 1-150"
 
-title "16. HostUp's legacy API, which is off unless the admin allows it"
+title "17. HostUp's legacy API, which is off unless the admin allows it"
 say "This operator runs with --enable-legacy-upgrade. HostUp's pages do not say what an estimate of the" \
   "legacy API does, so the estimate has its own record and is made at most once:"
 run "grep -v '^#' examples/config-legacy.yaml"
@@ -189,7 +189,30 @@ expect "one upgrade was ordered" "$upgrades" 1
 estimates=$(kubectl get vop -o jsonpath='{.items[?(@.spec.type=="LegacyEstimate")].status.state}')
 expect "after one estimate" "$estimates" Succeeded
 
-title "17. The cost so far: three sources, one sum"
+title "18. A restore onto a VPS that exists costs nothing, and destroys the data of a disk"
+vm=$(kubectl -n shop get vbr restore-web-01 -o jsonpath='{.status.vm.vpsId}')
+say "The newest backup of the first VPS, onto the VM of step 3:"
+run "sed 's/vps_01hxc4d5e6f7g8h9j0k1m2n3p4/$vm/' examples/restore-existing-vps.yaml | kubectl apply -f -"
+await vbr/overwrite-web-02 AwaitingApproval 20
+run "kubectl -n shop get vbr overwrite-web-02"
+show_message vbr/overwrite-web-02
+expect "it has no price" "$(quoted vbr/overwrite-web-02)" "no charge"
+count_overwrites
+expect "a preview overwrites nothing" "$overwrites" 0
+say "" "A ceiling says nothing about a disk, so it cannot approve this:"
+refused "kubectl -n shop patch vbr overwrite-web-02 --type=merge -p '{\"spec\":{\"approval\":{\"maxPrice\":{\"perHour\":\"9.00\",\"currencyCode\":\"SEK\"},\"validUntil\":\"$(in_an_hour)\"}}}'" \
+  "existingVps does not support approval.maxPrice"
+say "" "The quote can. It names the VM and its state:"
+approve vbr/overwrite-web-02 vpsbackuprestore
+run "kubectl -n shop wait vbr/overwrite-web-02 --for=condition=Ready --timeout=60s"
+run "kubectl -n shop get vbr overwrite-web-02"
+backup=$(kubectl -n shop get vbr overwrite-web-02 -o jsonpath='{.status.backup.id}')
+expect "the disk of the VM has the backup" "$(vps_shows "$vm" content)" "$backup"
+expect "the record names the state of the VM before" "$(record_of vbr/overwrite-web-02 '{.spec.changes.from.powerState}')" running
+count_overwrites
+expect "it took one call" "$overwrites" 1
+
+title "19. The cost so far: three sources, one sum"
 say "The ledger of restores and options, with the call that a user declared not executed, the VM of the" \
   "failed job, and the estimate, which has no price:"
 run "kubectl get vop --sort-by=.metadata.creationTimestamp"

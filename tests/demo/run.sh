@@ -4,7 +4,7 @@
 # prints, and ends with an error at the first claim that is not true.
 #
 #   make demo            the first five minutes of a user, then cleans up
-#   ALL=1 make demo      everything: also mistakes, lost answers, a killed operator, invoices, drift
+#   ALL=1 make demo      everything: also mistakes, lost answers, a killed operator, invoices, drift, an overwritten disk
 #   KEEP=1 make demo     leaves everything running and says how to stop it
 #
 # Needs bash and curl, in addition to the programs that `make demo` builds.
@@ -176,6 +176,18 @@ occurrences() { # text; reads standard input
 # Prints the value of an option of the first VPS, as HostUp has it.
 panel_shows() { # key
   curl -fsS "$sim/_sim/vps" | grep -o "\"$1\":[^,}]*" | head -n 1 | cut -d : -f 2
+}
+
+# Prints a value of one VPS, as HostUp has it.
+vps_shows() { # VPS, key
+  curl -fsS "$sim/_sim/vps" | tr -d '"' | grep -o "{id:$1,.*" | grep -o "$2:[^,}]*" | head -n 1 | cut -d : -f 2
+}
+
+# Sets `overwrites`: the number of disks that the simulator was told to overwrite, and took.
+count_overwrites() {
+  local ledger
+  ledger=$(curl -fsS "$sim/_sim/purchases") || die "the simulator does not answer"
+  overwrites=$(occurrences '"kind":"RestoreFromVps"' <<<"$ledger")
 }
 
 quoted() { # object
