@@ -70,7 +70,12 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
                 object.namespace
             )));
         }
-        if !ask::confirmed(&format!("Approve {} for {place}?", object.price()))? {
+        let question = if object.overwrites() {
+            format!("Overwrite the VPS and lose its present data, for {place}?")
+        } else {
+            format!("Approve {} for {place}?", object.price())
+        };
+        if !ask::confirmed(&question)? {
             output.line("Nothing is approved.")?;
             return Ok(DONE);
         }
@@ -78,7 +83,7 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
     approve(&object, &quote, cluster).await?;
     let waits = match object.reason() {
         Some(Reason::Held | Reason::GatesClosed | Reason::ReadOnly | Reason::PaidCallCap) => {
-            ", and is bought when nothing else is in the way"
+            ", and goes ahead when nothing else is in the way"
         }
         _ => "",
     };
@@ -176,7 +181,7 @@ async fn approve(object: &Object, quote: &str, cluster: &Cluster) -> Result<(), 
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let right = Right::to_approve(id.kind, &object.namespace);
+    let right = Right::to_approve(object);
     let objects = cluster.objects(id.kind, Some(&object.namespace));
     match call(&right, objects.patch(&id.name, &params, &Patch::Merge(&patch))).await {
         Ok(_) => Ok(()),

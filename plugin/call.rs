@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster;
 use crate::failure::Failure;
+use crate::object::Object;
 
 /// The longest that one call may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,10 +44,15 @@ impl Right {
         Self::by_role(verb, &cluster::resource(kind).plural, namespace, role)
     }
 
-    /// To approve a price.
-    pub fn to_approve(kind: SubjectKind, namespace: &str) -> Self {
-        let resource = cluster::resource(kind).plural;
-        Self::by_role("patch", &resource, Some(namespace), "hostup-approver")
+    /// To approve a price, or that a VPS is overwritten.
+    pub fn to_approve(object: &Object) -> Self {
+        let resource = cluster::resource(object.id.kind).plural;
+        let role = if object.overwrites() {
+            "hostup-overwriter"
+        } else {
+            "hostup-approver"
+        };
+        Self::by_role("patch", &resource, Some(&object.namespace), role)
     }
 
     /// To read records.

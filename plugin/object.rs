@@ -224,6 +224,11 @@ impl Object {
         }
     }
 
+    /// It wants a VPS overwritten.
+    pub fn overwrites(&self) -> bool {
+        self.wish.iter().any(|(what, _)| *what == OVERWRITES)
+    }
+
     fn of_config(config: VpsResourceConfig) -> Self {
         let vps = config.vps().map(str::to_owned);
         let status = config.status.unwrap_or(VpsResourceConfigStatus {

@@ -309,7 +309,7 @@ fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> St
         Answer::Abandon if is_overwrite => {
             "The operator stops looking for the job, and does nothing more for this object name.".to_owned()
         }
-        Answer::Adopt => "The operator waits until HostUp shows the options, and does not order them again.".to_owned(),
+        Answer::Adopt => "The operator waits until HostUp shows the change, and does not order it again.".to_owned(),
         Answer::Abandon if is_restore => {
             "The operator stops searching for the VM, and buys nothing more for this object name. If a VM exists \
              anyway, it costs money until you cancel it in HostUp's panel."

@@ -29,6 +29,7 @@ const IMMUTABLE: &str = "a VpsOperation is immutable except for spec.resolution"
     selectable = ".spec.subject.namespace",
     selectable = ".spec.subject.name",
     selectable = ".status.state",
+    selectable = ".spec.vpsId",
     doc = "The record of one paid call to HostUp, created before the call is sent: claim, price, request, job and outcome. The operator writes it; users set only spec.resolution. It outlives the object, the namespace and the release that it was created for. All VpsOperations together are the spending log.",
     validation = ("!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution) || (has(self.status) && has(self.status.resolutionRefused))", "resolution can be set only once; after status.resolutionRefused says why it was not accepted, it can be set again"),
     validation = ("!has(self.spec.resolution) || has(oldSelf.spec.resolution) || (has(self.status) && has(self.status.state) && self.status.state == 'Unknown')", "resolution answers an unknown outcome: it can be set only while status.state is Unknown"),

@@ -57,7 +57,11 @@ impl Guard {
                 resources: &["vpsbackuprestores", "vpsresourceconfigs"],
                 scope: "Namespaced",
                 operations: &["CREATE", "UPDATE"],
-                asks: &["check('approve')", "approvedBy == request.userInfo.username"],
+                asks: &[
+                    "check('approve')",
+                    "check('overwrite')",
+                    "approvedBy == request.userInfo.username",
+                ],
             },
             Self::Resolution => Needs {
                 resources: &["vpsoperations"],

@@ -318,7 +318,7 @@ impl Account {
         }
         Ok(OwnVps {
             can_resize: read.can_resize(),
-            state: read.state(),
+            state: read.words(),
             size: read.size(),
             is_payg: read.is_payg(),
             cycle: read.cycle(),

@@ -1,9 +1,10 @@
 //! HostUp's bodies as far as we read them. Every field may be missing or null, and unknown fields
 //! and words never break the parsing.
 
+mod backups;
+
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::Value;
@@ -14,15 +15,16 @@ use crate::domain::action::receipt;
 use crate::domain::consent::price::{BillingCycle as Cycle, ChangePrice, Rates, Recurring, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options;
-use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::options::{Offer, OptionKind, OptionValue};
 use crate::domain::provider::preflight;
-use crate::domain::values::ids::{BackupId, VpsId};
+use crate::domain::values::ids::VpsId;
 use crate::domain::values::json::{self, Number, Object, Shown, or_missing};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
+
+pub(super) use backups::{Backups, RestoreSources};
 
 /// Longest id of a VM that is kept, less the ellipsis; HostUp's own have 30 characters.
 const LONGEST_ID: usize = 63;
@@ -151,7 +153,7 @@ impl Vps {
         self.id.as_deref() == Some(id.as_str())
     }
 
-    pub(super) fn state(&self) -> TargetState {
+    pub(super) fn words(&self) -> TargetState {
         let word = |text: &Option<String>, most| Text::bounded(text.as_deref().unwrap_or_default(), most);
         TargetState {
             name: word(&self.name, 100),
@@ -246,88 +248,6 @@ pub(super) fn codes(own: &str, blockers: &[String]) -> String {
         .filter(|code| !code.is_empty() && seen.insert(*code))
         .collect();
     once.join(", ")
-}
-
-#[derive(Deserialize)]
-pub(super) struct Backups {
-    pub(super) backups: Vec<Object<Backup>>,
-    #[serde(default, deserialize_with = "by_name")]
-    pub(super) actions: Option<BackupActions>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-#[allow(clippy::struct_field_names)] // HostUp's names
-pub(super) struct BackupActions {
-    #[serde(default, deserialize_with = "by_name")]
-    pub(super) can_restore: Option<Gate>,
-    #[serde(default, deserialize_with = "by_name")]
-    pub(super) can_restore_from_another_vps: Option<Gate>,
-    #[serde(default, deserialize_with = "by_name")]
-    pub(super) can_create_backup: Option<Gate>,
-}
-
-/// `GET /vps/{id}/backups/restore-sources` (its page; cut after `sizeGb`).
-#[derive(Deserialize)]
-pub(super) struct RestoreSources {
-    pub(super) sources: Vec<Object<RestoreSource>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RestoreSource {
-    id: Option<String>,
-    #[serde(default)]
-    backups: Vec<Object<Backup>>,
-}
-
-impl RestoreSource {
-    pub(super) fn into_listed(self) -> Option<(VpsId, Vec<ListedBackup>)> {
-        let id = VpsId::new(Text::bounded(self.id.as_deref()?, LONGEST_ID).as_str());
-        let backups = self.backups.into_iter();
-        Some((
-            id,
-            backups
-                .filter_map(|Object(backup)| backup.into_listed())
-                .collect(),
-        ))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Backup {
-    id: Option<String>,
-    created_at: Option<String>,
-    size_gb: Option<Number>,
-    #[serde(default, rename = "backupType")]
-    kind: Shown,
-    #[serde(default)]
-    note: Shown,
-}
-
-impl Backup {
-    /// `None` for an id that could not stand in a URL path.
-    pub(super) fn into_listed(self) -> Option<ListedBackup> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        let word = |Shown(value): &Shown, most| {
-            let text = Text::bounded(value.as_str().unwrap_or_default(), most);
-            Some(text).filter(|text| !text.as_str().is_empty())
-        };
-        let id = self
-            .id
-            .filter(|id| (1..=64).contains(&id.len()) && id.chars().all(plain))?;
-        Some(ListedBackup {
-            id: BackupId::new(id),
-            created_at: self
-                .created_at
-                .and_then(|at| at.parse::<Timestamp>().ok())
-                // A year before 0 is no time of RFC 3339, which the status is written in.
-                .filter(|at| *at >= Timestamp::UNIX_EPOCH),
-            size_gb: self.size_gb.and_then(|size| size.0),
-            kind: word(&self.kind, 40),
-            note: word(&self.note, 200),
-        })
-    }
 }
 
 #[derive(Deserialize)]

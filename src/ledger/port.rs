@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use tokio::sync::oneshot;
 
 use super::driver::Port;
@@ -17,13 +18,17 @@ use super::{Books, Error, record};
 use crate::accounts::{Account, PaidCall};
 use crate::api::operation::{OperationState, VpsOperation};
 use crate::api::shared::OperationRef;
+use crate::api::stored::Stored;
 use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::price::Price;
-use crate::domain::ledger::Caps;
+use crate::domain::ledger::alone::is_alone;
+use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::{Known, Record, State};
+use crate::domain::ledger::{Caps, Entry};
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
 use crate::domain::values::ids::{Holder, RecordName, Subject, VpsId};
@@ -47,6 +52,9 @@ pub struct Market<K> {
     leave: Option<PaidCall>,
     taken: Option<Remaining>,
     drives: Option<VpsId>,
+    /// For a VPS that is overwritten: the last call for it when the quote was shown.
+    follows: Option<Option<RecordName>>,
+    chain: ChainKey,
     price: Option<Price>,
     is_reserved: bool,
     in_flight: Option<InFlight>,
@@ -84,6 +92,8 @@ impl<K: PurchasingKind> Market<K> {
             account,
             leave,
             taken,
+            follows: matches!(plan.order.action, Action::Overwrite(_)).then(|| plan.order.follows.clone()),
+            chain: plan.order.chain.clone(),
             drives: plan
                 .order
                 .action
@@ -217,6 +227,32 @@ impl<K: PurchasingKind> Market<K> {
     }
 }
 
+impl<K: PurchasingKind> Market<K> {
+    /// Reads from etcd, after the claim, what else there is for the VPS.
+    async fn is_alone(&self) -> Result<bool, ApiError> {
+        let Some(vps) = &self.drives else {
+            return Ok(true);
+        };
+        let params = ListParams::default().fields(&format!("spec.vpsId={vps}"));
+        let api: Api<Stored<VpsOperation>> = Api::all(self.books.client.clone());
+        let listed = api_call::within(api.list(&params)).await?;
+        let entries = listed.items.iter().map(api::entry);
+        let others: Vec<Entry> = entries
+            .filter(|other| other.name != self.name)
+            .filter(|other| {
+                let content = other.content.as_ref();
+                content.is_none_or(|content| content.drives.as_ref() == Some(vps))
+            })
+            .collect();
+        Ok(is_alone(
+            &others,
+            self.follows.as_ref(),
+            &self.chain,
+            &self.books.instance,
+        ))
+    }
+}
+
 impl<K: PurchasingKind> Port for Market<K> {
     fn now(&self) -> Moment {
         self.books.moment()
@@ -289,13 +325,13 @@ impl<K: PurchasingKind> Port for Market<K> {
         let objects = objects::<K>(&self.books, &self.subject.namespace);
         let object = api_call::found(objects.get(&self.subject.name));
         let holds = self.books.namespaces.is_held_now(&self.subject.namespace);
-        let (object, held) = futures::join!(object, holds);
+        let (object, held, alone) = futures::join!(object, holds, self.is_alone());
         if let Ok(Some(object)) = &object {
             K::recent(&self.books).put(object.clone());
         }
-        let (object, is_held) = match held {
-            Ok(is_held) => (object, is_held),
-            Err(error) => (Err(error), false),
+        let (object, is_held, is_alone) = match (held, alone) {
+            (Ok(is_held), Ok(is_alone)) => (object, is_held, is_alone),
+            (Err(error), _) | (_, Err(error)) => (Err(error), false, false),
         };
         let standing = |object: K| Standing {
             is_same: object.meta().uid.as_deref() == Some(self.subject.uid.as_str()),
@@ -304,6 +340,7 @@ impl<K: PurchasingKind> Port for Market<K> {
             is_suspended: object.is_suspended(),
             is_held: is_held || api::is_held(object.annotations()),
             is_told_alike: K::operation(&object.status()) == self.told_before.as_ref(),
+            is_alone,
         };
         seen(object, standing)
     }

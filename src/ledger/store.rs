@@ -350,6 +350,11 @@ impl Ledger {
         budgets.all(&self.index(), now)
     }
 
+    /// The last record whose call changed or overwrote this VPS, or may have; not one of this chain.
+    pub fn last_for(&self, vps: &VpsId, own: &ChainKey) -> Option<RecordName> {
+        self.index().last_for(vps, |record| own.attempt(record).is_none())
+    }
+
     /// Gives back what [`Ledger::reserve`] took, where no record was made.
     pub fn release(&self, name: &RecordName) {
         self.index().release(name);

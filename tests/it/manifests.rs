@@ -55,7 +55,7 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         (
             "/target/cloudVm",
             Value::Null,
-            "set cloudVm: a new pay-as-you-go VM",
+            "set either cloudVm (a new pay-as-you-go VM",
         ),
         ("/target/cloudVm/cpuCores", json!(0), "greater than or equal to 1"),
         (

@@ -6,7 +6,7 @@ use control_plane::{ControlPlane, User};
 use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
-use crate::support::chart::{as_user, installed, try_install};
+use crate::support::chart::{as_user, documents, installed, try_install};
 use crate::support::{HOUR, PATIENCE, Stage, at, bare_control_plane, client_of};
 
 /// A stage on the control plane that Helm installed everything on, whose users have the chart's roles.
@@ -478,4 +478,73 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
     let quote = json!({"quoteId": at(&web, "status.quote.id")});
     assert!(approve(User::Approver, "vbr", "web", &quote).await.is_err());
     approve(User::Author, "vbr", "web", &quote).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn to_approve_that_a_vps_is_overwritten_takes_the_verb_overwrite_and_approve_is_not_enough() {
+    let stage = stage("overwriteverb").await;
+    in_force(&stage).await;
+    let mut object = stage.preview("web");
+    object["spec"]["target"] = json!({"existingVps": {"vpsId": "vps_target"}});
+    let mut approved = object.clone();
+    approved["metadata"]["name"] = json!("born-approved");
+    approved["spec"]["approval"] = json!({"quoteId": "q-abcdefghij"});
+    stage.create(object).await;
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    let born = kubectl(&stage, User::Author, &create, Some(approved)).await;
+    let needs = "you need the verb overwrite on";
+    assert!(born.as_ref().is_err_and(|why| why.contains(needs)), "{born:?}");
+    let patch = json!({"spec": {"approval": {"quoteId": "q-abcdefghij"}}}).to_string();
+    let patch = [
+        "patch",
+        "vbr",
+        "web",
+        "--type=merge",
+        "--dry-run=server",
+        "-p",
+        &patch,
+    ];
+    for user in [User::Author, User::Approver] {
+        let refused = kubectl(&stage, user, &patch, None).await;
+        assert!(
+            refused.as_ref().is_err_and(|why| why.contains(needs)),
+            "{refused:?}"
+        );
+    }
+    stage
+        .create(binding(
+            "RoleBinding",
+            "approver",
+            "hostup-overwriter",
+            Some(&stage.namespace),
+        ))
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match kubectl(&stage, User::Approver, &patch, None).await {
+            Ok(_) => break,
+            Err(why) => assert!(Instant::now() < deadline, "{why}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
+/// What a person wants stands in fields that the policy watches; the others neither pay nor destroy.
+#[test]
+fn every_field_of_a_wish_is_watched_by_the_policy() {
+    let policy = std::fs::read_to_string("charts/hostup-operator/templates/policies.yaml").unwrap();
+    let harmless = ["approval", "suspend", "writeOutputsTo"];
+    for crd in ["vpsbackuprestores", "vpsresourceconfigs"] {
+        let text = std::fs::read_to_string(format!("crds/{crd}.yaml")).unwrap();
+        let crd = documents(&text).remove(0);
+        let fields =
+            crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+                .as_object()
+                .unwrap();
+        for field in fields.keys().filter(|field| !harmless.contains(&field.as_str())) {
+            let watched =
+                policy.contains(&format!("\"{field}\"")) || policy.contains(&format!("?{field} != "));
+            assert!(watched, "the policy does not see an edit of spec.{field}");
+        }
+    }
 }

@@ -107,7 +107,10 @@ async fn read_job(
     let (mut state, word) = state.map_err(blocked)?;
     *shown = word.or(shown.take());
     if record.action.restoration().is_none() {
-        // Nothing but the job shows what became of it.
+        // Nothing but the job shows what became of it, and a missing one proves something only to a key of the right account.
+        if state == JobState::Lost && own_vps(ctx, object, record).await?.is_err() {
+            return Ok(Input::JobUnreadable(Vec::new()));
+        }
         return Ok(Input::Job(state, Vec::new()));
     }
     if state == JobState::Lost && record.known.state == State::Unknown {

@@ -70,7 +70,11 @@ async fn look(
             Decision::ReadTarget(source, target) => {
                 observe::target(ctx, object, &intent, &source, &target).await?
             }
-            Decision::ReadVm(vps) => observe::vm(ctx, object, &intent.subject, &vps).await?,
+            Decision::ReadVm(vps) => {
+                let tail = view.chain.tail.as_ref();
+                let anew = tail.is_some_and(|tail| tail.action.restoration().is_none());
+                observe::vm(ctx, object, &intent.subject, &vps, anew).await?
+            }
         };
         if !look.take(read, &mut view.account) {
             return Ok(Some(common::waiting(ctx)));

@@ -169,6 +169,7 @@ fn as_target(
         backups,
         gate,
         busy: ctx.books.ledger.under_way_for(target, &chain),
+        last: ctx.books.ledger.last_for(target, &chain),
     })
 }
 
@@ -279,12 +280,14 @@ fn as_preflight(
     })
 }
 
-/// The VM that was bought. Where the list that showed it says all there is to know, nothing more is asked.
+/// The VM that was bought. Where the list that showed it says all there is to know, nothing more is asked; one that was
+/// overwritten is read anew, for the list may show it as it was before.
 pub async fn vm(
     ctx: &Context,
     object: &VpsBackupRestore,
     subject: &Subject,
     vps: &VpsId,
+    anew: bool,
 ) -> Result<Read<Account>, Error> {
     let asker = Asker {
         class: Class::Sent,
@@ -294,7 +297,8 @@ pub async fn vm(
     let credentials = &object.spec.credentials_secret_ref;
     let read = async {
         let (account, _) = ctx.account(&subject.namespace, credentials).await?;
-        if let Some(vm) = listed(&account, vps, ctx.settings.times.poll_interval * 2) {
+        let listed = listed(&account, vps, ctx.settings.times.poll_interval * 2);
+        if let Some(vm) = listed.filter(|_| !anew) {
             return Ok((Account::Vm(Some(vm)), now));
         }
         let wants = vec![reading::now(Question::Vm(vps.clone()))];

@@ -134,7 +134,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
         },
         Facts::Recorded { record, vm } => {
             let status = VpsBackupRestoreStatus {
-                source: Some(SourceStatus::from(&record.vps)),
+                source: Some(SourceStatus::from(record.action.source().unwrap_or(&record.vps))),
                 operation: Some(record.as_ref().into()),
                 job: job(ctx, before, record),
                 vm: vm.as_ref().map(VmStatus::from),

@@ -274,7 +274,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
         (State::Unknown, Input::Abandoned) => Known {
             state: State::Abandoned,
             message: Text::new(&format!(
-                "a person abandoned this operation without an answer; {} costs money all the same",
+                "a person abandoned this operation without an answer; {}",
                 record.action.kind().row().costs_all_the_same
             )),
             evidence: Some(Evidence::Person),
@@ -408,7 +408,17 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     if unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
     }
-    if record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none() {
+    let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
+    if told && matches!(record.action, Action::Overwrite(_)) && known.job.is_some() {
+        // Nothing else was read that would show whether the job runs.
+        return Known {
+            message: Text::new(
+                "the answer NotExecuted takes effect once HostUp no longer knows the job; HostUp cannot be read",
+            ),
+            ..known.clone()
+        };
+    }
+    if told {
         return Known {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it; HostUp cannot be read"),

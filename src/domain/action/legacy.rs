@@ -35,7 +35,7 @@ pub(super) const UPGRADE: Row = Row {
     answers_with_secrets: true,
     is_told_when_accepted: true,
     looked_for: "nothing shows it, so that a person is asked later; it is not sent again",
-    costs_all_the_same: "a change that was made",
+    costs_all_the_same: "a change that was made costs money all the same",
     after_not_executed: PAID_AGAIN,
 };
 

@@ -46,7 +46,7 @@ pub struct Row {
     pub is_told_when_accepted: bool,
     /// What is done about an outcome that is not known.
     pub looked_for: &'static str,
-    /// What costs money although a person has given the operation up.
+    /// What holds although a person has given the operation up.
     pub costs_all_the_same: &'static str,
     /// What the operator does after a person's `NotExecuted`.
     pub after_not_executed: &'static str,

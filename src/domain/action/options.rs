@@ -36,7 +36,7 @@ pub(super) const ROW: Row = Row {
     answers_with_secrets: false,
     is_told_when_accepted: false,
     looked_for: "the operator reads the options back and does not send the call again",
-    costs_all_the_same: "a change that was made",
+    costs_all_the_same: "a change that was made costs money all the same",
     after_not_executed: PAID_AGAIN,
 };
 

@@ -84,6 +84,18 @@ impl Action {
         }
     }
 
+    /// The VPS that the backup was made of, where that is not the one of the path.
+    pub fn source(&self) -> Option<&VpsId> {
+        match self {
+            Self::Overwrite(overwriting) => Some(&overwriting.source),
+            Self::Restore(_)
+            | Self::Options(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Resize(_) => None,
+        }
+    }
+
     /// The backup that it restores, if it restores one.
     pub fn backup(&self) -> Option<&Backup> {
         match self {

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::follow::{Input, JOB_KNOWN, Memo, Need, has_new_answer};
+use super::follow::{Input, JOB_KNOWN, Memo, Need, has_new_answer, open_to_another};
 use super::{Row, job};
 use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
 use crate::domain::provider::job::JobState;
@@ -20,7 +20,7 @@ pub(super) const ROW: Row = Row {
     answers_with_secrets: false,
     is_told_when_accepted: true,
     looked_for: "the operator looks for the job and does not send the call again",
-    costs_all_the_same: "nothing, but the disk may be overwritten",
+    costs_all_the_same: "the disk may be overwritten all the same",
     after_not_executed: "a new attempt follows at once if the approval is still valid",
 };
 
@@ -52,6 +52,19 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
         (State::Unknown, Input::Job(job, _)) => {
             memo.tried.clone_from(&record.answer);
             polled_again(record, job, times, now)
+        }
+        (State::Unknown, Input::JobUnreadable(_)) => {
+            memo.tried.clone_from(&record.answer);
+            let why = format!(
+                "the key no longer reads {}, so a missing job proves nothing",
+                record.vps
+            );
+            let asked = Known {
+                message: Text::new(&why),
+                evidence: Some(Evidence::AccountMismatch),
+                ..known.clone()
+            };
+            open_to_another(record, asked)
         }
         (State::Unknown, Input::Adopted) => {
             memo.tried.clone_from(&record.answer);
@@ -142,7 +155,12 @@ fn settled(record: &Record, times: &Times, now: Timestamp) -> Known {
             answer_refused: None,
             ..known.clone()
         },
-        Some(Answer::Adopt(_) | Answer::Abandon) | None if now < at || known.evidence.is_some() => {
+        Some(Answer::Adopt(_) | Answer::Abandon) | None
+            if now < at
+                || known
+                    .evidence
+                    .is_some_and(|evidence| evidence != Evidence::AccountMismatch) =>
+        {
             known.clone()
         }
         Some(Answer::Adopt(_) | Answer::Abandon) | None => Known {

@@ -18,7 +18,7 @@ pub(super) const ROW: Row = Row {
     answers_with_secrets: false,
     is_told_when_accepted: false,
     looked_for: "the operator reads the size back and does not send the call again",
-    costs_all_the_same: "a VM that was resized",
+    costs_all_the_same: "a VM that was resized costs its new price all the same",
     after_not_executed: PAID_AGAIN,
 };
 

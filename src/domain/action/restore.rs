@@ -25,7 +25,7 @@ pub(super) const ROW: Row = Row {
     answers_with_secrets: false,
     is_told_when_accepted: true,
     looked_for: "the operator searches for the VM and does not send the call again",
-    costs_all_the_same: "a VM that was sold",
+    costs_all_the_same: "a VM that was sold costs money all the same",
     after_not_executed: PAID_AGAIN,
 };
 

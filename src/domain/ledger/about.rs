@@ -12,6 +12,8 @@ pub(super) enum About {
     Result(Mark),
     /// The VM whose size was changed.
     Resized(Mark),
+    /// The VPS that was changed or overwritten.
+    Drove(Mark),
     /// The object of an attempt that bought nothing.
     CameToNothing(Mark),
     // Nothing that this program writes.
@@ -23,9 +25,15 @@ impl About {
         let result = content.result.as_ref().filter(|_| ours).map(result_mark);
         let nothing = content.state.came_to_nothing();
         let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
+        let drove = content.drives.as_ref().filter(|_| ours).map(result_mark);
         let resized = content.resized.as_ref().filter(|_| ours).map(result_mark);
         match (result, subject) {
-            (None, None) => resized.map_or(Self::Nothing, Self::Resized),
+            (None, None) if content.state.frees_the_name() => Self::Nothing,
+            (None, None) => match (resized, drove) {
+                (Some(vm), _) => Self::Resized(vm),
+                (None, Some(vps)) => Self::Drove(vps),
+                (None, None) => Self::Nothing,
+            },
             (Some(result), None) => Self::Result(result),
             (None, Some(subject)) => Self::CameToNothing(subject),
             (Some(result), Some(subject)) => Self::Both(Box::new((result, subject))),
@@ -36,13 +44,21 @@ impl About {
         match self {
             Self::Result(result) => Some(*result),
             Self::Both(both) => Some(both.0),
-            Self::Nothing | Self::Resized(_) | Self::CameToNothing(_) => None,
+            Self::Nothing | Self::Resized(_) | Self::Drove(_) | Self::CameToNothing(_) => None,
         }
     }
 
     pub(super) fn resized(&self) -> Option<Mark> {
         match self {
             Self::Resized(vm) => Some(*vm),
+            Self::Nothing | Self::Result(_) | Self::Drove(_) | Self::CameToNothing(_) | Self::Both(_) => None,
+        }
+    }
+
+    /// The VPS that was changed or overwritten, or may have been.
+    pub(super) fn drove(&self) -> Option<Mark> {
+        match self {
+            Self::Resized(vps) | Self::Drove(vps) => Some(*vps),
             Self::Nothing | Self::Result(_) | Self::CameToNothing(_) | Self::Both(_) => None,
         }
     }
@@ -51,7 +67,7 @@ impl About {
         match self {
             Self::CameToNothing(subject) => Some(*subject),
             Self::Both(both) => Some(both.1),
-            Self::Nothing | Self::Result(_) | Self::Resized(_) => None,
+            Self::Nothing | Self::Result(_) | Self::Resized(_) | Self::Drove(_) => None,
         }
     }
 }

@@ -195,6 +195,9 @@ impl Allowance {
     /// Why an order at this price would exceed a budget, if it would. An order that adds nothing to an expense is within
     /// each limit of it.
     pub fn exceeded_by(&self, price: &Price) -> Option<Excess> {
+        if *price == Price::Nothing {
+            return None;
+        }
         if let Some((budget, why)) = self.unreadable.first() {
             return Some(Excess::Unreadable(budget.clone(), why.clone()));
         }

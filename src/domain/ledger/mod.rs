@@ -1,6 +1,7 @@
 //! The ledger as one process knows it by the watch: what can be asked of all records without looking at each.
 
 mod about;
+pub mod alone;
 pub mod budget;
 pub mod chain;
 mod figures;

@@ -238,12 +238,12 @@ impl Account {
         }
     }
 
-    /// What was spent, and what may still be. A credit makes no room for what is due at once, and one of a call under way
-    /// may never come.
+    /// What was spent, and what may still be. A credit makes no room for what is due at once, nor does a VM that was made
+    /// smaller, which may have been bought elsewhere; and one of a call under way may never come.
     pub(super) fn totals(&self, measure: Measure) -> (Total, Total) {
         let spent = match measure {
-            Measure::PerHour | Measure::PerMonth => self.spent.total(measure, |pile| pile.total),
-            Measure::DueNow { .. } => self.spent.total(measure, |pile| pile.debits),
+            Measure::PerMonth => self.spent.total(measure, |pile| pile.total),
+            Measure::PerHour | Measure::DueNow { .. } => self.spent.total(measure, |pile| pile.debits),
         };
         (spent, self.open.total(measure, |pile| pile.debits))
     }

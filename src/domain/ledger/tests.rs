@@ -257,6 +257,20 @@ impl Model {
         is_room
     }
 
+    /// The records whose call for this VPS was executed, or may have been, and when the newest was made.
+    fn executed_for(&self, vps: &VpsId) -> (HashSet<(Timestamp, RecordName)>, Option<Timestamp>) {
+        let ours = self.readable().filter(|(entry, content)| {
+            let is_of_a_vm = content.result.is_some();
+            Self::is_ours(entry) && !content.state.frees_the_name() && !is_of_a_vm
+        });
+        let executed = ours.filter(|(_, content)| content.drives.as_ref() == Some(vps));
+        let executed: HashSet<_> = executed
+            .map(|(entry, _)| (entry.made.unwrap_or(Timestamp::MAX), entry.name.clone()))
+            .collect();
+        let newest = executed.iter().map(|(made, _)| *made).max();
+        (executed, newest)
+    }
+
     fn is_under_way(&self, vps: &VpsId) -> bool {
         let mut ours = self.readable().filter(|(entry, _)| Self::is_ours(entry));
         let shown: HashSet<&RecordName> = self
@@ -279,8 +293,8 @@ impl Model {
         };
         let add = |sum: &mut Amount, amount: Amount| *sum = sum.plus(amount).unwrap();
         let counted = |amount: Amount| match of {
-            Expense::DueNow { .. } => amount.max(Amount::ZERO),
-            Expense::PerHour | Expense::PerMonth => amount,
+            Expense::PerHour | Expense::DueNow { .. } => amount.max(Amount::ZERO),
+            Expense::PerMonth => amount,
         };
         let is_covered = |namespace: &str, currency: &str| {
             namespaces.contains(&namespace) && currency == budget.currency.as_str()
@@ -459,8 +473,12 @@ fn contents() -> impl Strategy<Value = Content> {
             not_before,
             token,
             result: (is_about_it == 1).then(|| vm.clone()),
+            drives: if is_about_it == 2 {
+                Some(vm.clone())
+            } else {
+                drives
+            },
             resized: (is_about_it == 2).then_some(vm),
-            drives,
             has_ended,
             claimed,
             currency: currency.to_owned(),
@@ -558,6 +576,10 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
     }
     for vps in VMS.map(VpsId::new) {
         prop_assert_eq!(index.under_way_for(&vps).is_some(), model.is_under_way(&vps));
+        let last = index.last_for(&vps, |_| true);
+        let (executed, newest) = model.executed_for(&vps);
+        prop_assert_eq!(last.is_some(), newest.is_some());
+        prop_assert!(last.is_none_or(|last| executed.contains(&(newest.unwrap(), last))));
     }
     for namespace in NAMESPACES {
         for secret in SECRETS {
@@ -621,6 +643,9 @@ proptest! {
                 }
                 Event::ListEnded => {
                     index.list_ended();
+                    let gone = model.records.iter().filter(|(_, (_, listed))| !listed);
+                    let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
+                    gone.iter().for_each(|name| drop(model.driving.remove(name)));
                     model.records.retain(|_, (_, listed)| *listed);
                     model.given.retain(|name, _| model.records.contains_key(name));
                 }
@@ -635,6 +660,7 @@ proptest! {
                     index.remove(&name);
                     model.records.remove(&name);
                     model.given.remove(&name);
+                    model.driving.remove(&name);
                     prop_assert!(index.looked_at() - before <= 1 + of_one_vm);
                 }
                 Event::Claims(name, namespace, (pledge, drives), most) => {
@@ -675,6 +701,22 @@ proptest! {
             index.remove(&name);
         }
         prop_assert_eq!(index.figures(), Figures::default());
+    }
+}
+
+/// A call for one VPS, made so many seconds after the beginning.
+pub(super) fn driving(name: &RecordName, made: i64, state: State) -> Entry {
+    let finished = finished(1);
+    Entry {
+        name: name.clone(),
+        made: Some(at(made)),
+        content: finished.content.map(|content| Content {
+            state,
+            result: None,
+            token: None,
+            drives: Some(VpsId::new(VMS[0])),
+            ..content
+        }),
     }
 }
 

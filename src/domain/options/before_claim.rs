@@ -208,7 +208,9 @@ impl Look<'_> {
     /// Closed while a restore onto the VPS is under way.
     pub(super) fn busy_gate(&self) -> Option<Gate> {
         let record = self.view.busy.as_ref()?;
-        let reason = format!("VpsOperation {record} overwrites this VPS, or its outcome is not known");
+        let reason = format!(
+            "VpsOperation {record} overwrites this VPS, or waits for an answer; see kubectl get vpsoperation {record} -o wide"
+        );
         Some(Gate::new(GateName::TargetIdle, false, "", &reason))
     }
 

@@ -162,6 +162,9 @@ pub struct Standing {
     pub is_held: bool,
     /// Its status tells of the same record in the same state as at the first look, or of none as then.
     pub is_told_alike: bool,
+    /// No other record for the VPS that the call changes or overwrites is without a known end, and nothing was done to a VPS
+    /// that is overwritten since its quote was shown.
+    pub is_alone: bool,
 }
 
 /// The facts of the record at the second look.
@@ -459,6 +462,10 @@ fn no_longer_wanted(object: &Reading<Standing>, grant: Option<&Grant>, now: Mome
         // It may have bought, and its record may have been deleted since: then this one only bears the same name.
         Reading::Found(object) if !object.is_told_alike => {
             Some("another process acted for the object before anything was sent")
+        }
+        // Another replica may have claimed for another object of the same VPS: each makes its record before it looks.
+        Reading::Found(object) if !object.is_alone => {
+            Some("another call for this VPS is under way, or was made since the quote was shown")
         }
         Reading::Found(_) => None,
     }

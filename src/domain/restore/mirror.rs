@@ -207,9 +207,11 @@ fn after_success(
         Account::Vm(Some(vm)) => vm,
     };
     match vm.size {
-        Some(size) if size != restored.ordered => {
+        // One that was bought for an earlier object of this name may have been resized since.
+        Some(size) if size != restored.ordered && same_object => {
             let message = format!(
-                "{} has {size} instead of the ordered {}; it is billed by its real size. Resize or cancel it in HostUp's panel",
+                "{} has {size} instead of the ordered {}; it is billed by its real size. Resize it with a VpsResourceConfig, \
+                 or cancel it in HostUp's panel",
                 vm.id, restored.ordered
             );
             stalled(view, times, now, Reason::WrongSize, facts(bought), message)

@@ -23,6 +23,9 @@ use crate::domain::status::report::mirrored_look;
 use crate::domain::values::ids::{RecordName, VpsId};
 use crate::domain::values::text::{self, Text};
 
+/// What is said of the source of a backup whose service has ended.
+const UNKNOWN_DISK: &str = "HostUp does not show the size of the source's disk, which may not fit";
+
 /// Everything that was read for one decision to overwrite a VPS, by one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetReading {
@@ -46,6 +49,8 @@ pub struct TargetReading {
     pub gate: ProviderGate,
     /// Another call of the operator that is under way for the target.
     pub busy: Option<RecordName>,
+    /// The last call of the operator for the target that was executed, or may have been.
+    pub last: Option<RecordName>,
 }
 
 impl TargetReading {
@@ -70,7 +75,10 @@ impl TargetReading {
             gates.push(self.storage_gate(backup));
         }
         let busy = self.busy.as_ref().map_or_else(String::new, |record| {
-            format!("VpsOperation {record} for this VPS is under way, or its outcome is not known")
+            format!(
+                "VpsOperation {record} for this VPS is under way, or waits for a payment or an answer; see kubectl get \
+                 vpsoperation {record} -o wide"
+            )
         });
         gates.push(Gate::new(GateName::TargetIdle, self.busy.is_none(), "", &busy));
         gates
@@ -87,6 +95,7 @@ impl TargetReading {
                 let reason = format!("the target has {has} GB; source and backup need {needed} GB");
                 (false, reason)
             }
+            Some(_) if self.source_size.is_none() => (true, UNKNOWN_DISK.to_owned()),
             Some(_) => (true, String::new()),
         };
         Gate::new(GateName::Storage, allowed, "", &reason)
@@ -120,6 +129,17 @@ pub(super) fn with_target(
                 .to_owned();
         let facts = read(&[], None, None, None);
         return stalled(view, times, now, Reason::NotConfigurable, facts, message);
+    }
+    if let BackupChoice::Newest(filter) = &intent.backup
+        && !reading.is_in_place()
+        && (filter.kind.is_some() || filter.note.is_some())
+    {
+        let message =
+            "HostUp shows neither the type nor the note of backups of another VPS; choose by backupId, by \
+            backup: Latest, or by before and maxAge, in a new VpsBackupRestore"
+                .to_owned();
+        let facts = read(&[], None, None, None);
+        return stalled(view, times, now, Reason::BackupNotFound, facts, message);
     }
     let chosen_before = view.resolved_backup.as_ref();
     let backup = match backup::choose(&intent.backup, chosen_before, &reading.backups, now) {
@@ -156,7 +176,12 @@ pub(super) fn with_target(
         Action::Overwrite(overwriting) => overwriting.described(&reading.target),
         _ => String::new(),
     };
-    let what = format!("{what} destroys its present data and");
+    let fits = if reading.is_in_place() || reading.source_size.is_some() {
+        String::new()
+    } else {
+        format!(" ({UNKNOWN_DISK})")
+    };
+    let what = format!("{what}{fits} destroys its present data and");
     let missing = approval::missing(
         &consent,
         approval,
@@ -199,7 +224,12 @@ fn place(
     let basis = QuoteBasis {
         subject: intent.subject.uid.clone(),
         request,
-        after: [name, power, service].map(Text::to_string).to_vec(),
+        // What was done to the target since the quote was shown ends it too, though the words may be the same again.
+        after: [name, power, service]
+            .map(Text::to_string)
+            .into_iter()
+            .chain(reading.last.as_ref().map(ToString::to_string))
+            .collect(),
     };
     let approval = intent.approval.as_ref();
     let approved = approval.and_then(|approval| approval.quote.as_ref());
@@ -217,7 +247,7 @@ fn place(
             before: reading.state.clone(),
             backup: backup.clone(),
         }),
-        follows: None,
+        follows: reading.last.clone(),
         path,
         body,
         quote: Some(quote.clone()),
@@ -325,6 +355,7 @@ fn after_success(
     }
     let since = record.known.quiet_since.unwrap_or(record.claimed_by());
     let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    let was_running = overwriting.before.power.as_str() == "running";
     let wait = |message: String| {
         if age >= times.job_deadline {
             let message = format!("{message}, and the job deadline has passed; look at it in HostUp's panel");
@@ -348,7 +379,7 @@ fn after_success(
         | Account::Preflight(_)
         | Account::Target(_) => Decision::ReadVm(target.clone()),
         Account::Trouble(trouble) => troubled(trouble, view, times, now, facts(None)),
-        Account::Vm(Some(vm)) if vm.is_up() => done(Some(Bought {
+        Account::Vm(Some(vm)) if vm.running || !was_running => done(Some(Bought {
             vps: vm.id.clone(),
             name: Text::bounded(&vm.name, 80),
             primary_ip: vm.primary_ip.clone(),
@@ -454,6 +485,7 @@ mod tests {
             }],
             gate: open(),
             busy: None,
+            last: None,
         }
     }
 
@@ -525,7 +557,8 @@ mod tests {
     fn any_change_of_the_target_or_the_backup_ends_the_approval() {
         let approved = approved(&reading());
         type Change = fn(&mut TargetReading);
-        let changes: [(&str, Change); 4] = [
+        let changes: [(&str, Change); 5] = [
+            ("last", |reading| reading.last = Some(RecordName::new("x-1"))),
             ("name", |reading| reading.state.name = Text::new("web-02")),
             ("power", |reading| reading.state.power = Text::new("stopped")),
             ("service", |reading| {

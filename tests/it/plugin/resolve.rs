@@ -33,7 +33,7 @@ async fn not_executed_on_a_terminal_shows_the_evidence_and_lets_a_new_attempt_fo
     terminal.types("perhaps");
     terminal.shows("is not one of the three");
     terminal.types("notexecuted");
-    terminal.shows("A new attempt is paid for at once");
+    terminal.shows("After that, a new attempt is paid for at once");
     terminal.shows(&format!("kubectl hostup hold vbr/web -n {}", stage.namespace));
     terminal.shows("Answer NotExecuted? [y/N]");
     terminal.types("y");

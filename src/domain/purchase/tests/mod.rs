@@ -55,6 +55,7 @@ fn wanted() -> Reading<Standing> {
         is_being_deleted: false,
         is_suspended: false,
         is_told_alike: true,
+        is_alone: true,
     })
 }
 
@@ -236,6 +237,7 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
         object(|object| object.is_suspended = true),
         object(|object| object.is_held = true),
         object(|object| object.is_told_alike = false),
+        object(|object| object.is_alone = false),
         (Reading::None, ours()),
         (Reading::Unreadable, ours()),
         record(false, true),

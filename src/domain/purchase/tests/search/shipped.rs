@@ -407,6 +407,7 @@ impl Shipped {
                 is_being_deleted: false,
                 is_suspended: false,
                 is_told_alike,
+                is_alone: true,
             })),
             Came::LookedAtRecord { is_ours } => Event::LookedAtRecord(Reading::Found(Reread {
                 is_sending: is_ours,
