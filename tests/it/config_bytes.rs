@@ -194,6 +194,7 @@ fn right_to_send(order: &Order) -> RightToSend {
         is_being_deleted: false,
         is_suspended: false,
         is_told_alike: true,
+        is_alone: true,
     });
     let reread = purchase::Reading::Found(Reread {
         is_sending: true,

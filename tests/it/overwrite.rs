@@ -385,13 +385,13 @@ async fn check(rows: Vec<Row>) {
                 said_unknown(&operator, &stage.records_of(&row.name).await[0], says);
             }
             End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
-            // What it did to the target all the same ends the approval.
+            // What it does to the target all the same ends the approval for as long as it shows.
             End::Lied => {
                 let ended = |object: &Value| {
                     let is_rejected = at(object, "status.operation.state") == "Rejected";
-                    is_rejected && reason(object) == "AwaitingApproval"
+                    is_rejected && ["AwaitingApproval", "Rejected"].contains(&reason(object))
                 };
-                stage.wait(&row.name, "another quote", ended).await;
+                stage.wait(&row.name, "the refusal", ended).await;
             }
         }
         assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
