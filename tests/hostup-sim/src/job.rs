@@ -287,6 +287,12 @@ impl Job {
         ])
     }
 
+    /// Whether it is at work for ever.
+    #[must_use]
+    pub fn never_ends(&self) -> bool {
+        !self.ends
+    }
+
     /// Whether it is at work on this VPS, as gates and active-jobs see it.
     pub(crate) fn is_active_on(&self, vps: &str, now: Instant) -> bool {
         self.kind.active_word().is_some()

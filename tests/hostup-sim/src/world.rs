@@ -90,6 +90,8 @@ pub struct World {
     pub backup: BackupBehaviour,
     /// Refuse a call whose gates are closed. False: it is executed all the same.
     pub enforce_gates: bool,
+    /// A job closes the gates of its VPS while it is at work.
+    pub jobs_close_gates: bool,
     /// Names are 3 to 63 letters, digits, hyphens (the deploy page's rule; assumed here).
     pub strict_names: bool,
     /// Least `storageGb` of a restore whatever the source (1 by its page; 50 by the deploy page).
@@ -169,6 +171,7 @@ impl World {
             overwrite: OverwriteBehaviour::default(),
             backup: BackupBehaviour::default(),
             enforce_gates: true,
+            jobs_close_gates: true,
             strict_names: true,
             storage_floor: 1,
             specific_not_found: false,

@@ -8,7 +8,7 @@ use hostup_operator::api;
 use hostup_operator::domain::ledger::Index;
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_operator::domain::values::money::Amount;
-use hostup_sim::{InProcess, PurchaseKind};
+use hostup_sim::{InProcess, Purchase, PurchaseKind};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -46,7 +46,16 @@ struct Seen {
     judges_budgets: bool,
     /// When objects were made, by uid.
     objects: BTreeMap<String, u64>,
+    /// No two calls may be under way for one VPS.
+    judges_overlaps: bool,
+    /// The messages that stood beside each quote, by the uid of its object.
+    told: BTreeMap<Quote, BTreeSet<String>>,
+    /// What they were when somebody approved it.
+    approved: BTreeMap<Quote, BTreeSet<String>>,
 }
+
+/// The uid of an object, and the id of a quote.
+type Quote = (String, String);
 
 /// Kind, namespace and name.
 type Place = (&'static str, String, String);
@@ -73,6 +82,59 @@ impl Seen {
         }
     }
 
+    /// Notes what a status tells of a quote, and what it had told when somebody approved that.
+    fn takes_in_a_quote(&mut self, object: &Value) {
+        let of = |quote: &str| (text(object, "/metadata/uid").to_owned(), quote.to_owned());
+        let shown = text(object, "/status/quote/id");
+        if !shown.is_empty() {
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            let ready = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == "Ready"));
+            let message = ready.map(|ready| text(ready, "/message").to_owned());
+            self.told.entry(of(shown)).or_default().extend(message);
+        }
+        let approved = of(text(object, "/spec/approval/quoteId"));
+        if let Some(told) = self.told.get(&approved).cloned() {
+            self.approved.entry(approved).or_insert(told);
+        }
+    }
+
+    /// What is wrong with a call that overwrites a VPS, if somebody has not approved just that.
+    fn overwrites_unasked(&self, record: &Value) -> Option<String> {
+        if text(record, "/spec/type") != "OverwriteVps" {
+            return None;
+        }
+        let quote = (
+            text(record, "/spec/subject/uid").to_owned(),
+            text(record, "/spec/quote/id").to_owned(),
+        );
+        let Some(told) = self.approved.get(&quote) else {
+            return Some(format!("nobody has approved its quote {}", quote.1));
+        };
+        let before = |word: &str| text(record, &format!("/spec/changes/from/{word}"));
+        let name = format!("({:?}", before("name"));
+        let words = [before("powerState"), before("serviceStatus")].map(|word| match word {
+            "" => String::new(),
+            word => format!(", {word}"),
+        });
+        let state = format!("{name}{})", words.concat());
+        let is_told = told.iter().any(|message| message.contains(&state));
+        (!is_told).then(|| format!("somebody has approved the loss of another state than {state}"))
+    }
+
+    /// Another call that was sent for the VPS that a record changes or overwrites, and has no known end yet.
+    fn under_way_besides(&self, record: &Value, records: &[Arc<Value>]) -> Option<String> {
+        let is_alone = !self.judges_overlaps || !drives_its_vps(record);
+        let is_other = |other: &&Arc<Value>| {
+            drives_its_vps(other)
+                && text(other, "/spec/vpsId") == text(record, "/spec/vpsId")
+                && text(other, "/metadata/uid") != text(record, "/metadata/uid")
+                && self.posted.contains(text(other, "/metadata/uid"))
+                && !is_final(state_of(other))
+        };
+        let other = records.iter().filter(|_| !is_alone).find(is_other);
+        other.map(|other| text(other, "/metadata/name").to_owned())
+    }
+
     /// The price of an hour of all orders that were sent and this one, if it exceeds the budget. Counts only where the
     /// budget is older than the object of the order, because the operator could then read it before each decision.
     fn over_budget(&self, uid: &str, records: &[Arc<Value>]) -> Option<Decimal> {
@@ -80,7 +142,7 @@ impl Seen {
         let of = |record: &Value| text(record, "/metadata/uid") == uid;
         let record = records.iter().find(|record| of(record))?;
         let made = self.objects.get(text(record, "/spec/subject/uid"))?;
-        let price = |record: &Value| text(record, "/spec/quote/perHour").parse::<Decimal>().ok();
+        let price = |record: &Value| added_per_hour(record).parse::<Decimal>().ok();
         let costs = |record: &&Arc<Value>| {
             let is_sent = of(record) || self.posted.contains(text(record, "/metadata/uid"));
             let has_vm = record.pointer("/status/result").is_some();
@@ -121,6 +183,10 @@ struct SeenRecord {
     generation: i64,
     expected_name: String,
     state: String,
+    /// The type of its call.
+    kind: String,
+    /// So much HostUp had executed before it was made.
+    executed_before: usize,
     /// The holds on it when it was made.
     holds: Vec<(Place, u64)>,
     is_asking: bool,
@@ -128,6 +194,11 @@ struct SeenRecord {
     is_deleted: bool,
     /// When it was seen first.
     made: Option<Instant>,
+    /// When its job was seen to have failed.
+    job_failed: Option<Instant>,
+    /// That was written down as its end before the settle time, so that a VM which was left may not be listed yet, and a
+    /// process whose clock is that much ahead runs.
+    failed_by_a_wrong_clock: bool,
     /// `NotExecuted` took effect before the settle time, and a process whose clock is that much ahead runs.
     was_freed_by_a_wrong_clock: bool,
 }
@@ -151,6 +222,33 @@ pub fn state_of(record: &Value) -> &str {
 /// Whether nothing changes a record in this state any more.
 pub fn is_final(state: &str) -> bool {
     !matches!(state, "Sending" | "Accepted" | "Unknown")
+}
+
+/// What an hour costs more by this record's call.
+fn added_per_hour(record: &Value) -> &str {
+    match text(record, "/spec/quote/perHourDifference") {
+        "" => text(record, "/spec/quote/perHour"),
+        difference => difference,
+    }
+}
+
+/// Whether its call changes or overwrites a VPS.
+fn drives_its_vps(record: &Value) -> bool {
+    let kind = text(record, "/spec/type");
+    ["CommitResources", "ResizeCloudVm", "OverwriteVps"].contains(&kind)
+}
+
+/// The VM that a finished call has bought or resized; empty where there is none.
+pub fn vm_of_call(record: &Value) -> &str {
+    let is_resize = text(record, "/spec/type") == "ResizeCloudVm" && state_of(record) == "Succeeded";
+    text(
+        record,
+        if is_resize {
+            "/spec/vpsId"
+        } else {
+            "/status/result/vpsId"
+        },
+    )
 }
 
 impl Judge {
@@ -183,6 +281,11 @@ impl Judge {
     /// Whether no purchase may exceed a budget.
     pub fn holds_against_budgets(&self, yes: bool) {
         self.lock().judges_budgets = yes;
+    }
+
+    /// Whether no two calls may be under way for one VPS.
+    pub fn holds_against_overlaps(&self, yes: bool) {
+        self.lock().judges_overlaps = yes;
     }
 
     /// What was found.
@@ -230,8 +333,19 @@ impl Judge {
                         .cloned()
                 });
                 let over = seen.over_budget(&uid, &records);
+                let of_it = records.iter().find(|record| text(record, "/metadata/uid") == uid);
+                let besides = of_it.and_then(|record| seen.under_way_besides(record, &records));
+                let unasked = of_it.and_then(|record| seen.overwrites_unasked(record));
                 seen.posted.insert(uid);
                 drop(seen);
+                if let Some(other) = besides {
+                    self.finds(format!(
+                        "{who} sends {path} for {name}, and {other} of that VPS is under way"
+                    ));
+                }
+                if let Some(why) = unasked {
+                    self.finds(format!("{who} sends {path} for {name}: {why}"));
+                }
                 if let Some(sum) = over {
                     self.finds(format!(
                         "{who} sends {path} for {name}, and an hour costs {sum} then: over the budget"
@@ -265,6 +379,9 @@ impl Judge {
                     let uid = text(&write.object, "/metadata/uid").to_owned();
                     seen.objects.entry(uid).or_insert(write.revision);
                 }
+                if write.kind == Kind::RESTORE {
+                    seen.takes_in_a_quote(&write.object);
+                }
                 if write.kind != Kind::OPERATION {
                     continue;
                 }
@@ -290,6 +407,8 @@ impl Judge {
                     record.state = "Sending".to_owned();
                     record.made = Some(Instant::now());
                     record.holds = seen.holds_on(object);
+                    record.kind = text(object, "/spec/type").to_owned();
+                    record.executed_before = seen.purchases;
                 }
                 let state = state_of(object).to_owned();
                 if is_final(&record.state) && state != record.state {
@@ -314,8 +433,18 @@ impl Judge {
                     if age + seen.ahead < TIMES.settle_time {
                         found.push(format!("{} is freed after {age:?}, too early", write.name));
                     }
+                    if text(object, "/spec/resolution/answer") != "NotExecuted" {
+                        found.push(format!("{} is freed, and nobody has said so", write.name));
+                    }
                     record.was_freed = true;
                     record.was_freed_by_a_wrong_clock = age < TIMES.settle_time;
+                }
+                if text(object, "/status/evidence") == "Job" {
+                    let seen_failed = *record.job_failed.get_or_insert_with(Instant::now);
+                    let waited = seen_failed.elapsed();
+                    if state == "Failed" && record.state != state && waited < TIMES.settle_time {
+                        record.failed_by_a_wrong_clock = waited + seen.ahead >= TIMES.settle_time;
+                    }
                 }
                 record.state = state;
                 seen.records.insert(uid, record);
@@ -345,18 +474,18 @@ impl Judge {
         let seen = self.lock();
         let mut lost = Vec::new();
         let purchases = self.hostup.purchases();
-        for ((vps, body), executed) in by_request(&purchases) {
+        for ((path, body), executed) in by_request(&purchases) {
             let body = String::from_utf8_lossy(body);
             let tells = |record: &&SeenRecord| {
                 // Before the settle time nobody can know it: docs/proof.md, "What it leaves out".
                 let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted")
                     && !record.was_freed_by_a_wrong_clock;
-                record.body == *body && record.path.contains(vps) && !denies
+                record.body == *body && record.path == path && !denies
             };
             let told = seen.records.values().filter(tells).count();
             if told < executed {
                 lost.push(format!(
-                    "{body} of {vps} was executed {executed} times, and {told} records tell of it"
+                    "{path} {body} was executed {executed} times, and {told} records tell of it"
                 ));
             }
         }
@@ -394,19 +523,30 @@ impl Judge {
         for purchase in self.hostup.purchases() {
             let at_once = purchase.config.as_ref().map(|config| config.price.amount);
             // The same options may be ordered again, at another price.
+            let before = purchase.resize.as_ref().and_then(|resize| resize.per_hour_before);
+            let per_hour = purchase.per_hour.unwrap_or_default() - before.unwrap_or_default();
+            let vm = purchase.resize.as_ref().map(|_| &purchase.source_vps);
+            let vm = purchase.vps_id.as_ref().or(vm);
+            let path = path_of(&purchase);
             let is_of = |record: &&Arc<Value>| {
                 let price = |member| text(record, member).parse::<Decimal>().ok();
+                let difference = before.map(|_| per_hour);
                 text(record, "/spec/request/body").as_bytes() == purchase.body
-                    && text(record, "/spec/vpsId") == purchase.source_vps
+                    && text(record, "/spec/request/path") == path
+                    && price("/spec/quote/perHourDifference") == difference
                     && price("/spec/quote/perHour") == purchase.per_hour
                     && price("/spec/quote/dueNow") == at_once
             };
             let Some(at) = open.iter().position(is_of) else {
                 continue;
             };
-            open.remove(at);
-            if purchase.vps_id.as_ref().is_some_and(|vm| !self.is_cancelled(vm)) {
-                book.0 += purchase.per_hour.unwrap_or_default();
+            let record = open.remove(at);
+            // Nobody can know of its VM.
+            if record.pointer("/status/result").is_none() && self.failed_by_a_wrong_clock(record) {
+                continue;
+            }
+            if vm.is_some_and(|vm| !self.is_cancelled(vm)) {
+                book.0 += per_hour;
             }
             book.1 += at_once.unwrap_or_default();
         }
@@ -421,6 +561,29 @@ impl Judge {
                 "the records tell of {} an hour and {} at once, and HostUp's book of {} and {}",
                 told.0, told.1, book.0, book.1
             )
+        })
+    }
+
+    fn failed_by_a_wrong_clock(&self, record: &Value) -> bool {
+        let seen = self.lock();
+        let record = seen.records.get(text(record, "/metadata/uid"));
+        record.is_some_and(|record| record.failed_by_a_wrong_clock)
+    }
+
+    /// The VPS has another name.
+    pub fn renames(&self, vps: &str, name: &str) {
+        self.hostup.world(|world| {
+            if let Some(vps) = world.vps_mut(vps) {
+                name.clone_into(&mut vps.name);
+            }
+        });
+    }
+
+    /// Whether a job that will not end is at work on the VPS.
+    pub fn is_busy_for_good(&self, vps: &str) -> bool {
+        self.hostup.world(|world| {
+            let mut jobs = world.jobs.iter();
+            jobs.any(|job| job.target.as_deref() == Some(vps) && job.never_ends())
         })
     }
 
@@ -456,65 +619,74 @@ impl Judge {
         })
     }
 
-    /// Whether HostUp has executed the call of a record, as its panel shows it to a person.
+    /// Whether HostUp has executed the call of a record, as its panel shows it to a person: no other call of that request
+    /// left while this one's outcome was open.
     pub fn was_executed(&self, record: &Value) -> bool {
-        let body = text(record, "/spec/request/body");
-        let vps = text(record, "/spec/vpsId");
-        let uid = text(record, "/metadata/uid");
-        let bought = self
-            .hostup
-            .purchases()
-            .iter()
-            .filter(|purchase| purchase.body == body.as_bytes() && purchase.source_vps == vps)
-            .count();
+        let purchases = self.hostup.purchases();
         let seen = self.lock();
-        let of_others = seen
-            .records
-            .iter()
-            .filter(|(other, seen)| {
-                *other != uid
-                    && seen.body == body
-                    && seen.path.contains(vps)
-                    && matches!(
-                        seen.state.as_str(),
-                        "Succeeded" | "Accepted" | "Failed" | "Abandoned"
-                    )
-            })
-            .count();
-        bought > of_others
+        let own = seen.records.get(text(record, "/metadata/uid"));
+        own.is_some_and(|own| {
+            let since = purchases.iter().skip(own.executed_before);
+            let mut of_it = since.filter(|purchase| purchase.body == own.body.as_bytes());
+            of_it.any(|purchase| path_of(purchase) == own.path)
+        })
     }
 }
 
 /// A person has freed what it was made for: by `NotExecuted`, or by deleting the record of something that left no VM, and
 /// its object, which is made anew.
 fn is_free(record: &SeenRecord, all: &[&SeenRecord]) -> bool {
-    let left_nothing = matches!(record.state.as_str(), "Failed" | "Abandoned");
+    let left_nothing = matches!(record.state.as_str(), "Failed" | "Abandoned")
+        // Whoever makes it anew approves another quote.
+        || record.kind == "OverwriteVps";
     let made_anew = all.iter().any(|other| other.uid != record.uid);
     record.was_freed || (record.is_deleted && left_nothing && made_anew)
 }
 
-/// How often each request was executed, by the VPS of its path and its body.
-fn by_request(purchases: &[hostup_sim::Purchase]) -> BTreeMap<(&str, &[u8]), usize> {
+/// The path of a call.
+fn path_of(purchase: &Purchase) -> String {
+    let Purchase {
+        kind,
+        source_vps: vps,
+        backup,
+        ..
+    } = purchase;
+    let call = match kind {
+        PurchaseKind::RestoreToPayg => format!("backups/{backup}/actions/restore-to-payg"),
+        PurchaseKind::Restore => format!("backups/{backup}/actions/restore"),
+        PurchaseKind::RestoreFromVps => "backups/actions/restore-from-vps".to_owned(),
+        PurchaseKind::Config => "actions/config".to_owned(),
+        PurchaseKind::Resize => "actions/resize".to_owned(),
+        // Nobody orders these.
+        PurchaseKind::LegacyUpgrade | PurchaseKind::CreateBackup => format!("{kind:?}"),
+    };
+    format!("/api/v2/vps/{vps}/{call}")
+}
+
+/// How often each request was executed, by its path and body.
+fn by_request(purchases: &[Purchase]) -> BTreeMap<(String, &[u8]), usize> {
     let mut executed = BTreeMap::new();
     for purchase in purchases {
-        let request: (&str, &[u8]) = (&purchase.source_vps, &purchase.body);
+        let request = (path_of(purchase), purchase.body.as_slice());
         *executed.entry(request).or_default() += 1;
     }
     executed
 }
 
 /// Calls that were executed more often than anybody wished.
-fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
+fn doubles(seen: &Seen, purchases: &[Purchase]) -> Vec<String> {
     let mut found = Vec::new();
-    for ((vps, body), times) in by_request(purchases) {
+    for ((path, body), times) in by_request(purchases) {
         let body = String::from_utf8_lossy(body);
         let of_it: Vec<_> = seen
             .records
             .values()
-            .filter(|record| record.body == *body && record.path.contains(vps))
+            .filter(|record| record.body == *body && record.path == path)
             .collect();
         let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
-        let is_restore = of_it.iter().any(|record| !record.expected_name.is_empty());
+        let is_restore = of_it
+            .iter()
+            .any(|record| ["RestoreToCloudVm", "OverwriteVps"].contains(&record.kind.as_str()));
         // Options may be ordered back and forth; what is ordered twice in a row is judged below.
         if !is_restore {
             continue;
@@ -522,7 +694,7 @@ fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
         let allowed = 1 + freed;
         if times > allowed {
             found.push(format!(
-                "{body} of {vps} was executed {times} times, and {allowed} are allowed"
+                "{path} {body} was executed {times} times, and {allowed} are allowed"
             ));
         }
     }
@@ -547,6 +719,27 @@ fn doubles(seen: &Seen, purchases: &[hostup_sim::Purchase]) -> Vec<String> {
                 1 + freed
             ));
             break;
+        }
+    }
+    found.extend(twice_in_a_row(seen, purchases));
+    found
+}
+
+/// Changes of options or of a size that were ordered again though they were the last ones of their VPS, and nobody had
+/// freed them.
+fn twice_in_a_row(seen: &Seen, purchases: &[Purchase]) -> Vec<String> {
+    let mut last: BTreeMap<&str, &Purchase> = BTreeMap::new();
+    let mut found = Vec::new();
+    let changes = purchases
+        .iter()
+        .filter(|purchase| matches!(purchase.kind, PurchaseKind::Config | PurchaseKind::Resize));
+    for change in changes {
+        let before = last.insert(&change.source_vps, change);
+        let path = path_of(change);
+        let of_it = |record: &&SeenRecord| record.path == path && record.body.as_bytes() == change.body;
+        let was_freed = seen.records.values().filter(of_it).any(|record| record.was_freed);
+        if before.is_some_and(|before| before.body == change.body) && !was_freed {
+            found.push(format!("{path} was executed twice in a row"));
         }
     }
     found

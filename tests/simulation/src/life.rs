@@ -1,10 +1,13 @@
 //! One life: a world drawn from a seed, a storm, and the calm after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
-use hostup_sim::{Backup, InProcess, Keep, Outcome, RestoreBehaviour, Vps, World, standard_options};
+use hostup_sim::{
+    AccountId, Apply, Backup, InProcess, Keep, Outcome, OverwriteBehaviour, OverwriteOutcome,
+    ResizeBehaviour, RestoreBehaviour, Vps, World, standard_options,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,7 +15,7 @@ use tokio::time::Instant;
 use crate::body::BEGINNING;
 use crate::cluster::{ApiServer, InFlight, Kind, StreamedLists};
 use crate::dice::Dice;
-use crate::judge::{Judge, is_final, state_of, text};
+use crate::judge::{Judge, is_final, state_of, text, vm_of_call};
 use crate::met::{BEFORE_THE_CLAIM, Met, STANDINGS};
 use crate::people::{self, NAMESPACE, OPERATORS_NAMESPACE, PERSON, People};
 use crate::process::{Process, Site};
@@ -25,6 +28,10 @@ const HOLDS: u64 = 0x686f_6c64;
 const BUDGETS: u64 = 0x6275_6467;
 /// The same, for who cancels VMs.
 const CANCELLATIONS: u64 = 0x656e_6473;
+/// The same, for sizes and overwrites.
+const CHANGES: u64 = 0x7369_7a65;
+/// So many objects that overwrite a VPS.
+const MOST_OVERWRITES: u32 = 3;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(250);
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
@@ -45,6 +52,8 @@ pub struct Ended {
     pub met: Met,
     /// Calls that HostUp executed.
     pub purchases: usize,
+    /// The same, by their kind.
+    pub executed: BTreeMap<String, usize>,
     /// How often a person was asked.
     pub questions: u64,
     /// Questions though nothing had gone wrong that could leave an outcome open.
@@ -79,6 +88,7 @@ pub fn live(seed: u64, keeps_story: bool) -> Ended {
             digest: String::new(),
             met: Met::default(),
             purchases: 0,
+            executed: BTreeMap::new(),
             questions: 0,
             needless: 0,
             lasted: Duration::ZERO,
@@ -91,7 +101,7 @@ fn wall(began: Instant) -> Timestamp {
 }
 
 /// The accounts of a life, with what they have; and whether every restore ends well.
-fn hostup(dice: &Dice, began: Instant) -> (InProcess, bool) {
+fn hostup(dice: &Dice, changes: Option<&Dice>, began: Instant) -> (InProcess, bool) {
     let clock = hostup_sim::Clock::told_by(move || (SystemTime::from(wall(began)), began.elapsed()));
     let hostup = InProcess::new(World::new(clock, u64::from(dice.below(u32::MAX))));
     let ends_well = hostup.world(|world| {
@@ -102,6 +112,9 @@ fn hostup(dice: &Dice, began: Instant) -> (InProcess, bool) {
             vps =
                 vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
             world.add_vps(account, vps);
+            if changes.is_some() {
+                add_targets(world, account, n);
+            }
         }
         world.restore = restores(dice);
         let mut all_end_well = ends_well(&world.restore);
@@ -110,13 +123,62 @@ fn hostup(dice: &Dice, began: Instant) -> (InProcess, bool) {
             all_end_well &= ends_well(&next);
             world.restore_next(next);
         }
-        all_end_well
+        all_end_well && changes.is_none_or(|dice| draw_changes(world, dice))
     });
     (hostup, ends_well)
 }
 
+/// What is resized and overwritten, and backups for each object that overwrites: which call was executed is told by what
+/// it restores.
+fn add_targets(world: &mut World, account: AccountId, n: u32) {
+    world.add_vps(account, Vps::payg(&vm_of(n), "cloud", 2, 4, 80));
+    if let Some(source) = world.vps_mut(&vps_of(n)) {
+        let backups = (0..MOST_OVERWRITES).map(backup_to_overwrite_with);
+        source.backups.extend(backups.map(|id| {
+            let backup = Backup::new(&id, "12.4");
+            backup.created(Some("2026-11-20T03:00:00.000Z"))
+        }));
+    }
+}
+
+/// Returns whether every one ends well.
+fn draw_changes(world: &mut World, dice: &Dice) -> bool {
+    world.jobs_close_gates = dice.happens(500);
+    let mut all_end_well = true;
+    for _ in 0..4 {
+        let outcome = match dice.below(20) {
+            0 => OverwriteOutcome::FailsUntouched,
+            1 => OverwriteOutcome::FailsTorn,
+            2 => OverwriteOutcome::FailsWritten,
+            3 => OverwriteOutcome::NeverEnds,
+            _ => OverwriteOutcome::Completes,
+        };
+        world.overwrite_next(OverwriteBehaviour {
+            job_duration: dice.between(Duration::from_millis(500), Duration::from_secs(8)),
+            power_state: dice.happens(700).then(|| "stopped".to_owned()),
+            ..OverwriteBehaviour::ending(outcome)
+        });
+        let apply = match dice.below(10) {
+            0 => Apply::Never,
+            1..4 => Apply::After(dice.millis(4_000)),
+            _ => Apply::Now,
+        };
+        all_end_well &= outcome == OverwriteOutcome::Completes && apply != Apply::Never;
+        world.resize_next(ResizeBehaviour::applied(apply));
+    }
+    all_end_well
+}
+
 fn vps_of(account: u32) -> String {
     format!("vps_source{account}")
+}
+
+fn vm_of(account: u32) -> String {
+    format!("vps_cloud{account}")
+}
+
+fn backup_to_overwrite_with(number: u32) -> String {
+    format!("bkp_to_overwrite_with{number}")
 }
 
 fn backup_of(account: u32) -> String {
@@ -178,6 +240,35 @@ fn wanted(dice: &Dice) -> Vec<people::Wanted> {
     wanted
 }
 
+/// Sizes and overwrites, each at some place among the others.
+fn add_changes(wanted: &mut Vec<people::Wanted>, dice: &Dice) {
+    let mut add = |one| {
+        let at = dice.below(u32::try_from(wanted.len()).unwrap_or(0) + 1) as usize;
+        wanted.insert(at, one);
+    };
+    for n in 0..dice.below(3) {
+        let account = dice.below(2);
+        add(people::size(
+            &format!("size-{n}"),
+            &vm_of(account),
+            (dice.one(&[1, 2, 4]), dice.one(&[4, 8])),
+            &format!("hostup-{account}"),
+            dice.happens(600),
+        ));
+    }
+    for n in 0..1 + dice.below(MOST_OVERWRITES) {
+        let account = dice.below(2);
+        let target = dice.one(&[vm_of(account), vps_of(account)]);
+        add(people::overwrite(
+            &format!("overwrite-{n}"),
+            &vps_of(account),
+            &backup_to_overwrite_with(n),
+            &target,
+            &format!("hostup-{account}"),
+        ));
+    }
+}
+
 async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let dice = Dice::new(seed);
     let began = Instant::now();
@@ -185,7 +276,10 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let looked_at = server.clone();
     let story = Story::begin(keeps_story, move || standings(&looked_at));
     server.set_streamed_lists(dice.one(&[StreamedLists::On, StreamedLists::On, StreamedLists::Refused]));
-    let (hostup, is_tame) = hostup(&dice, began);
+    // Of its own, as those below.
+    let changes = Dice::new(seed ^ CHANGES);
+    let changes = changes.happens(400).then_some(changes);
+    let (hostup, is_tame) = hostup(&dice, changes.as_ref(), began);
     let weather = Weather::drawn(&dice);
     server.set_faults(Requests {
         weather: weather.clone(),
@@ -205,13 +299,16 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         elects: dice.happens(500),
         cap: dice.happens(200).then(|| dice.below(3)),
     };
-    let people = People {
+    let mut people = People {
         server: server.clone(),
         dice: dice.fork(),
         story: story.clone(),
         judge: judge.clone(),
         wanted: wanted(&dice),
     };
+    if let Some(changes) = &changes {
+        add_changes(&mut people.wanted, changes);
+    }
     // Of its own, so that lives without holds stay as they were.
     let holds = Dice::new(seed ^ HOLDS);
     let budgets = Dice::new(seed ^ BUDGETS);
@@ -219,6 +316,7 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let mut life = Life {
         budgets: budgets.happens(300).then_some(budgets),
         cancellations: cancellations.happens(200).then_some(cancellations),
+        changes,
         holds: holds.happens(300).then_some(holds),
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
@@ -234,11 +332,17 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         // Two processes that look at the same time may each take what is left.
         life.site.judge.holds_against_budgets(life.slots == 1);
     }
+    // Nor does one know of what another has just claimed.
+    life.site.judge.holds_against_overlaps(life.slots == 1);
     life.storm().await;
     life.calm().await;
     judge.concludes();
     // They hold the story, and the story holds the server: nothing of a life would ever be freed.
     server.forget_faults();
+    let mut executed = BTreeMap::new();
+    for purchase in hostup.purchases() {
+        *executed.entry(format!("{:?}", purchase.kind)).or_default() += 1;
+    }
     let met = story.met();
     let harmless = met.faults().all(|fault| !leaves_an_outcome_open(fault));
     Ended {
@@ -246,7 +350,8 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         wrong: judge.found(),
         story: story.lines(),
         digest: story.digest(),
-        purchases: hostup.purchases().len(),
+        purchases: executed.values().sum(),
+        executed,
         questions: judge.questions(),
         needless: if harmless && is_tame { judge.questions() } else { 0 },
         lasted: began.elapsed(),
@@ -300,6 +405,8 @@ struct Life {
     budgets: Option<Dice>,
     /// Whether people cancel VMs.
     cancellations: Option<Dice>,
+    /// Whether people want sizes and overwrites.
+    changes: Option<Dice>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -393,6 +500,14 @@ impl Life {
             if let Some(dice) = self.cancellations.as_ref().filter(|dice| dice.happens(100)) {
                 self.people.cancel_a_vm(dice);
             }
+            if let Some(dice) = &self.changes {
+                if dice.happens(200) {
+                    self.people.approve_a_change(dice);
+                }
+                if dice.happens(20) {
+                    self.people.rename_a_vps(dice);
+                }
+            }
             if self.dice.happens(100) {
                 self.crash();
             }
@@ -437,12 +552,7 @@ impl Life {
         let mut unrest = Vec::new();
         for record in self.site.server.list(Kind::OPERATION, None) {
             let is_told = record.pointer("/status/resultEnd").is_some();
-            if !is_told
-                && self
-                    .site
-                    .judge
-                    .is_cancelled(text(&record, "/status/result/vpsId"))
-            {
+            if !is_told && self.site.judge.is_cancelled(vm_of_call(&record)) {
                 unrest.push(format!(
                     "record {} does not tell that its VM has ended",
                     text(&record, "/metadata/name")
@@ -469,7 +579,10 @@ impl Life {
             let is_capped = reason == "PaidCallCap";
             // Another object wanted other options for the VPS, while this one was suspended or held.
             let is_contested = reason == "Drifted" && self.people.wants_more_of_its_vps(wanted);
-            if !is_done && !asks && !is_capped && !is_contested {
+            // A job that HostUp never ends keeps the gates of its VPS closed.
+            let is_barred =
+                reason == "GatesClosed" && wanted.vpss().any(|vps| self.site.judge.is_busy_for_good(vps));
+            if !is_done && !asks && !is_capped && !is_contested && !is_barred {
                 unrest.push(format!("{} {} shows {reason:?}", wanted.kind.kind, wanted.name));
             }
         }

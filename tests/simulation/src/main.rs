@@ -58,6 +58,7 @@ fn count(first: u64, lives: u64) -> ExitCode {
         lives,
         bad,
         purchases,
+        executed,
         questions,
         needless,
         met,
@@ -69,6 +70,9 @@ fn count(first: u64, lives: u64) -> ExitCode {
         "{lives} lives in {seconds:.0} s: {purchases} purchases, {questions} questions, {needless} of them needless, {} bad lives",
         bad.len()
     );
+    for (kind, times) in executed {
+        println!("{kind:<36} {times:>9}");
+    }
     for line in met.table() {
         println!("{line}");
     }

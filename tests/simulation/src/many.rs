@@ -1,5 +1,6 @@
 //! Many lives, one after the other on every core.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ pub struct Many {
     pub bad: Vec<Ended>,
     /// Calls that HostUp executed.
     pub purchases: usize,
+    /// The same, by their kind.
+    pub executed: BTreeMap<String, usize>,
     /// How often a person was asked.
     pub questions: u64,
     /// Of these, though nothing had gone wrong that could leave an outcome open.
@@ -28,6 +31,9 @@ impl Many {
     fn add(&mut self, ended: Ended) {
         self.lives += 1;
         self.purchases += ended.purchases;
+        for (kind, times) in &ended.executed {
+            *self.executed.entry(kind.clone()).or_default() += times;
+        }
         self.questions += ended.questions;
         self.needless += ended.needless;
         self.met.add(&ended.met);

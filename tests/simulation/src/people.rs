@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{ApiServer, ClientId, Kind, Part, Refusal};
 use crate::dice::Dice;
-use crate::judge::{Judge, is_final, state_of, text};
+use crate::judge::{Judge, is_final, state_of, text, vm_of_call};
 use crate::story::Story;
 
 /// Whoever writes without faults.
@@ -83,6 +83,47 @@ pub fn config(name: &str, vps: &str, bandwidth: u32, secret: &str, approved: boo
         kind: Kind::CONFIG,
         name: name.to_owned(),
         object,
+    }
+}
+
+/// Another size of a pay-as-you-go VM.
+pub fn size(name: &str, vps: &str, size: (u32, u32), secret: &str, approved: bool) -> Wanted {
+    let mut wanted = config(name, vps, 0, secret, false);
+    let spec = &mut wanted.object["spec"];
+    spec.as_object_mut().map(|spec| spec.remove("resources"));
+    spec["cloudVm"] = json!({"cpuCores": size.0, "memoryGb": size.1});
+    if approved {
+        spec["approval"] = hourly();
+    }
+    wanted
+}
+
+/// A backup restored onto a VPS that exists.
+pub fn overwrite(name: &str, source: &str, backup: &str, target: &str, secret: &str) -> Wanted {
+    let mut wanted = restore(name, source, backup, secret, false);
+    wanted.object["spec"]["target"] = json!({"existingVps": {"vpsId": target}});
+    wanted
+}
+
+impl Wanted {
+    /// Whether it wants a size of a pay-as-you-go VM.
+    fn is_of_a_size(&self) -> bool {
+        self.object.pointer("/spec/cloudVm").is_some()
+    }
+
+    fn overwrites(&self) -> bool {
+        self.object.pointer("/spec/target/existingVps").is_some()
+    }
+
+    /// The VPSs that it reads, changes or overwrites.
+    pub fn vpss(&self) -> impl Iterator<Item = &str> {
+        let places = [
+            "/spec/vpsId",
+            "/spec/source/vpsId",
+            "/spec/target/existingVps/vpsId",
+        ];
+        let named = places.into_iter().map(|place| text(&self.object, place));
+        named.filter(|vps| !vps.is_empty())
     }
 }
 
@@ -225,14 +266,23 @@ impl People {
         self.told(&what, self.server.create(PERSON, Kind::BUDGET, "", object));
     }
 
-    /// Somebody cancels a VM that was bought, in HostUp's panel.
+    /// Somebody gives a VPS another name, in HostUp's panel.
+    pub fn rename_a_vps(&self, dice: &Dice) {
+        let vpss: Vec<&str> = self.wanted.iter().flat_map(Wanted::vpss).collect();
+        let (vps, name) = (dice.one(&vpss), dice.one(&["shop", "blog", "mail"]));
+        self.story
+            .tell(|| format!("a person names {vps} {name:?} in the panel"));
+        self.judge.renames(vps, name);
+    }
+
+    /// Somebody cancels a VM that was bought or resized, in HostUp's panel.
     pub fn cancel_a_vm(&self, dice: &Dice) {
         let records = self.server.list(Kind::OPERATION, None);
         let bought = records
             .iter()
             .filter(|record| is_final(state_of(record)) && record.pointer("/status/resultEnd").is_none());
         let bought: Vec<&str> = bought
-            .map(|record| text(record, "/status/result/vpsId"))
+            .map(|record| vm_of_call(record))
             .filter(|vm| !vm.is_empty())
             .collect();
         if !bought.is_empty() {
@@ -284,15 +334,49 @@ impl People {
         if wanted.kind != Kind::CONFIG {
             return;
         }
+        if wanted.is_of_a_size() {
+            let size = json!({"cpuCores": self.dice.one(&[1, 2, 4]), "memoryGb": self.dice.one(&[2, 4, 8])});
+            self.patch(wanted, &json!({"spec": {"cloudVm": size}}), "edits");
+            self.wanted[at].object["spec"]["cloudVm"] = size;
+            return;
+        }
         let bandwidth = 2048 + 1024 * self.dice.below(4);
         let patch = json!({"spec": {"resources": {"bandwidthGb": bandwidth}}});
         self.patch(wanted, &patch, "edits");
         self.wanted[at].object["spec"]["resources"]["bandwidthGb"] = json!(bandwidth);
     }
 
+    /// Somebody approves what a size or an overwrite would cost or destroy.
+    pub fn approve_a_change(&self, dice: &Dice) {
+        let changes = self.wanted.iter();
+        let changes: Vec<&Wanted> = changes
+            .filter(|wanted| wanted.is_of_a_size() || wanted.overwrites())
+            .collect();
+        let wanted = dice.one(&changes);
+        let object = self.server.get(wanted.kind, NAMESPACE, &wanted.name);
+        if let Some(object) = object.filter(|object| standing(object).0 == "AwaitingApproval") {
+            self.approve_quote(wanted, &object);
+        }
+    }
+
+    /// By a quote, whose price or loss the message tells.
+    fn approve_quote(&self, wanted: &Wanted, object: &Value) {
+        let quote = text(object, "/status/quote/id");
+        let approval = json!({"quoteId": quote, "maxPrice": null, "validUntil": null});
+        self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
+    }
+
     fn approve(&self, wanted: &Wanted, object: &Value) {
         let quote = text(object, "/status/quote/id");
-        let mut approval = match (wanted.kind == Kind::RESTORE, quote) {
+        if wanted.overwrites() {
+            // Only the message tells which data is lost.
+            if standing(object).0 == "AwaitingApproval" {
+                self.approve_quote(wanted, object);
+            }
+            return;
+        }
+        let of_hours = wanted.kind == Kind::RESTORE || wanted.is_of_a_size();
+        let mut approval = match (of_hours, quote) {
             (_, quote) if !quote.is_empty() && self.dice.happens(500) => {
                 json!({"quoteId": quote, "maxPrice": null, "validUntil": null})
             }
@@ -333,7 +417,7 @@ impl People {
                 _ if is_refused || self.dice.happens(100) => json!({"answer": "Abandon", "vpsId": null}),
                 (false, _) => json!({"answer": "NotExecuted", "vpsId": null}),
                 (true, Some(vm)) => json!({"answer": "Adopt", "vpsId": vm}),
-                (true, None) if text(&record, "/spec/type") == "CommitResources" => {
+                (true, None) if text(&record, "/spec/type") != "RestoreToCloudVm" => {
                     json!({"answer": "Adopt", "vpsId": null})
                 }
                 (true, None) => continue,
@@ -378,9 +462,7 @@ impl People {
                 reason.as_str(),
                 "AwaitingApproval" | "QuoteExceedsCeiling" | "ApprovalExpired"
             ) {
-                let quote = text(&object, "/status/quote/id");
-                let approval = json!({"quoteId": quote, "maxPrice": null, "validUntil": null});
-                self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
+                self.approve_quote(wanted, &object);
             }
         }
         self.answer();
