@@ -196,7 +196,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
             rows.push((format!("no {kind} for {guard}"), vec![(guard, kind, None)]));
         }
     }
-    assert_eq!(rows.len(), 14 + 14 + 6);
+    assert_eq!(rows.len(), 14 + 15 + 6);
     for (row, changes) in rows {
         for (guard, kind, changed) in &changes {
             match changed {

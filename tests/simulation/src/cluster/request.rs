@@ -83,7 +83,17 @@ pub(super) struct Query {
     pub streams_list: bool,
     pub takes_bookmarks: bool,
     pub lasts: Option<Duration>,
+    /// Only the records of this VPS.
+    pub of_vps: Option<String>,
     is_watch: bool,
+}
+
+/// The one selector that this server knows: `spec.vpsId=...`.
+fn vps_selected(selector: &str) -> Result<String, Refusal> {
+    let selected = selector.strip_prefix("spec.vpsId%3D");
+    let selected = selected.or_else(|| selector.strip_prefix("spec.vpsId="));
+    let known = || Refusal::bad_request("this server selects by spec.vpsId alone");
+    selected.map(str::to_owned).ok_or_else(known)
 }
 
 /// Why a request cannot be acted on.
@@ -118,9 +128,8 @@ impl Query {
                     query.is_of_any_time = query.version.is_none();
                 }
                 "timeoutSeconds" => query.lasts = Some(Duration::from_secs(number()?)),
-                "fieldSelector" | "labelSelector" => {
-                    return Err(Refusal::bad_request("this server knows no selectors"));
-                }
+                "fieldSelector" => query.of_vps = Some(vps_selected(value)?),
+                "labelSelector" => return Err(Refusal::bad_request("this server knows no labels")),
                 _ => {}
             }
         }

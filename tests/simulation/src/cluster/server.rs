@@ -347,7 +347,12 @@ impl ApiServer {
             r#"{{"kind":"{named}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"}},"items":["#
         )
         .into_bytes();
+        let of_vps = ask.query.of_vps.as_deref();
+        let is_selected = |object: &&Arc<Stored>| {
+            of_vps.is_none_or(|vps| object.value.pointer("/spec/vpsId").and_then(Value::as_str) == Some(vps))
+        };
         let objects = state.store.list(kind, ask.info.namespace.as_deref());
+        let objects = objects.filter(is_selected);
         for (index, object) in objects.enumerate() {
             if index > 0 {
                 list.push(b',');
