@@ -25,7 +25,7 @@ use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
 use crate::domain::action::ordered::Action;
 use crate::domain::consent::price::Price;
-use crate::domain::ledger::alone::is_alone;
+use crate::domain::ledger::alone::{Barred, is_alone};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::{Known, Record, State};
 use crate::domain::ledger::{Caps, Entry};
@@ -52,8 +52,7 @@ pub struct Market<K> {
     leave: Option<PaidCall>,
     taken: Option<Remaining>,
     drives: Option<VpsId>,
-    /// For a VPS that is overwritten: the last call for it when the quote was shown.
-    follows: Option<Option<RecordName>>,
+    barred: Barred,
     chain: ChainKey,
     price: Option<Price>,
     is_reserved: bool,
@@ -92,7 +91,14 @@ impl<K: PurchasingKind> Market<K> {
             account,
             leave,
             taken,
-            follows: matches!(plan.order.action, Action::Overwrite(_)).then(|| plan.order.follows.clone()),
+            barred: match &plan.order.action {
+                Action::Overwrite(_) => Barred::After(plan.order.follows.clone()),
+                Action::Restore(_)
+                | Action::Options(_)
+                | Action::Resize(_)
+                | Action::LegacyEstimate(_)
+                | Action::LegacyUpgrade(_) => Barred::Nothing,
+            },
             chain: plan.order.chain.clone(),
             drives: plan
                 .order
@@ -244,12 +250,7 @@ impl<K: PurchasingKind> Market<K> {
                 content.is_none_or(|content| content.drives.as_ref() == Some(vps))
             })
             .collect();
-        Ok(is_alone(
-            &others,
-            self.follows.as_ref(),
-            &self.chain,
-            &self.books.instance,
-        ))
+        Ok(is_alone(&others, &self.barred, &self.chain, &self.books.instance))
     }
 }
 

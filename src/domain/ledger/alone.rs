@@ -6,14 +6,17 @@ use super::Entry;
 use super::names::ChainKey;
 use crate::domain::values::ids::{InstanceId, RecordName};
 
-/// Whether none of the `others` is without a known end. For a VPS that is overwritten also whether none that was executed is
-/// newer than `follows`, the last one when the quote was shown.
-pub fn is_alone(
-    others: &[Entry],
-    follows: Option<&Option<RecordName>>,
-    own: &ChainKey,
-    instance: &InstanceId,
-) -> bool {
+/// What must not have been done for the VPS before a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Barred {
+    /// Nothing that has ended bars the call.
+    Nothing,
+    /// For a VPS that is overwritten: what came after this record, the last one when the quote was shown.
+    After(Option<RecordName>),
+}
+
+/// Whether none of the `others` is without a known end, nor was executed although it is `barred`.
+pub fn is_alone(others: &[Entry], barred: &Barred, own: &ChainKey, instance: &InstanceId) -> bool {
     let is_over = |other: &Entry| {
         let content = other.content.as_ref();
         content.is_some_and(|content| content.state.is_final())
@@ -21,7 +24,7 @@ pub fn is_alone(
     if !others.iter().all(is_over) {
         return false;
     }
-    let Some(follows) = follows else {
+    let Barred::After(follows) = barred else {
         return true;
     };
     let made = |other: &Entry| other.made.unwrap_or(Timestamp::MAX);
@@ -51,42 +54,45 @@ mod tests {
         ChainKey::of_restore("shop", name)
     }
 
-    fn alone(others: &[Entry], follows: Option<Option<RecordName>>) -> bool {
-        is_alone(others, follows.as_ref(), &chain("own"), &InstanceId::new("ours"))
+    fn alone(others: &[Entry], barred: &Barred) -> bool {
+        is_alone(others, barred, &chain("own"), &InstanceId::new("ours"))
     }
 
     #[test]
     fn whatever_has_no_known_end_keeps_others_from_the_vps() {
-        assert!(alone(&[], None));
+        assert!(alone(&[], &Barred::Nothing));
         for state in State::ALL {
             let other = driving(&chain("other").record(1), 5, state);
-            assert_eq!(alone(&[other], None), state.is_final(), "{state:?}");
+            assert_eq!(alone(&[other], &Barred::Nothing), state.is_final(), "{state:?}");
         }
         let unreadable = Entry {
             content: None,
             ..driving(&chain("other").record(1), 5, State::Succeeded)
         };
-        assert!(!alone(&[unreadable], None));
+        assert!(!alone(&[unreadable], &Barred::Nothing));
     }
 
     #[test]
     fn what_was_done_since_the_quote_was_shown_keeps_a_vps_from_being_overwritten() {
         let [first, second] = ["a", "b"].map(|name| chain(name).record(1));
         let one = || driving(&first, 5, State::Succeeded);
-        assert!(alone(&[one()], Some(Some(first.clone()))));
+        assert!(alone(&[one()], &Barred::After(Some(first.clone()))));
         assert!(
-            !alone(&[one()], Some(None)),
+            !alone(&[one()], &Barred::After(None)),
             "nothing was there when it was shown"
         );
         let newer = driving(&second, 9, State::Failed);
-        assert!(!alone(&[one(), newer.clone()], Some(Some(first.clone()))));
-        assert!(alone(&[one(), newer], Some(Some(second.clone()))));
+        assert!(!alone(
+            &[one(), newer.clone()],
+            &Barred::After(Some(first.clone()))
+        ));
+        assert!(alone(&[one(), newer], &Barred::After(Some(second.clone()))));
         let refused = driving(&second, 9, State::Rejected);
-        assert!(alone(&[one(), refused], Some(Some(first.clone()))));
+        assert!(alone(&[one(), refused], &Barred::After(Some(first.clone()))));
         let own = driving(&chain("own").record(1), 9, State::Failed);
-        assert!(alone(&[one(), own], Some(Some(first.clone()))));
+        assert!(alone(&[one(), own], &Barred::After(Some(first.clone()))));
         assert!(
-            !alone(&[], Some(Some(first))),
+            !alone(&[], &Barred::After(Some(first))),
             "the record that it follows is gone"
         );
     }

@@ -645,7 +645,7 @@ proptest! {
                     index.list_ended();
                     let gone = model.records.iter().filter(|(_, (_, listed))| !listed);
                     let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
-                    gone.iter().for_each(|name| drop(model.driving.remove(name)));
+                    model.driving.retain(|name, _| !gone.contains(name));
                     model.records.retain(|_, (_, listed)| *listed);
                     model.given.retain(|name, _| model.records.contains_key(name));
                 }

@@ -499,7 +499,7 @@ mod tests {
 
     fn told(decision: &Decision) -> String {
         match decision {
-            Decision::Report(report) => report.message.to_string(),
+            Decision::Report(report) => report.message.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -515,6 +515,8 @@ mod tests {
             other => panic!("{other:?}"),
         }
     }
+
+    type Change = fn(&mut TargetReading);
 
     fn approved(reading: &TargetReading) -> Intent {
         let quote = quote_of(&decided(&intent(), &seen(reading.clone())));
@@ -556,13 +558,12 @@ mod tests {
     #[test]
     fn any_change_of_the_target_or_the_backup_ends_the_approval() {
         let approved = approved(&reading());
-        type Change = fn(&mut TargetReading);
         let changes: [(&str, Change); 5] = [
             ("last", |reading| reading.last = Some(RecordName::new("x-1"))),
             ("name", |reading| reading.state.name = Text::new("web-02")),
             ("power", |reading| reading.state.power = Text::new("stopped")),
             ("service", |reading| {
-                reading.state.service = Text::new("suspended")
+                reading.state.service = Text::new("suspended");
             }),
             ("target", |reading| reading.target = VpsId::new("vps_other")),
         ];
@@ -589,10 +590,9 @@ mod tests {
     #[test]
     fn closed_gates_small_disks_and_calls_under_way_hold_it_back() {
         let approved = approved(&reading());
-        type Change = fn(&mut TargetReading);
         let changes: [(&str, Change); 4] = [
             ("canRestoreFromAnotherVps", |reading| {
-                reading.gate = ProviderGate::default()
+                reading.gate = ProviderGate::default();
             }),
             (
                 "storage: the target has 79 GB; source and backup need 80 GB",
@@ -604,7 +604,7 @@ mod tests {
                 },
             ),
             ("storage: HostUp does not show the target's storage", |reading| {
-                reading.target_size = None
+                reading.target_size = None;
             }),
             (
                 "targetIdle: VpsOperation x-1 for this VPS is under way",

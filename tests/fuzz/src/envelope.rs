@@ -40,7 +40,7 @@ pub fn run(input: &[u8]) {
         b"backups" => {
             for listed in done(account.backups(&id))
                 .into_iter()
-                .flat_map(|(backups, _)| backups)
+                .flat_map(|listed| listed.backups)
             {
                 is_plain(listed.id.as_str());
                 let complete = backup::choose(&BackupChoice::Id(listed.id.clone()), None, &[listed], now());

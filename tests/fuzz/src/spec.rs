@@ -59,6 +59,8 @@ fn restored(mut intent: restore::Intent) {
         listed.id = id.clone();
     }
     let mut view = restore::View {
+        resolved_target: None,
+        in_place_enabled: true,
         chain: chain(),
         account: restore::Account::Unread,
         resolved_source: None,
@@ -83,7 +85,7 @@ fn restored(mut intent: restore::Intent) {
     };
     assert!(!intent.suspended && !intent.deleted);
     let body = body_of(&order);
-    let Destination::CloudVm(target) = &intent.target else {
+    let restore::Destination::CloudVm(target) = &intent.target else {
         panic!("another order");
     };
     for (member, wanted) in [
@@ -207,7 +209,7 @@ fn is_allowed(approval: Option<&Approval>, order: &Order) {
                         "{price}, {most}"
                     );
                 }
-                (Ceiling::Hourly { .. }, Price::Change(_)) | (Ceiling::Change { .. }, Price::Hourly(_)) => {
+                (Ceiling::Hourly { .. } | Ceiling::Change { .. }, _) => {
                     panic!("{most} for {}", quote.price)
                 }
             }
