@@ -93,6 +93,7 @@ async fn a_preview_names_the_disk_that_is_lost_and_the_printed_command_overwrite
     let backup = at(&object, "status.backup.id").as_str().unwrap().to_owned();
     assert_eq!(content(&stage, &target), Content::Backup(backup));
     assert_eq!(content(&stage, &source(&stage)), Content::Own);
+    assert_eq!(at(&object, "status.source.vpsId"), &json!(source(&stage)));
     let record = &stage.records().await[0];
     assert_eq!(at(record, "spec.type"), "OverwriteVps");
     assert_eq!(at(record, "spec.vpsId"), &json!(target));
@@ -235,6 +236,33 @@ async fn two_replicas_overwrite_once() {
         stage.wait_for_reason(&format!("web-{n}"), "Restored").await;
     }
     ends_with(&stage, 4, 4).await;
+}
+
+#[tokio::test]
+async fn of_two_objects_for_one_vps_one_overwrites_it_and_the_approval_of_the_other_ends() {
+    let stage = stage("overwriterivals").await;
+    let target = target_of(&stage.vps);
+    let both = || stage.operator(&["--leader-elect=false", "--gate-interval=500ms"]);
+    let _operators = [both(), both()];
+    for name in ["one", "other"] {
+        stage.create(preview(&stage, name, &target)).await;
+        stage.wait_for_reason(name, "AwaitingApproval").await;
+    }
+    futures::join!(approve(&stage, "one"), approve(&stage, "other"));
+    let ended = |object: &Value| {
+        let message = ready(object)["message"].as_str().unwrap_or_default();
+        let is_over = reason(object) == "AwaitingApproval" && message.contains("no longer current");
+        is_over || reason(object) == "Restored"
+    };
+    let mut reasons = Vec::new();
+    for name in ["one", "other"] {
+        let written = |world: &World| world.overwrites_of(&target).len() == 1;
+        assert!(stage.sim.until(PATIENCE, written).await);
+        reasons.push(reason(&stage.wait(name, "an end", ended).await).to_owned());
+    }
+    reasons.sort();
+    assert_eq!(stage.executed(), 1, "{reasons:?}");
+    stage.check_invariants().await;
 }
 
 #[tokio::test]

@@ -700,6 +700,27 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_the_key_may_not_see_frees_no_name() {
+        let unknown = with_job(State::Unknown);
+        let late = times().settle_time.as_secs() * 4;
+        let unseen = after(&unknown, Input::JobUnreadable(Vec::new()), late);
+        assert_eq!(
+            (unseen.state, unseen.evidence),
+            (State::Unknown, Some(Evidence::AccountMismatch))
+        );
+        let told = Record {
+            answer: Some(Answer::NotExecuted),
+            ..unknown
+        };
+        for input in [
+            Input::JobUnreadable(Vec::new()),
+            Input::Unreadable(Text::new("HostUp is away")),
+        ] {
+            assert_eq!(after(&told, input, late).state, State::Unknown);
+        }
+    }
+
+    #[test]
     fn without_a_job_a_person_is_asked_and_only_the_answer_frees_the_name() {
         let settled = times().settle_time.as_secs() + 121;
         let unknown = record(State::Unknown);
