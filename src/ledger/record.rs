@@ -76,6 +76,9 @@ pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Known) 
             if known.result.is_none() {
                 books.ledger.take_back(&written);
             }
+            if known.state.is_final() {
+                books.ledger.has_ended(&RecordName::new(written.name_any()));
+            }
             books.ledger.written(written);
             Ok(())
         }

@@ -329,6 +329,11 @@ impl Ledger {
             .reserve(name, namespace, (pledge, drives), now, leave_room)
     }
 
+    /// This process has written the end of a record, which may be deleted before the watch shows that.
+    pub fn has_ended(&self, name: &RecordName) {
+        self.index().has_ended(name);
+    }
+
     /// A record whose call changes or overwrites this VPS, and has no known end yet; not one of this chain.
     pub fn under_way_for(&self, vps: &VpsId, own: &ChainKey) -> Option<RecordName> {
         let other = self.index().under_way_for(vps);

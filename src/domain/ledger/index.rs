@@ -433,6 +433,12 @@ impl Index {
         true
     }
 
+    /// The end of a record is known: a claim of this process keeps nothing from its VPS any more, even if nothing ever
+    /// shows that end.
+    pub fn has_ended(&mut self, name: &RecordName) {
+        self.window.has_ended(&Name::of(name));
+    }
+
     /// The namespaces for which money of these currencies was spent, or may still be.
     pub fn spenders(&self, currencies: &BTreeSet<&str>, now: Timestamp) -> BTreeSet<Arc<str>> {
         let is_one = |currency: &str| currencies.contains(currency);
