@@ -399,6 +399,14 @@ impl World {
         account.retained.push(vps);
     }
 
+    /// Whether the list shows a VPS by now.
+    #[must_use]
+    pub fn lists(&self, id: &str) -> bool {
+        let mut all = self.accounts.iter().flat_map(|own| &own.vps);
+        let is_late = |vps: &Vps| vps.birth.as_ref().is_some_and(|birth| birth.list_lag > 0);
+        all.any(|vps| vps.id == id && vps.visible(self.now()) && !is_late(vps))
+    }
+
     /// Adds a backup to a VPS.
     ///
     /// # Panics

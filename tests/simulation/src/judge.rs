@@ -579,6 +579,11 @@ impl Judge {
         });
     }
 
+    /// Whether HostUp's list shows the VM by now.
+    pub fn is_listed(&self, vm: &str) -> bool {
+        self.hostup.world(|world| world.lists(vm))
+    }
+
     /// Whether a job that will not end is at work on the VPS.
     pub fn is_busy_for_good(&self, vps: &str) -> bool {
         self.hostup.world(|world| {

@@ -389,10 +389,17 @@ impl People {
         self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
     }
 
-    /// Deletes some finished record, as the shipped policy allows.
+    /// Deletes some finished record, as the shipped policy allows, once HostUp's list shows its VM: who makes the object
+    /// anew before that buys another one.
     fn forget_a_record(&self) {
         let records = self.server.list(Kind::OPERATION, None);
-        let finished = records.iter().filter(|record| is_final(state_of(record)));
+        let shows = |record: &Value| {
+            let vm = text(record, "/status/result/vpsId");
+            vm.is_empty() || self.judge.is_listed(vm)
+        };
+        let finished = records
+            .iter()
+            .filter(|record| is_final(state_of(record)) && shows(record));
         let finished: Vec<&str> = finished.map(|record| text(record, "/metadata/name")).collect();
         if finished.is_empty() {
             return;
