@@ -529,7 +529,7 @@ async fn to_approve_that_a_vps_is_overwritten_takes_the_verb_overwrite_and_appro
     }
 }
 
-/// What a person wants stands in fields that the policy watches; the others neither pay nor destroy.
+/// The policy watches each field that can cost money or destroy data.
 #[test]
 fn every_field_of_a_wish_is_watched_by_the_policy() {
     let policy = std::fs::read_to_string("charts/hostup-operator/templates/policies.yaml").unwrap();

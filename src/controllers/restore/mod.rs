@@ -17,7 +17,7 @@ use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
 use crate::cluster::recent::Source;
-use crate::domain::restore::{Decision, decide};
+use crate::domain::restore::{Account, Decision, decide};
 
 /// Looks at one object once.
 ///
@@ -60,12 +60,15 @@ async fn look(
             Decision::Adopt(order, sighting) => {
                 break purchase::adopt(ctx, object, *order, sighting).await?;
             }
-            Decision::ReadName(name) => observe::named(ctx, object, &intent, &name).await?,
+            Decision::ReadName(name) => observe::named(ctx, object, &intent, &name, Account::Source).await?,
             Decision::ReadPreflight(source) => {
                 observe::preflight(ctx, object, &intent, &view, &source).await?
             }
             Decision::ReadTargetName(source, name) => {
-                observe::target_named(ctx, object, &intent, source, &name).await?
+                observe::named(ctx, object, &intent, &name, |target| {
+                    Account::Ends(source, target)
+                })
+                .await?
             }
             Decision::ReadTarget(source, target) => {
                 observe::target(ctx, object, &intent, &source, &target).await?

@@ -68,32 +68,18 @@ pub async fn ledger(
 /// bought, for less.
 const SHARED: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
 
-/// The VPS that has the name of the source.
+/// The VPS that has this name: the source or the target, as `account` says.
 pub async fn named(
     ctx: &Context,
     object: &VpsBackupRestore,
     intent: &Intent,
     name: &str,
+    account: impl FnOnce(VpsId) -> Account,
 ) -> Result<Read<Account>, Error> {
     let asker = common::asker(object, &intent.subject, intent.approval.is_some());
     let namespace = &intent.subject.namespace;
     let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
-    let read = read.map(|(vps, began)| (Account::Source(vps), began));
-    as_read(read, ctx.moment(), Account::Trouble)
-}
-
-/// The VPS that has the name of the target.
-pub async fn target_named(
-    ctx: &Context,
-    object: &VpsBackupRestore,
-    intent: &Intent,
-    source: VpsId,
-    name: &str,
-) -> Result<Read<Account>, Error> {
-    let asker = common::asker(object, &intent.subject, intent.approval.is_some());
-    let namespace = &intent.subject.namespace;
-    let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
-    let read = read.map(|(target, began)| (Account::Ends(source, target), began));
+    let read = read.map(|(vps, began)| (account(vps), began));
     as_read(read, ctx.moment(), Account::Trouble)
 }
 
@@ -297,8 +283,8 @@ pub async fn vm(
     let credentials = &object.spec.credentials_secret_ref;
     let read = async {
         let (account, _) = ctx.account(&subject.namespace, credentials).await?;
-        let listed = listed(&account, vps, ctx.settings.times.poll_interval * 2);
-        if let Some(vm) = listed.filter(|_| !anew) {
+        let ago = ctx.settings.times.poll_interval * 2;
+        if !anew && let Some(vm) = listed(&account, vps, ago) {
             return Ok((Account::Vm(Some(vm)), now));
         }
         let wants = vec![reading::now(Question::Vm(vps.clone()))];

@@ -149,7 +149,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             }
             let VpsBackupRestoreStatus {
                 gates, backup, quote, ..
-            } = read(&record.gates, restored(record), record.quote.as_ref());
+            } = read(&record.gates, record.action.backup(), record.quote.as_ref());
             Shown {
                 steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),
                 status: VpsBackupRestoreStatus {
@@ -171,10 +171,6 @@ fn read(gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>) -> VpsBa
         quote: quote.map(QuoteStatus::from),
         ..VpsBackupRestoreStatus::default()
     }
-}
-
-fn restored(record: &Record) -> Option<&Backup> {
-    record.action.backup()
 }
 
 /// The job with HostUp's own word for where it stands, and its progress in steps of 25 %.

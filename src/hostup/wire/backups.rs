@@ -67,7 +67,7 @@ pub(in crate::hostup) struct Backup {
 }
 
 impl Backup {
-    /// `None` for an id that could not stand in a URL path.
+    /// `None` if the id has characters that a URL path does not allow.
     pub(in crate::hostup) fn into_listed(self) -> Option<ListedBackup> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let word = |Shown(value): &Shown, most| {

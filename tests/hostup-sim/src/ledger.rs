@@ -93,7 +93,7 @@ pub struct LegacyPurchase {
     pub order_id: u64,
 }
 
-/// What a resize bought. What was ordered, and its price of an hour, stand in the line itself.
+/// What a resize bought. The order and its price per hour are in the purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResizePurchase {
     /// The sizes before.

@@ -86,8 +86,8 @@ impl Route {
         )
     }
 
-    /// Whether a call of this route that is executed stands in the ledger: it spends money, or it
-    /// overwrites or makes something.
+    /// Whether the ledger records each executed call of this route: one that spends money, overwrites
+    /// a disk or makes a backup.
     #[must_use]
     pub fn is_ledgered(self) -> bool {
         self.is_paid() || matches!(self, Route::Restore | Route::RestoreFromVps | Route::CreateBackup)

@@ -642,7 +642,7 @@ impl Judge {
 /// its object, which is made anew.
 fn is_free(record: &SeenRecord, all: &[&SeenRecord]) -> bool {
     let left_nothing = matches!(record.state.as_str(), "Failed" | "Abandoned")
-        // Whoever makes it anew approves another quote.
+        // An object that is made again needs an approval of its own quote.
         || record.kind == "OverwriteVps";
     let made_anew = all.iter().any(|other| other.uid != record.uid);
     record.was_freed || (record.is_deleted && left_nothing && made_anew)
