@@ -366,7 +366,7 @@ async fn a_status_that_is_not_on_the_list_proves_nothing_of_an_overwrite() {
 
 #[tokio::test]
 async fn a_documented_refusal_of_an_overwrite_is_not_tried_again_while_its_cause_stands() {
-    let rows = vec![
+    let mut rows = vec![
         refused("r400", 400, "invalid_request"),
         refused("r401", 401, "unauthorized"),
         refused("r403", 403, "forbidden"),
@@ -376,6 +376,8 @@ async fn a_documented_refusal_of_an_overwrite_is_not_tried_again_while_its_cause
         refused("r404-backup", 404, "backup_not_found"),
         refused("r409-not-ready", 409, "vps_not_ready"),
     ];
+    let lied = Answer::problem(403, "forbidden");
+    rows.push(row("refused-and-executed", true, lied, End::Lied));
     check(rows).await;
 }
 
@@ -411,7 +413,7 @@ async fn check(rows: Vec<Row>) {
                 said_unknown(&operator, &stage.records_of(&row.name).await[0], says);
             }
             End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
-            End::Lied => panic!("no row of an overwrite lies"),
+            End::Lied => denies(&stage, &tenant, &target).await,
         }
         assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
         assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
@@ -448,6 +450,14 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, words: &str) {
     says(&object, words);
     stage.wait_for_reads(tenant, Route::RestoreSources, 3).await;
     assert_eq!(reason(&stage.restore(name).await), "Rejected", "{name}");
+}
+
+/// The job that HostUp denied closes a gate, which opens again: no reason to destroy the disk once more.
+async fn denies(stage: &Stage, tenant: &Tenant, target: &str) {
+    let over = |world: &World| matches!(world.vps(target).unwrap().content, Content::Backup(_));
+    assert!(stage.sim.until(PATIENCE, over).await, "the job that was denied");
+    stage.wait_for_reads(tenant, Route::RestoreSources, 3).await;
+    refuses(stage, tenant, "forbidden", "may have begun it all the same").await;
 }
 
 /// Every point of a life of an overwrite, in its order.

@@ -190,14 +190,28 @@ pub(super) fn with_target(
         &Price::Nothing,
         &what,
     );
+    let tail = view.chain.tail.as_ref();
+    let approved_before = approval.is_some_and(|approval| approval.quote.is_some());
+    if let (Some((_, message)), Some(refused), true) = (&missing, was_refused(view), approved_before) {
+        let message = format!(
+            "{}. HostUp may have begun it all the same, so that nothing is sent again for this approval. {message}",
+            refused.known.message.as_clause()
+        );
+        return stalled(view, times, now, Reason::Rejected, facts, message);
+    }
     if let Some((reason, message)) = missing {
         return report(reason, message, facts, Some(later(now, times.resync_interval)));
     }
-    let tail = view.chain.tail.as_ref();
     match view.chain.holds_back(&order, tail, times, now) {
         Some(held) => Decision::Report(held.with(facts)),
         None => Decision::Buy(Box::new(order)),
     }
+}
+
+/// The attempt of this object that HostUp refused last. A refusal for being asked too often is none: nobody looked at it.
+fn was_refused(view: &View) -> Option<&Record> {
+    let tail = view.chain.tail.as_ref();
+    tail.filter(|tail| tail.known.state == State::Rejected && tail.known.not_before.is_none())
 }
 
 fn place(
@@ -219,21 +233,25 @@ fn place(
         (path, body.to_string())
     };
     let request = format!("POST {path} {body}");
-    let cause = Cause::new(&request, &reading.key, gates, Some(&Price::Nothing));
     let TargetState { name, power, service } = &reading.state;
     let basis = QuoteBasis {
         subject: intent.subject.uid.clone(),
-        request,
-        // What was done to the target since the quote was shown ends it too, though the words may be the same again.
+        request: request.clone(),
+        // What was done to the target since the quote was shown ends it too, though the words may be the same again. So does
+        // a refusal: no reading shows whether HostUp kept to it.
         after: [name, power, service]
             .map(Text::to_string)
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
+            .chain(was_refused(view).map(|refused| refused.name.to_string()))
             .collect(),
     };
     let approval = intent.approval.as_ref();
     let approved = approval.and_then(|approval| approval.quote.as_ref());
     let quote = quote::renew(&basis, &Price::Nothing, view.chain.shown_quote.as_ref(), approved);
+    // Each approval is tried once, and another one is another cause.
+    let ordered = format!("{request} {}", quote.id.as_str());
+    let cause = Cause::new(&ordered, &reading.key, gates, Some(&Price::Nothing));
     let subject = &intent.subject;
     let tail = view.chain.tail.as_ref();
     let order = Order {
@@ -765,6 +783,59 @@ mod tests {
                 "{state:?}: {decision:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_refusal_ends_the_approval_and_another_one_is_tried_after_a_pause() {
+        let refused = |tries| {
+            let mut record = recorded(
+                Order {
+                    attempt: Attempt { number: tries, tries },
+                    ..ordered()
+                },
+                State::Rejected,
+            );
+            record.known.message = Text::new("HostUp refused (forbidden)");
+            record
+        };
+        let mut view = seen(reading());
+        view.chain.tail = Some(refused(1));
+        view.chain.closed_after = Some(refused(1).name);
+        let decision = decided(&approved(&reading()), &view);
+        assert_eq!(reason(&decision), Reason::Rejected);
+        for says in [
+            "HostUp refused (forbidden). HostUp may have begun it all the same",
+            "To approve: kubectl",
+        ] {
+            assert!(told(&decision).contains(says), "{}", told(&decision));
+        }
+        let again = Intent {
+            approval: Some(Approval::from(quote_of(&decision).id)),
+            ..intent()
+        };
+        let soon = decided(&again, &view);
+        assert_eq!(reason(&soon), Reason::ProviderUnavailable, "{}", told(&soon));
+        let at = later(now(), Duration::from_secs(60));
+        let tried = decide(&again, &view, &times(), at);
+        assert!(matches!(tried, Decision::Buy(_)), "{tried:?}");
+        view.chain.tail = Some(refused(2));
+        assert_eq!(
+            reason(&decided(&again, &view)),
+            Reason::Rejected,
+            "refused once more"
+        );
+        view.chain.tail = Some(Record {
+            known: Known {
+                not_before: Some(now()),
+                ..refused(2).known
+            },
+            ..refused(2)
+        });
+        let limited = decide(&approved(&reading()), &view, &times(), at);
+        assert!(
+            matches!(limited, Decision::Buy(_)),
+            "asked too often is no refusal: {limited:?}"
+        );
     }
 
     #[test]
