@@ -222,7 +222,8 @@ fn meaning(evidence: OperationEvidence) -> &'static str {
         OperationEvidence::VmFound => "one VM has the token in its name",
         OperationEvidence::FoundBeforeClaim => "a VM had the token before the order; nothing was sent",
         OperationEvidence::Person => "somebody answered",
-        OperationEvidence::NoneFound => "no VM has the token in its name",
+        OperationEvidence::NoneFound => "no VM has the token in its name, and no backup in its note",
+        OperationEvidence::BackupFound => "a complete backup has the token in its note",
         OperationEvidence::SeveralFound => {
             "more than one VM has the token; HostUp may have sold two. Adopt one, and cancel the others in the panel"
         }
@@ -252,6 +253,10 @@ fn look_for(record: &VpsOperation) -> String {
         ),
         ActionKind::OverwriteVps => format!(
             "in HostUp's panel, the jobs of VPS {} around {at}; and on the VPS itself, which data it has",
+            record.spec.vps_id
+        ),
+        ActionKind::CreateBackup => format!(
+            "in HostUp's panel, the backups and jobs of VPS {} around {at}; the request has the note",
             record.spec.vps_id
         ),
         ActionKind::ResizeCloudVm => format!("in HostUp's panel, the size of VM {}", record.spec.vps_id),
@@ -298,12 +303,19 @@ async fn subject(record: &VpsOperation, cluster: &Cluster) -> Option<Object> {
 fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> String {
     let is_restore = record.spec.r#type == ActionKind::RestoreToCloudVm;
     let is_overwrite = record.spec.r#type == ActionKind::OverwriteVps;
+    let is_backup = record.spec.r#type == ActionKind::CreateBackup;
     match answer {
         Answer::NotExecuted => not_executed(record, subject),
         Answer::Adopt if is_restore => {
             "The operator accepts this VM if it is pay-as-you-go, is not the source VPS, and is visible to \
              the API key."
                 .to_owned()
+        }
+        Answer::Adopt if is_backup => {
+            "The operator takes your word for the backup, and sends the change that waits for it.".to_owned()
+        }
+        Answer::Abandon if is_backup => {
+            "The operator stops searching for the backup, and changes nothing before a new approval.".to_owned()
         }
         Answer::Adopt if is_overwrite => "The object shows the restore as done; nothing is sent again.".to_owned(),
         Answer::Abandon if is_overwrite => {

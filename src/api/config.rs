@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    CredentialsSecretRef, EXACT, GateStatus, InvoiceStatus, OperationRef, QuoteStatus, TIME,
+    BackupFirstStatus, CredentialsSecretRef, EXACT, GateStatus, InvoiceStatus, OperationRef, QuoteStatus,
+    TIME,
 };
 use crate::domain::provider::options::OptionValue;
 
@@ -49,7 +50,7 @@ pub const SHOWN_VALUE: usize = 64;
 #[x_kube(validation = ("has(self.vpsName) == has(oldSelf.vpsName) && (!has(self.vpsName) || self.vpsName == oldSelf.vpsName)", "vpsName cannot be changed: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("has(self.legacy) == has(oldSelf.legacy) && (!has(self.legacy) || self.legacy == oldSelf.legacy)", "legacy cannot be changed because it is ordered once: create a VpsResourceConfig with another name"))]
 #[x_kube(validation = ("!has(self.cloudVm) || !self.cancelExistingInvoice", "cloudVm does not support cancelExistingInvoice: remove it"))]
-#[x_kube(validation = ("!has(self.legacy) || (self.driftPolicy == 'Report' && !self.cancelExistingInvoice)", "legacy does not support driftPolicy and cancelExistingInvoice: remove them"))]
+#[x_kube(validation = ("!has(self.legacy) || (self.driftPolicy == 'Report' && !self.cancelExistingInvoice && !self.backupFirst)", "legacy does not support driftPolicy, cancelExistingInvoice and backupFirst: remove them"))]
 pub struct VpsResourceConfigSpec {
     /// The id of the VPS at HostUp, e.g. vps_01hxa3b4c5d6e7f8g9h0j1k2m3. Required unless vpsName or legacy is set.
     /// Immutable.
@@ -83,6 +84,10 @@ pub struct VpsResourceConfigSpec {
     /// again under the current approval, once for the same drifted values.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
+    /// If true, the operator makes a backup of the VPS before each change, under the same approval, and sends the change
+    /// only after the backup is complete. The backup takes a place of the VPS's backup quota.
+    #[serde(default)]
+    pub backup_first: bool,
     /// The Secret with the HostUp API key. It must be in the namespace of the object.
     #[serde(default)]
     pub credentials_secret_ref: CredentialsSecretRef,
@@ -282,6 +287,9 @@ pub struct VpsResourceConfigStatus {
     /// The VpsOperation that records the last paid call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRef>,
+    /// The last backup that the operator made for spec.backupFirst.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_first: Option<BackupFirstStatus>,
     /// The invoice that the change created, or the open invoice that blocks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<InvoiceStatus>,

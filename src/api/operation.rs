@@ -72,7 +72,7 @@ pub struct VpsOperationSpec {
     /// The Secret whose API key the call used.
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub credentials_ref: RecordedCredentials,
-    /// The id of the VPS: the source of a restore to a new VM, or the VPS that is changed or overwritten. For the legacy API, its number.
+    /// The id of the VPS: the source of a restore to a new VM, or the VPS that is changed, overwritten or backed up. For the legacy API, its number.
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self == oldSelf", IMMUTABLE))]
     pub vps_id: String,
@@ -159,7 +159,8 @@ fn type_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
         "The type of the call. RestoreToCloudVm restores a backup to a new VM. CommitResources changes options of a \
          VPS. LegacyEstimate and LegacyUpgrade are the estimate and the order of such a change through the legacy API. \
-         ResizeCloudVm changes the size of a pay-as-you-go VM. OverwriteVps restores a backup onto an existing VPS.",
+         ResizeCloudVm changes the size of a pay-as-you-go VM. OverwriteVps restores a backup onto an existing VPS. \
+         CreateBackup makes a backup before a change.",
     )
 }
 
@@ -176,6 +177,7 @@ fn evidence_schema(_: &mut SchemaGenerator) -> Schema {
     word_schema(
         "The evidence for the state. An Unknown record with evidence waits for a user's answer. Job: the job that the \
          order named. VmFound, NoneFound, SeveralFound, OtherSize: the search for a VM with the token in its name. \
+         BackupFound, NoneFound: the search for a backup with the token in its note. \
          FoundBeforeClaim: such a VM existed before the claim, and nothing was sent. ReadBack, NotConverged: the \
          options that HostUp shows. Answered: HostUp's answer alone. ExecutedUnasked: HostUp executed an estimate. \
          CannotLook: HostUp could not be read. AccountMismatch: the key no longer reads the VPS. JobDeadline: the job \
@@ -316,6 +318,10 @@ pub struct VpsOperationStatus {
     /// HostUp's job for the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RecordedJob>,
+    /// The id of the backup that was made before a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub backup_id: Option<String>,
     /// The VM that was bought, for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<VmStatus>,
@@ -455,8 +461,10 @@ pub enum OperationEvidence {
     FoundBeforeClaim,
     /// A user's answer.
     Person,
-    /// No VM has the token in its name.
+    /// No VM has the token in its name, or no backup in its note.
     NoneFound,
+    /// The note of a complete backup contains the token.
+    BackupFound,
     /// Several VMs have the token in their names.
     SeveralFound,
     /// One VM has the token in its name, but another size.

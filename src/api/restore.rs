@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    CredentialsSecretRef, EXACT, GateStatus, JobStatus, OperationRef, QuoteStatus, TIME, VmStatus,
+    BackupFirstStatus, CredentialsSecretRef, EXACT, GateStatus, JobStatus, OperationRef, QuoteStatus, TIME,
+    VmStatus,
 };
 
 /// Restores one backup of a HostUp VPS to a new pay-as-you-go VM, at most once. Without an approval it is
@@ -38,6 +39,7 @@ use super::shared::{
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"The message of the condition Ready: what happened and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!self.backupFirst || has(self.target.existingVps)", "backupFirst needs target.existingVps: a new VM has nothing to back up"))]
 #[x_kube(validation = ("!has(self.target.existingVps) || !has(self.approval) || !has(self.approval.maxPrice)", "existingVps does not support approval.maxPrice, because it destroys data: set approval.quoteId"))]
 pub struct VpsBackupRestoreSpec {
     /// The backup to restore. Immutable.
@@ -49,6 +51,10 @@ pub struct VpsBackupRestoreSpec {
     /// Approves the price. If absent, the object is a preview and nothing is bought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<RestoreApproval>,
+    /// If true, the operator makes a backup of the existing VPS before it overwrites the disk, under the same approval, and
+    /// sends the restore only after the backup is complete. The backup takes a place of the VPS's backup quota.
+    #[serde(default)]
+    pub backup_first: bool,
     /// The Secret with the HostUp API key. It must be in the namespace of the object. Immutable.
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "credentialsSecretRef cannot be changed: put the new key into the same Secret, or create a VpsBackupRestore with another name"))]
@@ -280,6 +286,9 @@ pub struct VpsBackupRestoreStatus {
     /// The VpsOperation that records the paid call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRef>,
+    /// The last backup that the operator made for spec.backupFirst.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_first: Option<BackupFirstStatus>,
     /// HostUp's job that creates the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobStatus>,

@@ -235,6 +235,19 @@ pub struct InvoiceStatus {
     pub payment_url: Option<String>,
 }
 
+/// A backup that was made before a change.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupFirstStatus {
+    /// The id of the backup at HostUp. If absent, a user said that the backup was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub id: Option<String>,
+    /// The name of the VpsOperation that made it.
+    #[schemars(length(max = 64))]
+    pub operation: String,
+}
+
 /// A reference to the VpsOperation of the last paid call.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

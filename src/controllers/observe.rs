@@ -21,7 +21,7 @@ use crate::domain::ledger::budget::Allowance;
 use crate::domain::ledger::chain::{Brakes, Chain, Hold};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
-use crate::domain::ledger::record::later;
+use crate::domain::ledger::record::{Record, later};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject};
@@ -240,6 +240,19 @@ async fn brakes<K: PurchasingKind>(ctx: &Context, object: &K, source: Source) ->
         cap_reached: ledger.paid_calls(namespace, now).reaches(ctx.settings.caps),
         key_not_before: ledger.key_not_before(namespace, &object.credentials().name),
         budgets,
+    })
+}
+
+/// The records before the last one, as far as they are there. One that cannot be read is noted on the chain.
+pub fn records(chain: &mut Chain, before: &[Option<Arc<VpsOperation>>]) -> Vec<Record> {
+    let read: Result<Vec<Record>, InvalidRecord> = before
+        .iter()
+        .flatten()
+        .map(|record| api::record(record))
+        .collect();
+    read.unwrap_or_else(|unreadable| {
+        chain.unreadable = Some(unreadable.to_string());
+        Vec::new()
     })
 }
 

@@ -248,12 +248,15 @@ pub fn steps(
         let word = if approved { "Approved" } else { "NotApproved" };
         steps.push(say("Approved", approved.into(), word, String::new()));
     }
-    steps.extend(record.map(submitted));
+    steps.extend(record.and_then(submitted));
     steps
 }
 
-/// Whether the call of a record was sent.
-pub fn submitted(record: &Record) -> Statement {
+/// Whether the call of a record was sent; nothing is said of a backup, which the object was not made for.
+pub fn submitted(record: &Record) -> Option<Statement> {
+    if record.is_backup() {
+        return None;
+    }
     let holds = match record.known.state {
         _ if record.known.evidence == Some(Evidence::FoundBeforeClaim) => Holds::No,
         State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
@@ -262,7 +265,7 @@ pub fn submitted(record: &Record) -> Statement {
     };
     let Subject { namespace, name, .. } = &record.subject;
     let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
-    say(SUBMITTED, holds, record.known.state.as_str(), message)
+    Some(say(SUBMITTED, holds, record.known.state.as_str(), message))
 }
 
 /// The condition that tells of an error that HostUp answered although it carried the call out.
@@ -334,7 +337,7 @@ pub fn drift(drifted: bool) -> Statement {
 pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) -> Vec<Statement> {
     let mut steps = kept_steps::<K>(before);
     steps.retain(|step| step.about != SUBMITTED);
-    steps.push(submitted(attempt));
+    steps.extend(submitted(attempt));
     steps
 }
 

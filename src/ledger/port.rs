@@ -97,7 +97,8 @@ impl<K: PurchasingKind> Market<K> {
                 | Action::Options(_)
                 | Action::Resize(_)
                 | Action::LegacyEstimate(_)
-                | Action::LegacyUpgrade(_) => Barred::Nothing,
+                | Action::LegacyUpgrade(_)
+                | Action::CreateBackup(_) => Barred::Nothing,
             },
             chain: plan.order.chain.clone(),
             drives: plan

@@ -360,6 +360,11 @@ impl Ledger {
         self.index().last_for(vps, |record| own.attempt(record).is_none())
     }
 
+    /// When the last record was made whose call changed or overwrote this VPS, or may have.
+    pub fn last_change_of(&self, vps: &VpsId) -> Option<Timestamp> {
+        self.index().last_change_of(vps)
+    }
+
     /// Gives back what [`Ledger::reserve`] took, where no record was made.
     pub fn release(&self, name: &RecordName) {
         self.index().release(name);

@@ -83,6 +83,7 @@ fn intent(n: usize, wanted: Values, approval: Option<Approval>) -> Intent {
             wanted,
             cancels_invoice: n.is_multiple_of(2),
             corrects_drift: n.is_multiple_of(3),
+            backup_first: false,
         }),
         digest: format!("wish-{n}"),
         approval,
@@ -120,6 +121,7 @@ async fn looked(
         },
         history: vec![],
         busy: None,
+        changed: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,
@@ -143,6 +145,7 @@ async fn looked(
                     offers_read: Clock::of_the_machine().now(),
                     offers: account.options(&vps(n)).await.unwrap(),
                     resize: None,
+                    can_create_backup: None,
                     invoices: None,
                     preview: None,
                 }));

@@ -17,6 +17,7 @@ mod api_server;
 mod approval;
 mod argocd;
 mod argocd_layout;
+mod backup_first;
 mod brakes;
 mod budgets;
 mod cannot_look;

@@ -219,6 +219,7 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             result,
             resized: None,
             drives: None,
+            is_backup: false,
             has_ended: false,
             claimed: time("2026-11-23T00:00:00Z"),
             currency: "SEK".to_owned(),

@@ -31,6 +31,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
             wanted,
             cancels_invoice: spec.cancel_existing_invoice,
             corrects_drift: spec.drift_policy == DriftPolicy::Correct,
+            backup_first: spec.backup_first,
         }),
         (None, None, Some(legacy)) => Wish::Legacy(legacy_wish(legacy)),
         (_, _, _) => {

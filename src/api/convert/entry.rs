@@ -52,6 +52,7 @@ fn content(record: &VpsOperation) -> Content {
             .map(|vm| VpsId::new(&vm.vps_id)),
         resized: (spec.r#type == ActionKind::ResizeCloudVm).then(|| VpsId::new(&spec.vps_id)),
         drives: spec.r#type.drives_its_vps().then(|| VpsId::new(&spec.vps_id)),
+        is_backup: spec.r#type == ActionKind::CreateBackup,
         has_ended: status.is_some_and(|status| status.result_end.is_some()),
         claimed: time(&spec.claim.made_at),
         currency: quote

@@ -12,7 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
 use super::restore::{BackupStatus, MOST, SourceStatus, TargetStatus};
-use super::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus, RatesStatus, VmSize, VmStatus};
+use super::shared::{
+    BackupFirstStatus, GateStatus, InvoiceStatus, OperationRef, QuoteStatus, RatesStatus, VmSize, VmStatus,
+};
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, NO_CHARGE, Price, Rates, Recurring, Size};
@@ -238,6 +240,15 @@ impl From<&InvoiceStatus> for Invoice {
             currency: shown.currency_code.as_deref().and_then(Currency::parse),
             due_at: shown.due_at.as_deref().map(Text::new),
             payment_page: shown.payment_url.as_deref().and_then(PaymentPage::parse),
+        }
+    }
+}
+
+impl From<&Record> for BackupFirstStatus {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: record.known.backup.as_ref().map(ToString::to_string),
+            operation: record.name.to_string(),
         }
     }
 }

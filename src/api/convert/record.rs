@@ -16,7 +16,7 @@ use crate::api::shared::{
     CredentialsSecretRef, GateStatus, InvoiceStatus, ResolutionAnswer, VmSize, VmStatus,
 };
 use crate::domain::action::ordered::{
-    Action, ActionKind, Backup, Change, Overwriting, Restoration, TargetState,
+    Action, ActionKind, Backup, Change, NewBackup, Overwriting, Restoration, TargetState,
 };
 use crate::domain::action::said::Said;
 use crate::domain::consent::approval::{Grant, Ground};
@@ -61,7 +61,7 @@ impl RecordDraft<'_> {
         let subject = &order.subject;
         let restoration = order.action.restoration();
         let changes = match &order.action {
-            Action::Restore(_) => None,
+            Action::Restore(_) | Action::CreateBackup(_) => None,
             Action::Overwrite(overwriting) => Some(before(&overwriting.before)),
             Action::Options(change) | Action::Resize(change) => Some(changes(change)),
             Action::LegacyEstimate(values) | Action::LegacyUpgrade(values) => Some(ordered(values)),
@@ -200,11 +200,18 @@ fn ordered(values: &Values) -> RecordedChanges {
 
 /// The region that a restore names in its request.
 fn ordered_region(body: &str) -> String {
+    ordered_text(body, "region")
+}
+
+/// The note that a backup gets by its request.
+fn ordered_note(body: &str) -> String {
+    ordered_text(body, "note")
+}
+
+fn ordered_text(body: &str, member: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
-    body.get("region")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    let text = body.get(member).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
 }
 
 /// Reads a record.
@@ -294,6 +301,9 @@ fn action(
         }
         ActionKind::CommitResources => Ok(Action::Options(change(changes()?))),
         ActionKind::ResizeCloudVm => Ok(Action::Resize(change(changes()?))),
+        ActionKind::CreateBackup => Ok(Action::CreateBackup(NewBackup {
+            note: ordered_note(&spec.request.body),
+        })),
         ActionKind::LegacyEstimate => Ok(Action::LegacyEstimate(values(&changes()?.to))),
         ActionKind::LegacyUpgrade => Ok(Action::LegacyUpgrade(values(&changes()?.to))),
     }
@@ -333,6 +343,7 @@ fn known(
         message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
         said: said(status),
         job: status.job.as_ref().map(job).transpose()?,
+        backup: status.backup_id.as_ref().map(BackupId::new),
         result: status.result.as_ref().map(|vm| Bought {
             size: status.result_size.map(Size::from),
             ..Bought::from(vm)
@@ -435,6 +446,7 @@ pub fn known_status(
         }),
         invoice: known.invoice.as_ref().map(InvoiceStatus::from),
         suggests_cancelling: known.suggests_cancelling,
+        backup_id: known.backup.as_ref().map(ToString::to_string),
         estimate: known.estimate.as_ref().map(EstimateStatus::from),
         evidence: known.evidence.map(OperationEvidence::from),
         quiet_since: known.quiet_since.map(|at| at.to_string()),
@@ -467,5 +479,5 @@ same_words!(OperationState, State: Sending, Accepted, Succeeded, Failed, NotSent
 same_words!(
     OperationEvidence, Evidence:
     Job, VmFound, FoundBeforeClaim, Person, NoneFound, SeveralFound, OtherSize, AccountMismatch, JobDeadline,
-    ReadBack, NotConverged, Answered, ExecutedUnasked, CannotLook
+    ReadBack, NotConverged, Answered, ExecutedUnasked, CannotLook, BackupFound
 );

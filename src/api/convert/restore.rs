@@ -41,6 +41,7 @@ pub fn restore_intent(object: &VpsBackupRestore) -> Result<Intent, InvalidSpec> 
         }),
         backup,
         target,
+        backup_first: spec.backup_first,
         approval: spec.approval.as_ref().map(approval).transpose()?,
         suspended: spec.suspend,
         deleted: object.metadata.deletion_timestamp.is_some(),

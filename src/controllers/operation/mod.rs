@@ -120,6 +120,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         Need::Say(input) => Reading::Input(input),
         Need::Job(job) => observe::job(&ctx, &object, &record, &job, &mut followed).await?,
         Need::Options => observe::options(&ctx, &object, &record).await?,
+        Need::Backups => observe::backups(&ctx, &object, &record).await?,
         Need::Inventory => observe::inventory(&ctx, &object, &record).await?,
         Need::Vm(vps) => observe::named(&ctx, &object, &record, &vps).await?,
     };

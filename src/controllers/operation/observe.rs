@@ -9,9 +9,9 @@ use crate::cluster::fail_point;
 use crate::controllers::context::{Blocked, Context, blocked};
 use crate::controllers::{Error, reading};
 use crate::domain::action::follow::{
-    Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
+    BackupsReading, Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
-use crate::domain::action::ordered::Action;
+use crate::domain::action::ordered::{Action, ActionKind};
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, Job, Record, State, later};
 use crate::domain::provider::inventory::Vm;
@@ -106,6 +106,13 @@ async fn read_job(
     });
     let (mut state, word) = state.map_err(blocked)?;
     *shown = word.or(shown.take());
+    if record.action.kind() == ActionKind::CreateBackup && state == JobState::Lost {
+        // The list of backups tells more, and of an accepted one it is asked next.
+        return match record.known.state {
+            State::Unknown => read_backups(ctx, object, record).await,
+            _ => Ok(Input::Job(state, Vec::new())),
+        };
+    }
     if record.action.restoration().is_none() {
         // Nothing but the job shows what became of it, and a missing one proves something only to a key of the right account.
         if state == JobState::Lost && own_vps(ctx, object, record).await?.is_err() {
@@ -180,7 +187,8 @@ pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> R
         | Action::Restore(_)
         | Action::Overwrite(_)
         | Action::LegacyEstimate(_)
-        | Action::LegacyUpgrade(_) => read_options(ctx, object, record).await,
+        | Action::LegacyUpgrade(_)
+        | Action::CreateBackup(_) => read_options(ctx, object, record).await,
     };
     if read.is_ok() {
         fail_point::reach("after-read-back");
@@ -202,6 +210,34 @@ async fn read_options(ctx: &Context, object: &VpsOperation, record: &Record) -> 
                 offers: Vec::new(),
                 reads_vps: false,
             })),
+            Ok(()) | Err(_) => Err(blocked(error)),
+        },
+        Err(error) => Err(blocked(error)),
+    }
+}
+
+/// The backups of the VPS; whether the key reads it shows where they cannot be read.
+pub async fn backups(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
+    fail_point::reach("before-read-back");
+    let read = read_backups(ctx, object, record).await;
+    if read.is_ok() {
+        fail_point::reach("after-read-back");
+    }
+    settle(ctx, record, read)
+}
+
+async fn read_backups(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
+    let question = Question::Backups(record.vps.clone());
+    let read = ask(ctx, object, record, vec![reading::now(question.clone())]).await?;
+    let listed = read.readings.take(&question, |answer| match answer {
+        Answer::Backups(listed) => Some(listed.backups.clone()),
+        _ => None,
+    });
+    let reading = |backups, reads_vps| Input::Backups(BackupsReading { backups, reads_vps });
+    match listed {
+        Ok(backups) => Ok(reading(backups, true)),
+        Err(error @ ReadError::NotFound { .. }) => match own_vps(ctx, object, record).await? {
+            Err(ReadError::NotFound { .. }) => Ok(reading(Vec::new(), false)),
             Ok(()) | Err(_) => Err(blocked(error)),
         },
         Err(error) => Err(blocked(error)),

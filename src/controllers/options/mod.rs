@@ -71,7 +71,7 @@ pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> 
 async fn resolve(ctx: &Context, object: &VpsResourceConfig, name: &str) -> Result<Action, Error> {
     let is_being_deleted = object.metadata.deletion_timestamp.is_some();
     if let Some(rests) = Report::at_rest(object.spec.suspend, is_being_deleted) {
-        return report::publish(ctx, object, "", &rests.with(Facts::Kept)).await;
+        return report::publish(ctx, object, "", &rests.with(Facts::Kept), None).await;
     }
     match observe::named(ctx, object, name).await {
         Ok(vps) => {
@@ -110,7 +110,10 @@ async fn look(
                 break Action::requeue(ctx.books.chance.jittered(common::SOON));
             }
             Decision::Leave => break Action::await_change(),
-            Decision::Report(report) => break report::publish(ctx, object, &intent.digest, &report).await?,
+            Decision::Report(report) => {
+                let backup = view.backup_shown(&intent.subject.uid);
+                break report::publish(ctx, object, &intent.digest, &report, backup).await?;
+            }
             Decision::Buy(order) => {
                 let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
                 let Some(action) = bought else {
@@ -120,6 +123,7 @@ async fn look(
             }
             Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
             Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, look.since).await?,
+            Decision::ReadBackupGate => observe::backup_gate(ctx, object, &intent, &view, look.since).await?,
             Decision::Preview(body) => {
                 observe::preview(ctx, object, &intent, &view, look.since, body).await?
             }

@@ -12,7 +12,6 @@ use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::Record;
 use crate::domain::options::{Account, Goods, Intent, Reading, Resize, Rival, Seen, View, Wish};
 use crate::domain::provider::options::sizes;
 use crate::domain::values::ids::{RecordName, SubjectKind, VpsId};
@@ -35,18 +34,13 @@ pub async fn ledger(
         // Nothing but the records remembers what the older route has executed.
         chain.missing = chain.missing.or_else(|| chain.gap.clone());
     }
-    let history: Result<Vec<Record>, _> = history
-        .iter()
-        .flatten()
-        .map(|record| api::record(record))
-        .collect();
-    let history = history.unwrap_or_else(|unreadable| {
-        chain.unreadable = Some(unreadable.to_string());
-        Vec::new()
-    });
+    let history = common::records(&mut chain, &history);
     Ok(View {
         history,
         busy: busy(ctx, intent, &key),
+        changed: object
+            .vps()
+            .and_then(|vps| ctx.books.ledger.last_change_of(&VpsId::new(vps))),
         rival: rival(ctx, object, &chain),
         seen: seen(object, intent),
         committed_dry_run: object
@@ -143,6 +137,7 @@ async fn read_options(
         cycle: own.cycle,
         offers,
         resize: None,
+        can_create_backup: None,
         invoices: None,
         preview: None,
     };
@@ -200,6 +195,7 @@ async fn read_size(
         cycle: own.cycle,
         offers: sizes(own.size),
         resize,
+        can_create_backup: None,
         invoices: None,
         preview: None,
     };
@@ -218,6 +214,23 @@ pub async fn invoices(
     on_top(ctx, object, intent, view, began, question, |reading, answer| {
         if let Answer::Invoices(invoices) = answer {
             reading.invoices = Some(invoices.clone());
+        }
+    })
+    .await
+}
+
+/// Whether a backup may be made, on top of what was read from `began` on.
+pub async fn backup_gate(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+    view: &View,
+    began: Moment,
+) -> Result<Read<Account>, Error> {
+    let question = |vps: VpsId| Question::Backups(vps);
+    on_top(ctx, object, intent, view, began, question, |reading, answer| {
+        if let Answer::Backups(listed) = answer {
+            reading.can_create_backup = Some(listed.can_create.clone());
         }
     })
     .await

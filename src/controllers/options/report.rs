@@ -6,13 +6,14 @@ use kube::runtime::controller::Action;
 
 use crate::api::conditions::{self, Statement};
 use crate::api::config::{SHOWN_VALUE, VpsResourceConfig, VpsResourceConfigStatus};
-use crate::api::shared::{GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
+use crate::api::shared::{BackupFirstStatus, GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::api::{self, InvalidSpec};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{
     self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, kept_warning, steps, warning,
 };
+use crate::domain::ledger::record::Record;
 use crate::domain::options::{self, Facts, InForce, Shown};
 use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
@@ -20,12 +21,13 @@ use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
-/// Writes the report on this wish if it differs from what stands there, and tells when to look again.
+/// Writes the report on this wish, and the `backup` that was made first, if it differs from what stands there, and tells when to look again.
 pub async fn publish(
     ctx: &Context,
     object: &VpsResourceConfig,
     wish: &str,
     report: &options::Report,
+    backup: Option<&Record>,
 ) -> Result<Action, Error> {
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
@@ -45,6 +47,7 @@ pub async fn publish(
         last_handled_reconcile_at: reporter::requested_at(object),
         vps_id: object.vps().map(str::to_owned),
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
+        backup_first: backup.map(BackupFirstStatus::from).or(before.backup_first),
         ..shown
     };
     reporter::write(ctx, object, after, report).await?;
@@ -69,7 +72,7 @@ pub async fn pin(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Resu
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
     let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
-    publish(ctx, object, "", &report).await
+    publish(ctx, object, "", &report, None).await
 }
 
 /// What lasts until somebody puts it right; it is looked at ever more rarely.
@@ -80,7 +83,7 @@ pub async fn lasting(ctx: &Context, object: &VpsResourceConfig, trouble: &Troubl
     let wish = api::config_intent(object)
         .map(|intent| intent.digest)
         .unwrap_or_default();
-    publish(ctx, object, &wish, &report).await
+    publish(ctx, object, &wish, &report, None).await
 }
 
 fn facts(

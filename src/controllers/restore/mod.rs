@@ -49,7 +49,10 @@ async fn look(
         let read = match decision {
             Decision::Buy(_) | Decision::Adopt(..) if source == Source::Known => return Ok(None),
             Decision::Leave => break Action::await_change(),
-            Decision::Report(report) => break report::publish(ctx, object, &report).await?,
+            Decision::Report(report) => {
+                let backup = view.backup_shown(&intent.subject.uid);
+                break report::publish(ctx, object, &report, backup).await?;
+            }
             Decision::Buy(order) => {
                 let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
                 let Some(action) = bought else {

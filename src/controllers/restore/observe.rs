@@ -15,9 +15,9 @@ use crate::controllers::reading;
 use crate::domain::action::ordered::Action;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::Bought;
-use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::inventory::{Vm, VpsChoice};
 use crate::domain::provider::preflight::Preflight;
-use crate::domain::restore::{Account, Intent, TargetReading, View};
+use crate::domain::restore::{Account, Destination, Intent, TargetReading, View};
 use crate::domain::values::ids::{BackupId, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Route};
@@ -32,13 +32,17 @@ pub async fn ledger(
     let key = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
     let mut chain = common::chain(ctx, object, &intent.subject, &key, source).await?;
     let attempt = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
-    chain.gap = gap(&key, &ctx.books.ledger.before(&key, attempt, Source::Etcd).await?);
+    let before = ctx.books.ledger.before(&key, attempt, Source::Etcd).await?;
+    chain.gap = gap(&key, &before);
+    let history = common::records(&mut chain, &before);
     let status = object.status.clone().unwrap_or_default();
     let named = status.operation.as_ref().map(|operation| operation.name.as_str());
     let tail = chain.tail.as_ref();
     let shows_tail = named.is_some() && named == tail.map(|tail| tail.name.as_str());
     let is_ready = conditions::find(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
-    let tried = tail.filter(|tail| tail.subject.uid == intent.subject.uid);
+    let own = tail.into_iter().chain(history.iter().rev());
+    let mut own = own.filter(|record| record.subject.uid == intent.subject.uid);
+    let tried = own.find(|record| !record.is_backup());
     let restored = tried.and_then(|tail| Some(tail.action.backup()?.id.clone()));
     let shown_source = status.source.as_ref().map(|source| VpsId::new(&source.vps_id));
     let shown_target = status.target.as_ref().and_then(|target| target.vps_id.as_ref());
@@ -49,10 +53,18 @@ pub async fn ledger(
         Some((_, source)) => (Some(source.clone()), None),
         None => (None, None),
     };
+    let resolved_target = target.or_else(|| shown_target.map(VpsId::new));
+    let target = match &intent.target {
+        Destination::ExistingVps(VpsChoice::Id(vps)) => Some(vps),
+        Destination::ExistingVps(VpsChoice::Named(_)) => resolved_target.as_ref(),
+        Destination::CloudVm(_) => None,
+    };
     Ok(View {
         account: Account::Unread,
         resolved_source: source.or(shown_source),
-        resolved_target: target.or_else(|| shown_target.map(VpsId::new)),
+        target_changed: target.and_then(|target| ctx.books.ledger.last_change_of(target)),
+        history,
+        resolved_target,
         in_place_enabled: ctx.settings.in_place_restore,
         resolved_backup: restored.or_else(|| status.backup.as_ref().map(|backup| BackupId::new(&backup.id))),
         latched: status
@@ -156,6 +168,7 @@ fn as_target(
         gate,
         busy: ctx.books.ledger.under_way_for(target, &chain),
         last: ctx.books.ledger.last_for(target, &chain),
+        can_create_backup: listed.can_create,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::api::conditions::{self, Statement};
 use crate::api::restore::{
     BackupStatus, SourceStatus, TargetStatus, VpsBackupRestore, VpsBackupRestoreStatus,
 };
-use crate::api::shared::{GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
+use crate::api::shared::{BackupFirstStatus, GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{
@@ -24,11 +24,12 @@ use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
 
-/// Writes the report if it differs from what stands there, and tells when to look again.
+/// Writes the report, and the `backup` that was made first, if it differs from what stands there, and tells when to look again.
 pub async fn publish(
     ctx: &Context,
     object: &VpsBackupRestore,
     report: &restore::Report,
+    backup: Option<&Record>,
 ) -> Result<Action, Error> {
     let before = object.status.clone().unwrap_or_default();
     let shown = facts(ctx, &before, report);
@@ -62,6 +63,7 @@ pub async fn publish(
         observed_generation: generation,
         last_handled_reconcile_at: reporter::requested_at(object),
         conditions: conditions::dated(said, &before.conditions, generation, ctx.now()),
+        backup_first: backup.map(BackupFirstStatus::from).or(before.backup_first),
         ..shown.status
     };
     reporter::write(ctx, object, after, report).await?;
@@ -81,7 +83,7 @@ async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Rep
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec) -> Result<Action, Error> {
     let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
-    publish(ctx, object, &report).await
+    publish(ctx, object, &report, None).await
 }
 
 /// What lasts until somebody puts it right; it is looked at ever more rarely.
@@ -89,7 +91,7 @@ pub async fn lasting(ctx: &Context, object: &VpsBackupRestore, trouble: &Trouble
     let status = object.status.as_ref();
     let since = status.and_then(|status| conditions::stalled_since(&status.conditions));
     let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
-    publish(ctx, object, &report).await
+    publish(ctx, object, &report, None).await
 }
 
 struct Shown {
@@ -143,7 +145,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             // Of a VM that was there before nobody knows which backup it holds, nor at which price it was bought.
             if record.known.evidence == Some(Evidence::FoundBeforeClaim) {
                 return Shown {
-                    steps: vec![reporter::submitted(record)],
+                    steps: reporter::submitted(record).into_iter().collect(),
                     status,
                 };
             }

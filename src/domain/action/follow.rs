@@ -12,6 +12,7 @@ use crate::domain::action::answer::Verdict;
 use crate::domain::action::ordered::Action;
 use crate::domain::action::receipt::Receipt;
 use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
+use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::inventory::{Sighting, Vm};
 use crate::domain::provider::job::JobState;
 use crate::domain::provider::options::Offer;
@@ -75,6 +76,8 @@ pub enum Need {
     Vm(VpsId),
     /// The options of the VPS.
     Options,
+    /// The backups of the VPS.
+    Backups,
 }
 
 /// What was learnt.
@@ -100,6 +103,8 @@ pub enum Input {
     Named(Result<Vm, Text>),
     /// The options of the VPS, as they are offered.
     Options(OptionsReading),
+    /// The backups of the VPS, as they are listed.
+    Backups(BackupsReading),
     /// Nothing can be read, and the time in which something could have shown up has passed.
     Settled,
     /// A person says that it was executed.
@@ -124,6 +129,15 @@ pub struct InventoryReading {
 pub struct OptionsReading {
     /// Every option.
     pub offers: Vec<Offer>,
+    /// Whether the key could read the VPS.
+    pub reads_vps: bool,
+}
+
+/// A reading of the backups of a VPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupsReading {
+    /// Every backup.
+    pub backups: Vec<ListedBackup>,
     /// Whether the key could read the VPS.
     pub reads_vps: bool,
 }
@@ -275,7 +289,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
             state: State::Abandoned,
             message: Text::new(&format!(
                 "a person abandoned this operation without an answer; {}",
-                record.action.kind().row().costs_all_the_same
+                record.action.kind().row().holds_all_the_same
             )),
             evidence: Some(Evidence::Person),
             ..known.clone()
@@ -398,6 +412,9 @@ fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
         (State::Accepted, Action::Options(_) | Action::Resize(_)) => {
             Some(super::options::patience(record, times.job_deadline))
         }
+        (State::Accepted, Action::CreateBackup(_)) if record.known.evidence.is_some() => {
+            Some(later(record.settled_at(times), PATIENCE_TO_LOOK))
+        }
         (_, _) => None,
     }
 }
@@ -409,7 +426,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
         return known.clone();
     }
     let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
-    if told && matches!(record.action, Action::Overwrite(_)) && known.job.is_some() {
+    if told && record.action.kind().row().is_shown_by_its_job_alone && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
         return Known {
             message: Text::new(

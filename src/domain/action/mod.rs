@@ -2,6 +2,7 @@
 //! is followed, and its words. `ordered` has the data of each action; `answer`, `follow` and `receipt` have what all share.
 
 pub mod answer;
+mod backup;
 pub mod follow;
 mod job;
 mod legacy;
@@ -44,10 +45,12 @@ pub struct Row {
     /// Whether the object is reconciled as soon as HostUp accepts the order. If not, it is reconciled after the first look
     /// for the effect.
     pub is_told_when_accepted: bool,
+    /// Nothing but its job shows what became of it.
+    pub is_shown_by_its_job_alone: bool,
     /// What is done about an outcome that is not known.
     pub looked_for: &'static str,
     /// What holds although a person has given the operation up.
-    pub costs_all_the_same: &'static str,
+    pub holds_all_the_same: &'static str,
     /// What the operator does after a person's `NotExecuted`.
     pub after_not_executed: &'static str,
 }
@@ -62,6 +65,7 @@ impl ActionKind {
             Self::LegacyUpgrade => &legacy::UPGRADE,
             Self::ResizeCloudVm => &resize::ROW,
             Self::OverwriteVps => &overwrite::ROW,
+            Self::CreateBackup => &backup::ROW,
         }
     }
 }
@@ -73,6 +77,7 @@ impl Action {
             Self::Restore(_) => restore::need(record, memo, times, now),
             Self::Options(_) | Self::Resize(_) => options::need(record, memo, now),
             Self::Overwrite(_) => overwrite::need(record, memo, times, now),
+            Self::CreateBackup(_) => backup::need(record, memo, times, now),
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, times, now),
         }
     }
@@ -85,6 +90,7 @@ impl Action {
                 options::step(record, change, input, memo, times, now)
             }
             Self::Overwrite(_) => overwrite::step(record, input, memo, times, now),
+            Self::CreateBackup(ordered) => backup::step(record, ordered, input, memo, times, now),
             Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, times, now),
         }
     }

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::names::VmToken;
+use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::options::{Difference, Values};
 use crate::domain::provider::preflight::Remaining;
-use crate::domain::values::ids::{BackupId, VpsId};
+use crate::domain::values::digest;
+use crate::domain::values::ids::{BackupId, InstanceId, RecordName, VpsId};
 use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
 
@@ -29,14 +31,16 @@ pub enum ActionKind {
     ResizeCloudVm,
     /// A backup restored onto a VPS that exists (restore-from-vps page; for its own backup, assumed).
     OverwriteVps,
+    /// A backup made before a change (backup creation page).
+    CreateBackup,
 }
 
 impl ActionKind {
-    /// It changes or overwrites the VPS of its path, so that nothing else may be under way for that VPS. A restore to a new
-    /// VM only reads its source; the older route names no VPS.
+    /// It changes, overwrites or backs up the VPS of its path, so that nothing else may be under way for that VPS. A restore
+    /// to a new VM only reads its source; the older route names no VPS.
     pub fn drives_its_vps(self) -> bool {
         match self {
-            Self::CommitResources | Self::ResizeCloudVm | Self::OverwriteVps => true,
+            Self::CommitResources | Self::ResizeCloudVm | Self::OverwriteVps | Self::CreateBackup => true,
             Self::RestoreToCloudVm | Self::LegacyEstimate | Self::LegacyUpgrade => false,
         }
     }
@@ -57,6 +61,8 @@ pub enum Action {
     Resize(Change),
     /// [`ActionKind::OverwriteVps`].
     Overwrite(Overwriting),
+    /// [`ActionKind::CreateBackup`].
+    CreateBackup(NewBackup),
 }
 
 impl Action {
@@ -69,6 +75,7 @@ impl Action {
             Self::LegacyUpgrade(_) => ActionKind::LegacyUpgrade,
             Self::Resize(_) => ActionKind::ResizeCloudVm,
             Self::Overwrite(_) => ActionKind::OverwriteVps,
+            Self::CreateBackup(_) => ActionKind::CreateBackup,
         }
     }
 
@@ -80,7 +87,8 @@ impl Action {
             | Self::LegacyEstimate(_)
             | Self::LegacyUpgrade(_)
             | Self::Resize(_)
-            | Self::Overwrite(_) => None,
+            | Self::Overwrite(_)
+            | Self::CreateBackup(_) => None,
         }
     }
 
@@ -92,7 +100,8 @@ impl Action {
             | Self::Options(_)
             | Self::LegacyEstimate(_)
             | Self::LegacyUpgrade(_)
-            | Self::Resize(_) => None,
+            | Self::Resize(_)
+            | Self::CreateBackup(_) => None,
         }
     }
 
@@ -101,7 +110,11 @@ impl Action {
         match self {
             Self::Restore(restoration) => Some(&restoration.backup),
             Self::Overwrite(overwriting) => Some(&overwriting.backup),
-            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Resize(_) => None,
+            Self::Options(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Resize(_)
+            | Self::CreateBackup(_) => None,
         }
     }
 
@@ -110,7 +123,11 @@ impl Action {
         match self {
             Self::Restore(restoration) => Some(Remaining::of_vm(restoration.ordered)),
             Self::Resize(change) => Some(Remaining::of_resize(&change.difference)),
-            Self::Options(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Overwrite(_) => None,
+            Self::Options(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Overwrite(_)
+            | Self::CreateBackup(_) => None,
         }
     }
 
@@ -118,7 +135,11 @@ impl Action {
     pub fn change(&self) -> Option<&Change> {
         match self {
             Self::Options(change) | Self::Resize(change) => Some(change),
-            Self::Restore(_) | Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) | Self::Overwrite(_) => None,
+            Self::Restore(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Overwrite(_)
+            | Self::CreateBackup(_) => None,
         }
     }
 }
@@ -233,6 +254,35 @@ impl fmt::Display for TargetState {
             }
         }
         Ok(())
+    }
+}
+
+/// A backup that is ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBackup {
+    /// Its note, by which it is found again.
+    pub note: String,
+}
+
+impl NewBackup {
+    /// Characters of the token in the note: 80 bits.
+    const TOKEN: usize = 16;
+
+    /// The one that `record` of this installation orders.
+    pub fn of(instance: &InstanceId, record: &RecordName) -> Self {
+        let parts = [instance.as_str(), record.as_str()];
+        let token = digest::base32("hostup-operator/backup-note/v1", &parts, Self::TOKEN);
+        Self {
+            note: format!("before a change by hostup-operator {token}"),
+        }
+    }
+
+    /// Whether the note of `backup` contains the token, whatever else HostUp put there.
+    pub fn is_noted_on(&self, backup: &ListedBackup) -> bool {
+        let token = self.note.rsplit(' ').next();
+        let token = token.filter(|token| token.len() == Self::TOKEN);
+        let note = backup.note.as_ref().map(Text::as_str);
+        token.zip(note).is_some_and(|(token, note)| note.contains(token))
     }
 }
 

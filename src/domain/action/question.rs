@@ -12,6 +12,21 @@ pub fn why(record: &Record, known: &Text) -> String {
     )
 }
 
+/// That the outcome is being looked for, and how.
+pub fn confirming(record: &Record) -> String {
+    let said = &record.known.said;
+    let lost = if *said == Said::default() {
+        format!("the answer to the call of VpsOperation {} was lost", record.name)
+    } else {
+        let what = format!(
+            "HostUp's answer to the call of VpsOperation {} proves nothing",
+            record.name
+        );
+        text::clause(&said.cited(&what)).to_owned()
+    };
+    format!("{lost}; {}", record.action.kind().row().looked_for)
+}
+
 /// What HostUp answered, as a sentence that follows another; empty where it gave no answer that says anything.
 pub fn answered(record: &Record) -> String {
     let said = &record.known.said;

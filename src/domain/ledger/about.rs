@@ -25,7 +25,8 @@ impl About {
         let result = content.result.as_ref().filter(|_| ours).map(result_mark);
         let nothing = content.state.came_to_nothing();
         let subject = nothing.then(|| subject_mark(&content.kind, &content.namespace, &content.object));
-        let drove = content.drives.as_ref().filter(|_| ours).map(result_mark);
+        let drove = content.drives.as_ref().filter(|_| ours && !content.is_backup);
+        let drove = drove.map(result_mark);
         let resized = content.resized.as_ref().filter(|_| ours).map(result_mark);
         match (result, subject) {
             (None, None) if content.state.frees_the_name() => Self::Nothing,

@@ -30,8 +30,9 @@ pub fn is_alone(others: &[Entry], barred: &Barred, own: &ChainKey, instance: &In
     let made = |other: &Entry| other.made.unwrap_or(Timestamp::MAX);
     let was_executed = |other: &&Entry| {
         let content = other.content.as_ref();
-        let executed =
-            content.is_some_and(|content| content.instance == *instance && !content.state.frees_the_name());
+        let executed = content.is_some_and(|content| {
+            content.instance == *instance && !content.state.frees_the_name() && !content.is_backup
+        });
         executed && own.attempt(&other.name).is_none()
     };
     let newest = others.iter().filter(was_executed).map(made).max();

@@ -2,6 +2,7 @@
 
 mod about;
 pub mod alone;
+pub mod backup_first;
 pub mod budget;
 pub mod chain;
 mod figures;
@@ -79,8 +80,10 @@ pub struct Content {
     pub result: Option<VpsId>,
     /// The VM whose size was changed.
     pub resized: Option<VpsId>,
-    /// The VPS that the call changes or overwrites.
+    /// The VPS that the call changes, overwrites or backs up.
     pub drives: Option<VpsId>,
+    /// It makes a backup, which leaves that VPS as it is.
+    pub is_backup: bool,
     /// HostUp provides that VM no longer.
     pub has_ended: bool,
     /// When it was claimed, by the claimer's clock.

@@ -12,7 +12,9 @@ use crate::domain::consent::price::{BillingCycle, ChangePrice, Price, Recurring,
 use crate::domain::consent::quote::Quote;
 use crate::domain::provider::gate::{Gate, GateName};
 use crate::domain::values::digest;
-use crate::domain::values::ids::{Holder, InstanceId, JobId, KeyMark, RecordName, Subject, VpsId};
+use crate::domain::values::ids::{
+    BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, Uid, VpsId,
+};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
@@ -120,8 +122,10 @@ pub enum Evidence {
     FoundBeforeClaim,
     /// A person's answer.
     Person,
-    /// No VM has the token, after enough reads and time.
+    /// No VM, or no backup, has the token, after enough reads and time.
     NoneFound,
+    /// The note of a complete backup has the token.
+    BackupFound,
     /// Several VMs bear the token.
     SeveralFound,
     /// One VM has the token, of another size.
@@ -170,10 +174,11 @@ pub struct KeyInUse {
 pub struct Cause(String);
 
 impl Cause {
-    /// Of this request with this key, at these gates and this price. HostUp's free text is no part of it, nor is
-    /// the gate that is read only after a refusal: that it was read makes nothing another cause.
+    /// Of this request with this key, at these gates and this price. HostUp's free text is no part of it, nor are
+    /// the gates that are read only after a refusal or before a backup: that one was read makes nothing another cause.
     pub fn new(request: &str, key: &KeyInUse, gates: &[Gate], price: Option<&Price>) -> Self {
-        let judged = gates.iter().filter(|gate| gate.name != GateName::NoOpenInvoice);
+        let sometimes = [GateName::NoOpenInvoice, GateName::CanCreateBackup];
+        let judged = gates.iter().filter(|gate| !sometimes.contains(&gate.name));
         let mut rows: Vec<String> = judged
             .map(|gate| {
                 let code = gate.code.as_ref().map_or("", Text::as_str);
@@ -185,6 +190,15 @@ impl Cause {
         let mut parts = vec![request, key.mark.as_str()];
         parts.extend(rows.iter().map(String::as_str));
         Self(digest::base32("hostup-operator/cause/v1", &parts, 26))
+    }
+
+    /// Of the backup before what this is the cause of.
+    pub fn of_a_backup_before(&self) -> Self {
+        Self(digest::base32(
+            "hostup-operator/cause/v1",
+            &["backup", &self.0],
+            26,
+        ))
     }
 
     /// As a record holds it.
@@ -209,6 +223,8 @@ pub struct Known {
     pub said: Said,
     /// HostUp's job, once named.
     pub job: Option<Job>,
+    /// The backup that was made, once found.
+    pub backup: Option<BackupId>,
     /// The VM, once found.
     pub result: Option<Bought>,
     /// The end of that VM, once HostUp provides it no longer.
@@ -238,6 +254,7 @@ impl Known {
             message: Text::default(),
             said: Said::default(),
             job: None,
+            backup: None,
             result: None,
             ended: None,
             invoice: None,
@@ -492,9 +509,25 @@ pub struct Record {
 }
 
 impl Record {
-    /// The last record of the chain whose call was executed, with this one.
+    /// Another call may follow it for the same object. A backup is never the end.
+    pub fn lets_another_follow(&self) -> bool {
+        let state = self.known.state;
+        state.frees_the_name() || (self.is_backup() && state.is_final())
+    }
+
+    /// It makes a backup before a change.
+    pub fn is_backup(&self) -> bool {
+        matches!(self.action, Action::CreateBackup(_))
+    }
+
+    /// It is a backup that was made for the object of this uid.
+    pub fn is_made_backup_of(&self, uid: &Uid) -> bool {
+        self.is_backup() && self.known.state == State::Succeeded && self.subject.uid == *uid
+    }
+
+    /// The last record of the chain whose call was executed, with this one; a backup changes nothing.
     pub fn last_executed(&self) -> Option<&RecordName> {
-        if self.known.state.frees_the_name() {
+        if self.known.state.frees_the_name() || self.is_backup() {
             self.follows.as_ref()
         } else {
             Some(&self.name)

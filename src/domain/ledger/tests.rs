@@ -263,7 +263,7 @@ impl Model {
             let is_of_a_vm = content.result.is_some();
             Self::is_ours(entry) && !content.state.frees_the_name() && !is_of_a_vm
         });
-        let executed = ours.filter(|(_, content)| content.drives.as_ref() == Some(vps));
+        let executed = ours.filter(|(_, content)| content.drives.as_ref() == Some(vps) && !content.is_backup);
         let executed: HashSet<_> = executed
             .map(|(entry, _)| (entry.made.unwrap_or(Timestamp::MAX), entry.name.clone()))
             .collect();
@@ -457,34 +457,38 @@ fn contents() -> impl Strategy<Value = Content> {
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         any::<bool>(),
     );
-    (whose, outcome, prices(), driven()).prop_map(|(whose, outcome, price, drives)| {
-        let (instance, kind, namespace, object, secret) = whose;
-        let (state, evidence, unapproved, not_before, token, (vm, is_about_it), claimed, has_ended) = outcome;
-        let (currency, price) = price;
-        Content {
-            instance: InstanceId::new(instance),
-            kind: kind.to_owned(),
-            namespace: namespace.to_owned(),
-            object: object.to_owned(),
-            key: key_of(namespace, secret),
-            state,
-            evidence,
-            unapproved,
-            not_before,
-            token,
-            result: (is_about_it == 1).then(|| vm.clone()),
-            drives: if is_about_it == 2 {
-                Some(vm.clone())
-            } else {
-                drives
-            },
-            resized: (is_about_it == 2).then_some(vm),
-            has_ended,
-            claimed,
-            currency: currency.to_owned(),
-            price,
-        }
-    })
+    (whose, outcome, prices(), driven(), any::<bool>()).prop_map(
+        |(whose, outcome, price, drives, is_backup)| {
+            let (instance, kind, namespace, object, secret) = whose;
+            let (state, evidence, unapproved, not_before, token, (vm, is_about_it), claimed, has_ended) =
+                outcome;
+            let (currency, price) = price;
+            Content {
+                instance: InstanceId::new(instance),
+                kind: kind.to_owned(),
+                namespace: namespace.to_owned(),
+                object: object.to_owned(),
+                key: key_of(namespace, secret),
+                state,
+                evidence,
+                unapproved,
+                not_before,
+                token,
+                result: (is_about_it == 1).then(|| vm.clone()),
+                drives: if is_about_it == 2 {
+                    Some(vm.clone())
+                } else {
+                    drives
+                },
+                resized: (is_about_it == 2).then_some(vm),
+                is_backup: is_about_it != 2 && is_backup,
+                has_ended,
+                claimed,
+                currency: currency.to_owned(),
+                price,
+            }
+        },
+    )
 }
 
 fn entries() -> impl Strategy<Value = Entry> {
@@ -740,6 +744,7 @@ fn finished(n: u32) -> Entry {
             result: Some(VpsId::new(format!("vps_{n:026}"))),
             resized: None,
             drives: None,
+            is_backup: false,
             has_ended: false,
             claimed: Some(at(0)),
             currency: "SEK".to_owned(),

@@ -12,6 +12,7 @@ use crate::domain::action::ordered::{Action, Change};
 use crate::domain::consent::approval;
 use crate::domain::consent::price::Price;
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
+use crate::domain::ledger::backup_first;
 use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Cause, Evidence, Invoice, Record, State, later};
 use crate::domain::provider::gate::{self, Gate, GateName};
@@ -76,7 +77,8 @@ impl Look<'_> {
                 format!("{vps} has the {what} of the spec")
             };
             let bought = shown.record.as_ref().filter(|record| {
-                record.known.state == State::Succeeded && record.intent == self.intent.digest
+                let is_done = record.known.state == State::Succeeded && !record.is_backup();
+                is_done && record.intent == self.intent.digest
             });
             let in_sync = Shown {
                 drifted: Some(false),
@@ -124,6 +126,10 @@ impl Look<'_> {
             );
             return self.stalled(Reason::DriftContested, message, facts(shown));
         }
+        let (wanted, made) = self.backup();
+        if wanted && made.is_none() && reading.can_create_backup.is_none() {
+            return Decision::ReadBackupGate;
+        }
         if wish.goods == Goods::Size {
             return self.with_rates(wish, reading, &difference, shown);
         }
@@ -157,6 +163,7 @@ impl Look<'_> {
             &can_commit.reason,
         ));
         gates.extend(self.busy_gate());
+        gates.extend(self.backup_gate(reading));
         let invoice = self.invoice_in_the_way(wish, reading);
         if let Some((gate, _)) = &invoice {
             gates.push(gate.clone());
@@ -214,7 +221,14 @@ impl Look<'_> {
         Some(Gate::new(GateName::TargetIdle, false, "", &reason))
     }
 
-    /// Consent, the last attempt, the brakes; then the order.
+    /// HostUp's gate of a new backup, where one is to be made first.
+    pub(super) fn backup_gate(&self, reading: &Reading) -> Option<Gate> {
+        let (wanted, made) = self.backup();
+        let can_create = reading.can_create_backup.as_ref()?;
+        (wanted && made.is_none()).then(|| backup_first::gate(can_create))
+    }
+
+    /// Consent, the last attempt, the brakes; then the order, or that of a backup before it.
     pub(super) fn order(
         &self,
         order: Order,
@@ -225,7 +239,17 @@ impl Look<'_> {
         shown: Shown,
     ) -> Decision {
         let approval = self.intent.approval.as_ref();
+        let (wanted, made) = self.backup();
+        let setback = self.used_up().first().map(|record| backup_first::setback(record));
+        let only_by_quote =
+            only_by_quote.or(setback.as_ref().map(|_| backup_first::FAILED_BEFORE.to_owned()));
         let consent = approval::judge(approval, &quote, &fresh, only_by_quote, self.now);
+        let what = if wanted {
+            let first = backup_first::described(made, &order.vps);
+            format!("{}, after {first},", what.trim_end_matches(','))
+        } else {
+            what.to_owned()
+        };
         let order = Order {
             grant: consent.grant().cloned(),
             ..order
@@ -234,12 +258,25 @@ impl Look<'_> {
             approved: Some(order.grant.is_some()),
             ..shown
         };
-        let missing = approval::missing(&consent, approval, &self.intent.subject, &quote, &fresh, what);
+        let missing = approval::missing(&consent, approval, &self.intent.subject, &quote, &fresh, &what);
         if let Some((reason, message)) = missing {
+            if let (Some((setback, said)), Some(_)) = (setback, approval) {
+                return self.stalled(setback, format!("{said}. {message}"), facts(shown));
+            }
             let wake = Some(later(self.now, self.times.resync_interval));
             return reported(reason, message, facts(shown), wake);
         }
-        match self.held_back(&order) {
+        if let Some(held) = self.held_back(&order) {
+            return Decision::Report(held.with(facts(shown)));
+        }
+        if !wanted || made.is_some() {
+            return Decision::Buy(Box::new(order));
+        }
+        let order = backup_first::before(order, &self.view.chain.instance);
+        let last = self
+            .tail()
+            .filter(|tail| tail.is_backup() && self.intent.owns(tail));
+        match self.view.chain.holds_back(&order, last, self.times, self.now) {
             Some(held) => Decision::Report(held.with(facts(shown))),
             None => Decision::Buy(Box::new(order)),
         }
@@ -247,7 +284,7 @@ impl Look<'_> {
 
     /// What another object's order came to is no reason to hold this one's back, nor to let it go.
     pub(super) fn held_back(&self, order: &Order) -> Option<report::Report<()>> {
-        let last = self.records_of_this_name().next();
+        let last = self.changes_of_this_name().next();
         self.view.chain.holds_back(order, last, self.times, self.now)
     }
 
@@ -327,6 +364,7 @@ impl Look<'_> {
             changed.unwrap_or_default(),
         ];
         after.extend(besides);
+        after.extend(backup_first::besides(wish.backup_first, &self.used_up()));
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
             request,
@@ -364,7 +402,7 @@ impl Look<'_> {
     /// The last order of this very object that left, if it was refused for an open invoice.
     fn refused_for_an_invoice(&self) -> Option<&Record> {
         let last = self
-            .own_records()
+            .own_changes()
             .find(|record| record.known.state != State::NotSent)?;
         let code = last.known.said.code.as_ref().map(Text::as_str);
         let refused = last.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
@@ -437,7 +475,7 @@ impl Look<'_> {
     /// The wish was in force, by the ledger or by the status, and is not any more.
     fn has_drifted(&self) -> bool {
         let last = self
-            .own_records()
+            .own_changes()
             .find(|record| record.known.state == State::Succeeded);
         self.view.seen != Seen::Never || last.is_some_and(|last| last.intent == self.intent.digest)
     }

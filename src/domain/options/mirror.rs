@@ -98,6 +98,7 @@ impl Look<'_> {
                     Evidence::NoneFound
                     | Evidence::SeveralFound
                     | Evidence::OtherSize
+                    | Evidence::BackupFound
                     | Evidence::Job
                     | Evidence::JobDeadline
                     | Evidence::VmFound
@@ -130,6 +131,7 @@ fn what(record: &Record) -> String {
         Action::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
         Action::LegacyUpgrade(values) => older(&record.vps, values),
         Action::Restore(_) | Action::Overwrite(_) => "a restore".to_owned(),
+        Action::CreateBackup(_) => "a backup".to_owned(),
     }
 }
 

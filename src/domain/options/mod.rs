@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::domain::consent::approval::Approval;
 use crate::domain::consent::price::{BillingCycle, ChangePrice, Rates, Size};
 use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::backup_first;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::Order;
@@ -22,7 +23,7 @@ use crate::domain::provider::options::{Offer, Values};
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
-use crate::domain::values::ids::{RecordName, Subject, VpsId};
+use crate::domain::values::ids::{RecordName, Subject, Uid, VpsId};
 use crate::domain::values::moment::Moment;
 
 /// What a person wants, and from where it was read.
@@ -64,6 +65,8 @@ pub struct OptionsWish {
     pub cancels_invoice: bool,
     /// `spec.driftPolicy` is `Correct`.
     pub corrects_drift: bool,
+    /// `spec.backupFirst`: the VPS is backed up before each change.
+    pub backup_first: bool,
 }
 
 /// What is sold with a VPS that exists.
@@ -122,6 +125,8 @@ pub struct View {
     pub history: Vec<Record>,
     /// A restore onto this VPS that is under way.
     pub busy: Option<RecordName>,
+    /// When the last record was made of a change of this VPS, whoever wanted it.
+    pub changed: Option<Timestamp>,
     /// Whether an older object comes first.
     pub rival: Rival,
     /// What the status says of this wish.
@@ -132,6 +137,23 @@ pub struct View {
     pub legacy_enabled: bool,
     /// What HostUp said.
     pub account: Account,
+}
+
+impl View {
+    /// All records of this VPS, the last one first.
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.chain.tail.iter().chain(self.history.iter().rev())
+    }
+
+    /// The backup that was made for this object before a change that is still to come.
+    fn backup_made(&self, uid: &Uid, now: Timestamp) -> Option<&Record> {
+        backup_first::made(self.records(), uid, self.changed, now)
+    }
+
+    /// The last backup that was made for this object, as its status shows it.
+    pub fn backup_shown(&self, uid: &Uid) -> Option<&Record> {
+        self.records().find(|record| record.is_made_backup_of(uid))
+    }
 }
 
 /// An older object that wants the options of the same VPS; ordered by how much it matters.
@@ -197,6 +219,8 @@ pub struct Reading {
     pub offers_read: Moment,
     /// What a resize needs besides; `None` where no size is wanted, or the VPS is no pay-as-you-go VM.
     pub resize: Option<Resize>,
+    /// `backups.actions.canCreateBackup` of the VPS, once it was asked for (backups page).
+    pub can_create_backup: Option<ProviderGate>,
     /// The invoices that stand in the way, once they were asked for (billing-cycle page).
     pub invoices: Option<Vec<Invoice>>,
     /// The dry run, once there is one.
@@ -238,6 +262,8 @@ pub enum Decision {
     ReadOptions,
     /// Read which invoices stand in the way, then decide again.
     ReadInvoices,
+    /// Read whether a backup may be made, then decide again.
+    ReadBackupGate,
     /// Make a dry run with this body, then decide again.
     Preview(String),
     /// See that the key works, then decide again.
@@ -316,9 +342,12 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         return Decision::Report(barred.with(Facts::Kept));
     }
     let tail = view.chain.tail.as_ref();
-    let unsettled = tail.filter(|tail| is_unsettled(tail.known.state));
+    let unsettled = tail.filter(|tail| is_unsettled(tail));
     if let Some(record) = unsettled.filter(|record| intent.owns(record)) {
-        return look.mirror(record);
+        return match backup_first::standing(record, &view.chain, times, now) {
+            Some(report) => Decision::Report(report.with(Facts::Attempted(Box::new(record.clone())))),
+            None => look.mirror(record),
+        };
     }
     if let Some(rests) = report::Report::at_rest(intent.suspended, intent.deleted) {
         return Decision::Report(rests.with(look.kept()));
@@ -344,8 +373,8 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
 }
 
 /// Neither does it allow a further attempt, nor is it done.
-fn is_unsettled(state: State) -> bool {
-    !state.frees_the_name() && state != State::Succeeded
+fn is_unsettled(record: &Record) -> bool {
+    !record.lets_another_follow() && record.known.state != State::Succeeded
 }
 
 /// One look at one object.
@@ -379,20 +408,43 @@ impl Look<'_> {
     /// What the status shows already, and what became of the last attempt if that allows another.
     fn kept(&self) -> Facts {
         self.own_record()
-            .filter(|record| record.known.state.frees_the_name())
+            .filter(Record::lets_another_follow)
             .map_or(Facts::Kept, |record| Facts::Attempted(Box::new(record)))
     }
 
     /// The records of objects of this name, the last one first.
     fn records_of_this_name(&self) -> impl Iterator<Item = &Record> {
-        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        let all = self.view.records();
         all.filter(|record| self.intent.owns(record))
     }
 
     /// The records of this very object, the last one first.
     fn own_records(&self) -> impl Iterator<Item = &Record> {
-        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        let all = self.view.records();
         all.filter(|record| record.subject.uid == self.intent.subject.uid)
+    }
+
+    /// The changes that objects of this name have ordered, the last one first.
+    fn changes_of_this_name(&self) -> impl Iterator<Item = &Record> {
+        self.records_of_this_name().filter(|record| !record.is_backup())
+    }
+
+    /// The changes that this very object has ordered, the last one first.
+    fn own_changes(&self) -> impl Iterator<Item = &Record> {
+        self.own_records().filter(|record| !record.is_backup())
+    }
+
+    /// Whether the wish wants a backup first, and the one that was made before a change that is still to come.
+    fn backup(&self) -> (bool, Option<&Record>) {
+        let wanted = match &self.intent.wish {
+            Wish::Options(wish) => wish.backup_first,
+            Wish::Legacy(_) => false,
+        };
+        (wanted, self.view.backup_made(&self.intent.subject.uid, self.now))
+    }
+
+    fn used_up(&self) -> Vec<&Record> {
+        backup_first::used_up(self.view.records(), &self.intent.subject.uid)
     }
 
     /// The chain's last record, if it is this object's to show.

@@ -31,6 +31,7 @@ impl Look<'_> {
         };
         let mut gates = gates(resize, difference, then);
         gates.extend(self.busy_gate());
+        gates.extend(self.backup_gate(reading));
         let price = resize.rates.as_ref();
         let price = price.and_then(|rates| HourlyPrice::of_resize(now, then, rates));
         let placed = price.map(Price::Hourly).map(|fresh| {

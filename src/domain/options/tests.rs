@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod backup_first;
+
 use super::*;
 use crate::domain::action::ordered::Action;
 use crate::domain::consent::approval::{Ceiling, CeilingUntil};
@@ -53,6 +55,7 @@ pub(super) fn wish() -> OptionsWish {
         wanted: wanted(4096),
         cancels_invoice: false,
         corrects_drift: false,
+        backup_first: false,
     }
 }
 
@@ -84,6 +87,7 @@ pub(super) fn reading(current: Option<OptionValue>) -> Reading {
         },
         offers: vec![slider("bandwidthGb", current)],
         resize: None,
+        can_create_backup: None,
         invoices: Some(vec![]),
         preview: None,
     }
@@ -94,6 +98,7 @@ fn view(account: Account) -> View {
         chain: chain(),
         history: vec![],
         busy: None,
+        changed: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,

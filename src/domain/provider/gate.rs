@@ -44,6 +44,8 @@ pub fn is_known_blocker(word: &str) -> bool {
 pub enum GateName {
     /// `backups.actions.canRestore` and the backup itself (backups page).
     CanRestore,
+    /// `backups.actions.canCreateBackup` (backups page).
+    CanCreateBackup,
     /// Whether the backup is young enough for the spec.
     BackupAge,
     /// `actions.canConvertToCloud` of the source VPS, one row per blocker (convert-to-cloud page).
@@ -72,8 +74,9 @@ pub enum GateName {
 
 impl GateName {
     /// Every gate.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CanRestore,
+        Self::CanCreateBackup,
         Self::BackupAge,
         Self::CanConvertToCloud,
         Self::CanDeploy,
@@ -92,6 +95,7 @@ impl GateName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CanRestore => "canRestore",
+            Self::CanCreateBackup => "canCreateBackup",
             Self::BackupAge => "backupAge",
             Self::CanConvertToCloud => "canConvertToCloud",
             Self::CanDeploy => "canDeploy",
@@ -111,6 +115,7 @@ impl GateName {
     pub fn source(self) -> Source {
         match self {
             Self::CanRestore
+            | Self::CanCreateBackup
             | Self::CanConvertToCloud
             | Self::CanDeploy
             | Self::CanChange

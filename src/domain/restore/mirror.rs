@@ -82,6 +82,7 @@ pub(super) fn mirror(
                 Evidence::NoneFound
                 | Evidence::SeveralFound
                 | Evidence::OtherSize
+                | Evidence::BackupFound
                 | Evidence::Job
                 | Evidence::VmFound
                 | Evidence::FoundBeforeClaim

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::domain::action::ordered::{Action, Backup, Restoration};
 use crate::domain::consent::approval::Approval;
 use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::backup_first;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::order::Order;
@@ -23,7 +24,7 @@ use crate::domain::provider::inventory::{Sighting, Vm, VpsChoice};
 use crate::domain::provider::preflight::{Preflight, Target};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{self, Trouble};
-use crate::domain::values::ids::{BackupId, InstanceId, Subject, VpsId};
+use crate::domain::values::ids::{BackupId, InstanceId, Subject, Uid, VpsId};
 use crate::domain::values::text::Text;
 use before_claim::before_the_claim;
 use mirror::mirror;
@@ -42,6 +43,8 @@ pub struct Intent {
     pub max_age: Option<Duration>,
     /// Where it is restored to.
     pub target: Destination,
+    /// `spec.backupFirst`: the target is backed up before it is overwritten.
+    pub backup_first: bool,
     /// Hash of source and target as the user wrote them.
     pub digest: String,
     /// The person's consent.
@@ -73,6 +76,10 @@ impl Intent {
 pub struct View {
     /// The records of this object, and what the operator's settings say.
     pub chain: Chain,
+    /// The records before the chain's last one, oldest first.
+    pub history: Vec<Record>,
+    /// When the last record was made of a change of the target, whoever wanted it.
+    pub target_changed: Option<Timestamp>,
     /// What HostUp said.
     pub account: Account,
     /// The VPS that its name was resolved to before; it is resolved once.
@@ -85,6 +92,27 @@ pub struct View {
     pub resolved_backup: Option<BackupId>,
     /// The VM of a `Ready=True` that was reached before; it is not read again.
     pub latched: Option<Bought>,
+}
+
+impl View {
+    /// The records of this object, the last one first.
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.chain.tail.iter().chain(self.history.iter().rev())
+    }
+
+    /// The backup that was made before an overwrite that is still to come.
+    fn backup_made(&self, uid: &Uid, now: Timestamp) -> Option<&Record> {
+        backup_first::made(self.records(), uid, self.target_changed, now)
+    }
+
+    /// The last backup that was made for this object, as its status shows it.
+    pub fn backup_shown(&self, uid: &Uid) -> Option<&Record> {
+        self.records().find(|record| record.is_made_backup_of(uid))
+    }
+
+    fn used_up(&self, uid: &Uid) -> Vec<&Record> {
+        backup_first::used_up(self.records(), uid)
+    }
 }
 
 /// What was read of HostUp so far.
@@ -186,9 +214,11 @@ impl Shown {
                 record.vps.clone(),
                 overwriting.before.name.clone(),
             )),
-            Action::Options(_) | Action::Resize(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
-                None
-            }
+            Action::Options(_)
+            | Action::Resize(_)
+            | Action::LegacyEstimate(_)
+            | Action::LegacyUpgrade(_)
+            | Action::CreateBackup(_) => None,
         }
     }
 }
@@ -203,13 +233,12 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     if let Some(barred) = chain.barred(instead, times, now) {
         return Decision::Report(barred.with(Facts::Kept));
     }
-    let Some(record) = chain
-        .tail
-        .as_ref()
-        .filter(|tail| !tail.known.state.frees_the_name())
-    else {
+    let Some(record) = chain.tail.as_ref().filter(|tail| !tail.lets_another_follow()) else {
         return before_the_claim(intent, view, times, now);
     };
+    if let Some(report) = backup_first::standing(record, chain, times, now) {
+        return Decision::Report(report.with(Facts::Attempted(Box::new(record.clone()))));
+    }
     if record.intent != intent.digest {
         let message = format!(
             "an earlier VpsBackupRestore of this name had another source or target (VpsOperation {}); \
@@ -221,7 +250,11 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     match &record.action {
         Action::Restore(restored) => mirror(intent, record, restored, view, times, now),
         Action::Overwrite(overwriting) => overwrite::mirror(intent, record, overwriting, view, times, now),
-        Action::Options(_) | Action::Resize(_) | Action::LegacyEstimate(_) | Action::LegacyUpgrade(_) => {
+        Action::Options(_)
+        | Action::Resize(_)
+        | Action::LegacyEstimate(_)
+        | Action::LegacyUpgrade(_)
+        | Action::CreateBackup(_) => {
             let message = format!(
                 "VpsOperation {} is not that of a restore; nothing is bought",
                 record.name

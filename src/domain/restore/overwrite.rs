@@ -9,10 +9,10 @@ use serde_json::json;
 use super::{Account, Decision, Facts, Intent, Shown, View, report, stalled, troubled};
 use crate::domain::action::ordered::{Action, Backup, Overwriting, TargetState};
 use crate::domain::action::question::{self, Answers};
-use crate::domain::action::said::Said;
 use crate::domain::consent::approval;
 use crate::domain::consent::price::{Price, Size};
 use crate::domain::consent::quote::{self, Quote, QuoteBasis};
+use crate::domain::ledger::backup_first;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
@@ -21,7 +21,7 @@ use crate::domain::provider::gate::{self, Gate, GateName, ProviderGate};
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
 use crate::domain::values::ids::{RecordName, VpsId};
-use crate::domain::values::text::{self, Text};
+use crate::domain::values::text::Text;
 
 /// What is said of the source of a backup whose service has ended.
 const UNKNOWN_DISK: &str = "HostUp does not show the size of the source's disk, which may not fit";
@@ -51,6 +51,8 @@ pub struct TargetReading {
     pub busy: Option<RecordName>,
     /// The last call of the operator for the target that was executed, or may have been.
     pub last: Option<RecordName>,
+    /// `backups.actions.canCreateBackup` of the target.
+    pub can_create_backup: ProviderGate,
 }
 
 impl TargetReading {
@@ -158,7 +160,11 @@ pub(super) fn with_target(
             return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
     };
-    let gates = reading.gates(&backup, intent.max_age, now);
+    let made = view.backup_made(&intent.subject.uid, now);
+    let mut gates = reading.gates(&backup, intent.max_age, now);
+    if intent.backup_first && made.is_none() {
+        gates.push(backup_first::gate(&reading.can_create_backup));
+    }
     let (order, quote) = place(intent, view, reading, &backup, &gates, now);
     let gate_time = Some(later(now, times.gate_interval));
     if let Some(closed) = gate::closed(&gates) {
@@ -181,7 +187,12 @@ pub(super) fn with_target(
     } else {
         format!(" ({UNKNOWN_DISK})")
     };
-    let what = format!("{what}{fits} destroys its present data and");
+    let first = if intent.backup_first {
+        format!(", after {},", backup_first::described(made, &reading.target))
+    } else {
+        String::new()
+    };
+    let what = format!("{what}{fits}{first} destroys its present data and");
     let missing = approval::missing(
         &consent,
         approval,
@@ -190,28 +201,30 @@ pub(super) fn with_target(
         &Price::Nothing,
         &what,
     );
-    let tail = view.chain.tail.as_ref();
-    let approved_before = approval.is_some_and(|approval| approval.quote.is_some());
-    if let (Some((_, message)), Some(refused), true) = (&missing, was_refused(view), approved_before) {
-        let message = format!(
-            "{}. HostUp may have begun it all the same, so that nothing is sent again for this approval. {message}",
-            refused.known.message.as_clause()
-        );
-        return stalled(view, times, now, Reason::Rejected, facts, message);
-    }
     if let Some((reason, message)) = missing {
-        return report(reason, message, facts, Some(later(now, times.resync_interval)));
+        let used_up = view.used_up(&intent.subject.uid);
+        let setback = used_up
+            .first()
+            .filter(|_| approval.is_some())
+            .map(|record| backup_first::setback(record));
+        return match setback {
+            Some((setback, said)) => stalled(view, times, now, setback, facts, format!("{said}. {message}")),
+            None => report(reason, message, facts, Some(later(now, times.resync_interval))),
+        };
     }
-    match view.chain.holds_back(&order, tail, times, now) {
+    let last = view.records().find(|record| !record.is_backup());
+    if let Some(held) = view.chain.holds_back(&order, last, times, now) {
+        return Decision::Report(held.with(facts));
+    }
+    if !intent.backup_first || made.is_some() {
+        return Decision::Buy(Box::new(order));
+    }
+    let order = backup_first::before(order, &view.chain.instance);
+    let last = view.chain.tail.as_ref().filter(|tail| tail.is_backup());
+    match view.chain.holds_back(&order, last, times, now) {
         Some(held) => Decision::Report(held.with(facts)),
         None => Decision::Buy(Box::new(order)),
     }
-}
-
-/// The attempt of this object that HostUp refused last. A refusal for being asked too often is none: nobody looked at it.
-fn was_refused(view: &View) -> Option<&Record> {
-    let tail = view.chain.tail.as_ref();
-    tail.filter(|tail| tail.known.state == State::Rejected && tail.known.not_before.is_none())
 }
 
 fn place(
@@ -237,13 +250,15 @@ fn place(
     let basis = QuoteBasis {
         subject: intent.subject.uid.clone(),
         request: request.clone(),
-        // What was done to the target since the quote was shown ends it too, though the words may be the same again. So does
-        // a refusal: no reading shows whether HostUp kept to it.
+        // What was done to the target since the quote was shown ends it too, though the words may be the same again.
         after: [name, power, service]
             .map(Text::to_string)
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
-            .chain(was_refused(view).map(|refused| refused.name.to_string()))
+            .chain(backup_first::besides(
+                intent.backup_first,
+                &view.used_up(&intent.subject.uid),
+            ))
             .collect(),
     };
     let approval = intent.approval.as_ref();
@@ -305,7 +320,7 @@ pub(super) fn mirror(
             Reason::Submitting,
             format!("the call of VpsOperation {} is under way", record.name),
         ),
-        State::Sending => say(Reason::ConfirmingOutcome, confirming(record)),
+        State::Sending => say(Reason::ConfirmingOutcome, question::confirming(record)),
         State::Accepted => {
             let job = record.known.job.as_ref().map_or("", |job| job.id.as_str());
             let vps = &record.vps;
@@ -315,7 +330,7 @@ pub(super) fn mirror(
             )
         }
         State::Unknown => match record.known.evidence {
-            None => say(Reason::ConfirmingOutcome, confirming(record)),
+            None => say(Reason::ConfirmingOutcome, question::confirming(record)),
             Some(Evidence::JobDeadline) => {
                 say(Reason::JobDeadlineExceeded, ask(record, overwriting, message))
             }
@@ -412,20 +427,6 @@ fn after_success(
     }
 }
 
-fn confirming(record: &Record) -> String {
-    let said = &record.known.said;
-    let lost = if *said == Said::default() {
-        format!("the answer to the call of VpsOperation {} was lost", record.name)
-    } else {
-        let what = format!(
-            "HostUp's answer to the call of VpsOperation {} proves nothing",
-            record.name
-        );
-        text::clause(&said.cited(&what)).to_owned()
-    };
-    format!("{lost}; {}", record.action.kind().row().looked_for)
-}
-
 /// The question to a person, with the command of each answer.
 fn ask(record: &Record, overwriting: &Overwriting, why: &Text) -> String {
     format!(
@@ -504,6 +505,7 @@ mod tests {
             gate: open(),
             busy: None,
             last: None,
+            can_create_backup: open(),
         }
     }
 

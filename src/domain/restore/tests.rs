@@ -93,6 +93,7 @@ pub(crate) fn intent() -> Intent {
             memory_gb: Some(4),
             storage_gb: Some(80),
         }),
+        backup_first: false,
         digest: "intent-1".into(),
         approval: Some(ceiling("0.80")),
         suspended: false,
@@ -177,6 +178,8 @@ pub(crate) fn chain() -> Chain {
 
 pub(crate) fn view(account: Account) -> View {
     View {
+        history: Vec::new(),
+        target_changed: None,
         resolved_target: None,
         in_place_enabled: false,
         chain: chain(),

@@ -59,6 +59,8 @@ fn restored(mut intent: restore::Intent) {
         listed.id = id.clone();
     }
     let mut view = restore::View {
+        history: Vec::new(),
+        target_changed: None,
         resolved_target: None,
         in_place_enabled: true,
         chain: chain(),
@@ -107,6 +109,7 @@ fn configured(mut intent: options::Intent) {
         chain: chain(),
         history: Vec::new(),
         busy: None,
+        changed: None,
         rival: Rival::None,
         seen: Seen::Never,
         committed_dry_run: false,
@@ -115,6 +118,10 @@ fn configured(mut intent: options::Intent) {
     };
     let unread = options::decide(&intent, &view, &TIMES, now());
     assert!(!matches!(unread, options::Decision::Buy(_)), "bought unseen");
+    if let Wish::Options(wish) = &mut intent.wish {
+        // Else a backup is ordered before.
+        wish.backup_first = false;
+    }
     let Wish::Options(wish) = intent.wish.clone() else {
         view.account = options::Account::Key {
             read_at: now(),
@@ -143,6 +150,7 @@ fn configured(mut intent: options::Intent) {
         },
         offers: decided::offers(&wish.wanted),
         resize: None,
+        can_create_backup: None,
         invoices: None,
         preview: None,
     };

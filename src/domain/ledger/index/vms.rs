@@ -9,6 +9,7 @@ use super::super::kept::Kept;
 use super::super::name::{Chain, Mark, Name};
 use super::{Given, Index};
 use crate::domain::values::ids::{RecordName, VpsId};
+use jiff::Timestamp;
 
 impl Index {
     /// The last record whose call changed or overwrote this VPS, or may have, of those that `counts` takes.
@@ -18,6 +19,16 @@ impl Index {
         let records = self.drove.range(first..).take_while(|(vps, ..)| *vps == wanted);
         let records = records.map(|(_, _, name)| name.record());
         records.filter(counts).last()
+    }
+
+    /// When the last record was made that [`Index::last_for`] finds among all.
+    pub fn last_change_of(&self, vps: &VpsId) -> Option<Timestamp> {
+        let wanted = result_mark(vps);
+        let range = (wanted, i64::MIN, Name::Attempt(Chain::FIRST, 0))..;
+        let records = self.drove.range(range).take_while(|(vps, ..)| *vps == wanted);
+        let made = records.map(|(_, made, _)| *made).last()?;
+        // One without a time was made as late as can be.
+        Some(Timestamp::from_second(made).unwrap_or(Timestamp::MAX))
     }
 
     /// A record of this installation whose call changes or overwrites this VPS, and has no known end yet.

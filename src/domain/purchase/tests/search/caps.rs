@@ -181,6 +181,7 @@ impl Search {
                 result: None,
                 resized: None,
                 drives: None,
+                is_backup: false,
                 has_ended: false,
                 claimed: Some(now()),
                 currency: "SEK".into(),

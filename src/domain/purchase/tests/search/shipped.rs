@@ -458,7 +458,7 @@ impl Shipped {
         };
         let wall = wall(following.now).wall;
         let input = match need(&record, &memo, &times(), wall) {
-            Need::Nothing | Need::Wait(_) | Need::Options => return None,
+            Need::Nothing | Need::Wait(_) | Need::Options | Need::Backups => return None,
             Need::Say(Input::Overdue) if following.is_known_unsent => {
                 Input::Withdrawn(Text::new("withdrawn"))
             }

@@ -1,0 +1,204 @@
+//! A backup that is made before a change (backup creation page): a job, then the backup by its note.
+
+use jiff::Timestamp;
+
+use super::follow::{
+    ABSENT_READS, BackupsReading, Input, JOB_KNOWN, Memo, Need, absent, has_new_answer, open_to_another,
+};
+use super::ordered::NewBackup;
+use super::{Row, job};
+use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::domain::provider::job::JobState;
+use crate::domain::values::text::Text;
+
+/// The row of this action.
+pub(super) const ROW: Row = Row {
+    label: "create_backup",
+    path: "/api/v2/vps/{id}/backups",
+    needs_approval: true,
+    conflicts: &["vps_not_ready"],
+    receipt: job::receipt,
+    receipt_says: job::RECEIPT_SAYS,
+    answers_with_secrets: false,
+    is_told_when_accepted: true,
+    is_shown_by_its_job_alone: false,
+    looked_for: "the operator searches for the backup by its note and does not send the call again",
+    holds_all_the_same: "a backup that was made stays all the same",
+    after_not_executed: "another backup is made at once if the approval is still valid",
+};
+
+/// What an accepted or unknown backup needs next.
+pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
+    let known = &record.known;
+    if known.state == State::Accepted && known.evidence.is_none() {
+        // Without a job there is nothing to follow.
+        return job::need(record, memo, times, now).unwrap_or(Need::Say(Input::DeadlinePassed));
+    }
+    let new_answer = known.state == State::Unknown && has_new_answer(record, memo);
+    match (&record.answer, &known.job) {
+        (Some(Answer::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
+        _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+        // Its job has ended, or HostUp no longer knows it.
+        (_, Some(job)) if !matches!(known.evidence, Some(Evidence::Job | Evidence::NoneFound)) => {
+            Need::Job(job.clone())
+        }
+        _ => Need::Backups,
+    }
+}
+
+/// What a reading makes of it.
+pub(super) fn step(
+    record: &Record,
+    ordered: &NewBackup,
+    input: Input,
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    if matches!(
+        input,
+        Input::Job(..) | Input::Backups(_) | Input::JobUnreadable(_)
+    ) {
+        memo.tried.clone_from(&record.answer);
+    }
+    match (known.state, input) {
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
+        (State::Accepted | State::Unknown, Input::Job(job, _)) => polled(record, job, memo, now),
+        (State::Accepted | State::Unknown, Input::Backups(reading)) => {
+            listed(record, ordered, &reading, memo, times, now)
+        }
+        (State::Unknown, Input::JobUnreadable(_)) => unread(record),
+        (State::Unknown, Input::Adopted) => {
+            memo.tried.clone_from(&record.answer);
+            Known {
+                state: State::Succeeded,
+                message: Text::new("a person said that the backup was made"),
+                evidence: Some(Evidence::Person),
+                answer_refused: None,
+                quiet_since: Some(now),
+                ..known.clone()
+            }
+        }
+        // Everything else comes too late or from a stale look, and changes nothing.
+        (_, _) => known.clone(),
+    }
+}
+
+fn polled(record: &Record, job: JobState, memo: &mut Memo, now: Timestamp) -> Known {
+    let known = &record.known;
+    match job {
+        JobState::Running { .. } if known.state == State::Accepted => known.clone(),
+        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
+            let told = record.answer == Some(Answer::NotExecuted);
+            Known {
+                answer_refused: told
+                    .then(|| Text::new(JOB_KNOWN))
+                    .or(known.answer_refused.clone()),
+                ..known.clone()
+            }
+        }
+        JobState::Running { .. } => Known {
+            state: State::Accepted,
+            message: Text::new("HostUp knows the job again"),
+            evidence: None,
+            ..known.clone()
+        },
+        JobState::Completed { .. } => {
+            memo.absent_reads = 0;
+            Known {
+                state: State::Accepted,
+                message: Text::new("HostUp completed the job; the operator looks for the backup"),
+                evidence: Some(Evidence::Job),
+                quiet_since: Some(now),
+                ..known.clone()
+            }
+        }
+        JobState::Failed { error } => Known {
+            state: State::Failed,
+            message: Text::bounded(&format!("the job failed: {error}"), 1000),
+            evidence: Some(Evidence::Job),
+            answer_refused: None,
+            ..known.clone()
+        },
+        JobState::Lost => Known {
+            state: State::Unknown,
+            message: Text::new("HostUp no longer knows the job; the operator searches for the backup"),
+            quiet_since: Some(now),
+            ..known.clone()
+        },
+    }
+}
+
+fn listed(
+    record: &Record,
+    ordered: &NewBackup,
+    reading: &BackupsReading,
+    memo: &mut Memo,
+    times: &Times,
+    now: Timestamp,
+) -> Known {
+    let known = &record.known;
+    let mut with_note = reading
+        .backups
+        .iter()
+        .filter(|backup| ordered.is_noted_on(backup));
+    if let Some(made) = with_note.clone().find_map(|backup| backup.complete()) {
+        return Known {
+            state: State::Succeeded,
+            message: Text::new(&format!("HostUp made backup {} ({} GB)", made.id, made.size_gb)),
+            backup: Some(made.id),
+            evidence: Some(Evidence::BackupFound),
+            answer_refused: None,
+            quiet_since: Some(now),
+            ..known.clone()
+        };
+    }
+    let deadline = later(record.claimed_by(), times.job_deadline);
+    if let Some(begun) = with_note.next() {
+        if now < deadline {
+            return known.clone();
+        }
+        return Known {
+            message: Text::new(&format!(
+                "backup {} is not complete by the job deadline",
+                begun.id
+            )),
+            ..job::deadline_passed(known, now)
+        };
+    }
+    let has_settled = now >= record.settled_at(times);
+    if !reading.reads_vps && (known.state == State::Unknown || has_settled) {
+        return unread(record);
+    }
+    memo.absent_reads = memo.absent_reads.saturating_add(1);
+    let nothing = format!("no backup of {} has the note {:?}", record.vps, ordered.note);
+    if known.state == State::Unknown {
+        let overdue = "a backup that HostUp made should have shown up by now";
+        return absent(record, &nothing, overdue, memo, times, now);
+    }
+    if memo.absent_reads < ABSENT_READS || !has_settled {
+        return known.clone();
+    }
+    Known {
+        state: State::Unknown,
+        message: Text::new(&format!("HostUp completed the job, and {nothing}")),
+        evidence: Some(Evidence::NoneFound),
+        ..known.clone()
+    }
+}
+
+/// That nothing is listed proves something only to a key that reads the VPS.
+fn unread(record: &Record) -> Known {
+    let why = format!(
+        "the key no longer reads {}, so a missing backup proves nothing",
+        record.vps
+    );
+    let asked = Known {
+        state: State::Unknown,
+        message: Text::new(&why),
+        evidence: Some(Evidence::AccountMismatch),
+        ..record.known.clone()
+    };
+    open_to_another(record, asked)
+}

@@ -1,0 +1,177 @@
+//! A backup of the VPS before it is changed (`spec.backupFirst`): whether there is one, the order that makes it, and how
+//! things stand with it. Its records are of the chain of the change.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::domain::action::ordered::{Action, NewBackup};
+use crate::domain::action::question::{self, Answers};
+use crate::domain::consent::price::Price;
+use crate::domain::consent::quote::Quote;
+use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::order::Order;
+use crate::domain::ledger::record::{Evidence, Record, State, Times, later};
+use crate::domain::provider::gate::{Gate, GateName, ProviderGate};
+use crate::domain::status::reason::Reason;
+use crate::domain::status::report::{Report, mirrored_look};
+use crate::domain::values::ids::{InstanceId, RecordName, Uid, VpsId};
+
+/// A backup that was complete longer ago is none of before the change.
+pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
+
+/// Why a ceiling approves nothing after a backup that failed.
+pub const FAILED_BEFORE: &str = "the backup before it failed";
+
+/// The backup that was made for this object before a change that is still to come. `records` are those of the chain, the
+/// last one first; `changed` is when the last record was made of a change of the VPS, whoever wanted it.
+pub fn made<'a>(
+    mut records: impl Iterator<Item = &'a Record>,
+    uid: &Uid,
+    changed: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<&'a Record> {
+    let backup = records.find(|record| !record.known.state.frees_the_name())?;
+    let ended = backup.known.quiet_since.unwrap_or(backup.claimed_by());
+    // A change that was recorded in the same second may be the later one.
+    let is_newest = changed.is_none_or(|changed| backup.created_at.is_some_and(|made| changed < made));
+    (backup.is_made_backup_of(uid) && is_newest && now < later(ended, BACKUP_LASTS)).then_some(backup)
+}
+
+/// The records of this object since the last change that used up the approval they were sent under: nobody knows what
+/// came of an overwrite that was refused, and nothing follows a backup that failed before a person has looked.
+pub fn used_up<'a>(records: impl Iterator<Item = &'a Record>, uid: &Uid) -> Vec<&'a Record> {
+    records
+        .take_while(|record| record.lets_another_follow())
+        .filter(|record| record.subject.uid == *uid && uses_its_approval_up(record))
+        .collect()
+}
+
+fn uses_its_approval_up(record: &Record) -> bool {
+    match (&record.action, record.known.state) {
+        // A refusal for being asked too often: nobody looked at it.
+        (Action::Overwrite(_), State::Rejected) => record.known.not_before.is_none(),
+        (Action::CreateBackup(_), State::Failed | State::Abandoned) => true,
+        (_, _) => false,
+    }
+}
+
+/// What a quote stands on besides the change itself.
+pub fn besides(wanted: bool, used_up: &[&Record]) -> Vec<String> {
+    let first = wanted.then(|| "a backup first".to_owned());
+    let used_up = used_up.iter().map(|record| record.name.to_string());
+    first.into_iter().chain(used_up).collect()
+}
+
+/// HostUp's gate of a new backup.
+pub fn gate(can_create: &ProviderGate) -> Gate {
+    let ProviderGate {
+        allowed,
+        code,
+        reason,
+    } = can_create;
+    Gate::new(GateName::CanCreateBackup, *allowed, code, reason)
+}
+
+/// The backup in words: the one that was `made`, or the one that is to be.
+pub fn described(made: Option<&Record>, vps: &VpsId) -> String {
+    match made {
+        None => format!("a new backup of VPS {vps}"),
+        Some(made) => match &made.known.backup {
+            Some(backup) => format!("backup {backup} of VPS {vps}"),
+            None => format!("the backup of VpsOperation {}", made.name),
+        },
+    }
+}
+
+/// What is said of the last record that used up an approval, where that approval still stands.
+pub fn setback(record: &Record) -> (Reason, String) {
+    let said = record.known.message.as_clause();
+    if record.is_backup() {
+        let name = &record.name;
+        let message =
+            format!("the backup before the change failed (VpsOperation {name}): {said}. Nothing was changed");
+        (Reason::JobFailed, message)
+    } else {
+        let message = format!(
+            "{said}. HostUp may have begun it all the same, so that nothing is sent again for this approval"
+        );
+        (Reason::Rejected, message)
+    }
+}
+
+/// The backup that must be there before `change` is sent, under the same approval. It costs nothing (assumed: its page
+/// names no price, and the quota is part of the plan).
+pub fn before(change: Order, instance: &InstanceId) -> Order {
+    let record: RecordName = change.chain.record(change.attempt.number);
+    let backup = NewBackup::of(instance, &record);
+    Order {
+        path: format!("/api/v2/vps/{}/backups", change.vps),
+        body: json!({"note": backup.note}).to_string(),
+        action: Action::CreateBackup(backup),
+        quote: change.quote.map(|quote| Quote {
+            price: Price::Nothing,
+            ..quote
+        }),
+        dearer: None,
+        cause: change.cause.of_a_backup_before(),
+        ..change
+    }
+}
+
+/// How things stand with a backup that has no known end.
+pub fn standing(record: &Record, chain: &Chain, times: &Times, now: Timestamp) -> Option<Report<()>> {
+    if !record.is_backup() || record.known.state.is_final() {
+        return None;
+    }
+    let known = &record.known;
+    let say = |reason, message| Some(Report::new(reason, message, Some(mirrored_look(times, now))));
+    if let (None, Some(trouble)) = (known.evidence, &chain.following) {
+        return say(trouble.reason, trouble.message.to_string());
+    }
+    let what = format!("the backup of VPS {} before the change", record.vps);
+    match (known.state, known.evidence) {
+        (State::Sending, _) if now <= later(record.claimed_from(), times.paid_timeout) => say(
+            Reason::Submitting,
+            format!("{what} is being ordered (VpsOperation {})", record.name),
+        ),
+        (State::Accepted, None) => {
+            let job = known.job.as_ref().map_or("", |job| job.id.as_str());
+            say(Reason::JobRunning, format!("HostUp makes {what} (job {job})"))
+        }
+        (State::Accepted, Some(_)) => say(
+            Reason::JobRunning,
+            format!("HostUp has completed {what} and does not list it yet"),
+        ),
+        (State::Unknown, Some(evidence)) => {
+            let reason = match evidence {
+                Evidence::AccountMismatch => Reason::AccountMismatch,
+                Evidence::JobDeadline => Reason::JobDeadlineExceeded,
+                _ => Reason::OutcomeUnknown,
+            };
+            say(reason, ask(record))
+        }
+        (_, _) => say(Reason::ConfirmingOutcome, question::confirming(record)),
+    }
+}
+
+/// The question to a person, with the command of each answer.
+fn ask(record: &Record) -> String {
+    format!(
+        "{}. HostUp may have made a backup of VPS {} at {:.0} (VpsOperation {}).{} {}",
+        question::why(record, &record.known.message),
+        record.vps,
+        record.claim.made_at,
+        record.name,
+        question::answered(record),
+        question::answers(
+            record,
+            Answers {
+                executed: "it was made",
+                adopt: "{\"answer\":\"Adopt\"}",
+                given_up: "give it up, and change nothing",
+            }
+        ),
+    )
+}

@@ -1,0 +1,489 @@
+//! A backup before a change: of options, of a size, and of a VPS that is overwritten.
+
+use futures::future::join_all;
+use hostup_sim::{
+    Answer, BackupBehaviour, BackupOutcome, Content, Listed, NoteAs, Route, Sim, World, standard_options,
+};
+use serde_json::{Value, json};
+
+use crate::answers::{
+    End, Row, redirect_rows, refused, row, said_unknown, status_rows, transport_rows, unreadable_rows,
+};
+use crate::support::death::{QUICK, died_at};
+use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, ready, reason};
+
+/// Options that are approved, with a backup before.
+fn careful(stage: &Stage, name: &str) -> Value {
+    let mut object = stage.approved_config(name, json!({"bandwidthGb": 4096}));
+    object["spec"]["backupFirst"] = json!(true);
+    object
+}
+
+#[track_caller]
+fn says(object: &Value, what: &str) {
+    let message = ready(object)["message"].as_str().unwrap();
+    assert!(message.contains(what), "{what:?} is not in {message:?}");
+}
+
+/// The ids and notes of the backups of a VPS that the operator made.
+fn backups(stage: &Stage, vps: &str) -> Vec<(String, String)> {
+    stage.sim.world(|world| {
+        let backups = world.vps(vps).unwrap().backups.iter();
+        let noted = backups.filter_map(|backup| Some((backup.id.clone(), backup.note.clone()?)));
+        noted
+            .filter(|(_, note)| note.starts_with("before a change by hostup-operator "))
+            .collect()
+    })
+}
+
+async fn ends_with(stage: &Stage, executed: usize, posts: usize) {
+    assert_eq!((stage.executed(), stage.posts()), (executed, posts));
+    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
+    stage.check_invariants().await;
+}
+
+/// The routes of the ledger of the simulator, in their order.
+fn order_of_calls(stage: &Stage) -> Vec<Route> {
+    let paid = [
+        Route::CreateBackup,
+        Route::ConfigCommit,
+        Route::Resize,
+        Route::RestoreFromVps,
+    ];
+    let requests = stage.sim.requests().into_iter();
+    requests
+        .map(|request| request.route)
+        .filter(|route| paid.contains(route))
+        .collect()
+}
+
+#[tokio::test]
+async fn options_are_changed_only_after_a_backup_whose_id_is_told() {
+    let stage = Stage::new("backupfirst").await;
+    let _operator = stage.operator(&[]);
+    let mut object = careful(&stage, "web");
+    object["spec"].as_object_mut().unwrap().remove("approval");
+    stage.create(object).await;
+    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    says(
+        &object,
+        &format!("after a new backup of VPS {}, would cost", stage.vps),
+    );
+    assert_eq!(gates(&object, "canCreateBackup")[0]["allowed"], true);
+    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    stage.follow(&object, "To approve:").await;
+    let object = stage.config_comes_to("web", "InSync").await;
+    assert_eq!(order_of_calls(&stage), [Route::CreateBackup, Route::ConfigCommit]);
+    let [(id, note)] = &backups(&stage, &stage.vps)[..] else {
+        panic!("{:?}", backups(&stage, &stage.vps));
+    };
+    assert_eq!(at(&object, "status.backupFirst.id"), &json!(id));
+    let records = stage.records().await;
+    let [backup, change] = &records[..] else {
+        panic!("{records:?}")
+    };
+    assert_eq!(
+        at(backup, "metadata.name"),
+        at(&object, "status.backupFirst.operation")
+    );
+    assert_eq!(at(backup, "spec.type"), "CreateBackup");
+    assert_eq!(
+        at(backup, "spec.request.body"),
+        &json!(json!({"note": note}).to_string())
+    );
+    assert_eq!(at(backup, "spec.quote.summary"), "no charge");
+    assert_eq!(
+        at(backup, "spec.quote.id"),
+        at(change, "spec.quote.id"),
+        "one approval"
+    );
+    assert_eq!(at(backup, "status.backupId"), &json!(id));
+    assert_eq!(at(backup, "status.evidence"), "BackupFound");
+    assert_eq!(at(change, "spec.type"), "CommitResources");
+    assert_eq!(at(change, "metadata.name"), at(&object, "status.operation.name"));
+    ends_with(&stage, 2, 2).await;
+    // Another change has another backup.
+    stage
+        .patch_config(
+            "web",
+            json!({"resources": {"bandwidthGb": 5120}, "approval": null}),
+        )
+        .await;
+    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    stage.follow(&object, "To approve:").await;
+    stage.config_comes_to("web", "InSync").await;
+    assert_eq!(backups(&stage, &stage.vps).len(), 2);
+    ends_with(&stage, 4, 4).await;
+}
+
+#[tokio::test]
+async fn a_vm_is_resized_only_after_its_backup() {
+    let stage = Stage::new("backupresize").await;
+    stage.is_payg(&stage.vps);
+    let _operator = stage.operator(&[]);
+    let mut object = stage.approved_resize("web");
+    object["spec"]["backupFirst"] = json!(true);
+    stage.create(object).await;
+    stage.config_comes_to("web", "InSync").await;
+    assert_eq!(order_of_calls(&stage), [Route::CreateBackup, Route::Resize]);
+    assert_eq!(backups(&stage, &stage.vps).len(), 1);
+    ends_with(&stage, 2, 2).await;
+}
+
+/// The restore of the stage's backup onto another VPS, with a backup of that one before.
+async fn overwriting(stage: &Stage, name: &str) -> (String, Value) {
+    let target = format!("{}_{name}_target", stage.vps);
+    stage.add_vps(&target);
+    let mut object = stage.preview(name);
+    object["spec"]["target"] = json!({"existingVps": {"vpsId": target}});
+    object["spec"]["backupFirst"] = json!(true);
+    (target, object)
+}
+
+#[tokio::test]
+async fn a_disk_is_overwritten_only_after_a_backup_of_it_under_one_approval() {
+    let stage = Stage::new("backupoverwrite").await;
+    let (target, object) = overwriting(&stage, "web").await;
+    let _operator = stage.operator(&[]);
+    stage.create(object).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    says(
+        &object,
+        &format!("after a new backup of VPS {target}, destroys its present data"),
+    );
+    stage.follow(&object, "To approve:").await;
+    let object = stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(
+        order_of_calls(&stage),
+        [Route::CreateBackup, Route::RestoreFromVps]
+    );
+    let [(id, _)] = &backups(&stage, &target)[..] else {
+        panic!("no backup of {target}")
+    };
+    assert_eq!(at(&object, "status.backupFirst.id"), &json!(id));
+    let restored = at(&object, "status.backup.id").as_str().unwrap().to_owned();
+    assert_ne!(restored, *id);
+    let content = stage
+        .sim
+        .world(|world| world.vps(&target).unwrap().content.clone());
+    assert_eq!(content, Content::Backup(restored));
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test]
+async fn a_full_quota_holds_the_change_back_and_says_so() {
+    let stage = Stage::new("backupquota").await;
+    stage.sim.world(|world| {
+        let vps = world.vps_mut(&stage.vps).unwrap();
+        vps.backup_quota = Some(u32::try_from(vps.backups.len()).unwrap());
+    });
+    let _operator = stage.operator(&["--gate-interval=500ms"]);
+    stage.create(careful(&stage, "web")).await;
+    let object = stage.config_comes_to("web", "GatesClosed").await;
+    says(&object, "canCreateBackup: The backup limit is reached.");
+    ends_with(&stage, 0, 0).await;
+    // The backup itself fills the quota, which bars nothing after it.
+    stage
+        .sim
+        .world(|world| *world.vps_mut(&stage.vps).unwrap().backup_quota.as_mut().unwrap() += 1);
+    stage.config_comes_to("web", "InSync").await;
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test]
+async fn nothing_is_changed_while_the_backup_is_made() {
+    let stage = Stage::new("backupheld").await;
+    let _operator = stage.operator(&["--gate-interval=500ms"]);
+    stage.sim.world(|world| {
+        world.backup_next(BackupBehaviour {
+            job_duration: std::time::Duration::from_secs(3600),
+            listed: Listed::AtOnce,
+            ..BackupBehaviour::default()
+        });
+    });
+    stage.create(careful(&stage, "web")).await;
+    let object = stage.config_comes_to("web", "JobRunning").await;
+    says(&object, "HostUp makes the backup of VPS");
+    assert_eq!(condition(&object, "Reconciling")["status"], "True");
+    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
+    stage
+        .sim
+        .world(|world| world.advance(std::time::Duration::from_secs(3700)));
+    stage.config_comes_to("web", "InSync").await;
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test]
+async fn after_a_failed_backup_nothing_is_changed_before_another_approval() {
+    let stage = Stage::new("backupfails").await;
+    let _operator = stage.operator(&["--gate-interval=500ms"]);
+    stage.sim.world(|world| {
+        world.backup_next(BackupBehaviour::ending(BackupOutcome::FailsWithoutBackup));
+    });
+    let (target, object) = overwriting(&stage, "web").await;
+    stage.create(object).await;
+    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.follow(&object, "To approve:").await;
+    let object = stage.wait_for_reason("web", "JobFailed").await;
+    says(&object, "the backup before the change failed");
+    says(&object, "Nothing was changed");
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
+    stage.follow(&object, "To approve:").await;
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(backups(&stage, &target).len(), 1);
+    ends_with(&stage, 3, 3).await;
+    // A ceiling approves nothing after one either.
+    stage.sim.world(|world| {
+        world.backup_next(BackupBehaviour::ending(BackupOutcome::FailsWithBackup));
+    });
+    stage.create(careful(&stage, "options")).await;
+    let object = stage.config_comes_to("options", "JobFailed").await;
+    says(
+        &object,
+        "A ceiling cannot approve this, because the backup before it failed",
+    );
+    stage.follow(&object, "To approve:").await;
+    stage.config_comes_to("options", "InSync").await;
+    ends_with(&stage, 6, 6).await;
+}
+
+#[tokio::test]
+async fn a_backup_whose_note_is_lost_is_asked_about_and_a_persons_word_is_taken() {
+    let stage = Stage::new("backupnote").await;
+    let _operator = stage.operator(&["--settle-time=1s", "--paid-timeout=4s"]);
+    stage.sim.world(|world| {
+        world.backup_next(BackupBehaviour {
+            note_as: NoteAs::Null,
+            ..BackupBehaviour::default()
+        });
+    });
+    stage.create(careful(&stage, "web")).await;
+    let object = stage.config_comes_to("web", "OutcomeUnknown").await;
+    says(&object, "HostUp completed the job, and no backup of");
+    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
+    stage.follow(&object, "it was made:").await;
+    let object = stage.config_comes_to("web", "InSync").await;
+    assert!(at(&object, "status.backupFirst.id").is_null());
+    assert!(!at(&object, "status.backupFirst.operation").is_null());
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test]
+async fn two_replicas_make_one_backup_for_each_change() {
+    let stage = Stage::new("backupreplicas").await;
+    let both = || stage.operator(&["--leader-elect=false"]);
+    let _operators = [both(), both()];
+    let mut names = Vec::new();
+    for n in 0..4 {
+        let vps = format!("{}_{n}", stage.vps);
+        stage.add_vps(&vps);
+        stage
+            .sim
+            .world(|world| world.vps_mut(&vps).unwrap().options = standard_options());
+        let name = format!("web-{n}");
+        let mut object = careful(&stage, &name);
+        object["spec"]["vpsId"] = json!(vps);
+        stage.create(object).await;
+        names.push((name, vps));
+    }
+    for (name, vps) in names {
+        stage.config_comes_to(&name, "InSync").await;
+        assert_eq!(backups(&stage, &vps).len(), 1, "{name}");
+    }
+    ends_with(&stage, 8, 8).await;
+}
+
+#[tokio::test]
+async fn a_wish_for_a_backup_that_makes_no_sense_is_refused_with_a_reason() {
+    let stage = Stage::new("backupwish").await;
+    let mut restore = stage.preview("web");
+    restore["spec"]["backupFirst"] = json!(true);
+    let error = stage
+        .try_create(restore)
+        .await
+        .expect_err("a new VM has nothing to back up");
+    assert!(
+        error.to_string().contains("backupFirst needs target.existingVps"),
+        "{error}"
+    );
+}
+
+fn accepted_rows() -> Vec<Row> {
+    vec![
+        row("a202", true, Answer::normal(), End::Accepted),
+        row(
+            "extra-members",
+            true,
+            Answer::normal().set("/success", "true").set("/later", "[1]"),
+            End::Accepted,
+        ),
+        row("gzip-claimed", true, Answer::normal().gzip_claim(), End::Accepted),
+    ]
+}
+
+#[tokio::test]
+async fn a_2xx_is_taken_for_a_backup_only_with_a_usable_job_id() {
+    check(accepted_rows().into_iter().chain(unreadable_rows()).collect()).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_backup_is_found_by_its_note_or_asked_about() {
+    check(transport_rows()).await;
+}
+
+#[tokio::test]
+async fn a_status_that_is_not_on_the_list_proves_nothing_of_a_backup() {
+    check(status_rows(&[(409, "pending_orders"), (503, "backup_failed")])).await;
+}
+
+#[tokio::test]
+async fn a_documented_refusal_of_a_backup_is_not_tried_again_while_its_cause_stands() {
+    let rows = vec![
+        refused("r400", 400, "invalid_request"),
+        refused("r401", 401, "unauthorized"),
+        refused("r403", 403, "forbidden"),
+        refused("r403-inactive", 403, "account_inactive"),
+        refused("r404", 404, "not_found"),
+        refused("r404-vps", 404, "vps_not_found"),
+        refused("r409-not-ready", 409, "vps_not_ready"),
+    ];
+    check(rows).await;
+}
+
+#[tokio::test]
+async fn a_redirect_of_a_backup_is_never_followed() {
+    let foreign = Sim::start();
+    check(redirect_rows(&foreign)).await;
+    assert_eq!(foreign.world(|world| world.connections().len()), 0);
+}
+
+/// Every row as a customer of one provider, driven by one operator. A backup that was made is found, whatever was
+/// answered, and the change follows; after every other end there is no change.
+async fn check(rows: Vec<Row>) {
+    let stage = Stage::new("backupanswers").await;
+    let operator = stage.operator_for_many(&[]);
+    let checks = rows.iter().map(|row| async {
+        let tenant = stage.tenant(&row.name).await;
+        let fault = tenant.fault(Route::CreateBackup);
+        stage
+            .sim
+            .inject(fault.acted(row.acted).answer(row.answer.clone()));
+        let mut object = tenant.config(&stage, json!({"bandwidthGb": 4096}));
+        object["spec"]["backupFirst"] = json!(true);
+        stage.create(object).await;
+        let calls = match &row.end {
+            End::Accepted => changes(&stage, &tenant).await,
+            End::Unclear(_) if row.acted => changes(&stage, &tenant).await,
+            End::Unclear(says) => {
+                asks(&stage, &tenant).await;
+                said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
+                1
+            }
+            End::Refused(code, words) => {
+                refuses(&stage, &tenant, code, words).await;
+                1
+            }
+            End::Lied => panic!("no row of a backup lies"),
+        };
+        let executed = calls - usize::from(!row.acted);
+        assert_eq!(stage.executed_of(&tenant), executed, "{}", row.name);
+        assert_eq!(stage.posts_of(&tenant).len(), calls, "{}", row.name);
+        assert_eq!(
+            stage.config_records_of(&row.name).await.len(),
+            calls,
+            "{}",
+            row.name
+        );
+        assert_eq!(
+            backups(&stage, &tenant.vps).len(),
+            usize::from(row.acted),
+            "{}",
+            row.name
+        );
+    });
+    join_all(checks).await;
+    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    let elsewhere = stage.sim.requests_on(Route::Unknown);
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    stage.check_invariants().await;
+}
+
+/// The calls that were sent.
+async fn changes(stage: &Stage, tenant: &Tenant) -> usize {
+    stage.config_comes_to(&tenant.name, "InSync").await;
+    2
+}
+
+async fn asks(stage: &Stage, tenant: &Tenant) {
+    let object = stage.config_comes_to(&tenant.name, "OutcomeUnknown").await;
+    says(&object, "HostUp may have made a backup of VPS");
+    for answer in ["NotExecuted", "Adopt", "Abandon"] {
+        says(&object, &format!("\"answer\":\"{answer}\""));
+    }
+    let record = &stage.config_records_of(&tenant.name).await[0];
+    assert_eq!(at(record, "status.evidence"), "NoneFound", "{}", tenant.name);
+}
+
+async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, words: &str) {
+    let name = &tenant.name;
+    let object = stage.config_comes_to(name, "Rejected").await;
+    says(&object, code);
+    says(&object, words);
+    stage.wait_for_reads(tenant, Route::ListBackups, 3).await;
+    assert_eq!(reason(&stage.config(name).await), "Rejected", "{name}");
+}
+
+/// Every point of a life of a backup, in its order.
+const POINTS: [&str; 14] = [
+    "before-claim",
+    "after-claim",
+    "after-second-look",
+    "before-send",
+    "after-answer",
+    "after-answer-recorded",
+    "before-job-read",
+    "after-job-read",
+    "before-read-back",
+    "after-read-back",
+    "before-outcome-recorded",
+    "after-outcome-recorded",
+    "before-report",
+    "after-report",
+];
+
+/// Approved while no process runs, dies at the point, and lives again.
+async fn dies(point: &'static str) {
+    let stage = Stage::new("backup-crash").await;
+    let (target, object) = overwriting(&stage, "web").await;
+    let mut earlier = stage.operator(&QUICK);
+    stage.create(object).await;
+    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    earlier.kill_9();
+    stage.follow(&shown, "To approve:").await;
+    died_at(stage.armed(&QUICK, point), point).await;
+    let lost = ["after-claim", "after-second-look", "before-send"].contains(&point);
+    let _second = stage.operator(&QUICK);
+    if lost {
+        let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+        says(&object, "HostUp may have made a backup");
+        assert_eq!((stage.executed(), stage.posts()), (0, 0), "{point}");
+        stage.check_invariants().await;
+        return;
+    }
+    stage.wait_for_reason("web", "Restored").await;
+    assert_eq!(
+        order_of_calls(&stage),
+        [Route::CreateBackup, Route::RestoreFromVps],
+        "{point}"
+    );
+    let written = |world: &World| matches!(world.vps(&target).unwrap().content, Content::Backup(_));
+    assert!(stage.sim.until(PATIENCE, written).await);
+    assert_eq!(backups(&stage, &target).len(), 1, "{point}");
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_backup_is_made_and_one_disk_overwritten_wherever_the_process_dies() {
+    each_row(POINTS.map(|point| (point.to_owned(), dies(point)))).await;
+}
