@@ -8,6 +8,7 @@ use super::follow::{
 use super::ordered::NewBackup;
 use super::{Row, job};
 use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::job::JobState;
 use crate::domain::values::text::Text;
 
@@ -21,7 +22,6 @@ pub(super) const ROW: Row = Row {
     receipt_says: job::RECEIPT_SAYS,
     answers_with_secrets: false,
     is_told_when_accepted: true,
-    is_shown_by_its_job_alone: false,
     looked_for: "the operator searches for the backup by its note and does not send the call again",
     holds_all_the_same: "a backup that was made stays all the same",
     after_not_executed: "another backup is made at once if the approval is still valid",
@@ -143,7 +143,7 @@ fn listed(
         .backups
         .iter()
         .filter(|backup| ordered.is_noted_on(backup));
-    if let Some(made) = with_note.clone().find_map(|backup| backup.complete()) {
+    if let Some(made) = with_note.clone().find_map(ListedBackup::complete) {
         return Known {
             state: State::Succeeded,
             message: Text::new(&format!("HostUp made backup {} ({} GB)", made.id, made.size_gb)),

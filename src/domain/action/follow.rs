@@ -426,7 +426,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
         return known.clone();
     }
     let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
-    if told && record.action.kind().row().is_shown_by_its_job_alone && known.job.is_some() {
+    if told && record.action.kind().is_shown_by_its_job_alone() && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
         return Known {
             message: Text::new(

@@ -34,7 +34,6 @@ pub(super) const UPGRADE: Row = Row {
     receipt_says: "saying plainly what it did",
     answers_with_secrets: true,
     is_told_when_accepted: true,
-    is_shown_by_its_job_alone: false,
     looked_for: "nothing shows it, so that a person is asked later; it is not sent again",
     holds_all_the_same: "a change that was made costs money all the same",
     after_not_executed: PAID_AGAIN,

@@ -45,8 +45,6 @@ pub struct Row {
     /// Whether the object is reconciled as soon as HostUp accepts the order. If not, it is reconciled after the first look
     /// for the effect.
     pub is_told_when_accepted: bool,
-    /// Nothing but its job shows what became of it.
-    pub is_shown_by_its_job_alone: bool,
     /// What is done about an outcome that is not known.
     pub looked_for: &'static str,
     /// What holds although a person has given the operation up.

@@ -35,7 +35,6 @@ pub(super) const ROW: Row = Row {
     receipt_says: "saying that it committed the change",
     answers_with_secrets: false,
     is_told_when_accepted: false,
-    is_shown_by_its_job_alone: false,
     looked_for: "the operator reads the options back and does not send the call again",
     holds_all_the_same: "a change that was made costs money all the same",
     after_not_executed: PAID_AGAIN,

@@ -44,6 +44,19 @@ impl ActionKind {
             Self::RestoreToCloudVm | Self::LegacyEstimate | Self::LegacyUpgrade => false,
         }
     }
+
+    /// Nothing but its job shows what became of it.
+    pub fn is_shown_by_its_job_alone(self) -> bool {
+        match self {
+            Self::OverwriteVps => true,
+            Self::RestoreToCloudVm
+            | Self::CommitResources
+            | Self::LegacyEstimate
+            | Self::LegacyUpgrade
+            | Self::ResizeCloudVm
+            | Self::CreateBackup => false,
+        }
+    }
 }
 
 /// One call that pays or destroys, with what it orders.

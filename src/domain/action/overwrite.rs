@@ -19,7 +19,6 @@ pub(super) const ROW: Row = Row {
     receipt_says: job::RECEIPT_SAYS,
     answers_with_secrets: false,
     is_told_when_accepted: true,
-    is_shown_by_its_job_alone: true,
     looked_for: "the operator looks for the job and does not send the call again",
     holds_all_the_same: "the disk may be overwritten all the same",
     after_not_executed: "a new attempt follows at once if the approval is still valid",

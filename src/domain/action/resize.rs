@@ -17,7 +17,6 @@ pub(super) const ROW: Row = Row {
     receipt_says: "saying that it resized the VM",
     answers_with_secrets: false,
     is_told_when_accepted: false,
-    is_shown_by_its_job_alone: false,
     looked_for: "the operator reads the size back and does not send the call again",
     holds_all_the_same: "a VM that was resized costs its new price all the same",
     after_not_executed: PAID_AGAIN,

@@ -24,7 +24,6 @@ pub(super) const ROW: Row = Row {
     receipt_says: job::RECEIPT_SAYS,
     answers_with_secrets: false,
     is_told_when_accepted: true,
-    is_shown_by_its_job_alone: false,
     looked_for: "the operator searches for the VM and does not send the call again",
     holds_all_the_same: "a VM that was sold costs money all the same",
     after_not_executed: PAID_AGAIN,

@@ -193,6 +193,7 @@ impl Cause {
     }
 
     /// Of the backup before what this is the cause of.
+    #[must_use]
     pub fn of_a_backup_before(&self) -> Self {
         Self(digest::base32(
             "hostup-operator/cause/v1",

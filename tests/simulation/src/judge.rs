@@ -121,6 +121,36 @@ impl Seen {
         (!is_told).then(|| format!("somebody has approved the loss of another state than {state}"))
     }
 
+    /// Whether a call changes a VPS whose object wants a backup before, and none was made for it since its last change.
+    fn lacks_its_backup(&self, record: &Value, server: &ApiServer) -> bool {
+        let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
+        let kind = if subject("kind") == Kind::CONFIG.kind {
+            Kind::CONFIG
+        } else {
+            Kind::RESTORE
+        };
+        let object = server.get(kind, subject("namespace"), subject("name"));
+        let wants = object.is_some_and(|object| {
+            text(&object, "/metadata/uid") == subject("uid")
+                && object.pointer("/spec/backupFirst") == Some(&Value::Bool(true))
+        });
+        if !wants || !CHANGES.contains(&text(record, "/spec/type")) {
+            return false;
+        }
+        let own = self
+            .records
+            .iter()
+            .filter(|(_, other)| other.uid == subject("uid"));
+        let (backups, changes): (Vec<_>, Vec<_>) = own.partition(|(_, other)| other.kind == BACKUP);
+        let executed = changes.iter().filter(|(uid, other)| {
+            let came_to_nothing = ["NotSent", "Rejected", "NotExecuted"].contains(&other.state.as_str());
+            uid.as_str() != text(record, "/metadata/uid") && !came_to_nothing
+        });
+        let last = executed.map(|(_, other)| other.made).max().flatten();
+        let mut made = backups.iter().filter(|(_, backup)| backup.state == "Succeeded");
+        !made.any(|(_, backup)| backup.made > last)
+    }
+
     /// Another call that was sent for the VPS that a record changes or overwrites, and has no known end yet.
     fn under_way_besides(&self, record: &Value, records: &[Arc<Value>]) -> Option<String> {
         let is_alone = !self.judges_overlaps || !drives_its_vps(record);
@@ -232,10 +262,15 @@ fn added_per_hour(record: &Value) -> &str {
     }
 }
 
-/// Whether its call changes or overwrites a VPS.
+/// The types of the calls that change or overwrite a VPS.
+const CHANGES: [&str; 3] = ["CommitResources", "ResizeCloudVm", "OverwriteVps"];
+/// The type of the call that makes a backup before one of them.
+const BACKUP: &str = "CreateBackup";
+
+/// Whether its call changes, overwrites or backs up a VPS.
 fn drives_its_vps(record: &Value) -> bool {
     let kind = text(record, "/spec/type");
-    ["CommitResources", "ResizeCloudVm", "OverwriteVps"].contains(&kind)
+    kind == BACKUP || CHANGES.contains(&kind)
 }
 
 /// The VM that a finished call has bought or resized; empty where there is none.
@@ -336,8 +371,12 @@ impl Judge {
                 let of_it = records.iter().find(|record| text(record, "/metadata/uid") == uid);
                 let besides = of_it.and_then(|record| seen.under_way_besides(record, &records));
                 let unasked = of_it.and_then(|record| seen.overwrites_unasked(record));
+                let unsaved = of_it.is_some_and(|record| seen.lacks_its_backup(record, &self.server));
                 seen.posted.insert(uid);
                 drop(seen);
+                if unsaved {
+                    self.finds(format!("{who} sends {path} for {name} without a backup before"));
+                }
                 if let Some(other) = besides {
                     self.finds(format!(
                         "{who} sends {path} for {name}, and {other} of that VPS is under way"
@@ -487,6 +526,13 @@ impl Judge {
                 lost.push(format!(
                     "{path} {body} was executed {executed} times, and {told} records tell of it"
                 ));
+            }
+        }
+        let executed = by_request(&purchases);
+        let backups = seen.records.values().filter(|record| record.kind == BACKUP);
+        for told in backups.filter(|record| record.state == "Succeeded") {
+            if !executed.contains_key(&(told.path.clone(), told.body.as_bytes())) {
+                lost.push(format!("{} {} is told, and was never made", told.path, told.body));
             }
         }
         drop(seen);
@@ -643,7 +689,9 @@ impl Judge {
 fn is_free(record: &SeenRecord, all: &[&SeenRecord]) -> bool {
     let left_nothing = matches!(record.state.as_str(), "Failed" | "Abandoned")
         // An object that is made again needs an approval of its own quote.
-        || record.kind == "OverwriteVps";
+        || record.kind == "OverwriteVps"
+        // Nothing is lost by one backup more.
+        || record.kind == BACKUP;
     let made_anew = all.iter().any(|other| other.uid != record.uid);
     record.was_freed || (record.is_deleted && left_nothing && made_anew)
 }
@@ -662,8 +710,9 @@ fn path_of(purchase: &Purchase) -> String {
         PurchaseKind::RestoreFromVps => "backups/actions/restore-from-vps".to_owned(),
         PurchaseKind::Config => "actions/config".to_owned(),
         PurchaseKind::Resize => "actions/resize".to_owned(),
+        PurchaseKind::CreateBackup => "backups".to_owned(),
         // Nobody orders these.
-        PurchaseKind::LegacyUpgrade | PurchaseKind::CreateBackup => format!("{kind:?}"),
+        PurchaseKind::LegacyUpgrade => format!("{kind:?}"),
     };
     format!("/api/v2/vps/{vps}/{call}")
 }
@@ -691,7 +740,7 @@ fn doubles(seen: &Seen, purchases: &[Purchase]) -> Vec<String> {
         let freed = of_it.iter().filter(|record| is_free(record, &of_it)).count();
         let is_restore = of_it
             .iter()
-            .any(|record| ["RestoreToCloudVm", "OverwriteVps"].contains(&record.kind.as_str()));
+            .any(|record| ["RestoreToCloudVm", "OverwriteVps", BACKUP].contains(&record.kind.as_str()));
         // Options may be ordered back and forth; what is ordered twice in a row is judged below.
         if !is_restore {
             continue;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 use hostup_sim::{
-    AccountId, Apply, Backup, InProcess, Keep, Outcome, OverwriteBehaviour, OverwriteOutcome,
-    ResizeBehaviour, RestoreBehaviour, Vps, World, standard_options,
+    AccountId, Apply, Backup, BackupBehaviour, BackupOutcome, InProcess, Keep, Listed, NoteAs, Outcome,
+    OverwriteBehaviour, OverwriteOutcome, ResizeBehaviour, RestoreBehaviour, Vps, World, standard_options,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ const BUDGETS: u64 = 0x6275_6467;
 const CANCELLATIONS: u64 = 0x656e_6473;
 /// The same, for sizes and overwrites.
 const CHANGES: u64 = 0x7369_7a65;
+/// The same, for backups before changes.
+const BACKUPS: u64 = 0x6261_636b;
 /// So many objects that overwrite a VPS.
 const MOST_OVERWRITES: u32 = 3;
 /// Between two steps.
@@ -169,6 +171,38 @@ fn draw_changes(world: &mut World, dice: &Dice) -> bool {
     all_end_well
 }
 
+/// Returns whether every one ends well.
+fn draw_backups(world: &mut World, dice: &Dice) -> bool {
+    for vps in (0..2).flat_map(|n| [vps_of(n), vm_of(n)]) {
+        if let Some(vps) = world.vps_mut(&vps) {
+            vps.backup_quota = None;
+        }
+    }
+    let mut all_end_well = true;
+    for _ in 0..6 {
+        let outcome = match dice.below(20) {
+            0 => BackupOutcome::FailsWithBackup,
+            1 => BackupOutcome::FailsWithoutBackup,
+            2 => BackupOutcome::NeverEnds,
+            _ => BackupOutcome::Completes,
+        };
+        let loses_its_note = dice.happens(30);
+        world.backup_next(BackupBehaviour {
+            job_duration: dice.between(Duration::from_millis(500), Duration::from_secs(8)),
+            listed: dice.one(&[Listed::WhenMade, Listed::AtOnce]),
+            list_lag: dice.below(4),
+            note_as: if loses_its_note {
+                NoteAs::Null
+            } else {
+                NoteAs::Sent
+            },
+            ..BackupBehaviour::ending(outcome)
+        });
+        all_end_well &= outcome == BackupOutcome::Completes && !loses_its_note;
+    }
+    all_end_well
+}
+
 fn vps_of(account: u32) -> String {
     format!("vps_source{account}")
 }
@@ -279,7 +313,12 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     // Of its own, as those below.
     let changes = Dice::new(seed ^ CHANGES);
     let changes = changes.happens(400).then_some(changes);
-    let (hostup, is_tame) = hostup(&dice, changes.as_ref(), began);
+    let backups = Dice::new(seed ^ BACKUPS);
+    let backups = backups.happens(400).then_some(backups);
+    let (hostup, mut is_tame) = hostup(&dice, changes.as_ref(), began);
+    if let Some(dice) = &backups {
+        is_tame &= hostup.world(|world| draw_backups(world, dice));
+    }
     let weather = Weather::drawn(&dice);
     server.set_faults(Requests {
         weather: weather.clone(),
@@ -308,6 +347,9 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     };
     if let Some(changes) = &changes {
         add_changes(&mut people.wanted, changes);
+    }
+    if let Some(backups) = &backups {
+        people.back_up_first(backups);
     }
     // Of its own, so that lives without holds stay as they were.
     let holds = Dice::new(seed ^ HOLDS);

@@ -111,6 +111,11 @@ impl Wanted {
         self.object.pointer("/spec/cloudVm").is_some()
     }
 
+    /// It changes or overwrites a VPS.
+    fn is_of_a_change(&self) -> bool {
+        self.kind == Kind::CONFIG || self.overwrites()
+    }
+
     fn overwrites(&self) -> bool {
         self.object.pointer("/spec/target/existingVps").is_some()
     }
@@ -157,7 +162,21 @@ pub fn standing(object: &Value) -> (String, bool, bool) {
     (reason, ready && current, stalled && current)
 }
 
+/// The message tells what a quote is for, and how to approve it. After a setback the approval that stands is used up.
+fn asks_for_a_quote(object: &Value) -> bool {
+    ["AwaitingApproval", "JobFailed", "Rejected"].contains(&standing(object).0.as_str())
+}
+
 impl People {
+    /// Some want a backup before what they change.
+    pub fn back_up_first(&mut self, dice: &Dice) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.is_of_a_change()) {
+            if dice.happens(600) {
+                wanted.object["spec"]["backupFirst"] = json!(true);
+            }
+        }
+    }
+
     /// Everybody writes what they want, once.
     pub fn begin(&self, at: usize) {
         if let Some(wanted) = self.wanted.get(at) {
@@ -354,7 +373,7 @@ impl People {
             .collect();
         let wanted = dice.one(&changes);
         let object = self.server.get(wanted.kind, NAMESPACE, &wanted.name);
-        if let Some(object) = object.filter(|object| standing(object).0 == "AwaitingApproval") {
+        if let Some(object) = object.filter(|object| asks_for_a_quote(object)) {
             self.approve_quote(wanted, &object);
         }
     }
@@ -370,7 +389,7 @@ impl People {
         let quote = text(object, "/status/quote/id");
         if wanted.overwrites() {
             // Only the message tells which data is lost.
-            if standing(object).0 == "AwaitingApproval" {
+            if asks_for_a_quote(object) {
                 self.approve_quote(wanted, object);
             }
             return;
