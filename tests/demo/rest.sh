@@ -211,6 +211,11 @@ expect "the disk of the VM has the backup" "$(vps_shows "$vm" content)" "$backup
 expect "the record names the state of the VM before" "$(record_of vbr/overwrite-web-02 '{.spec.changes.from.powerState}')" running
 count_overwrites
 expect "it took one call" "$overwrites" 1
+say "" "The file asks for a backup of the VM before (backupFirst). The operator made it, and waited for it:"
+run "kubectl get vop --sort-by=.metadata.creationTimestamp | tail -n 2"
+first=$(kubectl -n shop get vbr overwrite-web-02 -o jsonpath='{.status.backupFirst.id}')
+made=$(curl -fsS "$sim/_sim/purchases" | tr '{' '\n' | sed -n 's/.*"backup":"\(bkp_[^"]*\)".*before a change by hostup-operator.*/\1/p')
+expect "the status names the backup that HostUp made" "$first" "$made"
 
 title "19. The cost so far: three sources, one sum"
 say "The ledger of restores and options, with the call that a user declared not executed, the VM of the" \

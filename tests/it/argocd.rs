@@ -13,7 +13,12 @@ use crate::support::at;
 const WRITTEN: [&str; 2] = ["VpsBackupRestore", "VpsResourceConfig"];
 
 /// All kinds.
-pub const KINDS: [&str; 3] = ["VpsBackupRestore", "VpsResourceConfig", "VpsOperation"];
+pub const KINDS: [&str; 4] = [
+    "VpsBackupRestore",
+    "VpsResourceConfig",
+    "VpsOperation",
+    "VpsBudget",
+];
 
 /// Where our scripts stand, in Argo CD's own layout.
 pub fn folder() -> PathBuf {

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hostup_operator::api;
+use hostup_operator::api::budget::VpsBudget;
 use hostup_sim::{ActionGate, Answer, Apply, ConfigBehaviour, Fault, Route, SOURCE_VPS};
 use serde_json::{Value, json};
 
 use crate::argocd::{KINDS, answer, folder, read};
-use crate::support::{HOUR, Stage, at, ready};
+use crate::budgets;
+use crate::support::{HOUR, PATIENCE, Stage, at, ready};
 
 /// What stands in the files for a moment.
 const MOMENT: &str = "2026-01-31T12:00:00Z";
@@ -297,6 +300,27 @@ async fn configs(stage: &Stage, files: &mut Files) {
     files.looked_at("unknown-option", &made(&object), "Degraded");
 }
 
+/// A budget before the operator has seen it, in force, and one that only an older schema admitted.
+async fn budgets(files: &mut Files) {
+    let stage = budgets::stage("argobudget").await;
+    let object = budgets::budget(&stage, "team", json!({"perHour": "5.00"}));
+    let untouched = serde_json::to_value(stage.create(object).await).unwrap();
+    let not_yet = "Waiting for the operator to reconcile it".to_owned();
+    files.health("untouched", &as_ever(&stage, &untouched), "Progressing", not_yet);
+    let _operator = stage.operator(&[]);
+    let all = budgets::budgets(&stage);
+    let name = at(&untouched, "metadata.name").as_str().unwrap();
+    let is_seen = |object: &Value| !at(object, "status.conditions").is_null();
+    let object = stage.wait_for(all, name, "a status", PATIENCE, is_seen).await;
+    files.looked_at("in-force", &as_ever(&stage, &object), "Healthy");
+    let mut older: VpsBudget = serde_json::from_value(object).unwrap();
+    older.spec.per_hour = Some("five".to_owned());
+    let why = api::budget(&older).expect_err("no amount");
+    older.status = Some(api::budget_status(&older, Err(&why), jiff::Timestamp::UNIX_EPOCH));
+    let older = serde_json::to_value(older).unwrap();
+    files.looked_at("invalid", &as_ever(&stage, &older), "Degraded");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_objects_of_argo_cds_tests_are_what_the_operator_writes() {
     let stage = Stage::new("argo").await;
@@ -321,6 +345,7 @@ async fn the_objects_of_argo_cds_tests_are_what_the_operator_writes() {
     let operator = stage.operator(&["--job-deadline=2h"]);
     restores(&stage, &mut files).await;
     configs(&stage, &mut files).await;
+    budgets(&mut files).await;
     drop(operator);
     // The operator is down, and the spec is a newer one than the status tells of.
     stage

@@ -21,8 +21,8 @@ use crate::domain::values::ids::{InstanceId, RecordName, Uid, VpsId};
 /// A backup that was complete longer ago is none of before the change.
 pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
 
-/// Why a ceiling approves nothing after a backup that failed.
-pub const FAILED_BEFORE: &str = "the backup before it failed";
+/// What a quote says of it.
+pub const AS_TOLD: &str = "a backup first";
 
 /// The backup that was made for this object before a change that is still to come. `records` are those of the chain, the
 /// last one first; `changed` is when the last record was made of a change of the VPS, whoever wanted it.
@@ -37,31 +37,6 @@ pub fn made<'a>(
     // A change that was recorded in the same second may be the later one.
     let is_newest = changed.is_none_or(|changed| backup.created_at.is_some_and(|made| changed < made));
     (backup.is_made_backup_of(uid) && is_newest && now < later(ended, BACKUP_LASTS)).then_some(backup)
-}
-
-/// The records of this object since the last change that used up the approval they were sent under: nobody knows what
-/// came of an overwrite that was refused, and nothing follows a backup that failed before a person has looked.
-pub fn used_up<'a>(records: impl Iterator<Item = &'a Record>, uid: &Uid) -> Vec<&'a Record> {
-    records
-        .take_while(|record| record.lets_another_follow())
-        .filter(|record| record.subject.uid == *uid && uses_its_approval_up(record))
-        .collect()
-}
-
-fn uses_its_approval_up(record: &Record) -> bool {
-    match (&record.action, record.known.state) {
-        // A refusal for being asked too often: nobody looked at it.
-        (Action::Overwrite(_), State::Rejected) => record.known.not_before.is_none(),
-        (Action::CreateBackup(_), State::Failed | State::Abandoned) => true,
-        (_, _) => false,
-    }
-}
-
-/// What a quote stands on besides the change itself.
-pub fn besides(wanted: bool, used_up: &[&Record]) -> Vec<String> {
-    let first = wanted.then(|| "a backup first".to_owned());
-    let used_up = used_up.iter().map(|record| record.name.to_string());
-    first.into_iter().chain(used_up).collect()
 }
 
 /// HostUp's gate of a new backup.
@@ -82,22 +57,6 @@ pub fn described(made: Option<&Record>, vps: &VpsId) -> String {
             Some(backup) => format!("backup {backup} of VPS {vps}"),
             None => format!("the backup of VpsOperation {}", made.name),
         },
-    }
-}
-
-/// What is said of the last record that used up an approval, where that approval still stands.
-pub fn setback(record: &Record) -> (Reason, String) {
-    let said = record.known.message.as_clause();
-    if record.is_backup() {
-        let name = &record.name;
-        let message =
-            format!("the backup before the change failed (VpsOperation {name}): {said}. Nothing was changed");
-        (Reason::JobFailed, message)
-    } else {
-        let message = format!(
-            "{said}. HostUp may have begun it all the same, so that nothing is sent again for this approval"
-        );
-        (Reason::Rejected, message)
     }
 }
 

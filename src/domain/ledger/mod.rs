@@ -14,6 +14,7 @@ pub mod names;
 pub mod order;
 pub mod record;
 mod records;
+pub mod setback;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use crate::domain::consent::quote::{self, Quote, QuoteBasis};
 use crate::domain::ledger::backup_first;
 use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Cause, Evidence, Invoice, Record, State, later};
+use crate::domain::ledger::setback;
 use crate::domain::provider::gate::{self, Gate, GateName};
 use crate::domain::provider::options::{self, Difference, OptionValue, Values};
 use crate::domain::status::reason::Reason;
@@ -240,9 +241,8 @@ impl Look<'_> {
     ) -> Decision {
         let approval = self.intent.approval.as_ref();
         let (wanted, made) = self.backup();
-        let setback = self.used_up().first().map(|record| backup_first::setback(record));
-        let only_by_quote =
-            only_by_quote.or(setback.as_ref().map(|_| backup_first::FAILED_BEFORE.to_owned()));
+        let setback = self.setbacks().first().map(|record| setback::told(record));
+        let only_by_quote = only_by_quote.or(setback.as_ref().map(|_| setback::NO_CEILING.to_owned()));
         let consent = approval::judge(approval, &quote, &fresh, only_by_quote, self.now);
         let what = if wanted {
             let first = backup_first::described(made, &order.vps);
@@ -364,7 +364,8 @@ impl Look<'_> {
             changed.unwrap_or_default(),
         ];
         after.extend(besides);
-        after.extend(backup_first::besides(wish.backup_first, &self.used_up()));
+        after.extend(wish.backup_first.then(|| backup_first::AS_TOLD.to_owned()));
+        after.extend(self.setbacks().iter().map(|record| record.name.to_string()));
         let basis = QuoteBasis {
             subject: self.intent.subject.uid.clone(),
             request,

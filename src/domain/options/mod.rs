@@ -17,6 +17,7 @@ use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Invoice, KeyInUse, Record, State, Times};
+use crate::domain::ledger::setback;
 use crate::domain::provider::gate::Gate;
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::options::{Offer, Values};
@@ -443,8 +444,8 @@ impl Look<'_> {
         (wanted, self.view.backup_made(&self.intent.subject.uid, self.now))
     }
 
-    fn used_up(&self) -> Vec<&Record> {
-        backup_first::used_up(self.view.records(), &self.intent.subject.uid)
+    fn setbacks(&self) -> Vec<&Record> {
+        setback::all(self.view.records(), &self.intent.subject.uid)
     }
 
     /// The chain's last record, if it is this object's to show.

@@ -18,6 +18,7 @@ use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{Bought, Record, Times};
+use crate::domain::ledger::setback;
 use crate::domain::provider::backup::BackupChoice;
 use crate::domain::provider::gate::Gate;
 use crate::domain::provider::inventory::{Sighting, Vm, VpsChoice};
@@ -110,8 +111,8 @@ impl View {
         self.records().find(|record| record.is_made_backup_of(uid))
     }
 
-    fn used_up(&self, uid: &Uid) -> Vec<&Record> {
-        backup_first::used_up(self.records(), uid)
+    fn setbacks(&self, uid: &Uid) -> Vec<&Record> {
+        setback::all(self.records(), uid)
     }
 }
 

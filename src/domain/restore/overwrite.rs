@@ -16,6 +16,7 @@ use crate::domain::ledger::backup_first;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::{Attempt, Order};
 use crate::domain::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
+use crate::domain::ledger::setback;
 use crate::domain::provider::backup::{self, BackupChoice, ListedBackup};
 use crate::domain::provider::gate::{self, Gate, GateName, ProviderGate};
 use crate::domain::status::reason::Reason;
@@ -202,11 +203,11 @@ pub(super) fn with_target(
         &what,
     );
     if let Some((reason, message)) = missing {
-        let used_up = view.used_up(&intent.subject.uid);
-        let setback = used_up
+        let setbacks = view.setbacks(&intent.subject.uid);
+        let setback = setbacks
             .first()
             .filter(|_| approval.is_some())
-            .map(|record| backup_first::setback(record));
+            .map(|record| setback::told(record));
         return match setback {
             Some((setback, said)) => stalled(view, times, now, setback, facts, format!("{said}. {message}")),
             None => report(reason, message, facts, Some(later(now, times.resync_interval))),
@@ -255,10 +256,12 @@ fn place(
             .map(Text::to_string)
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
-            .chain(backup_first::besides(
-                intent.backup_first,
-                &view.used_up(&intent.subject.uid),
-            ))
+            .chain(intent.backup_first.then(|| backup_first::AS_TOLD.to_owned()))
+            .chain(
+                view.setbacks(&intent.subject.uid)
+                    .iter()
+                    .map(|record| record.name.to_string()),
+            )
             .collect(),
     };
     let approval = intent.approval.as_ref();
