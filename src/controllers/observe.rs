@@ -233,11 +233,13 @@ async fn brakes<K: PurchasingKind>(ctx: &Context, object: &K, source: Source) ->
     };
     let is_held = api::is_held(object.annotations());
     let now = ctx.now();
+    let paid = ledger.paid_calls(namespace, now);
     Ok(Brakes {
         held: if is_held { Some(Hold::Object) } else { held },
         read_only: ctx.settings.read_only,
         ledger_silent: ledger.heartbeat().is_silent(),
-        cap_reached: ledger.paid_calls(namespace, now).reaches(ctx.settings.caps),
+        cap_reached: paid.reaches(ctx.settings.caps),
+        last_call: paid.with_one_more().reaches(ctx.settings.caps),
         key_not_before: ledger.key_not_before(namespace, &object.credentials().name),
         budgets,
     })

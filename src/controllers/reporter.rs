@@ -194,15 +194,19 @@ fn forget_requests(told: &mut Value) {
 }
 
 /// The refused attempt after which a gate was seen closed: this one, if one is now, or the one that the status
-/// `before` names, while it is the last.
+/// `before` names, while it is the last. A backup after it leaves it as it is.
 pub fn closed_after<K: PurchasingKind>(
     before: &K::Status,
     gates: &[Gate],
     last: Option<&Record>,
 ) -> Option<String> {
-    let refused = last.filter(|last| last.known.state == State::Rejected)?;
-    let shown = K::closed_after(before) == Some(refused.name.as_str());
-    (shown || gate::closed(gates).is_some()).then(|| refused.name.to_string())
+    let last = last?;
+    let shown = K::closed_after(before);
+    let is_refused = last.known.state == State::Rejected;
+    if is_refused && (shown == Some(last.name.as_str()) || gate::closed(gates).is_some()) {
+        return Some(last.name.to_string());
+    }
+    shown.filter(|_| last.is_backup()).map(str::to_owned)
 }
 
 fn say(about: &'static str, holds: Holds, reason: &str, message: String) -> Statement {

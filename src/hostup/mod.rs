@@ -36,6 +36,7 @@ use crate::domain::provider::preflight::{Deployments, Eligibility, Remaining};
 use crate::domain::purchase::RightToSend;
 use crate::domain::values::ids::VpsId;
 use crate::domain::values::json::{self, Object};
+use crate::domain::values::money::Amount;
 use crate::domain::values::text::Text;
 use transport::{Get, Transport};
 
@@ -177,6 +178,8 @@ pub struct BackupList {
     pub can_restore_from_another: ProviderGate,
     /// `actions.canCreateBackup`.
     pub can_create: ProviderGate,
+    /// `quotaInfo.remaining` is 0: another backup is refused, or takes the place of an older one.
+    pub is_full: bool,
 }
 
 /// A VPS, or a service that has ended, whose backups may be restored onto another VPS.
@@ -362,6 +365,7 @@ impl Account {
         let path = ["api", "v2", "vps", id.as_str(), "backups"];
         let read: wire::Backups = self.get(Route::Backups, &path, &[]).await?;
         let actions = read.actions.unwrap_or_default();
+        let remaining = read.quota.and_then(|quota| quota.remaining?.0);
         let gate = |gate: Option<wire::Gate>| ProviderGate::from(gate.unwrap_or_default());
         let backups = read
             .backups
@@ -373,6 +377,7 @@ impl Account {
             can_restore: gate(actions.can_restore),
             can_restore_from_another: gate(actions.can_restore_from_another_vps),
             can_create: gate(actions.can_create_backup),
+            is_full: remaining.is_some_and(|left| left <= Amount::ZERO),
         })
     }
 

@@ -23,7 +23,6 @@ use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
-use crate::domain::action::ordered::Action;
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::alone::{Barred, is_alone};
 use crate::domain::ledger::names::ChainKey;
@@ -91,14 +90,10 @@ impl<K: PurchasingKind> Market<K> {
             account,
             leave,
             taken,
-            barred: match &plan.order.action {
-                Action::Overwrite(_) => Barred::After(plan.order.follows.clone()),
-                Action::Restore(_)
-                | Action::Options(_)
-                | Action::Resize(_)
-                | Action::LegacyEstimate(_)
-                | Action::LegacyUpgrade(_)
-                | Action::CreateBackup(_) => Barred::Nothing,
+            barred: if plan.order.action.kind().overwrites() {
+                Barred::After(plan.order.follows.clone())
+            } else {
+                Barred::Nothing
             },
             chain: plan.order.chain.clone(),
             drives: plan

@@ -248,5 +248,5 @@ fn the_snippet_for_argocd_cm_holds_the_scripts_as_they_are() {
             );
         }
     }
-    assert_eq!(data.as_object().unwrap().len(), 5);
+    assert_eq!(data.as_object().unwrap().len(), 6);
 }

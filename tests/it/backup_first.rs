@@ -191,6 +191,41 @@ async fn a_full_quota_holds_the_change_back_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_backup_that_is_restored_does_not_make_room_for_the_one_before() {
+    let stage = Stage::new("backupplace").await;
+    stage.sim.world(|world| {
+        let vps = world.vps_mut(&stage.vps).unwrap();
+        vps.backup_quota = Some(u32::try_from(vps.backups.len()).unwrap());
+        vps.auto_delete_oldest = true;
+    });
+    let _operator = stage.operator(&["--gate-interval=500ms", "--enable-in-place-restore"]);
+    let mut object = stage.preview("web");
+    object["spec"]["target"] = json!({"existingVps": {"vpsId": stage.vps}});
+    object["spec"]["backupFirst"] = json!(true);
+    stage.create(object).await;
+    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    says(
+        &object,
+        "canCreateBackup: the backup quota is full, and HostUp may delete the backup that is restored",
+    );
+    ends_with(&stage, 0, 0).await;
+}
+
+#[tokio::test]
+async fn no_backup_is_begun_where_the_cap_leaves_no_call_for_the_change() {
+    let stage = Stage::new("backupcap").await;
+    let operator = stage.operator(&["--max-paid-calls=1"]);
+    stage.create(careful(&stage, "web")).await;
+    let object = stage.config_comes_to("web", "PaidCallCap").await;
+    says(&object, "the backup and the change after it are two paid calls");
+    ends_with(&stage, 0, 0).await;
+    drop(operator);
+    let _operator = stage.operator(&["--max-paid-calls=4"]);
+    stage.config_comes_to("web", "InSync").await;
+    ends_with(&stage, 2, 2).await;
+}
+
+#[tokio::test]
 async fn nothing_is_changed_while_the_backup_is_made() {
     let stage = Stage::new("backupheld").await;
     let _operator = stage.operator(&["--gate-interval=500ms"]);

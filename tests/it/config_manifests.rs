@@ -233,11 +233,15 @@ async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
         ),
         (
             changed("/driftPolicy", json!("Correct")),
-            "legacy does not support driftPolicy and cancelExistingInvoice",
+            "legacy does not support driftPolicy, cancelExistingInvoice and backupFirst",
+        ),
+        (
+            changed("/backupFirst", json!(true)),
+            "legacy does not support driftPolicy, cancelExistingInvoice and backupFirst",
         ),
         (
             changed("/cancelExistingInvoice", json!(true)),
-            "legacy does not support driftPolicy and cancelExistingInvoice",
+            "legacy does not support driftPolicy, cancelExistingInvoice and backupFirst",
         ),
     ];
     refused(

@@ -169,7 +169,7 @@ pub fn record(name: &str) -> Value {
         }),
     );
     record["status"] = json!({
-        "state": "Unknown", "message": "m", "code": "c", "detail": "d", "requestId": "r", "job": {"id": "j", "pollUrl": "/p", "status": "queued"}, "result": vm,
+        "state": "Unknown", "message": "m", "code": "c", "detail": "d", "requestId": "r", "job": {"id": "j", "pollUrl": "/p", "status": "queued"}, "backupId": "bkp_b", "result": vm,
         "resultEnd": {"seenTime": "2026-01-01T00:00:00Z", "serviceStatus": "terminated"}, "resultSize": size, "invoice": invoice, "suggestsCancelling": true, "evidence": "NoneFound",
         "estimate": {"draftId": "1", "total": "1", "recurring": "1", "currencyCode": "SEK"},
         "quietSince": "2026-01-01T00:00:00Z", "notBefore": "2026-01-01T00:00:00Z",
@@ -224,10 +224,13 @@ fn kinds() -> [Kind; 4] {
         json!({"quoteId": "q-a"}),
     );
 
+    let made = json!({"id": "bkp_b", "operation": "a-1"});
     let onto = |name: &str, vps: Value| {
         let source = json!({"vpsId": "vps_a", "backupId": "bkp_a"});
         let mut object = restore(name, source, json!({"quoteId": "q-a"}));
         object["spec"]["target"] = json!({"existingVps": vps});
+        object["spec"]["backupFirst"] = json!(true);
+        object["status"] = json!({"observedGeneration": 1, "backupFirst": made});
         object
     };
     let onto_id = onto("onto-id", json!({"vpsId": "vps_b"}));
@@ -246,7 +249,7 @@ fn kinds() -> [Kind; 4] {
         "options",
         json!({
             "vpsId": "vps_a", "credentialsSecretRef": credentials, "suspend": true,
-            "cancelExistingInvoice": true, "driftPolicy": "Correct",
+            "cancelExistingInvoice": true, "driftPolicy": "Correct", "backupFirst": true,
             "resources": {
                 "bandwidthGb": 1, "backupSlots": 1, "snapshotSlots": 1, "ipv4Count": 1,
                 "additionalStorageGb": 1, "storageGb": 1, "ipv6": true, "extra": {"gpu": 1},
@@ -260,7 +263,7 @@ fn kinds() -> [Kind; 4] {
     options["status"] = json!({
         "observedGeneration": 1, "conditions": conditions(), "vpsId": "vps_a", "current": {"gpu": "1"}, "inForce": "a",
         "committedDryRun": "a", "quote": quote(), "gates": gates(), "gatesClosedAfter": "a-1", "operation": operation,
-        "invoice": invoice, "lastHandledReconcileAt": "now",
+        "invoice": invoice, "lastHandledReconcileAt": "now", "backupFirst": made,
     });
     let mut by_name = object(
         "VpsResourceConfig",

@@ -11,7 +11,7 @@ use crate::controllers::{Error, reading};
 use crate::domain::action::follow::{
     BackupsReading, Input, InventoryReading, JobTimes, OptionsReading, next_look, waits_for_its_job,
 };
-use crate::domain::action::ordered::{Action, ActionKind};
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::ledger::names::VmToken;
 use crate::domain::ledger::record::{Evidence, Job, Record, State, later};
 use crate::domain::provider::inventory::Vm;
@@ -181,14 +181,9 @@ async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Resu
 /// The options or the size of the VPS; whether the key reads it shows where it does not show them.
 pub async fn options(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Reading, Error> {
     fail_point::reach("before-read-back");
-    let read = match &record.action {
-        Action::Resize(_) => read_size(ctx, object, record).await,
-        Action::Options(_)
-        | Action::Restore(_)
-        | Action::Overwrite(_)
-        | Action::LegacyEstimate(_)
-        | Action::LegacyUpgrade(_)
-        | Action::CreateBackup(_) => read_options(ctx, object, record).await,
+    let read = match record.action.kind() {
+        ActionKind::ResizeCloudVm => read_size(ctx, object, record).await,
+        _ => read_options(ctx, object, record).await,
     };
     if read.is_ok() {
         fail_point::reach("after-read-back");

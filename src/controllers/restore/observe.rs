@@ -169,6 +169,7 @@ fn as_target(
         busy: ctx.books.ledger.under_way_for(target, &chain),
         last: ctx.books.ledger.last_for(target, &chain),
         can_create_backup: listed.can_create,
+        quota_is_full: listed.is_full,
     })
 }
 

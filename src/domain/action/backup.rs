@@ -8,7 +8,7 @@ use super::follow::{
 use super::ordered::NewBackup;
 use super::{Row, job};
 use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
-use crate::domain::provider::backup::ListedBackup;
+use crate::domain::provider::backup::{CLOCKS_DIFFER, ListedBackup};
 use crate::domain::provider::job::JobState;
 use crate::domain::values::text::Text;
 
@@ -62,6 +62,9 @@ pub(super) fn step(
     ) {
         memo.tried.clone_from(&record.answer);
     }
+    if let Input::Job(JobState::Running { .. }, _) = &input {
+        memo.unfinished_at = now;
+    }
     match (known.state, input) {
         (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
         (State::Accepted | State::Unknown, Input::Job(job, _)) => polled(record, job, memo, now),
@@ -104,13 +107,15 @@ fn polled(record: &Record, job: JobState, memo: &mut Memo, now: Timestamp) -> Kn
             evidence: None,
             ..known.clone()
         },
-        JobState::Completed { .. } => {
+        JobState::Completed { took, .. } => {
             memo.absent_reads = 0;
+            let begun = record.claimed_by();
+            let ended = took.map_or(begun, |took| later(begun, took));
             Known {
                 state: State::Accepted,
                 message: Text::new("HostUp completed the job; the operator looks for the backup"),
                 evidence: Some(Evidence::Job),
-                quiet_since: Some(now),
+                quiet_since: Some(ended.max(memo.unfinished_at).min(now)),
                 ..known.clone()
             }
         }
@@ -139,33 +144,46 @@ fn listed(
     now: Timestamp,
 ) -> Known {
     let known = &record.known;
-    let mut with_note = reading
-        .backups
-        .iter()
-        .filter(|backup| ordered.is_noted_on(backup));
-    if let Some(made) = with_note.clone().find_map(ListedBackup::complete) {
+    let with_note = || {
+        let all = reading.backups.iter();
+        all.filter(|backup| ordered.is_noted_on(backup))
+    };
+    // After a loss of the records, an older backup may have the same note.
+    let complete = with_note().filter_map(ListedBackup::complete);
+    let own = complete.filter(|backup| later(backup.created_at, CLOCKS_DIFFER) >= record.claimed_from());
+    if let Some(made) = own.max_by_key(|backup| backup.created_at) {
+        let by_its_job = known
+            .quiet_since
+            .filter(|_| known.evidence == Some(Evidence::Job));
+        let by_looks = made.created_at.max(memo.unfinished_at).max(record.claimed_by());
         return Known {
             state: State::Succeeded,
             message: Text::new(&format!("HostUp made backup {} ({} GB)", made.id, made.size_gb)),
             backup: Some(made.id),
             evidence: Some(Evidence::BackupFound),
             answer_refused: None,
-            quiet_since: Some(now),
+            // It tells nothing of what has happened since, also where nobody looked for days.
+            quiet_since: Some(by_its_job.unwrap_or(by_looks).min(now)),
             ..known.clone()
         };
     }
-    let deadline = later(record.claimed_by(), times.job_deadline);
-    if let Some(begun) = with_note.next() {
-        if now < deadline {
+    if known.evidence.is_none() {
+        memo.unfinished_at = now;
+    }
+    if let Some(begun) = with_note().find(|backup| backup.complete().is_none()) {
+        if now < later(record.claimed_by(), times.job_deadline) {
             return known.clone();
         }
-        return Known {
+        let asked = Known {
+            state: State::Unknown,
             message: Text::new(&format!(
                 "backup {} is not complete by the job deadline",
                 begun.id
             )),
-            ..job::deadline_passed(known, now)
+            evidence: Some(Evidence::NoneFound),
+            ..known.clone()
         };
+        return open_to_another(record, asked);
     }
     let has_settled = now >= record.settled_at(times);
     if !reading.reads_vps && (known.state == State::Unknown || has_settled) {

@@ -45,6 +45,8 @@ pub struct Memo {
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
     pub tried: Option<Answer>,
+    /// When a backup was last seen not to be made yet.
+    pub unfinished_at: Timestamp,
 }
 
 impl Default for Memo {
@@ -55,6 +57,7 @@ impl Default for Memo {
             not_before: Timestamp::MIN,
             ended_since: None,
             tried: None,
+            unfinished_at: Timestamp::MIN,
         }
     }
 }
@@ -426,7 +429,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
         return known.clone();
     }
     let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
-    if told && record.action.kind().is_shown_by_its_job_alone() && known.job.is_some() {
+    if told && record.action.kind().overwrites() && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
         return Known {
             message: Text::new(

@@ -45,8 +45,8 @@ impl ActionKind {
         }
     }
 
-    /// Nothing but its job shows what became of it.
-    pub fn is_shown_by_its_job_alone(self) -> bool {
+    /// It destroys the data of a disk, and nothing but its job shows what became of it.
+    pub fn overwrites(self) -> bool {
         match self {
             Self::OverwriteVps => true,
             Self::RestoreToCloudVm
@@ -107,15 +107,7 @@ impl Action {
 
     /// The VPS that the backup was made of, where that is not the one of the path.
     pub fn source(&self) -> Option<&VpsId> {
-        match self {
-            Self::Overwrite(overwriting) => Some(&overwriting.source),
-            Self::Restore(_)
-            | Self::Options(_)
-            | Self::LegacyEstimate(_)
-            | Self::LegacyUpgrade(_)
-            | Self::Resize(_)
-            | Self::CreateBackup(_) => None,
-        }
+        self.overwriting().map(|overwriting| &overwriting.source)
     }
 
     /// The backup that it restores, if it restores one.
@@ -144,6 +136,30 @@ impl Action {
         }
     }
 
+    /// The overwrite, if it is one.
+    pub fn overwriting(&self) -> Option<&Overwriting> {
+        match self {
+            Self::Overwrite(overwriting) => Some(overwriting),
+            Self::Restore(_)
+            | Self::Options(_)
+            | Self::LegacyEstimate(_)
+            | Self::LegacyUpgrade(_)
+            | Self::Resize(_)
+            | Self::CreateBackup(_) => None,
+        }
+    }
+
+    /// What was ordered for this VPS, as a sentence continues with it.
+    pub fn in_words(&self, vps: &VpsId) -> String {
+        match self {
+            Self::Options(change) | Self::Resize(change) => change.difference.to_string(),
+            Self::LegacyEstimate(values) => format!("an estimate of {}", older(vps, values)),
+            Self::LegacyUpgrade(values) => older(vps, values),
+            Self::Restore(_) | Self::Overwrite(_) => "a restore".to_owned(),
+            Self::CreateBackup(_) => "a backup".to_owned(),
+        }
+    }
+
     /// The change of options or of a size, if it is one that can be read back.
     pub fn change(&self) -> Option<&Change> {
         match self {
@@ -155,6 +171,15 @@ impl Action {
             | Self::CreateBackup(_) => None,
         }
     }
+}
+
+/// An order of the older route.
+pub fn older(vm: &VpsId, values: &Values) -> String {
+    let values: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("the upgrade of VM {vm} ({})", values.join(", "))
 }
 
 /// What a change of options, or of a size, orders.

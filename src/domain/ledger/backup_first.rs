@@ -24,11 +24,11 @@ pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
 /// What a quote says of it.
 pub const AS_TOLD: &str = "a backup first";
 
-/// The backup that was made for this object before a change that is still to come. `records` are those of the chain, the
+/// The backup of `vps` that was made for this object before a change that is still to come. `records` are those of the chain, the
 /// last one first; `changed` is when the last record was made of a change of the VPS, whoever wanted it.
 pub fn made<'a>(
     mut records: impl Iterator<Item = &'a Record>,
-    uid: &Uid,
+    (uid, vps): (&Uid, &VpsId),
     changed: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<&'a Record> {
@@ -36,7 +36,8 @@ pub fn made<'a>(
     let ended = backup.known.quiet_since.unwrap_or(backup.claimed_by());
     // A change that was recorded in the same second may be the later one.
     let is_newest = changed.is_none_or(|changed| backup.created_at.is_some_and(|made| changed < made));
-    (backup.is_made_backup_of(uid) && is_newest && now < later(ended, BACKUP_LASTS)).then_some(backup)
+    (backup.is_made_backup_of(uid) && backup.vps == *vps && is_newest && now < later(ended, BACKUP_LASTS))
+        .then_some(backup)
 }
 
 /// HostUp's gate of a new backup.

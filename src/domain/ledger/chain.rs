@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::action::ordered::Action;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::budget::Allowance;
+use crate::domain::ledger::names::attempt_number;
 use crate::domain::ledger::order::{Order, TRIES_LAST};
 use crate::domain::ledger::record::{Record, State, Times, later};
 use crate::domain::status::reason::Reason;
@@ -59,6 +61,8 @@ pub struct Brakes {
     pub read_only: bool,
     /// The cap on the paid calls of 24 hours that is reached, if one is.
     pub cap_reached: Option<Cap>,
+    /// The cap that leaves only one more of them, if one does.
+    pub last_call: Option<Cap>,
     /// The watch of the records has been silent for [`LEDGER_SILENCE`].
     pub ledger_silent: bool,
     /// No paid call with this key before, after a 429.
@@ -240,9 +244,19 @@ impl Chain {
     /// HostUp would judge something else than it refused; or a gate closed since, and is open again. Who wrote
     /// the object anew may have put right what no reading shows.
     fn has_another_cause(&self, order: &Order, last: &Record) -> bool {
-        last.subject.uid != order.subject.uid
-            || last.cause != order.cause
-            || self.closed_after.as_ref() == Some(&last.name)
+        last.subject.uid != order.subject.uid || last.cause != order.cause || self.was_closed_after(last)
+    }
+
+    /// After the attempt, or after a later one of the chain.
+    fn was_closed_after(&self, attempt: &Record) -> bool {
+        let parts = |name: &RecordName| {
+            let (chain, number) = name.as_str().rsplit_once('-')?;
+            Some((chain.to_owned(), attempt_number(number)?))
+        };
+        let closed = self.closed_after.as_ref().and_then(parts);
+        closed
+            .zip(parts(&attempt.name))
+            .is_some_and(|((of, closed), (chain, attempt))| of == chain && closed >= attempt)
     }
 
     fn braked(&self, order: &Order, times: &Times, now: Timestamp) -> Option<Report<()>> {
@@ -253,6 +267,7 @@ impl Chain {
             let by_invoice = || budgets.exceeded_by_invoice(order.dearer.as_ref()?);
             budgets.exceeded_by(&quote.price).or_else(by_invoice)
         });
+        let is_backup = matches!(order.action, Action::CreateBackup(_));
         match &self.brakes {
             Brakes { read_only: true, .. } => wait(
                 Reason::ReadOnly,
@@ -290,6 +305,13 @@ impl Chain {
                      namespace {} within 24 hours",
                     order.subject.namespace
                 ),
+                gate,
+            ),
+            Brakes { last_call: Some(_), .. } if is_backup => wait(
+                Reason::PaidCallCap,
+                "ready to order, but the backup and the change after it are two paid calls, and --max-paid-calls or \
+                 --max-paid-calls-per-namespace allows only one more within 24 hours"
+                    .to_owned(),
                 gate,
             ),
             Brakes { .. } if excess.is_some() => {

@@ -52,6 +52,13 @@ impl PaidCalls {
         self.of_namespace = self.of_namespace.saturating_sub(other.of_namespace);
     }
 
+    /// These and one more, of the namespace.
+    #[must_use]
+    pub fn with_one_more(mut self) -> Self {
+        self.add(Self::ONE);
+        self
+    }
+
     /// The cap that is used up, if one is.
     pub fn reaches(self, caps: Caps) -> Option<Cap> {
         let all = caps.all.filter(|cap| self.all >= *cap).map(Cap::All);

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::before_claim::facts;
-use super::mirror::older;
 use super::{Account, Decision, LegacyWish, Look, Shown, reported};
-use crate::domain::action::ordered::Action;
+use crate::domain::action::ordered::{Action, older};
 use crate::domain::consent::price::{BillingCycle, Price};
 use crate::domain::consent::quote::{Quote, QuoteBasis};
 use crate::domain::ledger::order::Order;

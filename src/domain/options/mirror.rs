@@ -2,13 +2,10 @@
 
 use super::before_claim::facts;
 use super::{Decision, Facts, InForce, Look, Shown, reported};
-use crate::domain::action::ordered::Action;
 use crate::domain::action::question::{self, Answers};
 use crate::domain::ledger::record::{Evidence, Record, State, later};
-use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::mirrored_look;
-use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::{self, Text};
 
 impl Look<'_> {
@@ -87,7 +84,10 @@ impl Look<'_> {
                 ),
                 None => say(
                     Reason::Converging,
-                    format!("{clause}; HostUp does not show {} yet", what(record)),
+                    format!(
+                        "{clause}; HostUp does not show {} yet",
+                        record.action.in_words(&record.vps)
+                    ),
                 ),
             },
             State::Unknown => match known.evidence {
@@ -125,30 +125,11 @@ impl Look<'_> {
     }
 }
 
-fn what(record: &Record) -> String {
-    match &record.action {
-        Action::Options(change) | Action::Resize(change) => change.difference.to_string(),
-        Action::LegacyEstimate(values) => format!("an estimate of {}", older(&record.vps, values)),
-        Action::LegacyUpgrade(values) => older(&record.vps, values),
-        Action::Restore(_) | Action::Overwrite(_) => "a restore".to_owned(),
-        Action::CreateBackup(_) => "a backup".to_owned(),
-    }
-}
-
-/// An order of the older route.
-pub(super) fn older(vm: &VpsId, values: &Values) -> String {
-    let values: Vec<String> = values
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    format!("the upgrade of VM {vm} ({})", values.join(", "))
-}
-
 fn confirming(record: &Record) -> String {
     let unclear = format!(
         "VpsOperation {} brought no answer that shows whether HostUp executed {}",
         record.name,
-        what(record)
+        record.action.in_words(&record.vps)
     );
     format!(
         "{}; {}",
@@ -167,7 +148,7 @@ fn ask(record: &Record, why: &Text) -> String {
         "{}. {} was ordered{price} at {:.0} (VpsOperation {}), and HostUp may have executed it.{} \
          {}",
         question::why(record, why),
-        capitalised(&what(record)),
+        capitalised(&record.action.in_words(&record.vps)),
         record.claim.made_at,
         record.name,
         question::answered(record),

@@ -147,8 +147,8 @@ impl View {
     }
 
     /// The backup that was made for this object before a change that is still to come.
-    fn backup_made(&self, uid: &Uid, now: Timestamp) -> Option<&Record> {
-        backup_first::made(self.records(), uid, self.changed, now)
+    fn backup_made(&self, uid: &Uid, vps: &VpsId, now: Timestamp) -> Option<&Record> {
+        backup_first::made(self.records(), (uid, vps), self.changed, now)
     }
 
     /// The last backup that was made for this object, as its status shows it.
@@ -437,15 +437,17 @@ impl Look<'_> {
 
     /// Whether the wish wants a backup first, and the one that was made before a change that is still to come.
     fn backup(&self) -> (bool, Option<&Record>) {
-        let wanted = match &self.intent.wish {
-            Wish::Options(wish) => wish.backup_first,
-            Wish::Legacy(_) => false,
-        };
-        (wanted, self.view.backup_made(&self.intent.subject.uid, self.now))
+        match &self.intent.wish {
+            Wish::Options(wish) => {
+                let uid = &self.intent.subject.uid;
+                (wish.backup_first, self.view.backup_made(uid, &wish.vps, self.now))
+            }
+            Wish::Legacy(_) => (false, None),
+        }
     }
 
     fn setbacks(&self) -> Vec<&Record> {
-        setback::all(self.view.records(), &self.intent.subject.uid)
+        setback::all(self.view.records(), &self.intent.subject.uid, &self.intent.digest)
     }
 
     /// The chain's last record, if it is this object's to show.

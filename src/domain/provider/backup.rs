@@ -174,7 +174,7 @@ fn is_young(backup: &Backup, most: Duration, now: Timestamp) -> bool {
 }
 
 /// By how much HostUp's clock may be ahead of the operator's.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// The gate of a backup that must not be older than `most`. It tells when it closes, and not how old the backup is now.
 pub fn age_gate(backup: &Backup, most: Duration, now: Timestamp) -> Gate {

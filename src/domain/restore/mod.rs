@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::{Action, Backup, Restoration};
+use crate::domain::action::ordered::{Backup, Restoration};
 use crate::domain::consent::approval::Approval;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::backup_first;
@@ -102,8 +102,8 @@ impl View {
     }
 
     /// The backup that was made before an overwrite that is still to come.
-    fn backup_made(&self, uid: &Uid, now: Timestamp) -> Option<&Record> {
-        backup_first::made(self.records(), uid, self.target_changed, now)
+    fn backup_made(&self, uid: &Uid, target: &VpsId, now: Timestamp) -> Option<&Record> {
+        backup_first::made(self.records(), (uid, target), self.target_changed, now)
     }
 
     /// The last backup that was made for this object, as its status shows it.
@@ -111,8 +111,8 @@ impl View {
         self.records().find(|record| record.is_made_backup_of(uid))
     }
 
-    fn setbacks(&self, uid: &Uid) -> Vec<&Record> {
-        setback::all(self.records(), uid)
+    fn setbacks(&self, intent: &Intent) -> Vec<&Record> {
+        setback::all(self.records(), &intent.subject.uid, &intent.digest)
     }
 }
 
@@ -209,18 +209,11 @@ pub enum Shown {
 impl Shown {
     /// Of a record.
     pub fn of(record: &Record) -> Option<Self> {
-        match &record.action {
-            Action::Restore(restoration) => Some(Self::New(restoration.clone())),
-            Action::Overwrite(overwriting) => Some(Self::Existing(
-                record.vps.clone(),
-                overwriting.before.name.clone(),
-            )),
-            Action::Options(_)
-            | Action::Resize(_)
-            | Action::LegacyEstimate(_)
-            | Action::LegacyUpgrade(_)
-            | Action::CreateBackup(_) => None,
-        }
+        let new = record.action.restoration().cloned().map(Self::New);
+        new.or_else(|| {
+            let name = record.action.overwriting()?.before.name.clone();
+            Some(Self::Existing(record.vps.clone(), name))
+        })
     }
 }
 
@@ -248,21 +241,17 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         );
         return stalled(view, times, now, Reason::NameReused, Facts::Nothing, message);
     }
-    match &record.action {
-        Action::Restore(restored) => mirror(intent, record, restored, view, times, now),
-        Action::Overwrite(overwriting) => overwrite::mirror(intent, record, overwriting, view, times, now),
-        Action::Options(_)
-        | Action::Resize(_)
-        | Action::LegacyEstimate(_)
-        | Action::LegacyUpgrade(_)
-        | Action::CreateBackup(_) => {
-            let message = format!(
-                "VpsOperation {} is not that of a restore; nothing is bought",
-                record.name
-            );
-            stalled(view, times, now, Reason::OtherInstance, Facts::Kept, message)
-        }
+    if let Some(restored) = record.action.restoration() {
+        return mirror(intent, record, restored, view, times, now);
     }
+    if let Some(overwriting) = record.action.overwriting() {
+        return overwrite::mirror(intent, record, overwriting, view, times, now);
+    }
+    let message = format!(
+        "VpsOperation {} is not that of a restore; nothing is bought",
+        record.name
+    );
+    stalled(view, times, now, Reason::OtherInstance, Facts::Kept, message)
 }
 
 fn report(reason: Reason, message: String, facts: Facts, wake: Option<Timestamp>) -> Decision {

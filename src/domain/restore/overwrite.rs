@@ -54,6 +54,8 @@ pub struct TargetReading {
     pub last: Option<RecordName>,
     /// `backups.actions.canCreateBackup` of the target.
     pub can_create_backup: ProviderGate,
+    /// Another backup of the target takes the place of an older one.
+    pub quota_is_full: bool,
 }
 
 impl TargetReading {
@@ -85,6 +87,16 @@ impl TargetReading {
         });
         gates.push(Gate::new(GateName::TargetIdle, self.busy.is_none(), "", &busy));
         gates
+    }
+
+    /// Whether the target may be backed up first. HostUp must not delete the backup that is restored for it.
+    fn backup_gate(&self) -> Gate {
+        if self.is_in_place() && self.quota_is_full && self.can_create_backup.allowed {
+            let reason =
+                "the backup quota is full, and HostUp may delete the backup that is restored for a new one";
+            return Gate::new(GateName::CanCreateBackup, false, "", reason);
+        }
+        backup_first::gate(&self.can_create_backup)
     }
 
     /// The disk of the target holds the source and the backup (restore-from-vps page: the storage must suffice).
@@ -161,10 +173,10 @@ pub(super) fn with_target(
             return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
     };
-    let made = view.backup_made(&intent.subject.uid, now);
+    let made = view.backup_made(&intent.subject.uid, &reading.target, now);
     let mut gates = reading.gates(&backup, intent.max_age, now);
     if intent.backup_first && made.is_none() {
-        gates.push(backup_first::gate(&reading.can_create_backup));
+        gates.push(reading.backup_gate());
     }
     let (order, quote) = place(intent, view, reading, &backup, &gates, now);
     let gate_time = Some(later(now, times.gate_interval));
@@ -203,7 +215,7 @@ pub(super) fn with_target(
         &what,
     );
     if let Some((reason, message)) = missing {
-        let setbacks = view.setbacks(&intent.subject.uid);
+        let setbacks = view.setbacks(intent);
         let setback = setbacks
             .first()
             .filter(|_| approval.is_some())
@@ -257,11 +269,7 @@ fn place(
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
             .chain(intent.backup_first.then(|| backup_first::AS_TOLD.to_owned()))
-            .chain(
-                view.setbacks(&intent.subject.uid)
-                    .iter()
-                    .map(|record| record.name.to_string()),
-            )
+            .chain(view.setbacks(intent).iter().map(|record| record.name.to_string()))
             .collect(),
     };
     let approval = intent.approval.as_ref();
@@ -509,6 +517,7 @@ mod tests {
             busy: None,
             last: None,
             can_create_backup: open(),
+            quota_is_full: false,
         }
     }
 

@@ -10,10 +10,19 @@ use crate::domain::values::json::{Number, Object, Shown};
 use crate::domain::values::text::Text;
 
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names)] // HostUp's names
 pub(in crate::hostup) struct Backups {
     pub(in crate::hostup) backups: Vec<Object<Backup>>,
     #[serde(default, deserialize_with = "by_name")]
     pub(in crate::hostup) actions: Option<BackupActions>,
+    #[serde(default, rename = "quotaInfo", deserialize_with = "by_name")]
+    pub(in crate::hostup) quota: Option<Quota>,
+}
+
+#[derive(Deserialize, Default)]
+pub(in crate::hostup) struct Quota {
+    #[serde(default)]
+    pub(in crate::hostup) remaining: Option<Number>,
 }
 
 #[derive(Deserialize, Default)]

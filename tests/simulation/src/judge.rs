@@ -122,7 +122,7 @@ impl Seen {
     }
 
     /// Whether a call changes a VPS whose object wants a backup before, and none was made for it since its last change.
-    fn lacks_its_backup(&self, record: &Value, server: &ApiServer) -> bool {
+    fn lacks_its_backup(&self, record: &Value, server: &ApiServer, purchases: &[Purchase]) -> bool {
         let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
         let kind = if subject("kind") == Kind::CONFIG.kind {
             Kind::CONFIG
@@ -147,8 +147,14 @@ impl Seen {
             uid.as_str() != text(record, "/metadata/uid") && !came_to_nothing
         });
         let last = executed.map(|(_, other)| other.made).max().flatten();
+        let was_executed = |backup: &SeenRecord| {
+            let since = purchases.iter().skip(backup.executed_before);
+            let mut of_it = since.filter(|purchase| purchase.body == backup.body.as_bytes());
+            of_it.any(|purchase| path_of(purchase) == backup.path)
+        };
+        let vps = format!("/api/v2/vps/{}/backups", text(record, "/spec/vpsId"));
         let mut made = backups.iter().filter(|(_, backup)| backup.state == "Succeeded");
-        !made.any(|(_, backup)| backup.made > last)
+        !made.any(|(_, backup)| backup.made > last && backup.path == vps && was_executed(backup))
     }
 
     /// Another call that was sent for the VPS that a record changes or overwrites, and has no known end yet.
@@ -371,7 +377,9 @@ impl Judge {
                 let of_it = records.iter().find(|record| text(record, "/metadata/uid") == uid);
                 let besides = of_it.and_then(|record| seen.under_way_besides(record, &records));
                 let unasked = of_it.and_then(|record| seen.overwrites_unasked(record));
-                let unsaved = of_it.is_some_and(|record| seen.lacks_its_backup(record, &self.server));
+                let purchases = self.hostup.purchases();
+                let unsaved =
+                    of_it.is_some_and(|record| seen.lacks_its_backup(record, &self.server, &purchases));
                 seen.posted.insert(uid);
                 drop(seen);
                 if unsaved {

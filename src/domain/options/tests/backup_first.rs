@@ -5,6 +5,7 @@ use crate::domain::action::follow::{BackupsReading, Input, Memo, Need, need, ste
 use crate::domain::action::ordered::{Action, NewBackup};
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::backup_first::BACKUP_LASTS;
+use crate::domain::ledger::chain::Cap;
 use crate::domain::ledger::record::{Answer, Evidence, Job, Known};
 use crate::domain::provider::backup::ListedBackup;
 use crate::domain::provider::gate::GateName;
@@ -31,6 +32,27 @@ fn after_records(records: Vec<Record>) -> View {
     view.chain.tail = records.pop();
     view.history = records;
     view
+}
+
+/// The same as [`decided`], so many seconds later.
+fn decide_at(intent: &Intent, view: &View, seconds: u64) -> Decision {
+    let at = later(now(), Duration::from_secs(seconds));
+    match decide(intent, view, &times(), at) {
+        Decision::Preview(body) => {
+            let mut view = view.clone();
+            if let Account::Read(reading) = &mut view.account {
+                reading.preview = Some(Preview {
+                    body,
+                    price: Some(price("10", "10")),
+                    invoice: None,
+                    can_commit: open(),
+                    committed: false,
+                });
+            }
+            decide(intent, &view, &times(), at)
+        }
+        other => other,
+    }
 }
 
 fn ordered(view: &View) -> Order {
@@ -232,6 +254,58 @@ fn a_backup_that_was_refused_is_tried_again_for_another_cause_only() {
         Reason::ProviderUnavailable,
         "after a pause"
     );
+}
+
+#[test]
+fn a_backup_is_not_begun_where_the_caps_leave_no_call_for_the_change() {
+    let mut view = with_gate(open());
+    view.chain.brakes.last_call = Some(Cap::OfNamespace(1));
+    let held = decided(&careful(), &view);
+    assert_eq!(reason(&held), Reason::PaidCallCap);
+    assert!(
+        message(&held).contains("are two paid calls"),
+        "{}",
+        message(&held)
+    );
+    let mut after = after_records(vec![made()]);
+    after.chain.brakes.last_call = Some(Cap::OfNamespace(1));
+    assert_eq!(ordered(&after).path, "/api/v2/vps/vps_1/actions/config");
+    assert!(
+        matches!(decided(&intent(), &view), Decision::Buy(_)),
+        "one call is enough without a backup"
+    );
+}
+
+#[test]
+fn a_failed_backup_counts_for_its_own_wish_only() {
+    let failed = backup(State::Failed);
+    let another = Intent {
+        digest: "intent-2".into(),
+        ..careful()
+    };
+    let order = bought(decided(&another, &after_records(vec![failed])));
+    assert!(
+        matches!(order.action, Action::CreateBackup(_)),
+        "a ceiling covers another wish"
+    );
+}
+
+#[test]
+fn a_gate_that_closed_after_a_later_backup_closed_after_the_refused_change_too() {
+    let refused = recorded(ordered(&after_records(vec![made()])), State::Rejected);
+    let mut second = made();
+    second.attempt = 3;
+    second.name = RecordName::new("chain-3");
+    let mut view = after_records(vec![made(), refused.clone(), second]);
+    assert_eq!(reason(&decided(&careful(), &view)), Reason::Rejected);
+    for closed in [refused.name, RecordName::new("chain-3")] {
+        view.chain.closed_after = Some(closed);
+        assert_eq!(
+            reason(&decided(&careful(), &view)),
+            Reason::ProviderUnavailable,
+            "after a pause"
+        );
+    }
 }
 
 fn listed(note: Option<&str>, complete: bool) -> ListedBackup {
@@ -439,6 +513,119 @@ fn a_lost_answer_is_found_by_the_note_and_else_a_person_decides() {
     assert_eq!(
         stepped(&adopted, Input::Adopted, memo, settled).state,
         State::Succeeded
+    );
+}
+
+#[test]
+fn a_backup_that_nobody_looked_for_in_days_is_old_when_it_is_found() {
+    let days = 3 * 24 * 60 * 60;
+    let is_fresh = |known: &Known, at: u64| {
+        let mut record = Record {
+            known: known.clone(),
+            ..backup(State::Succeeded)
+        };
+        record.created_at = Some(now());
+        let view = after_records(vec![record]);
+        let mut view = view;
+        if let Account::Read(reading) = &mut view.account {
+            reading.read_at = later(now(), Duration::from_secs(at));
+        }
+        let decision = decide_at(&careful(), &view, at);
+        !matches!(bought(decision).action, Action::CreateBackup(_))
+    };
+    let note = note_of(&backup(State::Unknown));
+    let found = |memo: &mut Memo, at| {
+        stepped(
+            &backup(State::Unknown),
+            seen(vec![listed(Some(&note), true)]),
+            memo,
+            at,
+        )
+    };
+    assert!(is_fresh(&found(&mut Memo::default(), 60), 60));
+    assert!(!is_fresh(&found(&mut Memo::default(), days), days));
+    // Who has looked all the time knows better.
+    let mut watched = Memo {
+        unfinished_at: later(now(), Duration::from_secs(days - 60)),
+        ..Memo::default()
+    };
+    assert!(is_fresh(&found(&mut watched, days), days));
+    let completed = |memo: &mut Memo, took: Option<Duration>| {
+        let job = Input::Job(
+            JobState::Completed {
+                hints: Vec::new(),
+                took,
+            },
+            Vec::new(),
+        );
+        let known = stepped(&with_job(State::Accepted), job, memo, days);
+        let ended = Record {
+            known,
+            ..with_job(State::Accepted)
+        };
+        stepped(&ended, seen(vec![listed(Some(&note), true)]), memo, days)
+    };
+    assert!(!is_fresh(&completed(&mut Memo::default(), None), days));
+    assert!(is_fresh(
+        &completed(&mut Memo::default(), Some(Duration::from_secs(days - 60))),
+        days
+    ));
+    assert!(is_fresh(&completed(&mut watched, None), days));
+}
+
+#[test]
+fn an_older_backup_with_the_note_is_none_of_this_call() {
+    let unknown = backup(State::Unknown);
+    let note = note_of(&unknown);
+    let mut old = listed(Some(&note), true);
+    old.created_at = Some(Timestamp::from_second(now().as_second() - 86_400).unwrap());
+    let memo = &mut Memo::default();
+    assert_eq!(
+        stepped(&unknown, seen(vec![old.clone()]), memo, 5).state,
+        State::Unknown
+    );
+    let own = ListedBackup {
+        id: BackupId::new("bkp_own"),
+        ..listed(Some(&note), true)
+    };
+    let found = stepped(&unknown, seen(vec![own, old]), memo, 5);
+    assert_eq!(found.backup, Some(BackupId::new("bkp_own")));
+}
+
+#[test]
+fn a_backup_that_is_never_complete_is_asked_about_and_another_answer_is_possible() {
+    let unknown = backup(State::Unknown);
+    let note = note_of(&unknown);
+    let unfinished = || seen(vec![listed(Some(&note), false)]);
+    let late = times().job_deadline.as_secs() + 60;
+    let memo = &mut Memo::default();
+    assert_eq!(
+        stepped(&unknown, unfinished(), memo, 5),
+        unknown.known,
+        "it is being made"
+    );
+    let asked = stepped(&unknown, unfinished(), memo, late);
+    assert_eq!(
+        (asked.state, asked.evidence),
+        (State::Unknown, Some(Evidence::NoneFound))
+    );
+    let asked = Record {
+        known: asked,
+        ..unknown
+    };
+    assert_eq!(
+        stepped(&asked, unfinished(), memo, late + 60),
+        asked.known,
+        "nothing is written twice"
+    );
+    let told = Record {
+        answer: Some(Answer::NotExecuted),
+        ..asked
+    };
+    let refused = stepped(&told, unfinished(), memo, late + 60);
+    assert!(
+        refused.state == State::Unknown && refused.answer_refused.is_some(),
+        "{refused:?}"
     );
 }
 
