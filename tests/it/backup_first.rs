@@ -193,14 +193,15 @@ async fn a_full_quota_holds_the_change_back_and_says_so() {
 #[tokio::test]
 async fn the_backup_that_is_restored_does_not_make_room_for_the_one_before() {
     let stage = Stage::new("backupplace").await;
+    let mut object = stage.preview("web");
+    let source = at(&object, "spec.source.vpsId").as_str().unwrap().to_owned();
     stage.sim.world(|world| {
-        let vps = world.vps_mut(&stage.vps).unwrap();
+        let vps = world.vps_mut(&source).unwrap();
         vps.backup_quota = Some(u32::try_from(vps.backups.len()).unwrap());
         vps.auto_delete_oldest = true;
     });
     let _operator = stage.operator(&["--gate-interval=500ms", "--enable-in-place-restore"]);
-    let mut object = stage.preview("web");
-    object["spec"]["target"] = json!({"existingVps": {"vpsId": stage.vps}});
+    object["spec"]["target"] = json!({"existingVps": {"vpsId": source}});
     object["spec"]["backupFirst"] = json!(true);
     stage.create(object).await;
     let object = stage.wait_for_reason("web", "GatesClosed").await;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{Gate, LONGEST_ID, by_name};
 use crate::domain::provider::backup::ListedBackup;
 use crate::domain::values::ids::{BackupId, VpsId};
-use crate::domain::values::json::{Number, Object, Shown};
+use crate::domain::values::json::{Number, Object, Shown, or_missing};
 use crate::domain::values::text::Text;
 
 #[derive(Deserialize)]
@@ -15,7 +15,7 @@ pub(in crate::hostup) struct Backups {
     pub(in crate::hostup) backups: Vec<Object<Backup>>,
     #[serde(default, deserialize_with = "by_name")]
     pub(in crate::hostup) actions: Option<BackupActions>,
-    #[serde(default, rename = "quotaInfo", deserialize_with = "by_name")]
+    #[serde(default, rename = "quotaInfo", deserialize_with = "or_missing")]
     pub(in crate::hostup) quota: Option<Quota>,
 }
 
