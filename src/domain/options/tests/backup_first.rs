@@ -669,3 +669,62 @@ fn two_records_or_two_installations_never_share_a_note() {
     }
     assert!(!NewBackup { note: String::new() }.is_noted_on(&listed(Some("Before upgrade"), true)));
 }
+
+/// Records of one VPS: of a backup or of a change, its state, whose it is, and so many minutes before now.
+fn chains() -> impl Strategy<Value = Vec<(bool, State, bool, i64)>> {
+    let record = (
+        any::<bool>(),
+        prop::sample::select(State::ALL.to_vec()),
+        prop::bool::weighted(0.8),
+        prop::sample::select(vec![0, 30, 59, 60, 600]),
+    );
+    prop::collection::vec(record, 0..5)
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_done_before_a_change_leaves_only_right_after_a_backup_of_its_own(chain in chains(), by_quote: bool) {
+        let (backup, change) = (backup(State::Sending), record(State::Sending));
+        let rows = chain.iter().zip(1_u32..);
+        let records: Vec<Record> = rows
+            .map(|((is_backup, state, is_own, minutes), n)| {
+                let at = Timestamp::from_second(now().as_second() - minutes * 60).unwrap();
+                let mut record = if *is_backup { backup.clone() } else { change.clone() };
+                record.name = RecordName::new(format!("chain-{n}"));
+                record.attempt = n;
+                record.created_at = Some(at);
+                record.claim.made_at = at;
+                record.known = Known { state: *state, quiet_since: Some(at), ..Known::sending() };
+                if !is_own {
+                    record.subject.uid = Uid::new("uid-2");
+                    record.subject.name = "other".into();
+                }
+                record
+            })
+            .collect();
+        let view = after_records(records);
+        let intent = if by_quote {
+            let shown = decided(&Intent { approval: None, ..careful() }, &view);
+            let Decision::Report(report) = shown else { panic!("without an approval: {shown:?}") };
+            let Facts::Shown(shown) = report.facts else { return Ok(()) };
+            let Some(quote) = shown.quote else { return Ok(()) };
+            Intent { approval: Some(Approval::from(quote.id)), ..careful() }
+        } else {
+            careful()
+        };
+        let Decision::Buy(order) = decided(&intent, &view) else { return Ok(()) };
+        let came_to_nothing = |state: State| matches!(state, State::NotSent | State::Rejected | State::NotExecuted);
+        let unsettled = |(is_backup, state, ..): &(bool, State, bool, i64)| {
+            !came_to_nothing(*state) && *state != State::Succeeded && !(*is_backup && matches!(state, State::Failed | State::Abandoned))
+        };
+        prop_assert!(!chain.last().is_some_and(unsettled), "{chain:?}");
+        let executed = chain.iter().rev().find(|(_, state, ..)| !came_to_nothing(*state));
+        let is_fresh = matches!(executed, Some((true, State::Succeeded, true, minutes)) if *minutes < 60);
+        prop_assert_eq!(matches!(order.action, Action::CreateBackup(_)), !is_fresh, "{:?}", chain);
+        let failed = chain.iter().rev().take_while(|(is_backup, state, ..)| *is_backup || came_to_nothing(*state));
+        let failed = failed.filter(|(is_backup, state, is_own, _)| {
+            *is_backup && *is_own && matches!(state, State::Failed | State::Abandoned)
+        });
+        prop_assert!(by_quote || failed.count() == 0, "a ceiling after a failed backup: {:?}", chain);
+    }
+}
