@@ -250,6 +250,43 @@ async fn nothing_is_changed_while_the_backup_is_made() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_made_again_has_a_backup_of_its_own() {
+    let stage = Stage::new("backupagain").await;
+    let (target, object) = overwriting(&stage, "web").await;
+    let _operator = stage.operator(&["--gate-interval=500ms"]);
+    let hour = std::time::Duration::from_secs(3600);
+    stage.sim.world(|world| {
+        world.backup_next(BackupBehaviour {
+            job_duration: hour,
+            ..BackupBehaviour::default()
+        });
+    });
+    stage.create(object.clone()).await;
+    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    stage.follow(&shown, "To approve:").await;
+    stage.wait_for_reason("web", "JobRunning").await;
+    stage.delete("web").await;
+    stage.sim.world(|world| world.advance(hour));
+    let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+    let record = at(&stage.records().await[0], "metadata.name")
+        .as_str()
+        .unwrap()
+        .to_owned();
+    stage
+        .wait_for(stage.operations(), &record, "its end", PATIENCE, ended)
+        .await;
+    stage.create(object).await;
+    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    says(&shown, &format!("after a new backup of VPS {target}"));
+    stage.follow(&shown, "To approve:").await;
+    stage.wait_for_reason("web", "Restored").await;
+    let made = [Route::CreateBackup, Route::CreateBackup, Route::RestoreFromVps];
+    assert_eq!(order_of_calls(&stage), made);
+    assert_eq!(backups(&stage, &target).len(), 2);
+    ends_with(&stage, 3, 3).await;
+}
+
+#[tokio::test]
 async fn after_a_failed_backup_nothing_is_changed_before_another_approval() {
     let stage = Stage::new("backupfails").await;
     let _operator = stage.operator(&["--gate-interval=500ms"]);
