@@ -461,7 +461,7 @@ fn ask(record: &Record, overwriting: &Overwriting, why: &Text) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::tests::{ceiling, intent as restores, key, now, open, reason, recorded, times, view};
     use super::super::{Destination, decide};
     use super::*;
@@ -486,7 +486,7 @@ mod tests {
         }
     }
 
-    fn reading() -> TargetReading {
+    pub(crate) fn reading() -> TargetReading {
         let disk = |storage_gb| {
             Some(Size {
                 cpu_cores: 2,

@@ -21,6 +21,8 @@ use crate::domain::values::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::text::Text;
 
+pub(crate) use super::overwrite::tests::reading as target_reading;
+
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }

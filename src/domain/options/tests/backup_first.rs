@@ -721,7 +721,9 @@ proptest! {
         let executed = chain.iter().rev().find(|(_, state, ..)| !came_to_nothing(*state));
         let is_fresh = matches!(executed, Some((true, State::Succeeded, true, minutes)) if *minutes < 60);
         prop_assert_eq!(matches!(order.action, Action::CreateBackup(_)), !is_fresh, "{:?}", chain);
-        let failed = chain.iter().rev().take_while(|(is_backup, state, ..)| *is_backup || came_to_nothing(*state));
+        let failed = chain.iter().rev().take_while(|(is_backup, state, ..)| {
+            came_to_nothing(*state) || (*is_backup && state.is_final())
+        });
         let failed = failed.filter(|(is_backup, state, is_own, _)| {
             *is_backup && *is_own && matches!(state, State::Failed | State::Abandoned)
         });

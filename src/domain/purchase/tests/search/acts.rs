@@ -2,7 +2,9 @@
 
 use super::faults::Mutant;
 use super::shipped::{Following, Sees, Shipped};
-use super::world::{ATTEMPTS, DRIVERS, Does, Driver, Executed, Life, Moments, Rec, SOON, Told, World, Wrong};
+use super::world::{
+    ATTEMPTS, DRIVERS, Does, Driver, Executed, Goods, Life, Moments, Rec, SOON, Told, World, Wrong,
+};
 use super::*;
 use crate::domain::ledger::record::State as Outcome;
 
@@ -57,9 +59,11 @@ pub enum How {
     BrokenAfter,
     BrokenBefore,
     NotSent,
+    /// Done, and refused.
+    Denied,
 }
 
-const ALL_HOWS: [How; 8] = [
+const ALL_HOWS: [How; 9] = [
     How::Well,
     How::LostAfter,
     How::LostBefore,
@@ -68,6 +72,7 @@ const ALL_HOWS: [How; 8] = [
     How::BrokenAfter,
     How::BrokenBefore,
     How::NotSent,
+    How::Denied,
 ];
 
 /// All that may happen where there are so many processes.
@@ -113,6 +118,7 @@ pub fn acts(drivers: u8) -> Vec<Act> {
 
 pub struct Search {
     pub shipped: Shipped,
+    pub goods: Goods,
     pub mutant: Mutant,
     pub moments: Moments,
     /// What happens where nothing goes wrong, the first that can.
@@ -142,9 +148,10 @@ pub fn take(budget: &mut u8) -> Option<()> {
 }
 
 impl Search {
-    pub fn new(mutant: Mutant) -> Self {
+    pub fn new(goods: Goods, mutant: Mutant) -> Self {
         Self {
-            shipped: Shipped::new(mutant),
+            shipped: Shipped::new(goods, mutant),
+            goods,
             mutant,
             moments: SOON,
             fair: fair(),
@@ -250,6 +257,11 @@ impl Search {
                 }
                 next.object.exists = true;
                 next.object.uid += 1;
+                if self.goods == Goods::Disk {
+                    // It has a quote of its own, which a person approves once more.
+                    let executed = |n: &u8| next.executed(*n) != Executed::No;
+                    next.freed |= (1..=ATTEMPTS).filter(executed).map(bit).sum::<u8>();
+                }
                 (next.object.generation, next.object.is_suspended) = (1, false);
                 (next.object.named, next.object.tells) = (0, false);
             }
@@ -300,8 +312,11 @@ impl Search {
         match act {
             Act::Look(d) => runs(d) && driver(d).life == Life::Idle,
             Act::Does(d, how) => {
-                runs(d) && driver(d).life != Life::Idle && (how == How::Well || world.faults > 0)
+                // A new VM that was denied is found again by its token before anything else is bought.
+                let is_told = how != How::Denied || self.goods == Goods::Disk;
+                runs(d) && driver(d).life != Life::Idle && is_told && (how == How::Well || world.faults > 0)
             }
+            Act::Follow(_, _, Sees::NoJob | Sees::BrokenList) if self.goods == Goods::Disk => false,
             Act::Follow(d, n, sees) => runs(d) && is_open(n) && (sees == Sees::Well || world.faults > 0),
             Act::Watch(d) => runs(d),
             Act::Crash(d) | Act::Freeze(d) | Act::Dies(d) => runs(d) && world.faults > 0,
@@ -332,7 +347,10 @@ impl Search {
             },
             absent: driver.absent,
             is_known_unsent: driver.unsent & bit(rec.holder) != 0,
-            listed: next.listed(),
+            listed: match self.goods {
+                Goods::NewVm => next.listed(),
+                Goods::Disk => usize::from(next.executed(n) == Executed::Listed),
+            },
             is_forgotten: next.forgotten & bit(n) != 0,
             sees,
             now,
@@ -366,6 +384,7 @@ impl Search {
                 Some(Wrong::MovedUnread)
             }
             _ if is_news
+                && self.goods == Goods::NewVm
                 && after.evidence == Some(Evidence::NoneFound)
                 && world.executed(n) == Executed::Listed =>
             {

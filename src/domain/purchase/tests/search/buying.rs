@@ -3,7 +3,7 @@
 use super::acts::{How, MOST_HOLDERS, Search, bit, running, take};
 use super::faults::Mutant;
 use super::shipped::{Came, Choice, Says, Then};
-use super::world::{ATTEMPTS, Buying, Does, Executed, Life, Rec, Told, World, Wrong};
+use super::world::{ATTEMPTS, Buying, Does, Executed, Goods, Life, Rec, Told, World, Wrong};
 use super::*;
 use crate::domain::ledger::record::State as Outcome;
 
@@ -188,6 +188,7 @@ impl Search {
                     How::BrokenBefore => (false, Says::Broken),
                     How::Refused => (false, Says::Rejected),
                     How::NotSent => (false, Says::NotSent),
+                    How::Denied => (true, Says::Rejected),
                     How::Doubled => return None,
                 };
                 if says != Says::NotSent {
@@ -270,8 +271,12 @@ impl Search {
         if self.shipped.known(rec.known).state.is_final() && known != rec.known {
             return Some(Wrong::SettledChanged);
         }
-        // One that is listed is found again by its token before anything is bought.
-        let is_executed = next.executed(n) == Executed::Unseen;
+        // A VM that is listed is found again by its token before anything is bought.
+        let is_executed = match self.goods {
+            Goods::NewVm => next.executed(n) == Executed::Unseen,
+            Goods::Disk => next.executed(n) != Executed::No,
+        };
+        let is_denied = self.goods == Goods::Disk && after.state == Outcome::Rejected;
         let is_right = next.drivers[usize::from(d)].skew <= 0;
         let is_early = next.seconds() < rec.stamped + u32::try_from(times().settle_time.as_secs()).ok()?;
         match after.state {
@@ -279,7 +284,7 @@ impl Search {
                 next.freed |= bit(n);
                 (is_right && is_early).then_some(Wrong::ActedTooEarly)
             }
-            Outcome::NotSent | Outcome::Rejected if is_executed => Some(Wrong::Lost),
+            Outcome::NotSent | Outcome::Rejected if is_executed && !is_denied => Some(Wrong::Lost),
             _ => None,
         }
     }

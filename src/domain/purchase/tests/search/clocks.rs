@@ -3,11 +3,11 @@
 use super::acts::{Act, How, Search};
 use super::faults::Mutant;
 use super::shipped::Sees;
-use super::world::{BEHIND, Told, World};
+use super::world::{BEHIND, Goods, Told, World};
 
 #[test]
 fn a_sender_whose_clock_is_an_hour_behind_does_not_shorten_the_settle_time_for_others() {
-    let mut search = Search::new(Mutant::None);
+    let mut search = Search::new(Goods::NewVm, Mutant::None);
     let mut world = World::new(2, 1, 0, 1).with_a_clock(BEHIND);
     for act in [
         Act::Look(0),

@@ -3,7 +3,7 @@
 use super::acts::{Act, How, Search};
 use super::shipped::Sees;
 use super::told;
-use super::world::{AHEAD, BEHIND, World, Wrong};
+use super::world::{AHEAD, BEHIND, Goods, World, Wrong};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -37,6 +37,8 @@ pub enum Mutant {
     LateAnswerOverAPersons,
     /// When the API server made a record is not looked at.
     OnlyTheClaimersClock,
+    /// A refusal does not use up the approval of an overwrite.
+    RefusalKeepsTheApproval,
 }
 
 /// A process has claimed, and stands still with its clocks while much time passes.
@@ -200,6 +202,7 @@ fn hunts() -> Vec<Hunt> {
                 World::new(2, 0, 0, 1),
             ),
         ),
+        hunt(Mutant::RefusalKeepsTheApproval, &[Twice], World::new(1, 1, 0, 0)),
         hunt(
             Mutant::OnlyTheClaimersClock,
             &[StuckSending],
@@ -222,7 +225,11 @@ fn each_fault_that_is_put_in_is_found() {
         wrongs,
     } in hunts()
     {
-        let mut search = Search::new(mutant);
+        let goods = match mutant {
+            Mutant::RefusalKeepsTheApproval => Goods::Disk,
+            _ => Goods::NewVm,
+        };
+        let mut search = Search::new(goods, mutant);
         let mut start = world;
         for act in begin {
             start = search.after(&start, *act).expect("the beginning happens");

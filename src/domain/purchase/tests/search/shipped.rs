@@ -6,16 +6,17 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use super::faults::Mutant;
-use super::world::{Does, Object, Rec, Told, World};
+use super::world::{Does, Goods, Object, Rec, Told, World};
 use super::*;
 use crate::domain::action::follow::{InventoryReading, Memo, Need, need, step};
+use crate::domain::consent::approval::Approval;
 use crate::domain::ledger::Walk;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::{Answer, EndOfVm, State as Outcome};
-use crate::domain::provider::inventory::Vm;
+use crate::domain::provider::inventory::{Vm, VpsChoice};
 use crate::domain::provider::job::JobState;
-use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
-use crate::domain::restore::{Account, Decision, decide};
+use crate::domain::restore::tests::{intent, preflight_at, recorded, target_reading, view};
+use crate::domain::restore::{Account, Decision, Destination, Facts, Intent, TargetReading, View, decide};
 
 /// Large values by number.
 struct Table<T> {
@@ -123,7 +124,7 @@ pub struct Following {
     pub absent: u8,
     /// This process knows that nothing was sent for it.
     pub is_known_unsent: bool,
-    /// VMs that HostUp lists.
+    /// VMs that HostUp lists; of a disk, whether its own job is completed.
     pub listed: usize,
     /// HostUp does not know its job any more.
     pub is_forgotten: bool,
@@ -134,6 +135,9 @@ pub struct Following {
 /// Calls what ships, and remembers what it said: all of it is pure.
 pub struct Shipped {
     mutant: Mutant,
+    goods: Goods,
+    /// What an order of it is like.
+    sample: Order,
     purchases: Table<Purchase>,
     knowns: Table<Known>,
     orders: Vec<(Order, Placed)>,
@@ -176,11 +180,16 @@ fn claim(holder: u8, made: u32) -> Claim {
 }
 
 impl Shipped {
-    pub fn new(mutant: Mutant) -> Self {
+    pub fn new(goods: Goods, mutant: Mutant) -> Self {
         let mut knowns = Table::new();
         knowns.number(Known::sending());
         Self {
             mutant,
+            goods,
+            sample: match goods {
+                Goods::NewVm => order(),
+                Goods::Disk => order_of_a_disk(),
+            },
             purchases: Table::new(),
             knowns,
             orders: Vec::new(),
@@ -213,7 +222,7 @@ impl Shipped {
 
     /// The record as the domain has it.
     fn whole(&self, attempt: u8, rec: Rec) -> Record {
-        let mut order = order();
+        let mut order = self.sample.clone();
         order.attempt.number = attempt.into();
         order.attempt.tries = rec.tries.into();
         order.subject.uid = uid(rec.uid);
@@ -228,6 +237,7 @@ impl Shipped {
             Told::Nothing => None,
             Told::NotExecuted => Some(Answer::NotExecuted),
             Told::Abandon => Some(Answer::Abandon),
+            Told::Adopt if self.goods == Goods::Disk => Some(Answer::Adopt(VpsId::new(""))),
             Told::Adopt => vms(1).first().map(|vm| Answer::Adopt(vm.id.clone())),
         };
         record
@@ -266,7 +276,10 @@ impl Shipped {
                 tells: false,
                 ..object
             },
-            world.listed(),
+            match self.goods {
+                Goods::NewVm => world.listed(),
+                Goods::Disk => 0,
+            },
             now,
         );
         if let Some(choice) = self.looks.get(&key) {
@@ -283,9 +296,20 @@ impl Shipped {
         wish.subject.uid = uid(object.uid);
         wish.subject.generation = object.generation.into();
         wish.suspended = object.is_suspended;
-        let mut preflight = preflight_at(moment.wall);
-        preflight.vms = vms(listed);
-        let mut view = view(Account::Preflight(Box::new(preflight)));
+        let mut view = match self.goods {
+            Goods::NewVm => {
+                let mut preflight = preflight_at(moment.wall);
+                preflight.vms = vms(listed);
+                view(Account::Preflight(Box::new(preflight)))
+            }
+            Goods::Disk => {
+                wish.target = onto_a_disk();
+                view_of_a_disk(moment)
+            }
+        };
+        if self.goods == Goods::Disk {
+            wish.approval = Some(approved(&wish, &view, moment));
+        }
         let whole = tail.map(|(attempt, rec)| self.whole(attempt, rec));
         if let Some(record) = whole
             .as_ref()
@@ -296,6 +320,9 @@ impl Shipped {
         view.chain.tail = whole;
         view.chain.missing = missing.map(|n| chain_key().record(n.into()));
         view.chain.gap = gap.map(|n| chain_key().record(n.into()));
+        if self.goods == Goods::Disk && self.mutant == Mutant::RefusalKeepsTheApproval {
+            wish.approval = Some(approved(&wish, &view, moment));
+        }
         match decide(&wish, &view, &times(), moment.wall) {
             Decision::Buy(order) => Choice::Buy(self.order(*order, object)),
             Decision::Adopt(order, _) => Choice::Adopt(self.order(*order, object)),
@@ -463,6 +490,7 @@ impl Shipped {
                 Input::Withdrawn(Text::new("withdrawn"))
             }
             Need::Say(input) => input,
+            Need::Job(_) if self.goods == Goods::Disk => of_job_of_a_disk(following),
             Need::Job(_) => self.of_job(following, record.known.state),
             Need::Inventory => self.of_inventory(following),
             Need::Vm(_) if following.sees == Sees::Nothing => unread(),
@@ -518,6 +546,63 @@ impl Shipped {
             vms,
             reads_source: true,
         })
+    }
+}
+
+fn of_job_of_a_disk(following: Following) -> Input {
+    match following.sees {
+        Sees::NoJob | Sees::BrokenList | Sees::Nothing => unread(),
+        Sees::Well if following.is_forgotten => Input::Job(JobState::Lost, Vec::new()),
+        Sees::Well if following.listed == 0 => Input::Job(JobState::Running { progress: None }, Vec::new()),
+        Sees::Well => {
+            let job = JobState::Completed {
+                hints: Vec::new(),
+                took: None,
+            };
+            Input::Job(job, Vec::new())
+        }
+    }
+}
+
+fn onto_a_disk() -> Destination {
+    Destination::ExistingVps(VpsChoice::Id(target_reading().target))
+}
+
+fn view_of_a_disk(moment: Moment) -> View {
+    let reading = TargetReading {
+        read_at: moment.wall,
+        ..target_reading()
+    };
+    view(Account::Target(Box::new(reading)))
+}
+
+/// A person's approval of the quote that this view shows.
+fn approved(wish: &Intent, view: &View, moment: Moment) -> Approval {
+    let preview = Intent {
+        approval: None,
+        ..wish.clone()
+    };
+    match decide(&preview, view, &times(), moment.wall) {
+        Decision::Report(report) => match report.facts {
+            Facts::Read {
+                quote: Some(quote), ..
+            } => Approval::from(quote.id),
+            _ => Approval::default(),
+        },
+        _ => Approval::default(),
+    }
+}
+
+fn order_of_a_disk() -> Order {
+    let view = view_of_a_disk(at(0));
+    let mut wish = Intent {
+        target: onto_a_disk(),
+        ..intent()
+    };
+    wish.approval = Some(approved(&wish, &view, at(0)));
+    match decide(&wish, &view, &times(), at(0).wall) {
+        Decision::Buy(order) => *order,
+        other => panic!("no order: {other:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::acts::{Act, How, Search};
 use super::faults::Mutant;
 use super::shipped::Sees;
-use super::world::{ATTEMPTS, Does, Executed, Life, World};
+use super::world::{ATTEMPTS, Does, Executed, Goods, Life, World};
 
 /// Deaths, and answers to the paid call that a death loses. A third one shows nothing that two do not show.
 const FAULTS: u8 = 2;
@@ -69,7 +69,7 @@ fn shown(search: &Search, before: &World, act: Act, after: &World) -> Vec<String
 
 /// All that is shown from `start` until everything has come to an end, or a person is asked.
 fn traces(start: World) -> BTreeSet<String> {
-    let mut search = Search::new(Mutant::None);
+    let mut search = Search::new(Goods::NewVm, Mutant::None);
     let acts = acts();
     let mut ended = BTreeSet::new();
     let mut seen = HashSet::new();

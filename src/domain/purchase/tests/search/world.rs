@@ -20,6 +20,15 @@ pub const PAST_THE_JOB_DEADLINE: Moments = Moments {
 pub const AHEAD: i32 = 3_600;
 pub const BEHIND: i32 = -3_600;
 
+/// What is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goods {
+    /// A backup is restored to a new VM, which its token finds again.
+    NewVm,
+    /// A backup is restored onto a VPS that exists: nothing but its job shows what became of it.
+    Disk,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Moments {
     pub searched: u8,
