@@ -314,7 +314,7 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let changes = Dice::new(seed ^ CHANGES);
     let changes = changes.happens(400).then_some(changes);
     let backups = Dice::new(seed ^ BACKUPS);
-    let backups = backups.happens(400).then_some(backups);
+    let backups = backups.happens(250).then_some(backups);
     let (hostup, mut is_tame) = hostup(&dice, changes.as_ref(), began);
     if let Some(dice) = &backups {
         is_tame &= hostup.world(|world| draw_backups(world, dice));
