@@ -276,9 +276,14 @@ impl Search {
                     return None;
                 }
                 *next.records.get_mut(usize::from(n) - 1)? = None;
-                // Nothing tells of it any more, neither a record nor a VM.
-                if world.executed(n) == Executed::Ended {
-                    next.freed |= bit(n);
+                match (self.goods, world.executed(n)) {
+                    // Nothing tells of it any more, neither a record nor a VM.
+                    (Goods::NewVm, Executed::Ended) => next.freed |= bit(n),
+                    // What a later record of that name says is about another call.
+                    (Goods::Disk, Executed::Unseen | Executed::Listed) => {
+                        *next.executed.get_mut(usize::from(n) - 1)? = Executed::Ended;
+                    }
+                    (_, _) => {}
                 }
             }
             Act::Answer(n, told) => {

@@ -274,7 +274,7 @@ impl Search {
         // A VM that is listed is found again by its token before anything is bought.
         let is_executed = match self.goods {
             Goods::NewVm => next.executed(n) == Executed::Unseen,
-            Goods::Disk => next.executed(n) != Executed::No,
+            Goods::Disk => matches!(next.executed(n), Executed::Unseen | Executed::Listed),
         };
         let is_denied = self.goods == Goods::Disk && after.state == Outcome::Rejected;
         let is_right = next.drivers[usize::from(d)].skew <= 0;

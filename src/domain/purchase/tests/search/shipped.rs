@@ -95,8 +95,8 @@ pub struct Placed {
 /// What a look at the object decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Choice {
-    Buy(u8),
-    Adopt(u8),
+    Buy(u16),
+    Adopt(u16),
     /// Nothing to do; whether the record may be named in the status.
     Show(bool),
 }
@@ -338,7 +338,7 @@ impl Shipped {
         }
     }
 
-    fn order(&mut self, order: Order, object: Object) -> u8 {
+    fn order(&mut self, order: Order, object: Object) -> u16 {
         let known = self.orders.iter().position(|(other, _)| *other == order);
         let number = known.unwrap_or_else(|| {
             let placed = Placed {
@@ -350,15 +350,15 @@ impl Shipped {
             self.orders.push((order, placed));
             self.orders.len() - 1
         });
-        u8::try_from(number).expect("few orders")
+        u16::try_from(number).expect("few orders")
     }
 
-    pub fn placed(&self, order: u8) -> Placed {
+    pub fn placed(&self, order: u16) -> Placed {
         self.orders[usize::from(order)].1
     }
 
     /// A purchase of this order, as this holder.
-    pub fn begin(&mut self, order: u8, holder: u8, now: u32, listed: usize, adopts: bool) -> Then {
+    pub fn begin(&mut self, order: u16, holder: u8, now: u32, listed: usize, adopts: bool) -> Then {
         let order = self.orders[usize::from(order)].0.clone();
         let found = adopts.then(|| match vms(listed).as_slice() {
             [one] => Sighting::One(one.clone()),

@@ -101,7 +101,7 @@ pub enum Life {
 pub struct Buying {
     pub purchase: u32,
     pub does: Does,
-    pub order: u8,
+    pub order: u16,
     pub holder: u8,
     /// When it began, by its own clock.
     pub made: u32,
