@@ -259,8 +259,14 @@ impl Search {
                 next.object.uid += 1;
                 if self.goods == Goods::Disk {
                     // It has a quote of its own, which a person approves once more.
-                    let executed = |n: &u8| next.executed(*n) != Executed::No;
-                    next.freed |= (1..=ATTEMPTS).filter(executed).map(bit).sum::<u8>();
+                    for n in 1..=ATTEMPTS {
+                        if world.record(n).is_none() {
+                            *next.executed.get_mut(usize::from(n) - 1)? = Executed::No;
+                            next.freed &= !bit(n);
+                        } else if world.executed(n) != Executed::No {
+                            next.freed |= bit(n);
+                        }
+                    }
                 }
                 (next.object.generation, next.object.is_suspended) = (1, false);
                 (next.object.named, next.object.tells) = (0, false);
@@ -279,6 +285,11 @@ impl Search {
                 match (self.goods, world.executed(n)) {
                     // Nothing tells of it any more, neither a record nor a VM.
                     (Goods::NewVm, Executed::Ended) => next.freed |= bit(n),
+                    // The object was made anew, and approved anew.
+                    (Goods::Disk, _) if object.exists && object.uid != rec.uid => {
+                        *next.executed.get_mut(usize::from(n) - 1)? = Executed::No;
+                        next.freed &= !bit(n);
+                    }
                     // What a later record of that name says is about another call.
                     (Goods::Disk, Executed::Unseen | Executed::Listed) => {
                         *next.executed.get_mut(usize::from(n) - 1)? = Executed::Ended;
