@@ -2,27 +2,22 @@
 
 use futures::future::join_all;
 use hostup_sim::{
-    Answer, BackupBehaviour, BackupOutcome, Content, Listed, NoteAs, Route, Sim, World, standard_options,
+    BackupBehaviour, BackupOutcome, Content, Listed, NoteAs, Route, Sim, World, standard_options,
 };
 use serde_json::{Value, json};
 
 use crate::answers::{
-    End, Row, redirect_rows, refused, row, said_unknown, status_rows, transport_rows, unreadable_rows,
+    End, Row, redirect_rows, refused, said_unknown, status_rows, transport_rows, unreadable_rows,
 };
+use crate::overwrite::accepted_rows;
 use crate::support::death::{QUICK, died_at};
-use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, ready, reason};
+use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, reason, says};
 
 /// Options that are approved, with a backup before.
 fn careful(stage: &Stage, name: &str) -> Value {
     let mut object = stage.approved_config(name, json!({"bandwidthGb": 4096}));
     object["spec"]["backupFirst"] = json!(true);
     object
-}
-
-#[track_caller]
-fn says(object: &Value, what: &str) {
-    let message = ready(object)["message"].as_str().unwrap();
-    assert!(message.contains(what), "{what:?} is not in {message:?}");
 }
 
 /// The ids and notes of the backups of a VPS that the operator made.
@@ -380,19 +375,6 @@ async fn a_wish_for_a_backup_that_makes_no_sense_is_refused_with_a_reason() {
         error.to_string().contains("backupFirst needs target.existingVps"),
         "{error}"
     );
-}
-
-fn accepted_rows() -> Vec<Row> {
-    vec![
-        row("a202", true, Answer::normal(), End::Accepted),
-        row(
-            "extra-members",
-            true,
-            Answer::normal().set("/success", "true").set("/later", "[1]"),
-            End::Accepted,
-        ),
-        row("gzip-claimed", true, Answer::normal().gzip_claim(), End::Accepted),
-    ]
 }
 
 #[tokio::test]

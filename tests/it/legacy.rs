@@ -3,7 +3,7 @@
 use hostup_sim::{CurrencyAs, EstimateSays, LegacyBehaviour, MoneyAs, Route, dec};
 use serde_json::{Value, json};
 
-use crate::support::{Operator, Stage, at, condition, ready};
+use crate::support::{Operator, Stage, at, condition, says};
 
 fn legacy(stage: &Stage, name: &str) -> Value {
     let mut object = stage.config_preview(name, json!({}));
@@ -13,12 +13,6 @@ fn legacy(stage: &Stage, name: &str) -> Value {
 
 fn enabled(stage: &Stage) -> Operator {
     stage.operator(&["--enable-legacy-upgrade"])
-}
-
-#[track_caller]
-fn says(object: &Value, what: &str) {
-    let message = ready(object)["message"].as_str().unwrap();
-    assert!(message.contains(what), "{what:?} is not in {message:?}");
 }
 
 fn bodies(stage: &Stage, route: Route) -> Vec<Value> {

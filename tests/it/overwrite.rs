@@ -14,7 +14,7 @@ use crate::answers::{
     End, Row, redirect_rows, refused, row, said_unknown, status_rows, transport_rows, unreadable_rows,
 };
 use crate::support::death::{QUICK, died_at};
-use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, ready, reason};
+use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, ready, reason, says};
 
 const IN_PLACE: &str = "--enable-in-place-restore";
 
@@ -51,12 +51,6 @@ async fn approve(stage: &Stage, name: &str) {
 
 fn content(stage: &Stage, vps: &str) -> Content {
     stage.sim.world(|world| world.vps(vps).unwrap().content.clone())
-}
-
-#[track_caller]
-fn says(object: &Value, what: &str) {
-    let message = ready(object)["message"].as_str().unwrap();
-    assert!(message.contains(what), "{what:?} is not in {message:?}");
 }
 
 async fn ends_with(stage: &Stage, executed: usize, posts: usize) {
@@ -332,7 +326,8 @@ async fn wrong_targets_are_refused_with_a_reason() {
     assert!(error.to_string().contains("target cannot be changed"), "{error}");
 }
 
-fn accepted_rows() -> Vec<Row> {
+/// The answers by which HostUp takes a call as a job.
+pub fn accepted_rows() -> Vec<Row> {
     vec![
         row("a202", true, Answer::normal(), End::Accepted),
         row(

@@ -7,7 +7,7 @@ use crate::answers::{
     BROKEN, End, NO_PROOF, Row, only_lost, redirect_rows, refused, row, status_rows, transport_rows, unclear,
 };
 use crate::config_answers::{Goods, check_of};
-use crate::support::{PATIENCE, Stage, at, condition, gates, ready};
+use crate::support::{PATIENCE, Stage, at, condition, gates, ready, says};
 
 const SIZE: Goods = Goods {
     paid: Route::Resize,
@@ -30,12 +30,6 @@ async fn stage(name: &str) -> Stage {
     let stage = Stage::new(name).await;
     stage.is_payg(&stage.vps);
     stage
-}
-
-#[track_caller]
-fn says(object: &Value, what: &str) {
-    let message = ready(object)["message"].as_str().unwrap();
-    assert!(message.contains(what), "{what:?} is not in {message:?}");
 }
 
 fn size(stage: &Stage) -> (String, String) {

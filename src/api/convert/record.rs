@@ -198,16 +198,7 @@ fn ordered(values: &Values) -> RecordedChanges {
     }
 }
 
-/// The region that a restore names in its request.
-fn ordered_region(body: &str) -> String {
-    ordered_text(body, "region")
-}
-
-/// The note that a backup gets by its request.
-fn ordered_note(body: &str) -> String {
-    ordered_text(body, "note")
-}
-
+/// A text that the request names; empty where it names none.
 fn ordered_text(body: &str, member: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let text = body.get(member).and_then(Value::as_str);
@@ -294,7 +285,7 @@ fn action(
                     .expected_vm_name
                     .clone()
                     .ok_or_else(|| wrong("expectedVmName"))?,
-                region: ordered_region(&spec.request.body),
+                region: ordered_text(&spec.request.body, "region"),
                 ordered: spec.ordered_size.ok_or_else(|| wrong("orderedSize"))?.into(),
                 backup,
             }))
@@ -302,7 +293,7 @@ fn action(
         ActionKind::CommitResources => Ok(Action::Options(change(changes()?))),
         ActionKind::ResizeCloudVm => Ok(Action::Resize(change(changes()?))),
         ActionKind::CreateBackup => Ok(Action::CreateBackup(NewBackup {
-            note: ordered_note(&spec.request.body),
+            note: ordered_text(&spec.request.body, "note"),
         })),
         ActionKind::LegacyEstimate => Ok(Action::LegacyEstimate(values(&changes()?.to))),
         ActionKind::LegacyUpgrade => Ok(Action::LegacyUpgrade(values(&changes()?.to))),

@@ -21,7 +21,8 @@ use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::ids::VpsId;
 use crate::domain::values::text::Text;
 
-/// Writes the report on this wish, and the `backup` that was made first, if it differs from what stands there, and tells when to look again.
+/// Writes the report on this wish to the status if that changes the status, with the `backup` that was made first. Returns
+/// when to look again.
 pub async fn publish(
     ctx: &Context,
     object: &VpsResourceConfig,

@@ -24,7 +24,8 @@ use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
 
-/// Writes the report, and the `backup` that was made first, if it differs from what stands there, and tells when to look again.
+/// Writes the report to the status if that changes the status, with the `backup` that was made first. Returns when to look
+/// again.
 pub async fn publish(
     ctx: &Context,
     object: &VpsBackupRestore,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, BackupsReading, Input, JOB_KNOWN, Memo, Need, absent, has_new_answer, open_to_another,
+    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, open_to_another,
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
@@ -67,7 +67,7 @@ pub(super) fn step(
     }
     match (known.state, input) {
         (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
-        (State::Accepted | State::Unknown, Input::Job(job, _)) => polled(record, job, memo, now),
+        (State::Accepted | State::Unknown, Input::Job(state, _)) => polled(record, state, memo, now),
         (State::Accepted | State::Unknown, Input::Backups(reading)) => {
             listed(record, ordered, &reading, memo, times, now)
         }
@@ -88,25 +88,11 @@ pub(super) fn step(
     }
 }
 
-fn polled(record: &Record, job: JobState, memo: &mut Memo, now: Timestamp) -> Known {
+fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> Known {
     let known = &record.known;
-    match job {
+    match state {
         JobState::Running { .. } if known.state == State::Accepted => known.clone(),
-        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
-            let told = record.answer == Some(Answer::NotExecuted);
-            Known {
-                answer_refused: told
-                    .then(|| Text::new(JOB_KNOWN))
-                    .or(known.answer_refused.clone()),
-                ..known.clone()
-            }
-        }
-        JobState::Running { .. } => Known {
-            state: State::Accepted,
-            message: Text::new("HostUp knows the job again"),
-            evidence: None,
-            ..known.clone()
-        },
+        JobState::Running { .. } => job::runs_again(record),
         JobState::Completed { took, .. } => {
             memo.absent_reads = 0;
             let begun = record.claimed_by();
@@ -119,13 +105,7 @@ fn polled(record: &Record, job: JobState, memo: &mut Memo, now: Timestamp) -> Kn
                 ..known.clone()
             }
         }
-        JobState::Failed { error } => Known {
-            state: State::Failed,
-            message: Text::bounded(&format!("the job failed: {error}"), 1000),
-            evidence: Some(Evidence::Job),
-            answer_refused: None,
-            ..known.clone()
-        },
+        JobState::Failed { error } => job::failed(known, &error),
         JobState::Lost => Known {
             state: State::Unknown,
             message: Text::new("HostUp no longer knows the job; the operator searches for the backup"),

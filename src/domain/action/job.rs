@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::follow::{ABSENT_READS, Input, LONGEST_POLL, Memo, Need};
+use super::follow::{ABSENT_READS, Input, JOB_KNOWN, LONGEST_POLL, Memo, Need};
 use super::receipt::Receipt;
-use crate::domain::ledger::record::{Evidence, Job, Known, Record, State, Times, later};
+use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
 use crate::domain::provider::job::status_word;
 use crate::domain::values::ids::JobId;
 use crate::domain::values::json::{self, Object, Shown};
@@ -84,6 +84,37 @@ pub(super) fn deadline_passed(known: &Known, now: Timestamp) -> Known {
         message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
         evidence: Some(Evidence::JobDeadline),
         quiet_since: Some(now),
+        ..known.clone()
+    }
+}
+
+/// The job failed, by its own words.
+pub(super) fn failed(known: &Known, error: &Text) -> Known {
+    Known {
+        state: State::Failed,
+        message: Text::bounded(&format!("the job failed: {error}"), 1000),
+        evidence: Some(Evidence::Job),
+        answer_refused: None,
+        ..known.clone()
+    }
+}
+
+/// HostUp knows the job of an unknown call again, and it runs. Nobody may call such a call not executed.
+pub(super) fn runs_again(record: &Record) -> Known {
+    let known = &record.known;
+    if known.evidence == Some(Evidence::JobDeadline) {
+        let told = record.answer == Some(Answer::NotExecuted);
+        return Known {
+            answer_refused: told
+                .then(|| Text::new(JOB_KNOWN))
+                .or(known.answer_refused.clone()),
+            ..known.clone()
+        };
+    }
+    Known {
+        state: State::Accepted,
+        message: Text::new("HostUp knows the job again"),
+        evidence: None,
         ..known.clone()
     }
 }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::follow::{Input, JOB_KNOWN, Memo, Need, has_new_answer, open_to_another};
+use super::follow::{Input, Memo, Need, has_new_answer, open_to_another};
 use super::{Row, job};
 use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
 use crate::domain::provider::job::JobState;
@@ -85,8 +85,8 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
     }
 }
 
-fn polled(known: &Known, job: JobState, now: Timestamp) -> Known {
-    match job {
+fn polled(known: &Known, state: JobState, now: Timestamp) -> Known {
+    match state {
         JobState::Running { .. } => known.clone(),
         JobState::Completed { .. } => Known {
             state: State::Succeeded,
@@ -96,13 +96,7 @@ fn polled(known: &Known, job: JobState, now: Timestamp) -> Known {
             quiet_since: Some(now),
             ..known.clone()
         },
-        JobState::Failed { error } => Known {
-            state: State::Failed,
-            message: Text::bounded(&format!("the job failed: {error}"), 1000),
-            evidence: Some(Evidence::Job),
-            answer_refused: None,
-            ..known.clone()
-        },
+        JobState::Failed { error } => job::failed(known, &error),
         JobState::Lost => Known {
             state: State::Unknown,
             message: Text::new("HostUp no longer knows the job, and nothing else shows what the disk holds"),
@@ -113,25 +107,11 @@ fn polled(known: &Known, job: JobState, now: Timestamp) -> Known {
 }
 
 /// HostUp may know the job again. Nobody may call one that runs not executed.
-fn polled_again(record: &Record, job: JobState, times: &Times, now: Timestamp) -> Known {
+fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp) -> Known {
     let known = &record.known;
-    match job {
+    match state {
         JobState::Lost => settled(record, times, now),
-        JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
-            let told = record.answer == Some(Answer::NotExecuted);
-            Known {
-                answer_refused: told
-                    .then(|| Text::new(JOB_KNOWN))
-                    .or(known.answer_refused.clone()),
-                ..known.clone()
-            }
-        }
-        JobState::Running { .. } => Known {
-            state: State::Accepted,
-            message: Text::new("HostUp knows the job again"),
-            evidence: None,
-            ..known.clone()
-        },
+        JobState::Running { .. } => job::runs_again(record),
         ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => polled(known, ended, now),
     }
 }

@@ -24,8 +24,8 @@ pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
 /// What a quote says of it.
 pub const AS_TOLD: &str = "a backup first";
 
-/// The backup of `vps` that was made for this object before a change that is still to come. `records` are those of the chain, the
-/// last one first; `changed` is when the last record was made of a change of the VPS, whoever wanted it.
+/// The backup of `vps` that was made for this object and whose change is still to come. `records` are those of the chain, the
+/// last one first. `changed` is the time of the last record that changes the VPS, for any object.
 pub fn made<'a>(
     mut records: impl Iterator<Item = &'a Record>,
     (uid, vps): (&Uid, &VpsId),

@@ -8,8 +8,8 @@ use crate::domain::values::ids::Uid;
 /// Why a ceiling approves nothing after one.
 pub const NO_CEILING: &str = "the backup before it failed";
 
-/// The records of this object and this wish (`intent`) since the last change that used up the approval that they were sent under: nobody knows what
-/// came of an overwrite that was refused, and nothing follows a backup that failed before a person has looked.
+/// The records of this object and this wish (`intent`) since the last change that used their approval up. Nobody knows what
+/// came of an overwrite that was refused, and nothing follows a failed backup before a person has looked.
 pub fn all<'a>(records: impl Iterator<Item = &'a Record>, uid: &Uid, intent: &str) -> Vec<&'a Record> {
     records
         .take_while(|record| record.lets_another_follow())

@@ -126,7 +126,7 @@ pub struct View {
     pub history: Vec<Record>,
     /// A restore onto this VPS that is under way.
     pub busy: Option<RecordName>,
-    /// When the last record was made of a change of this VPS, whoever wanted it.
+    /// The time of the last record that changes this VPS, for any object.
     pub changed: Option<Timestamp>,
     /// Whether an older object comes first.
     pub rival: Rival,

@@ -79,7 +79,7 @@ pub struct View {
     pub chain: Chain,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
-    /// When the last record was made of a change of the target, whoever wanted it.
+    /// The time of the last record that changes the target, for any object.
     pub target_changed: Option<Timestamp>,
     /// What HostUp said.
     pub account: Account,

@@ -27,7 +27,7 @@ pub use operator::Operator;
 pub use owner::{Owner, condition, gates};
 pub use person::printed;
 pub use rights::OPERATOR;
-pub use stage::{KEY, Stage, at, ready, reason};
+pub use stage::{KEY, Stage, at, ready, reason, says};
 pub use tenant::Tenant;
 
 /// The longest that any single wait may last before the test fails and says what it saw.

@@ -562,6 +562,13 @@ const PAID_ROUTES: [Route; 8] = [
     Route::LegacyUpgrade,
 ];
 
+/// The message of Ready contains this.
+#[track_caller]
+pub fn says(object: &Value, what: &str) {
+    let message = ready(object)["message"].as_str().unwrap();
+    assert!(message.contains(what), "{what:?} is not in {message:?}");
+}
+
 /// Safety sentence 6, on the bytes that arrived.
 fn says_whether_it_is_a_dry_run(request: &RequestRecord) {
     let body: Value = serde_json::from_slice(&request.body).unwrap();

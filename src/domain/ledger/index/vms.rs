@@ -3,32 +3,37 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::super::KeyPlace;
 use super::super::about::result_mark;
 use super::super::kept::Kept;
 use super::super::name::{Chain, Mark, Name};
 use super::{Given, Index};
 use crate::domain::values::ids::{RecordName, VpsId};
-use jiff::Timestamp;
 
 impl Index {
     /// The last record whose call changed or overwrote this VPS, or may have, of those that `counts` takes.
     pub fn last_for(&self, vps: &VpsId, counts: impl Fn(&RecordName) -> bool) -> Option<RecordName> {
-        let wanted = result_mark(vps);
-        let first = (wanted, i64::MIN, Name::Attempt(Chain::FIRST, 0));
-        let records = self.drove.range(first..).take_while(|(vps, ..)| *vps == wanted);
-        let records = records.map(|(_, _, name)| name.record());
+        let records = self.changes_of(vps).map(|(_, name)| name.record());
         records.filter(counts).last()
     }
 
     /// When the last record was made that [`Index::last_for`] finds among all.
     pub fn last_change_of(&self, vps: &VpsId) -> Option<Timestamp> {
-        let wanted = result_mark(vps);
-        let range = (wanted, i64::MIN, Name::Attempt(Chain::FIRST, 0))..;
-        let records = self.drove.range(range).take_while(|(vps, ..)| *vps == wanted);
-        let made = records.map(|(_, made, _)| *made).last()?;
+        let (made, _) = self.changes_of(vps).last()?;
         // One without a time was made as late as can be.
         Some(Timestamp::from_second(made).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The records whose call changed or overwrote this VPS, or may have, with the second in which each was made, oldest
+    /// first.
+    fn changes_of(&self, vps: &VpsId) -> impl Iterator<Item = (i64, &Name)> {
+        let wanted = result_mark(vps);
+        let first = (wanted, i64::MIN, Name::Attempt(Chain::FIRST, 0));
+        let records = self.drove.range(first..);
+        let of_vps = records.take_while(move |(vps, ..)| *vps == wanted);
+        of_vps.map(|(_, made, name)| (*made, name))
     }
 
     /// A record of this installation whose call changes or overwrites this VPS, and has no known end yet.

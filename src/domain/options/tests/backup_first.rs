@@ -179,7 +179,7 @@ fn a_backup_counts_for_an_hour_for_its_own_object_and_before_any_other_change() 
     assert!(is_backup(&changed), "overwritten in the same second");
     changed.changed = Some(Timestamp::from_second(now().as_second() - 1).unwrap());
     assert!(!is_backup(&changed));
-    // A change that came to nothing leaves the backup what it was.
+    // The backup still counts after a change that came to nothing.
     let then = ordered(&after_records(vec![made()]));
     let not_sent = Record {
         known: Known {
