@@ -51,6 +51,7 @@ chart: checkers ## Unit tests of the chart; `integration` has those that need an
 
 .PHONY: unit
 unit: ## Unit and property tests, and those of the simulator and the benchmark
+	$(CARGO) test --locked -p hostup-domain
 	$(CARGO) test --locked --lib --bins
 	$(CARGO) test --locked -p hostup-sim
 	$(CARGO) test --locked -p hostup-bench
@@ -58,7 +59,7 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 
 .PHONY: search
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
-	$(if $(STATES),SEARCH_STATES=$(STATES)) $(CARGO) test --locked --lib purchase::tests::search -- --nocapture
+	$(if $(STATES),SEARCH_STATES=$(STATES)) $(CARGO) test --locked -p hostup-domain purchase::tests::search -- --nocapture
 
 .PHONY: simulate
 simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVES=n lives many
@@ -67,6 +68,10 @@ simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVE
 .PHONY: fuzz
 fuzz: ## Hostile bytes of HostUp, the API server and users, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
 	bash tests/fuzz/run.sh $(or $(SECONDS),60)
+
+.PHONY: mutants
+mutants: ## Break the code that decides about money, one line at a time: do the tests see it? (needs cargo-mutants; hours)
+	SEARCH_STATES=$(or $(STATES),100000) $(CARGO) mutants --workspace --output "$${CARGO_TARGET_DIR:-target}"
 
 .PHONY: alerts
 alerts: ## The alert rules against their tests, by promtool
@@ -109,7 +114,7 @@ oldest: ## All tests of the built binary, on the oldest Kubernetes that is teste
 
 .PHONY: traces
 traces: ## Generate tests/it/traces.txt, which the crash tests are held against, from the model of the search
-	UPDATE_TRACES=1 $(CARGO) test --locked --lib purchase::tests::search::traces
+	UPDATE_TRACES=1 $(CARGO) test --locked -p hostup-domain purchase::tests::search::traces
 
 .PHONY: crds
 crds: ## Generate crds/ from the types

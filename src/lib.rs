@@ -12,7 +12,8 @@ pub mod chance;
 pub mod clock;
 pub mod cluster;
 pub mod controllers;
-pub mod domain;
 pub mod hostup;
 pub mod ledger;
 pub mod telemetry;
+
+pub use hostup_domain as domain;

@@ -95,7 +95,16 @@ fn at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::restore::tests::times;
+
+    const TIMES: Times = Times {
+        settle_time: Duration::from_secs(900),
+        poll_interval: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(30),
+        paid_timeout: Duration::from_secs(120),
+        job_deadline: Duration::from_secs(6 * 3600),
+        resync_interval: Duration::from_secs(3600),
+        gate_interval: Duration::from_secs(60),
+    };
 
     #[test]
     fn a_moment_that_is_past_is_a_second_away() {
@@ -104,7 +113,7 @@ mod tests {
         let requeued = |at| {
             format!(
                 "{:?}",
-                super::at(Some(at), now, &times(), &Chance::of_the_machine())
+                super::at(Some(at), now, &TIMES, &Chance::of_the_machine())
             )
         };
         assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));

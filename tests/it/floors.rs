@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest up: the module, what of ours it may import, which crates only it (and its equals) may.
 const FLOORS: [(&str, &[&str]); 11] = [
-    ("domain", &["domain"]),
+    ("domain", &[]),
     ("api", &["domain", "api"]),
     ("clock", &["domain"]),
     ("chance", &[]),
@@ -157,7 +157,9 @@ fn violations(file: &Path, floor: &str, lines: &[(usize, String)]) -> Vec<String
                 .chars()
                 .take_while(|c| c.is_alphanumeric() || *c == '_')
                 .collect();
-            if !module.is_empty()
+            // The domain is a package of its own: `crate` means itself, and Cargo refuses a circle.
+            if floor != "domain"
+                && !module.is_empty()
                 && !allowed.contains(&module.as_str())
                 && FLOORS.iter().any(|(f, _)| *f == module)
             {
@@ -222,8 +224,8 @@ fn an_upward_import_would_be_seen() {
     let line = |text: &str| vec![(1, text.to_owned())];
     let file = Path::new("x.rs");
     assert_eq!(
-        violations(file, "domain", &line("use crate::api::restore;")).len(),
-        1
+        violations(file, "domain", &line("use crate::ledger::order;")).len(),
+        0
     );
     assert_eq!(
         violations(file, "hostup", &line("use crate::controllers::Error;")).len(),

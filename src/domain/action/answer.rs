@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::action::ordered::ActionKind;
-use crate::domain::action::receipt::{self, Receipt};
-use crate::domain::action::said::Said;
-use crate::domain::ledger::record::Invoice;
-use crate::domain::provider::gate::is_known_blocker;
-use crate::domain::values::json;
-use crate::domain::values::text::Text;
+use crate::action::ordered::ActionKind;
+use crate::action::receipt::{self, Receipt};
+use crate::action::said::Said;
+use crate::ledger::record::Invoice;
+use crate::provider::gate::is_known_blocker;
+use crate::values::json;
+use crate::values::text::Text;
 
 /// What the network gave back for one paid POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,7 +385,7 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ledger::record::Job;
+    use crate::ledger::record::Job;
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -7,10 +7,10 @@ use super::follow::{
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
-use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
-use crate::domain::provider::backup::{CLOCKS_DIFFER, ListedBackup};
-use crate::domain::provider::job::JobState;
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::provider::backup::{CLOCKS_DIFFER, ListedBackup};
+use crate::provider::job::JobState;
+use crate::values::text::Text;
 
 /// The row of this action.
 pub(super) const ROW: Row = Row {

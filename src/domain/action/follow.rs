@@ -8,16 +8,16 @@ mod tests;
 use jiff::Timestamp;
 use std::time::Duration;
 
-use crate::domain::action::answer::Verdict;
-use crate::domain::action::ordered::Action;
-use crate::domain::action::receipt::Receipt;
-use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
-use crate::domain::provider::backup::ListedBackup;
-use crate::domain::provider::inventory::{Sighting, Vm};
-use crate::domain::provider::job::JobState;
-use crate::domain::provider::options::Offer;
-use crate::domain::values::ids::VpsId;
-use crate::domain::values::text::Text;
+use crate::action::answer::Verdict;
+use crate::action::ordered::Action;
+use crate::action::receipt::Receipt;
+use crate::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
+use crate::provider::backup::ListedBackup;
+use crate::provider::inventory::{Sighting, Vm};
+use crate::provider::job::JobState;
+use crate::provider::options::Offer;
+use crate::values::ids::VpsId;
+use crate::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
 pub(super) const ABSENT_READS: u32 = 3;

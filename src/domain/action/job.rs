@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::follow::{ABSENT_READS, Input, JOB_KNOWN, LONGEST_POLL, Memo, Need};
 use super::receipt::Receipt;
-use crate::domain::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
-use crate::domain::provider::job::status_word;
-use crate::domain::values::ids::JobId;
-use crate::domain::values::json::{self, Object, Shown};
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
+use crate::provider::job::status_word;
+use crate::values::ids::JobId;
+use crate::values::json::{self, Object, Shown};
+use crate::values::text::Text;
 
 /// What an answer without a job lacks.
 pub(super) const RECEIPT_SAYS: &str = "a usable job id";

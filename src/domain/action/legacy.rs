@@ -9,12 +9,10 @@ use super::follow::{Input, Need};
 use super::options::OF_OPTIONS;
 use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
-use crate::domain::ledger::record::{
-    Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later,
-};
-use crate::domain::values::json::{self, Number, Object, Shown};
-use crate::domain::values::money::Currency;
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later};
+use crate::values::json::{self, Number, Object, Shown};
+use crate::values::money::Currency;
+use crate::values::text::Text;
 
 /// The row of an estimate.
 pub(super) const ESTIMATE: Row = Row {
@@ -173,7 +171,7 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::values::money::Amount;
+    use crate::values::money::Amount;
     use serde_json::json;
 
     fn of(send: bool, body: &Value) -> Option<Receipt> {

@@ -17,7 +17,7 @@ pub mod said;
 
 use jiff::Timestamp;
 
-use crate::domain::ledger::record::{Known, Record, Times};
+use crate::ledger::record::{Known, Record, Times};
 use follow::{Input, Memo, Need};
 use ordered::{Action, ActionKind};
 use receipt::Receipt;

@@ -11,11 +11,11 @@ use super::follow::{
 };
 use super::receipt::{Receipt, invoice};
 use super::{PAID_AGAIN, Row};
-use crate::domain::action::ordered::Change;
-use crate::domain::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
-use crate::domain::provider::options;
-use crate::domain::values::json::{self, Shown};
-use crate::domain::values::text::Text;
+use crate::action::ordered::Change;
+use crate::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
+use crate::provider::options;
+use crate::values::json::{self, Shown};
+use crate::values::text::Text;
 
 /// Refusals of orders of options (error catalogue; that they are the 409s of the config page is assumed).
 pub(super) const OF_OPTIONS: [&str; 4] = [

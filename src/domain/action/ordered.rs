@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::consent::price::Size;
-use crate::domain::ledger::names::VmToken;
-use crate::domain::provider::backup::ListedBackup;
-use crate::domain::provider::options::{Difference, Values};
-use crate::domain::provider::preflight::Remaining;
-use crate::domain::values::digest;
-use crate::domain::values::ids::{BackupId, InstanceId, RecordName, VpsId};
-use crate::domain::values::money::Amount;
-use crate::domain::values::text::Text;
+use crate::consent::price::Size;
+use crate::ledger::names::VmToken;
+use crate::provider::backup::ListedBackup;
+use crate::provider::options::{Difference, Values};
+use crate::provider::preflight::Remaining;
+use crate::values::digest;
+use crate::values::ids::{BackupId, InstanceId, RecordName, VpsId};
+use crate::values::money::Amount;
+use crate::values::text::Text;
 
 /// Which call: `spec.type` of a VpsOperation.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash)]

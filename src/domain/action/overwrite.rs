@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use super::follow::{Input, Memo, Need, has_new_answer, open_to_another};
 use super::{Row, job};
-use crate::domain::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
-use crate::domain::provider::job::JobState;
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::provider::job::JobState;
+use crate::values::text::Text;
 
 /// The row of this action.
 pub(super) const ROW: Row = Row {

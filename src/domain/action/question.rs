@@ -1,8 +1,8 @@
 //! The question that an unknown outcome puts to a person, and the commands that answer it.
 
-use crate::domain::action::said::Said;
-use crate::domain::ledger::record::Record;
-use crate::domain::values::text::{self, Text};
+use crate::action::said::Said;
+use crate::ledger::record::Record;
+use crate::values::text::{self, Text};
 
 /// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
 pub fn why(record: &Record, known: &Text) -> String {

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::domain::ledger::record::{Estimate, Invoice, Job, PaymentPage};
-use crate::domain::values::money::{Amount, Currency};
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Estimate, Invoice, Job, PaymentPage};
+use crate::values::money::{Amount, Currency};
+use crate::values::text::Text;
 
 /// What HostUp took.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::receipt::Receipt;
 use super::{PAID_AGAIN, Row};
-use crate::domain::values::json;
+use crate::values::json;
 
 /// The row of this action.
 pub(super) const ROW: Row = Row {

@@ -7,12 +7,12 @@ use super::follow::{
     unreadable,
 };
 use super::{PAID_AGAIN, Row, job};
-use crate::domain::action::ordered::Restoration;
-use crate::domain::ledger::record::{Answer, Bought, Evidence, Known, Record, State, Times, later};
-use crate::domain::provider::inventory::{self, Sighting, Vm};
-use crate::domain::provider::job::JobState;
-use crate::domain::values::ids::VpsId;
-use crate::domain::values::text::Text;
+use crate::action::ordered::Restoration;
+use crate::ledger::record::{Answer, Bought, Evidence, Known, Record, State, Times, later};
+use crate::provider::inventory::{self, Sighting, Vm};
+use crate::provider::job::JobState;
+use crate::values::ids::VpsId;
+use crate::values::text::Text;
 
 /// The row of this action.
 pub(super) const ROW: Row = Row {

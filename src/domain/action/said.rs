@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{blockers_in, words};
-use crate::domain::values::json;
-use crate::domain::values::text::{self, Text};
+use crate::values::json;
+use crate::values::text::{self, Text};
 
 /// Characters of what is said of one field, and of its name.
 const FIELD: (usize, usize) = (80, 160);

@@ -5,12 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::domain::consent::price::Price;
-use crate::domain::consent::quote::{Quote, QuoteId};
-use crate::domain::status::reason::Reason;
-use crate::domain::values::ids::Subject;
-use crate::domain::values::money::{Amount, Currency};
-use crate::domain::values::text::Text;
+use crate::consent::price::Price;
+use crate::consent::quote::{Quote, QuoteId};
+use crate::status::reason::Reason;
+use crate::values::ids::Subject;
+use crate::values::money::{Amount, Currency};
+use crate::values::text::Text;
 
 /// Characters of a change that a message about its price tells.
 const MOST_OF_A_CHANGE: usize = 4000;
@@ -312,9 +312,9 @@ fn command(subject: &Subject, approval: Option<&Approval>, quote: &Quote) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::consent::price::{BillingCycle, ChangePrice, Recurring};
-    use crate::domain::consent::quote::tests::{change, price};
-    use crate::domain::values::ids::{SubjectKind, Uid};
+    use crate::consent::price::{BillingCycle, ChangePrice, Recurring};
+    use crate::consent::quote::tests::{change, price};
+    use crate::values::ids::{SubjectKind, Uid};
     use proptest::prelude::*;
 
     fn quote(id: &str, per_hour: &str) -> Quote {

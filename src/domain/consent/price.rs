@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::values::money::{Amount, Currency};
+use crate::values::money::{Amount, Currency};
 
 /// Hours that HostUp's month has in our estimates.
 const HOURS_A_MONTH: u32 = 730;

@@ -1,8 +1,8 @@
 //! A quote: one exact request at one price, and the id that an approval names.
 
-use crate::domain::consent::price::Price;
-use crate::domain::values::digest;
-use crate::domain::values::ids::Uid;
+use crate::consent::price::Price;
+use crate::values::digest;
+use crate::values::ids::Uid;
 
 /// What a quote id is bound to besides the price. A change of any part makes another id, so a
 /// spent or foreign approval never matches again.
@@ -70,8 +70,8 @@ pub fn renew(basis: &QuoteBasis, fresh: &Price, shown: Option<&Quote>, approved:
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::consent::price::{ChangePrice, HourlyPrice, Recurring};
-    use crate::domain::values::money::{Amount, Currency};
+    use crate::consent::price::{ChangePrice, HourlyPrice, Recurring};
+    use crate::values::money::{Amount, Currency};
 
     pub(crate) fn price(per_hour: &str, currency: &str) -> Price {
         Price::Hourly(HourlyPrice {

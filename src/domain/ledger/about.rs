@@ -2,7 +2,7 @@
 
 use super::Content;
 use super::name::Mark;
-use crate::domain::values::ids::VpsId;
+use crate::values::ids::VpsId;
 
 /// What a record is looked up by in its chain, or by its VM.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Entry;
 use super::names::ChainKey;
-use crate::domain::values::ids::{InstanceId, RecordName};
+use crate::values::ids::{InstanceId, RecordName};
 
 /// What must not have been done for the VPS before a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub fn is_alone(others: &[Entry], barred: &Barred, own: &ChainKey, instance: &In
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ledger::record::State;
-    use crate::domain::ledger::tests::driving;
+    use crate::ledger::record::State;
+    use crate::ledger::tests::driving;
 
     fn chain(name: &str) -> ChainKey {
         ChainKey::of_restore("shop", name)

@@ -6,17 +6,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::domain::action::ordered::{Action, NewBackup};
-use crate::domain::action::question::{self, Answers};
-use crate::domain::consent::price::Price;
-use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::chain::Chain;
-use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Evidence, Record, State, Times, later};
-use crate::domain::provider::gate::{Gate, GateName, ProviderGate};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::{Report, mirrored_look};
-use crate::domain::values::ids::{InstanceId, RecordName, Uid, VpsId};
+use crate::action::ordered::{Action, NewBackup};
+use crate::action::question::{self, Answers};
+use crate::consent::price::Price;
+use crate::consent::quote::Quote;
+use crate::ledger::chain::Chain;
+use crate::ledger::order::Order;
+use crate::ledger::record::{Evidence, Record, State, Times, later};
+use crate::provider::gate::{Gate, GateName, ProviderGate};
+use crate::status::reason::Reason;
+use crate::status::report::{Report, mirrored_look};
+use crate::values::ids::{InstanceId, RecordName, Uid, VpsId};
 
 /// A backup that was complete longer ago is none of before the change.
 pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);

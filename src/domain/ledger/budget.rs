@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::consent::price::{Price, Recurring};
-use crate::domain::ledger::money::Amounts;
-use crate::domain::ledger::record::Invoice;
-use crate::domain::values::ids::RecordName;
-use crate::domain::values::money::{Amount, Currency};
+use crate::consent::price::{Price, Recurring};
+use crate::ledger::money::Amounts;
+use crate::ledger::record::Invoice;
+use crate::values::ids::RecordName;
+use crate::values::money::{Amount, Currency};
 
 /// A `VpsBudget`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,7 +331,7 @@ impl From<&Price> for Amounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::consent::price::{ChangePrice, HourlyPrice};
+    use crate::consent::price::{ChangePrice, HourlyPrice};
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::Action;
-use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::budget::Allowance;
-use crate::domain::ledger::names::attempt_number;
-use crate::domain::ledger::order::{Order, TRIES_LAST};
-use crate::domain::ledger::record::{Record, State, Times, later};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::{Report, Trouble};
-use crate::domain::values::ids::{InstanceId, RecordName, Subject};
+use crate::action::ordered::Action;
+use crate::consent::quote::Quote;
+use crate::ledger::budget::Allowance;
+use crate::ledger::names::attempt_number;
+use crate::ledger::order::{Order, TRIES_LAST};
+use crate::ledger::record::{Record, State, Times, later};
+use crate::status::reason::Reason;
+use crate::status::report::{Report, Trouble};
+use crate::values::ids::{InstanceId, RecordName, Subject};
 
 /// Attempts of one object that may come to nothing within [`TRIES_LAST`].
 const MOST_TRIES: usize = 8;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::Spending;
-use crate::domain::ledger::record::State;
+use crate::ledger::record::State;
 
 /// What the gauges show of the records of this installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,11 +16,11 @@ use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::records::Records;
 use super::window::{Pledge, Window};
 use super::{Content, Entry, KeyPlace, PaidCalls, Purse};
-use crate::domain::ledger::names::{ChainKey, VmToken};
-use crate::domain::ledger::order::TRIES_LAST;
-use crate::domain::ledger::record::{Evidence, State, later};
-use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
-use crate::domain::values::money::{Amount, Total};
+use crate::ledger::names::{ChainKey, VmToken};
+use crate::ledger::order::TRIES_LAST;
+use crate::ledger::record::{Evidence, State, later};
+use crate::values::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::values::money::{Amount, Total};
 
 /// A record that the API server did not date counts as new for ever.
 const UNDATED: i64 = i64::MAX;

@@ -9,7 +9,7 @@ use super::money::{Fund, Price};
 use super::name::{Mark, TokenKey};
 use super::window::{Call, Weight};
 use super::{KeyPlace, Purse};
-use crate::domain::ledger::record::State;
+use crate::ledger::record::State;
 
 /// A record as it is kept. There may be a hundred thousand: another field is another megabyte.
 #[derive(Debug, PartialEq, Eq)]

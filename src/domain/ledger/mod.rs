@@ -22,9 +22,9 @@ mod window;
 
 use jiff::Timestamp;
 
-use crate::domain::ledger::names::VmToken;
-use crate::domain::ledger::record::{Evidence, State};
-use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
+use crate::ledger::names::VmToken;
+use crate::ledger::record::{Evidence, State};
+use crate::values::ids::{InstanceId, RecordName, VpsId};
 
 pub use figures::Figures;
 pub use index::Index;

@@ -1,8 +1,8 @@
 //! A record's name and other texts in little room: a ledger has a hundred thousand of them.
 
-use crate::domain::ledger::names::{ChainKey, VmToken, attempt_number};
-use crate::domain::values::digest;
-use crate::domain::values::ids::RecordName;
+use crate::ledger::names::{ChainKey, VmToken, attempt_number};
+use crate::values::digest;
+use crate::values::ids::RecordName;
 
 /// Characters of the hash that a record's name begins with.
 const HASH: usize = 26;

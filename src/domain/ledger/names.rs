@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::values::digest;
-use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
+use crate::values::digest;
+use crate::values::ids::{InstanceId, RecordName, VpsId};
 
 /// What the attempts of one intent have in common; the first part of their records' names.
 ///

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::Action;
-use crate::domain::consent::approval::Grant;
-use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Cause, Invoice, Record, later};
-use crate::domain::provider::gate::Gate;
-use crate::domain::values::ids::{RecordName, Subject, VpsId};
+use crate::action::ordered::Action;
+use crate::consent::approval::Grant;
+use crate::consent::quote::Quote;
+use crate::ledger::names::ChainKey;
+use crate::ledger::record::{Cause, Invoice, Record, later};
+use crate::provider::gate::Gate;
+use crate::values::ids::{RecordName, Subject, VpsId};
 
 /// Attempts that came to nothing are counted for so long.
 pub const TRIES_LAST: Duration = Duration::from_secs(24 * 60 * 60);

@@ -6,17 +6,15 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::domain::action::ordered::Action;
-use crate::domain::action::said::Said;
-use crate::domain::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
-use crate::domain::consent::quote::Quote;
-use crate::domain::provider::gate::{Gate, GateName};
-use crate::domain::values::digest;
-use crate::domain::values::ids::{
-    BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, Uid, VpsId,
-};
-use crate::domain::values::money::{Amount, Currency};
-use crate::domain::values::text::Text;
+use crate::action::ordered::Action;
+use crate::action::said::Said;
+use crate::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
+use crate::consent::quote::Quote;
+use crate::provider::gate::{Gate, GateName};
+use crate::values::digest;
+use crate::values::ids::{BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, Uid, VpsId};
+use crate::values::money::{Amount, Currency};
+use crate::values::text::Text;
 
 /// Where a paid call stands. A record without a state is [`State::Sending`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
 //! What uses an approval up although nothing was changed, so that a person looks before anything more is sent.
 
-use crate::domain::action::ordered::Action;
-use crate::domain::ledger::record::{Record, State};
-use crate::domain::status::reason::Reason;
-use crate::domain::values::ids::Uid;
+use crate::action::ordered::Action;
+use crate::ledger::record::{Record, State};
+use crate::status::reason::Reason;
+use crate::values::ids::Uid;
 
 /// Why a ceiling approves nothing after one.
 pub const NO_CEILING: &str = "the backup before it failed";

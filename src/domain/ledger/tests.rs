@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::domain::ledger::budget::{Budget, Expense, Limit};
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::order::TRIES_LAST;
-use crate::domain::ledger::record::later;
-use crate::domain::values::ids::{Subject, SubjectKind, Uid};
-use crate::domain::values::money::{Amount, Currency};
+use crate::ledger::budget::{Budget, Expense, Limit};
+use crate::ledger::names::ChainKey;
+use crate::ledger::order::TRIES_LAST;
+use crate::ledger::record::later;
+use crate::values::ids::{Subject, SubjectKind, Uid};
+use crate::values::money::{Amount, Currency};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

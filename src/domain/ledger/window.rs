@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::Amounts;
 use super::name::{Mark, Name};
-use crate::domain::consent::price::Price;
-use crate::domain::ledger::chain::Cap;
-use crate::domain::ledger::record::later;
-use crate::domain::values::money::Currency;
+use crate::consent::price::Price;
+use crate::ledger::chain::Cap;
+use crate::ledger::record::later;
+use crate::values::money::Currency;
 
 /// The window of `--max-paid-calls`.
 const LASTS: Duration = Duration::from_secs(24 * 60 * 60);

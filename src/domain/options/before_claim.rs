@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use super::{
     Account, Decision, Facts, Goods, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported,
 };
-use crate::domain::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
-use crate::domain::action::ordered::{Action, Change};
-use crate::domain::consent::approval;
-use crate::domain::consent::price::Price;
-use crate::domain::consent::quote::{self, Quote, QuoteBasis};
-use crate::domain::ledger::backup_first;
-use crate::domain::ledger::order::{Attempt, Order};
-use crate::domain::ledger::record::{Cause, Evidence, Invoice, Record, State, later};
-use crate::domain::ledger::setback;
-use crate::domain::provider::gate::{self, Gate, GateName};
-use crate::domain::provider::options::{self, Difference, OptionValue, Values};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report;
-use crate::domain::values::text::{self, Text};
+use crate::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
+use crate::action::ordered::{Action, Change};
+use crate::consent::approval;
+use crate::consent::price::Price;
+use crate::consent::quote::{self, Quote, QuoteBasis};
+use crate::ledger::backup_first;
+use crate::ledger::order::{Attempt, Order};
+use crate::ledger::record::{Cause, Evidence, Invoice, Record, State, later};
+use crate::ledger::setback;
+use crate::provider::gate::{self, Gate, GateName};
+use crate::provider::options::{self, Difference, OptionValue, Values};
+use crate::status::reason::Reason;
+use crate::status::report;
+use crate::values::text::{self, Text};
 
 impl Look<'_> {
     pub(super) fn options(&self, wish: &OptionsWish) -> Decision {

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::before_claim::facts;
 use super::{Account, Decision, LegacyWish, Look, Shown, reported};
-use crate::domain::action::ordered::{Action, older};
-use crate::domain::consent::price::{BillingCycle, Price};
-use crate::domain::consent::quote::{Quote, QuoteBasis};
-use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Cause, Estimate, Evidence, KeyInUse, Record, State};
-use crate::domain::provider::options;
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report;
-use crate::domain::values::money::Amount;
+use crate::action::ordered::{Action, older};
+use crate::consent::price::{BillingCycle, Price};
+use crate::consent::quote::{Quote, QuoteBasis};
+use crate::ledger::order::Order;
+use crate::ledger::record::{Cause, Estimate, Evidence, KeyInUse, Record, State};
+use crate::provider::options;
+use crate::status::reason::Reason;
+use crate::status::report;
+use crate::values::money::Amount;
 use jiff::Timestamp;
 
 impl Look<'_> {

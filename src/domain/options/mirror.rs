@@ -2,11 +2,11 @@
 
 use super::before_claim::facts;
 use super::{Decision, Facts, InForce, Look, Shown, reported};
-use crate::domain::action::question::{self, Answers};
-use crate::domain::ledger::record::{Evidence, Record, State, later};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::mirrored_look;
-use crate::domain::values::text::{self, Text};
+use crate::action::question::{self, Answers};
+use crate::ledger::record::{Evidence, Record, State, later};
+use crate::status::reason::Reason;
+use crate::status::report::mirrored_look;
+use crate::values::text::{self, Text};
 
 impl Look<'_> {
     /// Another object's record: nothing of it is told but its name, which tells nothing.

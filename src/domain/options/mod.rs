@@ -9,23 +9,23 @@ pub(crate) mod tests;
 
 use jiff::Timestamp;
 
-use crate::domain::consent::approval::Approval;
-use crate::domain::consent::price::{BillingCycle, ChangePrice, Rates, Size};
-use crate::domain::consent::quote::Quote;
-use crate::domain::ledger::backup_first;
-use crate::domain::ledger::chain::Chain;
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Invoice, KeyInUse, Record, State, Times};
-use crate::domain::ledger::setback;
-use crate::domain::provider::gate::Gate;
-use crate::domain::provider::gate::ProviderGate;
-use crate::domain::provider::options::{Offer, Values};
-use crate::domain::provider::preflight::Remaining;
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::{self, Trouble};
-use crate::domain::values::ids::{RecordName, Subject, Uid, VpsId};
-use crate::domain::values::moment::Moment;
+use crate::consent::approval::Approval;
+use crate::consent::price::{BillingCycle, ChangePrice, Rates, Size};
+use crate::consent::quote::Quote;
+use crate::ledger::backup_first;
+use crate::ledger::chain::Chain;
+use crate::ledger::names::ChainKey;
+use crate::ledger::order::Order;
+use crate::ledger::record::{Invoice, KeyInUse, Record, State, Times};
+use crate::ledger::setback;
+use crate::provider::gate::Gate;
+use crate::provider::gate::ProviderGate;
+use crate::provider::options::{Offer, Values};
+use crate::provider::preflight::Remaining;
+use crate::status::reason::Reason;
+use crate::status::report::{self, Trouble};
+use crate::values::ids::{RecordName, Subject, Uid, VpsId};
+use crate::values::moment::Moment;
 
 /// What a person wants, and from where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

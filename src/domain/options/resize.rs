@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::before_claim::{Call, facts};
 use super::{Decision, Look, OptionsWish, Reading, Resize, Shown, reported};
-use crate::domain::action::ordered::{Action, Change};
-use crate::domain::consent::price::{HourlyPrice, Price, Size};
-use crate::domain::ledger::record::later;
-use crate::domain::provider::gate::{self, Gate, GateName};
-use crate::domain::provider::options::{self, Difference, Values};
-use crate::domain::provider::preflight;
-use crate::domain::status::reason::Reason;
+use crate::action::ordered::{Action, Change};
+use crate::consent::price::{HourlyPrice, Price, Size};
+use crate::ledger::record::later;
+use crate::provider::gate::{self, Gate, GateName};
+use crate::provider::options::{self, Difference, Values};
+use crate::provider::preflight;
+use crate::status::reason::Reason;
 
 impl Look<'_> {
     pub(super) fn with_rates(
@@ -91,13 +91,13 @@ mod tests {
     use super::super::tests::{amount, intent_of, message, open, quote_of, read, reading, reason, wish};
     use super::super::{Account, Facts, Goods, Intent, Seen, View, decide};
     use super::*;
-    use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
-    use crate::domain::consent::price::Rates;
-    use crate::domain::provider::gate::ProviderGate;
-    use crate::domain::provider::options::sizes;
-    use crate::domain::provider::preflight::Remaining;
-    use crate::domain::restore::tests::{now, times};
-    use crate::domain::values::money::Currency;
+    use crate::consent::approval::{Approval, Ceiling, CeilingUntil};
+    use crate::consent::price::Rates;
+    use crate::provider::gate::ProviderGate;
+    use crate::provider::options::sizes;
+    use crate::provider::preflight::Remaining;
+    use crate::restore::tests::{now, times};
+    use crate::values::money::Currency;
 
     const NOW: Size = Size {
         cpu_cores: 2,

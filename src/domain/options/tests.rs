@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 mod backup_first;
 
 use super::*;
-use crate::domain::action::ordered::Action;
-use crate::domain::consent::approval::{Ceiling, CeilingUntil};
-use crate::domain::consent::price::Recurring;
-use crate::domain::ledger::record::{Estimate, Evidence, Invoice, later};
-use crate::domain::provider::options::tests::{number, slider};
-use crate::domain::provider::options::{OptionKind, OptionValue};
-use crate::domain::restore::tests::{chain, key, now, recorded, times, unreachable};
-use crate::domain::values::ids::{SubjectKind, Uid};
-use crate::domain::values::moment::Moment;
-use crate::domain::values::money::{Amount, Currency};
-use crate::domain::values::text::Text;
+use crate::action::ordered::Action;
+use crate::consent::approval::{Ceiling, CeilingUntil};
+use crate::consent::price::Recurring;
+use crate::ledger::record::{Estimate, Evidence, Invoice, later};
+use crate::provider::options::tests::{number, slider};
+use crate::provider::options::{OptionKind, OptionValue};
+use crate::restore::tests::{chain, key, now, recorded, times, unreachable};
+use crate::values::ids::{SubjectKind, Uid};
+use crate::values::moment::Moment;
+use crate::values::money::{Amount, Currency};
+use crate::values::text::Text;
 
 pub(super) fn amount(text: &str) -> Amount {
     Amount::parse(text).unwrap()
@@ -984,7 +984,7 @@ proptest! {
         view.seen = if drifted { seen_before() } else { Seen::Never };
         view.chain.tail = state.map(|state| {
             let tail = if refused { blocked(true) } else { record(State::Sending) };
-            Record { known: crate::domain::ledger::record::Known { state, ..tail.known.clone() }, ..tail }
+            Record { known: crate::ledger::record::Known { state, ..tail.known.clone() }, ..tail }
         });
         let at = later(now(), Duration::from_secs(waited));
         let text = format!("0.{cents:02}");

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::Backup;
-use crate::domain::ledger::record::later;
-use crate::domain::provider::gate::{Gate, GateName};
-use crate::domain::values::ids::BackupId;
-use crate::domain::values::money::Amount;
-use crate::domain::values::text::Text;
+use crate::action::ordered::Backup;
+use crate::ledger::record::later;
+use crate::provider::gate::{Gate, GateName};
+use crate::values::ids::BackupId;
+use crate::values::money::Amount;
+use crate::values::text::Text;
 
 /// One backup as listed (backups page); HostUp has no state for one that is still being made.
 #[derive(Debug, Clone, PartialEq, Eq)]

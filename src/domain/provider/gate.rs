@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::values::text::{self, Text};
+use crate::values::text::{self, Text};
 
 /// A gate of HostUp's answer. A missing gate is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

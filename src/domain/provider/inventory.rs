@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::consent::price::Size;
-use crate::domain::ledger::names::VmToken;
-use crate::domain::values::ids::{RecordName, VpsId};
-use crate::domain::values::text::Text;
+use crate::consent::price::Size;
+use crate::ledger::names::VmToken;
+use crate::values::ids::{RecordName, VpsId};
+use crate::values::text::Text;
 
 /// A VM as HostUp's list or single read shows it (vps page).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::values::ids::InstanceId;
+    use crate::values::ids::InstanceId;
 
     pub(crate) const SIZE: Size = Size {
         cpu_cores: 2,

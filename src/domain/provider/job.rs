@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::domain::values::ids::VpsId;
-use crate::domain::values::text::Text;
+use crate::values::ids::VpsId;
+use crate::values::text::Text;
 
 /// Where HostUp's job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::domain::consent::price::Size;
-use crate::domain::provider::gate::ProviderGate;
-use crate::domain::provider::gate::{Gate, GateName};
-use crate::domain::provider::preflight::LARGEST;
-use crate::domain::values::money::Amount;
-use crate::domain::values::text::{self, Text};
+use crate::consent::price::Size;
+use crate::provider::gate::ProviderGate;
+use crate::provider::gate::{Gate, GateName};
+use crate::provider::preflight::LARGEST;
+use crate::values::money::Amount;
+use crate::values::text::{self, Text};
 
 /// Objections that are told at once; each may list many words of HostUp's.
 const MOST_OBJECTIONS: usize = 5;

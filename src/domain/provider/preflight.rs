@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::action::ordered::Backup;
-use crate::domain::consent::price::{Rates, Size};
-use crate::domain::ledger::record::KeyInUse;
-use crate::domain::provider::backup::{self, ListedBackup};
-use crate::domain::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
-use crate::domain::provider::inventory::Vm;
-use crate::domain::provider::options::{self, Difference, Values};
-use crate::domain::values::ids::VpsId;
-use crate::domain::values::money::Amount;
-use crate::domain::values::text::Text;
+use crate::action::ordered::Backup;
+use crate::consent::price::{Rates, Size};
+use crate::ledger::record::KeyInUse;
+use crate::provider::backup::{self, ListedBackup};
+use crate::provider::gate::{ACCOUNT_BLOCKERS, Force, Gate, GateName, LIMIT_BLOCKERS, ProviderGate};
+use crate::provider::inventory::Vm;
+use crate::provider::options::{self, Difference, Values};
+use crate::values::ids::VpsId;
+use crate::values::money::Amount;
+use crate::values::text::Text;
 
 /// Smallest disk of a Cloud VM (payg deployments page; assumed to hold for restores too).
 const SMALLEST_STORAGE_GB: u32 = 50;

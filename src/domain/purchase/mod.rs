@@ -10,17 +10,17 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::domain::action::answer::{PaidAnswer, classify};
-use crate::domain::action::follow::Input;
-use crate::domain::action::ordered::ActionKind;
-use crate::domain::consent::approval::Grant;
-use crate::domain::ledger::chain::READINGS_LAST;
-use crate::domain::ledger::order::Order;
-use crate::domain::ledger::record::{Claim, Known, Record, State as Outcome, Times};
-use crate::domain::provider::inventory::Sighting;
-use crate::domain::values::ids::Holder;
-use crate::domain::values::moment::Moment;
-use crate::domain::values::text::Text;
+use crate::action::answer::{PaidAnswer, classify};
+use crate::action::follow::Input;
+use crate::action::ordered::ActionKind;
+use crate::consent::approval::Grant;
+use crate::ledger::chain::READINGS_LAST;
+use crate::ledger::order::Order;
+use crate::ledger::record::{Claim, Known, Record, State as Outcome, Times};
+use crate::provider::inventory::Sighting;
+use crate::values::ids::Holder;
+use crate::values::moment::Moment;
+use crate::values::text::Text;
 use recording::Recording;
 pub use recording::Written;
 

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::{Effect, End, Event, Reading};
-use crate::domain::action::follow::{Input, Memo, step};
-use crate::domain::ledger::record::{Known, Record, State as Outcome, Times, later};
-use crate::domain::values::ids::RecordName;
-use crate::domain::values::moment::Moment;
+use crate::action::follow::{Input, Memo, step};
+use crate::ledger::record::{Known, Record, State as Outcome, Times, later};
+use crate::values::ids::RecordName;
+use crate::values::moment::Moment;
 
 /// The first and the longest wait between two tries to write.
 const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));

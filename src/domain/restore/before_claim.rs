@@ -6,20 +6,20 @@ use serde_json::json;
 use super::{
     Account, Decision, Destination, Facts, Intent, Shown, View, overwrite, report, stalled, troubled,
 };
-use crate::domain::action::ordered::{Action, Backup, Restoration};
-use crate::domain::consent::approval;
-use crate::domain::consent::price::{HourlyPrice, Price, Size};
-use crate::domain::consent::quote::{self, Quote, QuoteBasis};
-use crate::domain::ledger::names::{ChainKey, vm_name};
-use crate::domain::ledger::order::{Attempt, Order};
-use crate::domain::ledger::record::{Cause, Times, later};
-use crate::domain::provider::backup::{self, BackupChoice};
-use crate::domain::provider::gate::{self, Gate, GateName};
-use crate::domain::provider::inventory::{self, Sighting, VpsChoice};
-use crate::domain::provider::preflight::{self, Preflight, Target};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::Report;
-use crate::domain::values::ids::{Subject, VpsId};
+use crate::action::ordered::{Action, Backup, Restoration};
+use crate::consent::approval;
+use crate::consent::price::{HourlyPrice, Price, Size};
+use crate::consent::quote::{self, Quote, QuoteBasis};
+use crate::ledger::names::{ChainKey, vm_name};
+use crate::ledger::order::{Attempt, Order};
+use crate::ledger::record::{Cause, Times, later};
+use crate::provider::backup::{self, BackupChoice};
+use crate::provider::gate::{self, Gate, GateName};
+use crate::provider::inventory::{self, Sighting, VpsChoice};
+use crate::provider::preflight::{self, Preflight, Target};
+use crate::status::reason::Reason;
+use crate::status::report::Report;
+use crate::values::ids::{Subject, VpsId};
 
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
-use crate::domain::action::ordered::Restoration;
-use crate::domain::action::question::{self, Answers};
-use crate::domain::action::said::Said;
-use crate::domain::ledger::names::VmToken;
-use crate::domain::ledger::record::{Bought, Evidence, Record, State, Times, later};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::mirrored_look;
-use crate::domain::values::text::{self, Text};
+use crate::action::ordered::Restoration;
+use crate::action::question::{self, Answers};
+use crate::action::said::Said;
+use crate::ledger::names::VmToken;
+use crate::ledger::record::{Bought, Evidence, Record, State, Times, later};
+use crate::status::reason::Reason;
+use crate::status::report::mirrored_look;
+use crate::values::text::{self, Text};
 
 /// The part of a life in which a record says how things stand.
 pub(super) fn mirror(

@@ -7,22 +7,22 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Account, Decision, Facts, Intent, Shown, View, report, stalled, troubled};
-use crate::domain::action::ordered::{Action, Backup, Overwriting, TargetState};
-use crate::domain::action::question::{self, Answers};
-use crate::domain::consent::approval;
-use crate::domain::consent::price::{Price, Size};
-use crate::domain::consent::quote::{self, Quote, QuoteBasis};
-use crate::domain::ledger::backup_first;
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::order::{Attempt, Order};
-use crate::domain::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
-use crate::domain::ledger::setback;
-use crate::domain::provider::backup::{self, BackupChoice, ListedBackup};
-use crate::domain::provider::gate::{self, Gate, GateName, ProviderGate};
-use crate::domain::status::reason::Reason;
-use crate::domain::status::report::mirrored_look;
-use crate::domain::values::ids::{RecordName, VpsId};
-use crate::domain::values::text::Text;
+use crate::action::ordered::{Action, Backup, Overwriting, TargetState};
+use crate::action::question::{self, Answers};
+use crate::consent::approval;
+use crate::consent::price::{Price, Size};
+use crate::consent::quote::{self, Quote, QuoteBasis};
+use crate::ledger::backup_first;
+use crate::ledger::names::ChainKey;
+use crate::ledger::order::{Attempt, Order};
+use crate::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
+use crate::ledger::setback;
+use crate::provider::backup::{self, BackupChoice, ListedBackup};
+use crate::provider::gate::{self, Gate, GateName, ProviderGate};
+use crate::status::reason::Reason;
+use crate::status::report::mirrored_look;
+use crate::values::ids::{RecordName, VpsId};
+use crate::values::text::Text;
 
 /// What is said of the source of a backup whose service has ended.
 const UNKNOWN_DISK: &str = "HostUp does not show the size of the source's disk, which may not fit";
@@ -465,14 +465,14 @@ pub(super) mod tests {
     use super::super::tests::{ceiling, intent as restores, key, now, open, reason, recorded, times, view};
     use super::super::{Destination, decide};
     use super::*;
-    use crate::domain::action::follow::{self, Input, Memo, Need, need, step};
-    use crate::domain::action::receipt::Receipt;
-    use crate::domain::consent::approval::Approval;
-    use crate::domain::ledger::record::{Answer, Job, Known};
-    use crate::domain::provider::inventory::{Vm, VpsChoice};
-    use crate::domain::provider::job::JobState;
-    use crate::domain::values::ids::{BackupId, JobId, Uid};
-    use crate::domain::values::money::Amount;
+    use crate::action::follow::{self, Input, Memo, Need, need, step};
+    use crate::action::receipt::Receipt;
+    use crate::consent::approval::Approval;
+    use crate::ledger::record::{Answer, Job, Known};
+    use crate::provider::inventory::{Vm, VpsChoice};
+    use crate::provider::job::JobState;
+    use crate::values::ids::{BackupId, JobId, Uid};
+    use crate::values::money::Amount;
 
     fn target() -> VpsId {
         VpsId::new("vps_target")
@@ -607,7 +607,7 @@ pub(super) mod tests {
             assert!(told(&decision).contains("no longer current"), "{what}");
         }
         let anew = Intent {
-            subject: crate::domain::values::ids::Subject {
+            subject: crate::values::ids::Subject {
                 uid: Uid::new("uid-2"),
                 ..approved.subject.clone()
             },

@@ -4,22 +4,22 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::action::ordered::{Action, Restoration};
-use crate::domain::consent::approval::{Ceiling, CeilingUntil};
-use crate::domain::consent::price::Size;
-use crate::domain::consent::price::tests::rates;
-use crate::domain::consent::quote::QuoteId;
-use crate::domain::ledger::chain::{Brakes, Cap, Hold};
-use crate::domain::ledger::order::TRIES_LAST;
-use crate::domain::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
-use crate::domain::provider::backup::{BackupFilter, ListedBackup};
-use crate::domain::provider::gate;
-use crate::domain::provider::gate::ProviderGate;
-use crate::domain::provider::inventory::Vm;
-use crate::domain::provider::preflight::{Deployments, Eligibility, Remaining};
-use crate::domain::values::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
-use crate::domain::values::money::{Amount, Currency};
-use crate::domain::values::text::Text;
+use crate::action::ordered::{Action, Restoration};
+use crate::consent::approval::{Ceiling, CeilingUntil};
+use crate::consent::price::Size;
+use crate::consent::price::tests::rates;
+use crate::consent::quote::QuoteId;
+use crate::ledger::chain::{Brakes, Cap, Hold};
+use crate::ledger::order::TRIES_LAST;
+use crate::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
+use crate::provider::backup::{BackupFilter, ListedBackup};
+use crate::provider::gate;
+use crate::provider::gate::ProviderGate;
+use crate::provider::inventory::Vm;
+use crate::provider::preflight::{Deployments, Eligibility, Remaining};
+use crate::values::ids::{Holder, KeyMark, RecordName, SubjectKind, Uid};
+use crate::values::money::{Amount, Currency};
+use crate::values::text::Text;
 
 pub(crate) use super::overwrite::tests::reading as target_reading;
 
@@ -1175,7 +1175,7 @@ pub(crate) fn unknown_with(answer: Option<Answer>) -> Record {
 pub(crate) fn accepted() -> Record {
     let mut accepted = record(State::Accepted);
     accepted.known.job = Some(Job {
-        id: crate::domain::values::ids::JobId::parse("job_1").unwrap(),
+        id: crate::values::ids::JobId::parse("job_1").unwrap(),
         poll_path: "/api/jobs/job_1".into(),
         word: None,
     });

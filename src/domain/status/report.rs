@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::ledger::record::{Times, later};
-use crate::domain::status::reason::{Reason, Standing};
-use crate::domain::values::text::Text;
+use crate::ledger::record::{Times, later};
+use crate::status::reason::{Reason, Standing};
+use crate::values::text::Text;
 
 /// The longest wait of a stalled object.
 const LONGEST_STALL: Duration = Duration::from_secs(15 * 60);

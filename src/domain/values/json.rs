@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::values::money::Amount;
+use crate::values::money::Amount;
 
 /// A number as it was written, as JSON number or as text; never a float in between.
 #[derive(Debug, Clone, Copy)]

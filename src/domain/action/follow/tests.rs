@@ -1,12 +1,12 @@
 use super::*;
-use crate::domain::action::answer::Refusal;
-use crate::domain::action::ordered::{Action, Change};
-use crate::domain::action::said::Said;
-use crate::domain::consent::price::Size;
-use crate::domain::provider::inventory::Vm;
-use crate::domain::provider::options::Difference;
-use crate::domain::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
-use crate::domain::values::ids::JobId;
+use crate::action::answer::Refusal;
+use crate::action::ordered::{Action, Change};
+use crate::action::said::Said;
+use crate::consent::price::Size;
+use crate::provider::inventory::Vm;
+use crate::provider::options::Difference;
+use crate::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
+use crate::values::ids::JobId;
 use proptest::prelude::*;
 
 fn vm(id: &str, name: String) -> Vm {
@@ -285,7 +285,7 @@ fn a_person_may_adopt_only_a_pay_as_you_go_vm_that_is_not_the_source() {
 /// What HostUp's list shows, where the one VM that has the token is another record's result.
 fn given_away() -> Vec<Vm> {
     vec![Vm {
-        result_of: Some(crate::domain::values::ids::RecordName::new("other-1")),
+        result_of: Some(crate::values::ids::RecordName::new("other-1")),
         ..ours("vps_new")
     }]
 }
@@ -494,7 +494,7 @@ fn two_hints_of_a_job_or_one_of_another_size_name_no_vm() {
     let hints = vec![VpsId::new("vps_a"), VpsId::new("vps_b")];
     let both = vec![vm("vps_a", "x".into()), vm("vps_b", "y".into())];
     let larger = Vm {
-        size: Some(crate::domain::consent::price::Size { cpu_cores: 9, ..SIZE }),
+        size: Some(crate::consent::price::Size { cpu_cores: 9, ..SIZE }),
         ..vm("vps_a", "x".into())
     };
     for vms in [both, vec![larger]] {
@@ -629,9 +629,9 @@ proptest! {
 
 mod of_options {
     use super::*;
-    use crate::domain::ledger::record::Invoice;
-    use crate::domain::provider::options::tests::{number, slider};
-    use crate::domain::provider::options::{Difference, Offer};
+    use crate::ledger::record::Invoice;
+    use crate::provider::options::tests::{number, slider};
+    use crate::provider::options::{Difference, Offer};
 
     fn change(known: Known) -> Record {
         let mut difference = Difference::default();
@@ -818,7 +818,7 @@ mod of_options {
 
 mod of_the_older_route {
     use super::*;
-    use crate::domain::provider::options::Values;
+    use crate::provider::options::Values;
 
     fn upgrade(answer: Option<Answer>) -> Record {
         Record {

@@ -10,7 +10,7 @@ use super::super::about::result_mark;
 use super::super::kept::Kept;
 use super::super::name::{Chain, Mark, Name};
 use super::{Given, Index};
-use crate::domain::values::ids::{RecordName, VpsId};
+use crate::values::ids::{RecordName, VpsId};
 
 impl Index {
     /// The last record whose call changed or overwrote this VPS, or may have, of those that `counts` takes.

@@ -1,16 +1,16 @@
 //! A backup before a change: when it is ordered, what it is followed by, and what its end makes of the change.
 
 use super::*;
-use crate::domain::action::follow::{BackupsReading, Input, Memo, Need, need, step};
-use crate::domain::action::ordered::{Action, NewBackup};
-use crate::domain::consent::price::Price;
-use crate::domain::ledger::backup_first::BACKUP_LASTS;
-use crate::domain::ledger::chain::Cap;
-use crate::domain::ledger::record::{Answer, Evidence, Job, Known};
-use crate::domain::provider::backup::ListedBackup;
-use crate::domain::provider::gate::GateName;
-use crate::domain::provider::job::JobState;
-use crate::domain::values::ids::{BackupId, InstanceId, JobId};
+use crate::action::follow::{BackupsReading, Input, Memo, Need, need, step};
+use crate::action::ordered::{Action, NewBackup};
+use crate::consent::price::Price;
+use crate::ledger::backup_first::BACKUP_LASTS;
+use crate::ledger::chain::Cap;
+use crate::ledger::record::{Answer, Evidence, Job, Known};
+use crate::provider::backup::ListedBackup;
+use crate::provider::gate::GateName;
+use crate::provider::job::JobState;
+use crate::values::ids::{BackupId, InstanceId, JobId};
 
 fn careful() -> Intent {
     intent_of(OptionsWish {

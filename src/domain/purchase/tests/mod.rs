@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::ledger::record::{Evidence, State as Outcome, later};
-use crate::domain::provider::inventory::Vm;
-use crate::domain::restore::tests::{SIZE, now, order, record, restored, times};
-use crate::domain::values::ids::{InstanceId, RecordName, VpsId};
+use crate::ledger::record::{Evidence, State as Outcome, later};
+use crate::provider::inventory::Vm;
+use crate::restore::tests::{SIZE, now, order, record, restored, times};
+use crate::values::ids::{InstanceId, RecordName, VpsId};
 
 const SECOND: Duration = Duration::from_secs(1);
 

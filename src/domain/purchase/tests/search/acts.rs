@@ -6,7 +6,7 @@ use super::world::{
     ATTEMPTS, DRIVERS, Does, Driver, Executed, Goods, Life, Moments, Rec, SOON, Told, World, Wrong,
 };
 use super::*;
-use crate::domain::ledger::record::State as Outcome;
+use crate::ledger::record::State as Outcome;
 
 pub const MOST_HOLDERS: u8 = 6;
 

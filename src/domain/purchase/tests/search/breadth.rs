@@ -7,7 +7,7 @@ use super::acts::{Act, Search, acts, time_passes};
 use super::faults::Mutant;
 use super::world::{DRIVERS, Rec, World, Wrong};
 use super::*;
-use crate::domain::ledger::record::State as Outcome;
+use crate::ledger::record::State as Outcome;
 
 /// What a search has found.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::faults::Mutant;
 use super::shipped::{Came, Choice, Says, Then};
 use super::world::{ATTEMPTS, Buying, Does, Executed, Goods, Life, Rec, Told, World, Wrong};
 use super::*;
-use crate::domain::ledger::record::State as Outcome;
+use crate::ledger::record::State as Outcome;
 
 impl Search {
     pub fn look(&mut self, next: &mut World, d: u8) -> Option<()> {

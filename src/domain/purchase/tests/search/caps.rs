@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::domain::consent::price::Price;
-use crate::domain::ledger::budget::{Allowance, Budget, Expense, Limit};
-use crate::domain::ledger::chain::Brakes;
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::State as Outcome;
-use crate::domain::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
-use crate::domain::restore::tests::{intent, preflight_at, recorded, view};
-use crate::domain::restore::{Account, Decision, Intent, decide};
-use crate::domain::values::money::{Amount, Currency};
+use crate::consent::price::Price;
+use crate::ledger::budget::{Allowance, Budget, Expense, Limit};
+use crate::ledger::chain::Brakes;
+use crate::ledger::names::ChainKey;
+use crate::ledger::record::State as Outcome;
+use crate::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
+use crate::restore::tests::{intent, preflight_at, recorded, view};
+use crate::restore::{Account, Decision, Intent, decide};
+use crate::values::money::{Amount, Currency};
 
 const OBJECTS: usize = 2;
 const MOST_FAULTS: u8 = 2;
@@ -307,7 +307,7 @@ impl Search {
     }
 
     fn order(&self, n: usize) -> Order {
-        let mut order = crate::domain::restore::tests::order();
+        let mut order = crate::restore::tests::order();
         order.subject = self.wish(n).subject;
         order
     }

@@ -2,13 +2,13 @@
 //! dearer.
 
 use super::*;
-use crate::domain::consent::approval::Approval;
-use crate::domain::consent::price::HourlyPrice;
-use crate::domain::consent::quote::{Quote, QuoteId};
-use crate::domain::restore::tests::{intent, preflight_at, view};
-use crate::domain::restore::{Account, Decision, Destination, Facts, Intent, View, decide};
-use crate::domain::values::ids::Uid;
-use crate::domain::values::money::Amount;
+use crate::consent::approval::Approval;
+use crate::consent::price::HourlyPrice;
+use crate::consent::quote::{Quote, QuoteId};
+use crate::restore::tests::{intent, preflight_at, view};
+use crate::restore::{Account, Decision, Destination, Facts, Intent, View, decide};
+use crate::values::ids::Uid;
+use crate::values::money::Amount;
 
 /// What an author may write, and what HostUp then takes for a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn search(compared: Compared) -> (usize, Option<String>) {
         let Account::Preflight(preflight) = &view.account else {
             panic!("everything was read");
         };
-        let size = crate::domain::consent::price::Size {
+        let size = crate::consent::price::Size {
             cpu_cores: wish.cpu_cores,
             memory_gb: wish.memory_gb,
             ..SIZE

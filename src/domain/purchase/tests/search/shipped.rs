@@ -8,15 +8,15 @@ use std::fmt::Debug;
 use super::faults::Mutant;
 use super::world::{Does, Goods, Object, Rec, Told, World};
 use super::*;
-use crate::domain::action::follow::{InventoryReading, Memo, Need, need, step};
-use crate::domain::consent::approval::Approval;
-use crate::domain::ledger::Walk;
-use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Answer, EndOfVm, State as Outcome};
-use crate::domain::provider::inventory::{Vm, VpsChoice};
-use crate::domain::provider::job::JobState;
-use crate::domain::restore::tests::{intent, preflight_at, recorded, target_reading, view};
-use crate::domain::restore::{Account, Decision, Destination, Facts, Intent, TargetReading, View, decide};
+use crate::action::follow::{InventoryReading, Memo, Need, need, step};
+use crate::consent::approval::Approval;
+use crate::ledger::Walk;
+use crate::ledger::names::ChainKey;
+use crate::ledger::record::{Answer, EndOfVm, State as Outcome};
+use crate::provider::inventory::{Vm, VpsChoice};
+use crate::provider::job::JobState;
+use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view};
+use crate::restore::{Account, Decision, Destination, Facts, Intent, TargetReading, View, decide};
 
 /// Large values by number.
 struct Table<T> {
@@ -333,7 +333,7 @@ impl Shipped {
             | Decision::ReadVm(_) => Choice::Show(true),
             Decision::Leave => Choice::Show(false),
             Decision::Report(report) => {
-                Choice::Show(report.reason != crate::domain::status::reason::Reason::LedgerMissing)
+                Choice::Show(report.reason != crate::status::reason::Reason::LedgerMissing)
             }
         }
     }
@@ -610,6 +610,6 @@ fn unread() -> Input {
     Input::Unreadable(Text::new("no connection could be made"))
 }
 
-fn uid(n: u8) -> crate::domain::values::ids::Uid {
-    crate::domain::values::ids::Uid::new(format!("uid-{n}"))
+fn uid(n: u8) -> crate::values::ids::Uid {
+    crate::values::ids::Uid::new(format!("uid-{n}"))
 }

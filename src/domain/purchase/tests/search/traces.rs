@@ -108,7 +108,7 @@ fn the_crash_tests_are_held_against_every_trace_of_the_model() {
     all.extend(traces(adopts));
     let found: Vec<&str> = all.iter().map(String::as_str).chain([""]).collect();
     let found = found.join("\n");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/traces.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/it/traces.txt");
     if std::env::var_os("UPDATE_TRACES").is_some() {
         std::fs::write(&path, &found).unwrap();
     }
