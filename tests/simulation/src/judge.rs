@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostup_operator::api;
+use hostup_operator::api::shared::HOLD;
 use hostup_operator::domain::ledger::Index;
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_operator::domain::values::money::Amount;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::body::BEGINNING;
 use crate::cluster::{ApiServer, Kind, Verb, Write};
+use crate::field::{annotation, at, text};
 use crate::people::OPERATORS_NAMESPACE;
 use crate::process::{INSTANCE, TIMES};
 use crate::story::Story;
@@ -64,7 +66,7 @@ impl Seen {
     /// Notes whether a write set or removed a hold.
     fn takes_in(&mut self, write: &Write) {
         let place = (write.kind.kind, write.namespace.clone(), write.name.clone());
-        let hold = text(&write.object, "/metadata/annotations/vps.hostup.se~1hold");
+        let hold = annotation(&write.object, HOLD);
         if write.verb == Verb::Delete || matches!(hold, "" | "false") {
             self.holds.remove(&place);
         } else {
@@ -87,7 +89,7 @@ impl Seen {
         let of = |quote: &str| (text(object, "/metadata/uid").to_owned(), quote.to_owned());
         let shown = text(object, "/status/quote/id");
         if !shown.is_empty() {
-            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            let conditions = at(object, "/status/conditions").and_then(Value::as_array);
             let ready = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == "Ready"));
             let message = ready.map(|ready| text(ready, "/message").to_owned());
             self.told.entry(of(shown)).or_default().extend(message);
@@ -132,7 +134,7 @@ impl Seen {
         let object = server.get(kind, subject("namespace"), subject("name"));
         let wants = object.is_some_and(|object| {
             text(&object, "/metadata/uid") == subject("uid")
-                && object.pointer("/spec/backupFirst") == Some(&Value::Bool(true))
+                && at(&object, "/spec/backupFirst") == Some(&Value::Bool(true))
         });
         if !wants || !CHANGES.contains(&text(record, "/spec/type")) {
             return false;
@@ -181,7 +183,7 @@ impl Seen {
         let price = |record: &Value| added_per_hour(record).parse::<Decimal>().ok();
         let costs = |record: &&Arc<Value>| {
             let is_sent = of(record) || self.posted.contains(text(record, "/metadata/uid"));
-            let has_vm = record.pointer("/status/result").is_some();
+            let has_vm = at(record, "/status/result").is_some();
             is_sent
                 && match state_of(record) {
                     "Sending" | "Accepted" | "Unknown" | "Succeeded" => true,
@@ -237,14 +239,6 @@ struct SeenRecord {
     failed_by_a_wrong_clock: bool,
     /// `NotExecuted` took effect before the settle time, and a process whose clock is that much ahead runs.
     was_freed_by_a_wrong_clock: bool,
-}
-
-/// The text at a pointer, or nothing.
-pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 /// Where a record stands.
@@ -351,7 +345,7 @@ impl Judge {
         for record in of_this {
             matching += 1;
             // Another process may have found its time over; nobody has answered for it.
-            let is_unanswered = record.pointer("/spec/resolution/answer").is_none();
+            let is_unanswered = at(record, "/spec/resolution/answer").is_none();
             if state_of(record) == "Sending" || (state_of(record) == "Unknown" && is_unanswered) {
                 open.push((
                     text(record, "/metadata/name").to_owned(),
@@ -447,8 +441,7 @@ impl Judge {
                     record.body = text(object, "/spec/request/body").to_owned();
                     record.uid = text(object, "/spec/subject/uid").to_owned();
                     record.expected_name = text(object, "/spec/expectedVmName").to_owned();
-                    record.generation = object
-                        .pointer("/spec/subject/generation")
+                    record.generation = at(object, "/spec/subject/generation")
                         .and_then(Value::as_i64)
                         .unwrap_or(0);
                     record.state = "Sending".to_owned();
@@ -591,12 +584,12 @@ impl Judge {
                     && price("/spec/quote/perHour") == purchase.per_hour
                     && price("/spec/quote/dueNow") == at_once
             };
-            let Some(at) = open.iter().position(is_of) else {
+            let Some(place) = open.iter().position(is_of) else {
                 continue;
             };
-            let record = open.remove(at);
+            let record = open.remove(place);
             // Nobody can know of its VM.
-            if record.pointer("/status/result").is_none() && self.failed_by_a_wrong_clock(record) {
+            if at(record, "/status/result").is_none() && self.failed_by_a_wrong_clock(record) {
                 continue;
             }
             if vm.is_some_and(|vm| !self.is_cancelled(vm)) {

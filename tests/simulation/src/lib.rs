@@ -12,6 +12,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 mod body;
 pub mod cluster;
 mod dice;
+mod field;
 mod judge;
 pub mod life;
 mod line;

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::body::BEGINNING;
 use crate::cluster::{ApiServer, InFlight, Kind, StreamedLists};
 use crate::dice::Dice;
-use crate::judge::{Judge, is_final, state_of, text, vm_of_call};
+use crate::field::{at, text};
+use crate::judge::{Judge, is_final, state_of, vm_of_call};
 use crate::met::{BEFORE_THE_CLAIM, Met, STANDINGS};
 use crate::people::{self, NAMESPACE, OPERATORS_NAMESPACE, PERSON, People};
 use crate::process::{Process, Site};
@@ -593,7 +594,7 @@ impl Life {
     fn unrest(&self) -> Vec<String> {
         let mut unrest = Vec::new();
         for record in self.site.server.list(Kind::OPERATION, None) {
-            let is_told = record.pointer("/status/resultEnd").is_some();
+            let is_told = at(&record, "/status/resultEnd").is_some();
             if !is_told && self.site.judge.is_cancelled(vm_of_call(&record)) {
                 unrest.push(format!(
                     "record {} does not tell that its VM has ended",

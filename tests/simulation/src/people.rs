@@ -1,10 +1,12 @@
 //! People: they write objects, approve, edit, suspend, delete, make anew, and answer questions.
 
+use hostup_operator::api::shared::HOLD;
 use serde_json::{Value, json};
 
 use crate::cluster::{ApiServer, ClientId, Kind, Part, Refusal};
 use crate::dice::Dice;
-use crate::judge::{Judge, is_final, state_of, text, vm_of_call};
+use crate::field::{annotation, at, text};
+use crate::judge::{Judge, is_final, state_of, vm_of_call};
 use crate::story::Story;
 
 /// Whoever writes without faults.
@@ -108,7 +110,7 @@ pub fn overwrite(name: &str, source: &str, backup: &str, target: &str, secret: &
 impl Wanted {
     /// Whether it wants a size of a pay-as-you-go VM.
     fn is_of_a_size(&self) -> bool {
-        self.object.pointer("/spec/cloudVm").is_some()
+        at(&self.object, "/spec/cloudVm").is_some()
     }
 
     /// It changes or overwrites a VPS.
@@ -117,7 +119,7 @@ impl Wanted {
     }
 
     fn overwrites(&self) -> bool {
-        self.object.pointer("/spec/target/existingVps").is_some()
+        at(&self.object, "/spec/target/existingVps").is_some()
     }
 
     /// The VPSs that it reads, changes or overwrites.
@@ -143,7 +145,7 @@ fn change() -> Value {
 
 /// How an object stands: its reason, and whether it is done or a person must act.
 pub fn standing(object: &Value) -> (String, bool, bool) {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let conditions = at(object, "/status/conditions").and_then(Value::as_array);
     let is = |about: &str| {
         let found = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == about));
         (
@@ -153,10 +155,8 @@ pub fn standing(object: &Value) -> (String, bool, bool) {
                 .unwrap_or_default(),
         )
     };
-    let observed = object
-        .pointer("/status/observedGeneration")
-        .and_then(Value::as_i64);
-    let current = observed == object.pointer("/metadata/generation").and_then(Value::as_i64);
+    let observed = at(object, "/status/observedGeneration").and_then(Value::as_i64);
+    let current = observed == at(object, "/metadata/generation").and_then(Value::as_i64);
     let (ready, reason) = is("Ready");
     let (stalled, _) = is("Stalled");
     (reason, ready && current, stalled && current)
@@ -252,7 +252,7 @@ impl People {
         let Some(object) = self.server.get(kind, namespace, name) else {
             return;
         };
-        let hold = match text(&object, "/metadata/annotations/vps.hostup.se~1hold") {
+        let hold = match annotation(&object, HOLD) {
             "" | "false" => json!("incident"),
             _ => dice.one(&[json!("false"), Value::Null]),
         };
@@ -299,7 +299,7 @@ impl People {
         let records = self.server.list(Kind::OPERATION, None);
         let bought = records
             .iter()
-            .filter(|record| is_final(state_of(record)) && record.pointer("/status/resultEnd").is_none());
+            .filter(|record| is_final(state_of(record)) && at(record, "/status/resultEnd").is_none());
         let bought: Vec<&str> = bought
             .map(|record| vm_of_call(record))
             .filter(|vm| !vm.is_empty())
@@ -434,7 +434,7 @@ impl People {
             let name = text(&record, "/metadata/name");
             let asks = state_of(&record) == "Unknown" && !text(&record, "/status/evidence").is_empty();
             let is_refused = !text(&record, "/status/resolutionRefused").is_empty();
-            let has_answered = record.pointer("/spec/resolution/answer").is_some();
+            let has_answered = at(&record, "/spec/resolution/answer").is_some();
             if !asks || (has_answered && !is_refused) {
                 continue;
             }
@@ -469,9 +469,7 @@ impl People {
         self.remove_budget();
         for (kind, namespace, name) in self.places() {
             let object = self.server.get(kind, namespace, name);
-            let hold = object
-                .as_deref()
-                .map(|object| text(object, "/metadata/annotations/vps.hostup.se~1hold"));
+            let hold = object.as_deref().map(|object| annotation(object, HOLD));
             if !matches!(hold, None | Some("" | "false")) {
                 self.put_hold((kind, namespace, name), &Value::Null);
             }
@@ -480,7 +478,7 @@ impl People {
             let Some(object) = self.server.get(wanted.kind, NAMESPACE, &wanted.name) else {
                 continue;
             };
-            if object.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+            if at(&object, "/spec/suspend") == Some(&Value::Bool(true)) {
                 self.patch(wanted, &json!({"spec": {"suspend": false}}), "resumes");
             }
             let (reason, ..) = standing(&object);

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::kind::Kind;
 use super::refusal::Refusal;
+use crate::field::at;
 
 /// The server ends a watch that asked for no time of its own after so long.
 const LONGEST_WATCH: Duration = Duration::from_secs(30 * 60);
@@ -173,7 +174,7 @@ impl Ask {
         let is_partial = |accept: &str| accept.contains("as=PartialObjectMetadata");
         let body = json_of(body)?;
         let name = name.or_else(|| {
-            let named = body.pointer("/metadata/name")?.as_str()?;
+            let named = at(&body, "/metadata/name")?.as_str()?;
             Some(named.to_owned())
         });
         Ok(Self {

@@ -17,6 +17,7 @@ use super::request::{Ask, Part, RequestInfo, Shape, Verb};
 use super::service::ApiService;
 use super::store::{Admission, Author, Deleted, Preconditions, Snapshot, Store, Stored, Write};
 use super::watch::{Watch, WatchBody};
+use crate::field::at;
 
 /// An API server in memory. Its clones are the same server. All waiting is of tokio's (paused) time.
 #[derive(Clone)]
@@ -314,7 +315,7 @@ impl ApiServer {
             Verb::Patch => state.write(|store| store.patch(by, kind, place, &body))?,
             Verb::Delete => {
                 let asked = |field: &str| {
-                    let asked = body.pointer("/preconditions").and_then(|asked| asked.get(field));
+                    let asked = at(&body, "/preconditions").and_then(|asked| asked.get(field));
                     asked.and_then(Value::as_str).map(str::to_owned)
                 };
                 let only = Preconditions {
@@ -349,7 +350,7 @@ impl ApiServer {
         .into_bytes();
         let of_vps = ask.query.of_vps.as_deref();
         let is_selected = |object: &&Arc<Stored>| {
-            of_vps.is_none_or(|vps| object.value.pointer("/spec/vpsId").and_then(Value::as_str) == Some(vps))
+            of_vps.is_none_or(|vps| at(&object.value, "/spec/vpsId").and_then(Value::as_str) == Some(vps))
         };
         let objects = state.store.list(kind, ask.info.namespace.as_deref());
         let objects = objects.filter(is_selected);

@@ -13,6 +13,7 @@ use super::faults::{ClientId, Revisions};
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::request::{Part, Shape, Verb};
+use crate::field::at;
 
 /// Judges writes before they are accepted, as admission policies do.
 pub trait Admission: Send {
@@ -622,7 +623,7 @@ fn is_deleted(object: &Value) -> bool {
 }
 
 fn has_finalizers(object: &Value) -> bool {
-    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let finalizers = at(object, "/metadata/finalizers").and_then(Value::as_array);
     finalizers.is_some_and(|finalizers| !finalizers.is_empty())
 }
 
