@@ -5,6 +5,10 @@ SCRIPTS = .ci/run $(shell find . -name '*.sh' -not -path './target/*')
 # Every text that a user meets, without the files that are generated.
 TEXTS = $(shell git ls-files '*.md' 'docs/*.md' 'examples/*.yaml' 'charts/*' 'deploy/*' 'src/*.rs' 'plugin/*.rs' 'tests/demo/*.sh' | \
 	grep -Ev 'crds/|_test|__snapshot__|testdata|\.(json|snap|lock|svg)$$|docs/(reference|values)\.md|deploy/(install|kustomize/base/operator)\.yaml|/tests/|/tests\.rs')
+# With all packages and one set of features, so that nothing is compiled twice.
+ALL = --locked --workspace --features fail-points
+# The names of the tests in a folder, for cargo.
+named = $(addprefix --test ,$(basename $(notdir $(wildcard $(1)/*.rs))))
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,7 +24,7 @@ fmt: ## Formatting
 
 .PHONY: clippy
 clippy: ## Lints, warnings denied
-	$(CARGO) clippy --workspace --all-targets --features fail-points --locked -- -D warnings
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 .PHONY: doc
 doc: ## Documentation of the code, warnings denied
@@ -51,11 +55,8 @@ chart: checkers ## Unit tests of the chart; `integration` has those that need an
 
 .PHONY: unit
 unit: ## Unit and property tests, and those of the simulator and the benchmark
-	$(CARGO) test --locked -p hostup-domain
-	$(CARGO) test --locked --lib --bins
-	$(CARGO) test --locked -p hostup-sim
-	$(CARGO) test --locked -p hostup-bench
-	$(CARGO) test --locked -p simulation
+	$(CARGO) test $(ALL) --lib --bins
+	$(CARGO) test $(ALL) $(call named,tests/hostup-sim/tests) $(call named,tests/simulation/tests)
 
 .PHONY: search
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
@@ -63,7 +64,7 @@ search: ## Every order of events around a purchase, as far as STATES goes (five 
 
 .PHONY: simulate
 simulate: ## Lives of the whole operator in virtual time: SEED=n tells one, LIVES=n lives many
-	$(CARGO) run --locked -p simulation -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
+	$(CARGO) run --locked -p simulation $(if $(LIVES),--profile lives) -- $(if $(SEED),--seed $(SEED)) $(if $(LIVES),--lives $(LIVES))
 
 .PHONY: fuzz
 fuzz: ## Hostile bytes of HostUp, the API server and users, a minute for each target; SECONDS=600 takes longer (needs a C++ compiler)
@@ -87,8 +88,8 @@ control-plane: ## Build etcd, API server, controller-manager and kubectl into th
 # The tests wait for the API server, which collects garbage rarely then.
 integration: export GOGC := 400
 integration: control-plane checkers ## The built binary against the real control plane and the simulator
-	$(CARGO) test --locked -p control-plane
-	$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
+	$(CARGO) test $(ALL) $(call named,tests/control-plane/tests)
+	$(CARGO) test $(ALL) --test it -- --test-threads=8
 
 .PHONY: test-ecosystem
 test-ecosystem: node argocd helm3 oldest ## The long run: a real node, Flux, Argo CD, Helm 3, the oldest Kubernetes (about an hour at first)
@@ -105,12 +106,12 @@ argocd: control-plane ## Waves, health and differences by Argo CD's own programs
 .PHONY: helm3
 helm3: control-plane ## The chart's tests by Helm 3
 	programs=$$(bash tests/ecosystem/build.sh helm3) && HOSTUP_TEST_HELM=$$programs/helm \
-		$(CARGO) test --locked --test it --features fail-points -- --test-threads=6 chart::
+		$(CARGO) test $(ALL) --test it -- --test-threads=6 chart::
 
 .PHONY: oldest
 oldest: ## All tests of the built binary, on the oldest Kubernetes that is tested
 	programs=$$(bash tests/ecosystem/build.sh oldest) && KUBEBUILDER_ASSETS=$$programs \
-		$(CARGO) test --locked --test it --features fail-points -- --test-threads=8
+		$(CARGO) test $(ALL) --test it -- --test-threads=8
 
 .PHONY: traces
 traces: ## Generate tests/it/traces.txt, which the crash tests are held against, from the model of the search
@@ -118,19 +119,19 @@ traces: ## Generate tests/it/traces.txt, which the crash tests are held against,
 
 .PHONY: crds
 crds: ## Generate crds/ from the types
-	UPDATE_CRDS=1 $(CARGO) test --locked --test it --features fail-points crds::
+	UPDATE_CRDS=1 $(CARGO) test $(ALL) --test it crds::
 
 .PHONY: reference
 reference: ## Generate docs/reference.md, docs/values.md and the chart's copy of its defaults
-	UPDATE_REFERENCE=1 $(CARGO) test --locked --test it --features fail-points reference::
+	UPDATE_REFERENCE=1 $(CARGO) test $(ALL) --test it reference::
 
 .PHONY: argocd-tests
 argocd-tests: control-plane ## Generate the tests in deploy/argocd from the behavior of the operator
-	UPDATE_ARGOCD=1 $(CARGO) test --locked --test it --features fail-points argocd_layout::the_objects
+	UPDATE_ARGOCD=1 $(CARGO) test $(ALL) --test it argocd_layout::the_objects
 
 .PHONY: manifests
 manifests: control-plane ## Render deploy/install.yaml and the kustomize base from the chart
-	UPDATE_MANIFESTS=1 $(CARGO) test --locked --test it --features fail-points kustomize::the_committed
+	UPDATE_MANIFESTS=1 $(CARGO) test $(ALL) --test it kustomize::the_committed
 
 .PHONY: image
 image: ## The container image, without a Docker engine (needs buildah and musl-tools)
@@ -142,7 +143,7 @@ image-all: ## The image of amd64 and arm64, and both under one index (needs Pyth
 
 .PHONY: release-check
 release-check: control-plane ## The files of a release agree; with TAG=v1.2.3 also with the tag
-	RELEASE_TAG="$${TAG:-}" $(CARGO) test --locked --test it --features fail-points -- \
+	RELEASE_TAG="$${TAG:-}" $(CARGO) test $(ALL) --test it -- \
 		release:: crds::the_committed kustomize::the_committed
 
 .PHONY: release-files
