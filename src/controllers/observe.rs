@@ -55,7 +55,7 @@ pub fn waiting(ctx: &Context) -> Action {
 /// What asking HostUp brought.
 pub enum Read<A> {
     /// Something to decide upon, and when the first of its calls began.
-    Account(A, Moment),
+    Reading(A, Moment),
     /// Trouble that may last; the questions stay asked.
     Held(A),
     /// Nothing yet.
@@ -78,16 +78,16 @@ impl Look {
         }
     }
 
-    /// Puts what was read into `account`. `false` where nothing was: the look ends, and the object is woken.
-    pub fn take<A>(&mut self, read: Read<A>, account: &mut A) -> bool {
+    /// Puts what was read into `reading`. `false` where nothing was: the look ends, and the object is woken.
+    pub fn take<A>(&mut self, read: Read<A>, reading: &mut A) -> bool {
         match read {
-            Read::Account(read, began) => {
+            Read::Reading(read, began) => {
                 self.since = began;
-                *account = read;
+                *reading = read;
             }
             Read::Held(trouble) => {
                 self.held = true;
-                *account = trouble;
+                *reading = trouble;
             }
             Read::Waiting => return false,
         }
@@ -113,8 +113,8 @@ pub fn as_read<A>(
     troubled: impl FnOnce(Trouble) -> A,
 ) -> Result<Read<A>, Error> {
     match read {
-        Ok((account, began)) => Ok(Read::Account(account, began)),
-        Err(Blocked::Trouble(trouble)) => Ok(Read::Account(troubled(trouble), now)),
+        Ok((reading, began)) => Ok(Read::Reading(reading, began)),
+        Err(Blocked::Trouble(trouble)) => Ok(Read::Reading(troubled(trouble), now)),
         Err(Blocked::Held(trouble)) => Ok(Read::Held(troubled(trouble))),
         Err(Blocked::Waiting) => Ok(Read::Waiting),
         Err(Blocked::Error(error)) => Err(error),

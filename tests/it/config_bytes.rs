@@ -16,7 +16,7 @@ use hostup_operator::domain::ledger::chain::{Brakes, Chain};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
 use hostup_operator::domain::options::{
-    Account, Decision, Facts, Goods, Intent, OptionsWish, Reading, Rival, Seen, View, Wish, decide,
+    Decision, Facts, Goods, Intent, OptionsWish, ProviderReading, Reading, Rival, Seen, View, Wish, decide,
 };
 use hostup_operator::domain::provider::options::{OptionValue, Values};
 use hostup_operator::domain::purchase::{
@@ -126,15 +126,15 @@ async fn looked(
         seen: Seen::Never,
         committed_dry_run: false,
         legacy_enabled: false,
-        account: Account::Unread,
+        reading: ProviderReading::Unread,
     };
     loop {
         match (
             decide(&intent, &view, &TIMES, Timestamp::now()),
-            &mut view.account,
+            &mut view.reading,
         ) {
-            (Decision::ReadOptions, account_view) => {
-                *account_view = Account::Read(Box::new(Reading {
+            (Decision::ReadOptions, reading) => {
+                *reading = ProviderReading::Read(Box::new(Reading {
                     read_at: Timestamp::now(),
                     key: KeyInUse {
                         secret_version: "1".into(),
@@ -150,7 +150,7 @@ async fn looked(
                     preview: None,
                 }));
             }
-            (Decision::Preview(body), Account::Read(reading)) => {
+            (Decision::Preview(body), ProviderReading::Read(reading)) => {
                 reading.preview = Some(account.preview_config(&vps(n), body).await.unwrap());
             }
             (decision, _) => return decision,

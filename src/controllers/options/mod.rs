@@ -129,7 +129,7 @@ async fn look(
             }
             Decision::TryKey => observe::key(ctx, object, &intent).await?,
         };
-        if !look.take(read, &mut view.account) {
+        if !look.take(read, &mut view.reading) {
             return Ok(Some(common::waiting(ctx)));
         }
     };

@@ -12,7 +12,7 @@ use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::Chain;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::options::{Account, Goods, Intent, Reading, Resize, Rival, Seen, View, Wish};
+use crate::domain::options::{Goods, Intent, ProviderReading, Reading, Resize, Rival, Seen, View, Wish};
 use crate::domain::provider::options::sizes;
 use crate::domain::values::ids::{RecordName, SubjectKind, VpsId};
 use crate::domain::values::moment::Moment;
@@ -48,7 +48,7 @@ pub async fn ledger(
             .as_ref()
             .is_some_and(|status| status.committed_dry_run.as_deref() == Some(intent.digest.as_str())),
         legacy_enabled: ctx.settings.legacy_upgrade,
-        account: Account::Unread,
+        reading: ProviderReading::Unread,
         chain,
     })
 }
@@ -98,16 +98,16 @@ pub async fn options(
     ctx: &Context,
     object: &VpsResourceConfig,
     intent: &Intent,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let now = ctx.moment();
     let Wish::Options(wish) = &intent.wish else {
-        return Ok(Read::Account(Account::Unread, now));
+        return Ok(Read::Reading(ProviderReading::Unread, now));
     };
     let read = match wish.goods {
         Goods::Options => read_options(ctx, object, intent, &wish.vps).await,
         Goods::Size => read_size(ctx, object, intent, &wish.vps).await,
     };
-    as_read(read, now, Account::Trouble)
+    as_read(read, now, ProviderReading::Trouble)
 }
 
 async fn read_options(
@@ -115,7 +115,7 @@ async fn read_options(
     object: &VpsResourceConfig,
     intent: &Intent,
     vps: &VpsId,
-) -> Result<(Account, Moment), Blocked> {
+) -> Result<(ProviderReading, Moment), Blocked> {
     let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
     let of_vps = || reading::now(Question::Vps(vps.clone()));
     let mut read = ask(ctx, object, intent, vec![of_vps()]).await?;
@@ -141,7 +141,7 @@ async fn read_options(
         invoices: None,
         preview: None,
     };
-    Ok((Account::Read(Box::new(reading)), began))
+    Ok((ProviderReading::Read(Box::new(reading)), began))
 }
 
 /// The VM, whether it may be resized, the rates and the limits.
@@ -150,7 +150,7 @@ async fn read_size(
     object: &VpsResourceConfig,
     intent: &Intent,
     vps: &VpsId,
-) -> Result<(Account, Moment), Blocked> {
+) -> Result<(ProviderReading, Moment), Blocked> {
     let about = |error: ReadError| about_vps(error, vps, &object.spec.credentials_secret_ref);
     let of_vps = || reading::now(Question::Vps(vps.clone()));
     let mut read = ask(ctx, object, intent, vec![of_vps()]).await?;
@@ -199,7 +199,7 @@ async fn read_size(
         invoices: None,
         preview: None,
     };
-    Ok((Account::Read(Box::new(reading)), began))
+    Ok((ProviderReading::Read(Box::new(reading)), began))
 }
 
 /// The invoices that stand in the way, on top of what was read from `began` on.
@@ -209,7 +209,7 @@ pub async fn invoices(
     intent: &Intent,
     view: &View,
     began: Moment,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let question = |vps: VpsId| Question::Invoices(vps);
     on_top(ctx, object, intent, view, began, question, |reading, answer| {
         if let Answer::Invoices(invoices) = answer {
@@ -226,7 +226,7 @@ pub async fn backup_gate(
     intent: &Intent,
     view: &View,
     began: Moment,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let question = |vps: VpsId| Question::Backups(vps);
     on_top(ctx, object, intent, view, began, question, |reading, answer| {
         if let Answer::Backups(listed) = answer {
@@ -244,7 +244,7 @@ pub async fn preview(
     view: &View,
     began: Moment,
     body: String,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let question = |vps: VpsId| Question::DryRun(vps, body, intent.subject.uid.clone());
     on_top(ctx, object, intent, view, began, question, |reading, answer| {
         if let Answer::DryRun(preview) = answer {
@@ -263,8 +263,8 @@ async fn on_top(
     began: Moment,
     question: impl FnOnce(VpsId) -> Question,
     put: impl FnOnce(&mut Reading, &Answer),
-) -> Result<Read<Account>, Error> {
-    let (Account::Read(reading), Some(vps)) = (&view.account, object.vps()) else {
+) -> Result<Read<ProviderReading>, Error> {
+    let (ProviderReading::Read(reading), Some(vps)) = (&view.reading, object.vps()) else {
         return Ok(Read::Waiting);
     };
     let mut reading = reading.clone();
@@ -283,13 +283,17 @@ async fn on_top(
             &mut reading,
             &answer.map_err(|error| about_vps(error, &vps, credentials))?,
         );
-        Ok((Account::Read(reading), began))
+        Ok((ProviderReading::Read(reading), began))
     });
-    as_read(with, ctx.moment(), Account::Trouble)
+    as_read(with, ctx.moment(), ProviderReading::Trouble)
 }
 
 /// Whether the key works at all: nothing tells whether it may use a VPS of the older route.
-pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> Result<Read<Account>, Error> {
+pub async fn key(
+    ctx: &Context,
+    object: &VpsResourceConfig,
+    intent: &Intent,
+) -> Result<Read<ProviderReading>, Error> {
     let now = ctx.moment();
     let namespace = &intent.subject.namespace;
     let credentials = &object.spec.credentials_secret_ref;
@@ -297,13 +301,13 @@ pub async fn key(ctx: &Context, object: &VpsResourceConfig, intent: &Intent) -> 
     let read = read.and_then(|read| {
         ctx.vms(namespace, &credentials.name, &read.readings)?;
         let began = read.readings.began().unwrap_or(now);
-        let key = Account::Key {
+        let key = ProviderReading::Key {
             read_at: began.wall,
             key: read.key,
         };
         Ok((key, began))
     });
-    as_read(read, now, Account::Trouble)
+    as_read(read, now, ProviderReading::Trouble)
 }
 
 async fn ask(

@@ -17,7 +17,7 @@ use super::refused;
 use crate::api;
 use crate::api::restore::VpsBackupRestore;
 use crate::cluster::recent::Source;
-use crate::domain::restore::{Account, Decision, decide};
+use crate::domain::restore::{Decision, ProviderReading, decide};
 
 /// Looks at one object once.
 ///
@@ -63,13 +63,15 @@ async fn look(
             Decision::Adopt(order, sighting) => {
                 break purchase::adopt(ctx, object, *order, sighting).await?;
             }
-            Decision::ReadName(name) => observe::named(ctx, object, &intent, &name, Account::Source).await?,
+            Decision::ReadName(name) => {
+                observe::named(ctx, object, &intent, &name, ProviderReading::Source).await?
+            }
             Decision::ReadPreflight(source) => {
                 observe::preflight(ctx, object, &intent, &view, &source).await?
             }
             Decision::ReadTargetName(source, name) => {
                 observe::named(ctx, object, &intent, &name, |target| {
-                    Account::Ends(source, target)
+                    ProviderReading::Ends(source, target)
                 })
                 .await?
             }
@@ -82,7 +84,7 @@ async fn look(
                 observe::vm(ctx, object, &intent.subject, &vps, anew).await?
             }
         };
-        if !look.take(read, &mut view.account) {
+        if !look.take(read, &mut view.reading) {
             return Ok(Some(common::waiting(ctx)));
         }
     };

@@ -17,7 +17,7 @@ use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::Bought;
 use crate::domain::provider::inventory::{Vm, VpsChoice};
 use crate::domain::provider::preflight::Preflight;
-use crate::domain::restore::{Account, Destination, Intent, TargetReading, View};
+use crate::domain::restore::{Destination, Intent, ProviderReading, TargetReading, View};
 use crate::domain::values::ids::{BackupId, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Route};
@@ -60,7 +60,7 @@ pub async fn ledger(
         Destination::CloudVm(_) => None,
     };
     Ok(View {
-        account: Account::Unread,
+        reading: ProviderReading::Unread,
         resolved_source: source.or(shown_source),
         target_changed: target.and_then(|target| ctx.books.ledger.last_change_of(target)),
         history,
@@ -80,19 +80,19 @@ pub async fn ledger(
 /// bought, for less.
 const SHARED: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
 
-/// The VPS that has this name: the source or the target, as `account` says.
+/// The VPS that has this name: the source or the target, as `reading` says.
 pub async fn named(
     ctx: &Context,
     object: &VpsBackupRestore,
     intent: &Intent,
     name: &str,
-    account: impl FnOnce(VpsId) -> Account,
-) -> Result<Read<Account>, Error> {
+    reading: impl FnOnce(VpsId) -> ProviderReading,
+) -> Result<Read<ProviderReading>, Error> {
     let asker = common::asker(object, &intent.subject, intent.approval.is_some());
     let namespace = &intent.subject.namespace;
     let read = reading::named(ctx, asker, namespace, &object.spec.credentials_secret_ref, name).await;
-    let read = read.map(|(vps, began)| (account(vps), began));
-    as_read(read, ctx.moment(), Account::Trouble)
+    let read = read.map(|(vps, began)| (reading(vps), began));
+    as_read(read, ctx.moment(), ProviderReading::Trouble)
 }
 
 /// The target, the backups that may be restored onto it, and the gate. Nobody else's readings serve: a disk is at stake.
@@ -102,7 +102,7 @@ pub async fn target(
     intent: &Intent,
     source: &VpsId,
     target: &VpsId,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let now = ctx.moment();
     let mut wants = vec![
         reading::now(Question::Vps(target.clone())),
@@ -119,9 +119,9 @@ pub async fn target(
     let read = read.and_then(|read| {
         let began = read.readings.began().unwrap_or(now);
         let reading = as_target(ctx, object, intent, (source, target), &read, began)?;
-        Ok((Account::Target(Box::new(reading)), began))
+        Ok((ProviderReading::Target(Box::new(reading)), began))
     });
-    as_read(read, now, Account::Trouble)
+    as_read(read, now, ProviderReading::Trouble)
 }
 
 fn as_target(
@@ -182,7 +182,7 @@ pub async fn preflight(
     intent: &Intent,
     view: &View,
     source: &VpsId,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let by_quote = intent
         .approval
         .as_ref()
@@ -224,9 +224,9 @@ pub async fn preflight(
     let read = read.and_then(|read| {
         let began = read.readings.began().unwrap_or(now);
         let preflight = as_preflight(ctx, object, intent, source, &read, began)?;
-        Ok((Account::Preflight(Box::new(preflight)), began))
+        Ok((ProviderReading::Preflight(Box::new(preflight)), began))
     });
-    as_read(read, now, Account::Trouble)
+    as_read(read, now, ProviderReading::Trouble)
 }
 
 /// How long ago the API server made the object; nothing where this process's clock says that it is still to be made.
@@ -288,7 +288,7 @@ pub async fn vm(
     subject: &Subject,
     vps: &VpsId,
     anew: bool,
-) -> Result<Read<Account>, Error> {
+) -> Result<Read<ProviderReading>, Error> {
     let asker = Asker {
         class: Class::Sent,
         ..common::asker(object, subject, true)
@@ -299,20 +299,20 @@ pub async fn vm(
         let (account, _) = ctx.account(&subject.namespace, credentials).await?;
         let ago = ctx.settings.times.poll_interval * 2;
         if !anew && let Some(vm) = listed(&account, vps, ago) {
-            return Ok((Account::Vm(Some(vm)), now));
+            return Ok((ProviderReading::Vm(Some(vm)), now));
         }
         let wants = vec![reading::now(Question::Vm(vps.clone()))];
         let read = reading::ask(ctx, asker, &subject.namespace, credentials, wants).await?;
         match read.readings.vm(vps) {
-            Ok(vm) => Ok((Account::Vm(Some(vm)), now)),
+            Ok(vm) => Ok((ProviderReading::Vm(Some(vm)), now)),
             // The list is sometimes ahead of the single read.
             Err(ReadError::NotFound {
                 route: Route::Vps, ..
-            }) => Ok((Account::Vm(None), now)),
+            }) => Ok((ProviderReading::Vm(None), now)),
             Err(error) => Err(blocked(error)),
         }
     };
-    as_read(read.await, now, Account::Trouble)
+    as_read(read.await, now, ProviderReading::Trouble)
 }
 
 /// The VM as a list shows it that was read no longer `ago`, if it is up by that list.

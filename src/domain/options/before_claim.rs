@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::{
-    Account, Decision, Facts, Goods, InForce, Look, OptionsWish, Preview, Reading, Seen, Shown, reported,
+    Decision, Facts, Goods, InForce, Look, OptionsWish, Preview, ProviderReading, Reading, Seen, Shown,
+    reported,
 };
 use crate::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::action::ordered::{Action, Change};
@@ -24,10 +25,10 @@ use crate::values::text::{self, Text};
 
 impl Look<'_> {
     pub(super) fn options(&self, wish: &OptionsWish) -> Decision {
-        match &self.view.account {
-            Account::Unread | Account::Key { .. } => Decision::ReadOptions,
-            Account::Trouble(trouble) => self.troubled(trouble),
-            Account::Read(reading) => self.with_options(wish, reading),
+        match &self.view.reading {
+            ProviderReading::Unread | ProviderReading::Key { .. } => Decision::ReadOptions,
+            ProviderReading::Trouble(trouble) => self.troubled(trouble),
+            ProviderReading::Read(reading) => self.with_options(wish, reading),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::before_claim::facts;
-use super::{Account, Decision, LegacyWish, Look, Shown, reported};
+use super::{Decision, LegacyWish, Look, ProviderReading, Shown, reported};
 use crate::action::ordered::{Action, older};
 use crate::consent::price::{BillingCycle, Price};
 use crate::consent::quote::{Quote, QuoteBasis};
@@ -30,10 +30,10 @@ impl Look<'_> {
                 "the legacy upgrade API is off; the operator's administrator can set --enable-legacy-upgrade";
             return self.stalled(Reason::NotConfigurable, message, facts(shown));
         }
-        let (read_at, key) = match &self.view.account {
-            Account::Unread | Account::Read(_) => return Decision::TryKey,
-            Account::Trouble(trouble) => return self.troubled(trouble),
-            Account::Key { read_at, key } => (*read_at, key),
+        let (read_at, key) = match &self.view.reading {
+            ProviderReading::Unread | ProviderReading::Read(_) => return Decision::TryKey,
+            ProviderReading::Trouble(trouble) => return self.troubled(trouble),
+            ProviderReading::Key { read_at, key } => (*read_at, key),
         };
         if done.is_some() {
             let message = "this very order was executed for another object; it is not ordered again";

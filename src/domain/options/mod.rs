@@ -137,7 +137,7 @@ pub struct View {
     /// `--enable-legacy-upgrade`.
     pub legacy_enabled: bool,
     /// What HostUp said.
-    pub account: Account,
+    pub reading: ProviderReading,
 }
 
 impl View {
@@ -187,7 +187,7 @@ pub enum Seen {
 
 /// What was read of HostUp so far.
 #[derive(Debug, Clone)]
-pub enum Account {
+pub enum ProviderReading {
     /// Nothing.
     Unread,
     /// Nothing, and this is why.

@@ -89,7 +89,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::tests::{amount, intent_of, message, open, quote_of, read, reading, reason, wish};
-    use super::super::{Account, Facts, Goods, Intent, Seen, View, decide};
+    use super::super::{Facts, Goods, Intent, ProviderReading, Seen, View, decide};
     use super::*;
     use crate::consent::approval::{Approval, Ceiling, CeilingUntil};
     use crate::consent::price::Rates;
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn the_vm_is_read_before_anything_is_decided() {
         let mut view = seen(resize());
-        view.account = Account::Unread;
+        view.reading = ProviderReading::Unread;
         let decision = decided(&intent(size(4, 8), None), &view);
         assert!(matches!(decision, Decision::ReadOptions));
     }

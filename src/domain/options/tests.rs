@@ -93,7 +93,7 @@ pub(super) fn reading(current: Option<OptionValue>) -> Reading {
     }
 }
 
-fn view(account: Account) -> View {
+fn view(reading: ProviderReading) -> View {
     View {
         chain: chain(),
         history: vec![],
@@ -103,12 +103,12 @@ fn view(account: Account) -> View {
         seen: Seen::Never,
         committed_dry_run: false,
         legacy_enabled: true,
-        account,
+        reading,
     }
 }
 
 pub(super) fn read(reading: Reading) -> View {
-    view(Account::Read(Box::new(reading)))
+    view(ProviderReading::Read(Box::new(reading)))
 }
 
 pub(super) fn open() -> ProviderGate {
@@ -145,12 +145,12 @@ fn decided_foreseeing(
     invoice: Option<Invoice>,
 ) -> Decision {
     let mut view = view.clone();
-    if let Account::Read(reading) = &mut view.account {
+    if let ProviderReading::Read(reading) = &mut view.reading {
         reading.read_at = now();
     }
     match decide(intent, &view, &times(), now()) {
         Decision::Preview(body) => {
-            let Account::Read(reading) = &mut view.account else {
+            let ProviderReading::Read(reading) = &mut view.reading else {
                 panic!("a dry run before anything was read");
             };
             reading.preview = Some(Preview {
@@ -168,7 +168,7 @@ fn decided_foreseeing(
 
 #[test]
 fn an_invoice_that_is_not_that_of_the_price_takes_the_approval_of_a_quote_that_names_it() {
-    let looked_at = view(Account::Read(Box::new(reading(Some(number(2048))))));
+    let looked_at = view(ProviderReading::Read(Box::new(reading(Some(number(2048))))));
     let foreseeing = |intent: &Intent, amount: &str, currency: &str, due: &str| {
         let invoice = Invoice {
             amount: Amount::parse(amount),
@@ -555,7 +555,7 @@ fn a_dry_run_that_says_it_committed_is_not_asked_again() {
     let Decision::Preview(body) = decide(&intent(), &view, &times(), now()) else {
         panic!("no dry run");
     };
-    if let Account::Read(reading) = &mut view.account {
+    if let ProviderReading::Read(reading) = &mut view.reading {
         reading.preview = Some(Preview {
             body,
             price: Some(price("40", "40")),
@@ -679,7 +679,7 @@ fn cancelling(generation: i64) -> Intent {
 /// After a refusal for an invoice, with these open now.
 fn open_are(tail: Record, invoices: &[&str]) -> View {
     let mut view = after(tail, 2048);
-    if let Account::Read(reading) = &mut view.account {
+    if let ProviderReading::Read(reading) = &mut view.reading {
         reading.invoices = Some(invoices.iter().map(|id| invoice(id)).collect());
     }
     view
@@ -742,7 +742,7 @@ fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itsel
         let Decision::Preview(body) = decide_at(&wants, &mut paid, waited) else {
             panic!("no dry run");
         };
-        if let Account::Read(reading) = &mut paid.account {
+        if let ProviderReading::Read(reading) = &mut paid.reading {
             reading.preview = Some(Preview {
                 body,
                 price: Some(price("40", "40")),
@@ -780,14 +780,14 @@ fn another_objects_order_is_awaited_and_its_name_is_not_told() {
 
 #[test]
 fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
-    let unread = Account::Trouble(unreachable());
+    let unread = ProviderReading::Trouble(unreachable());
     let suspended = Intent {
         suspended: true,
         ..intent()
     };
     for state in State::ALL.into_iter().filter(|state| state.frees_the_name()) {
         let view = View {
-            account: unread.clone(),
+            reading: unread.clone(),
             ..after(record(state), 1024)
         };
         for intent in [&intent(), &suspended] {
@@ -866,7 +866,7 @@ fn legacy() -> Intent {
 }
 
 fn key_tried() -> View {
-    view(Account::Key {
+    view(ProviderReading::Key {
         read_at: now(),
         key: key("7"),
     })
@@ -991,7 +991,7 @@ proptest! {
         let mut asked = None;
         let mut decision = decide_at(&intent, &mut view, at);
         if matches!(decision, Decision::ReadInvoices) {
-            if let Account::Read(reading) = &mut view.account {
+            if let ProviderReading::Read(reading) = &mut view.reading {
                 reading.invoices = Some(vec![invoice("inv_9")]);
             }
             decision = decide_at(&intent, &mut view, at);
@@ -1001,7 +1001,7 @@ proptest! {
             prop_assert_eq!(&sent["dryRun"], &json!(true));
             prop_assert_eq!(sent.as_object().unwrap().len(), 2);
             asked = Some(sent);
-            if let Account::Read(reading) = &mut view.account {
+            if let ProviderReading::Read(reading) = &mut view.reading {
                 reading.preview = Some(Preview {
                     body: body.clone(), price: Some(price(&text, &text)), invoice: None,
                     can_commit: ProviderGate { allowed: open_gate, ..ProviderGate::default() }, committed: false,
@@ -1025,7 +1025,7 @@ proptest! {
 }
 
 fn decide_at(intent: &Intent, view: &mut View, at: Timestamp) -> Decision {
-    if let Account::Read(reading) = &mut view.account {
+    if let ProviderReading::Read(reading) = &mut view.reading {
         reading.read_at = at;
     }
     decide(intent, view, &times(), at)

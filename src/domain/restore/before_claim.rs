@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    Account, Decision, Destination, Facts, Intent, Shown, View, overwrite, report, stalled, troubled,
+    Decision, Destination, Facts, Intent, ProviderReading, Shown, View, overwrite, report, stalled, troubled,
 };
 use crate::action::ordered::{Action, Backup, Restoration};
 use crate::consent::approval;
@@ -26,19 +26,19 @@ pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now:
     if let Some(rests) = Report::at_rest(intent.suspended, intent.deleted) {
         return Decision::Report(rests.with(kept(view)));
     }
-    match &view.account {
-        Account::Unread | Account::Vm(_) => match (&intent.source, &view.resolved_source) {
+    match &view.reading {
+        ProviderReading::Unread | ProviderReading::Vm(_) => match (&intent.source, &view.resolved_source) {
             (VpsChoice::Id(source), _) | (VpsChoice::Named(_), Some(source)) => read(intent, view, source),
             (VpsChoice::Named(name), None) => Decision::ReadName(name.clone()),
         },
-        Account::Source(source) => read(intent, view, source),
-        Account::Ends(source, target) => Decision::ReadTarget(source.clone(), target.clone()),
-        Account::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
-        Account::Preflight(preflight) => match &intent.target {
+        ProviderReading::Source(source) => read(intent, view, source),
+        ProviderReading::Ends(source, target) => Decision::ReadTarget(source.clone(), target.clone()),
+        ProviderReading::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
+        ProviderReading::Preflight(preflight) => match &intent.target {
             Destination::CloudVm(target) => with_preflight(intent, target, view, preflight, times, now),
             Destination::ExistingVps(_) => read(intent, view, &preflight.source),
         },
-        Account::Target(reading) => overwrite::with_target(intent, view, reading, times, now),
+        ProviderReading::Target(reading) => overwrite::with_target(intent, view, reading, times, now),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Account, Decision, Facts, Intent, View, report, stalled, troubled};
+use super::{Decision, Facts, Intent, ProviderReading, View, report, stalled, troubled};
 use crate::action::ordered::Restoration;
 use crate::action::question::{self, Answers};
 use crate::action::said::Said;
@@ -195,17 +195,19 @@ fn after_success(
             Some(later(now, pause)),
         )
     };
-    let vm = match &view.account {
-        Account::Unread
-        | Account::Source(_)
-        | Account::Ends(..)
-        | Account::Preflight(_)
-        | Account::Target(_) => return Decision::ReadVm(bought.vps),
-        Account::Trouble(trouble) => return troubled(trouble, view, times, now, facts(bought.clone())),
+    let vm = match &view.reading {
+        ProviderReading::Unread
+        | ProviderReading::Source(_)
+        | ProviderReading::Ends(..)
+        | ProviderReading::Preflight(_)
+        | ProviderReading::Target(_) => return Decision::ReadVm(bought.vps),
+        ProviderReading::Trouble(trouble) => {
+            return troubled(trouble, view, times, now, facts(bought.clone()));
+        }
         // What an earlier object of this name bought may have been cancelled since.
-        Account::Vm(None) if !same_object && age >= times.settle_time => return done(bought),
-        Account::Vm(None) => return wait(format!("{} cannot be read at the moment", bought.vps)),
-        Account::Vm(Some(vm)) => vm,
+        ProviderReading::Vm(None) if !same_object && age >= times.settle_time => return done(bought),
+        ProviderReading::Vm(None) => return wait(format!("{} cannot be read at the moment", bought.vps)),
+        ProviderReading::Vm(Some(vm)) => vm,
     };
     match vm.size {
         // One that was bought for an earlier object of this name may have been resized since.

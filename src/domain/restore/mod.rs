@@ -82,7 +82,7 @@ pub struct View {
     /// The time of the last record that changes the target, for any object.
     pub target_changed: Option<Timestamp>,
     /// What HostUp said.
-    pub account: Account,
+    pub reading: ProviderReading,
     /// The VPS that its name was resolved to before; it is resolved once.
     pub resolved_source: Option<VpsId>,
     /// The VPS that the name of the target was resolved to before; it is resolved once.
@@ -118,7 +118,7 @@ impl View {
 
 /// What was read of HostUp so far.
 #[derive(Debug, Clone)]
-pub enum Account {
+pub enum ProviderReading {
     /// Nothing.
     Unread,
     /// Nothing, and this is why.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Account, Decision, Facts, Intent, Shown, View, report, stalled, troubled};
+use super::{Decision, Facts, Intent, ProviderReading, Shown, View, report, stalled, troubled};
 use crate::action::ordered::{Action, Backup, Overwriting, TargetState};
 use crate::action::question::{self, Answers};
 use crate::consent::approval;
@@ -416,25 +416,25 @@ fn after_success(
         let pause = (age / 20).clamp(times.poll_interval, longest);
         report(Reason::Booting, message, facts(None), Some(later(now, pause)))
     };
-    match &view.account {
-        Account::Unread
-        | Account::Source(_)
-        | Account::Ends(..)
-        | Account::Preflight(_)
-        | Account::Target(_) => Decision::ReadVm(target.clone()),
-        Account::Trouble(trouble) => troubled(trouble, view, times, now, facts(None)),
-        Account::Vm(Some(vm)) if vm.running || !was_running => done(Some(Bought {
+    match &view.reading {
+        ProviderReading::Unread
+        | ProviderReading::Source(_)
+        | ProviderReading::Ends(..)
+        | ProviderReading::Preflight(_)
+        | ProviderReading::Target(_) => Decision::ReadVm(target.clone()),
+        ProviderReading::Trouble(trouble) => troubled(trouble, view, times, now, facts(None)),
+        ProviderReading::Vm(Some(vm)) if vm.running || !was_running => done(Some(Bought {
             vps: vm.id.clone(),
             name: Text::bounded(&vm.name, 80),
             primary_ip: vm.primary_ip.clone(),
             size: vm.size,
         })),
-        Account::Vm(Some(_)) => wait(format!("{target} has the backup and is not up yet")),
+        ProviderReading::Vm(Some(_)) => wait(format!("{target} has the backup and is not up yet")),
         // What an earlier object of this name overwrote may have been cancelled since.
-        Account::Vm(None) if record.subject.uid != intent.subject.uid && age >= times.settle_time => {
+        ProviderReading::Vm(None) if record.subject.uid != intent.subject.uid && age >= times.settle_time => {
             done(None)
         }
-        Account::Vm(None) => wait(format!("{target} cannot be read at the moment")),
+        ProviderReading::Vm(None) => wait(format!("{target} cannot be read at the moment")),
     }
 }
 
@@ -522,7 +522,7 @@ pub(super) mod tests {
     }
 
     fn seen(reading: TargetReading) -> View {
-        view(Account::Target(Box::new(reading)))
+        view(ProviderReading::Target(Box::new(reading)))
     }
 
     fn decided(intent: &Intent, view: &View) -> Decision {
@@ -855,12 +855,12 @@ pub(super) mod tests {
     #[test]
     fn it_is_ready_once_the_vps_is_up_again() {
         let succeeded = with_job(State::Succeeded);
-        let at = |account| {
-            let mut view = view(account);
+        let at = |reading| {
+            let mut view = view(reading);
             view.chain.tail = Some(succeeded.clone());
             decided(&intent(), &view)
         };
-        assert!(matches!(at(Account::Unread), Decision::ReadVm(vps) if vps == target()));
+        assert!(matches!(at(ProviderReading::Unread), Decision::ReadVm(vps) if vps == target()));
         let vm = |running| Vm {
             id: target(),
             name: "web-01".to_owned(),
@@ -871,8 +871,8 @@ pub(super) mod tests {
             ended: None,
             result_of: None,
         };
-        assert_eq!(reason(&at(Account::Vm(Some(vm(false))))), Reason::Booting);
-        assert_eq!(reason(&at(Account::Vm(Some(vm(true))))), Reason::Restored);
+        assert_eq!(reason(&at(ProviderReading::Vm(Some(vm(false))))), Reason::Booting);
+        assert_eq!(reason(&at(ProviderReading::Vm(Some(vm(true))))), Reason::Restored);
     }
 
     #[test]

@@ -178,14 +178,14 @@ pub(crate) fn chain() -> Chain {
     }
 }
 
-pub(crate) fn view(account: Account) -> View {
+pub(crate) fn view(reading: ProviderReading) -> View {
     View {
         history: Vec::new(),
         target_changed: None,
         resolved_target: None,
         in_place_enabled: false,
         chain: chain(),
-        account,
+        reading,
         resolved_source: None,
         resolved_backup: None,
         latched: None,
@@ -193,7 +193,7 @@ pub(crate) fn view(account: Account) -> View {
 }
 
 fn read(preflight: Preflight) -> View {
-    view(Account::Preflight(Box::new(preflight)))
+    view(ProviderReading::Preflight(Box::new(preflight)))
 }
 
 /// The order that an approved, open view makes.
@@ -267,7 +267,7 @@ fn decided(intent: &Intent, view: &View) -> Decision {
 fn after(wait: Duration, intent: &Intent, view: &View) -> Decision {
     let at = later(now(), wait);
     let mut view = view.clone();
-    if let Account::Preflight(preflight) = &mut view.account {
+    if let ProviderReading::Preflight(preflight) = &mut view.reading {
         preflight.read_at = at;
     }
     decide(intent, &view, &times(), at)
@@ -308,12 +308,12 @@ fn nothing_is_read_of_hostup_for_a_suspended_or_deleted_object() {
         },
     ] {
         assert_eq!(
-            reason(&decided(&intent, &view(Account::Unread))),
+            reason(&decided(&intent, &view(ProviderReading::Unread))),
             Reason::Suspended
         );
     }
     assert!(matches!(
-        decided(&intent(), &view(Account::Unread)),
+        decided(&intent(), &view(ProviderReading::Unread)),
         Decision::ReadPreflight(_)
     ));
 }
@@ -329,19 +329,19 @@ fn the_name_of_a_source_is_read_once_and_the_vps_that_had_it_is_asked_from_then_
         Decision::ReadName(name) => format!("name {name}"),
         other => panic!("{other:?}"),
     };
-    assert_eq!(asks(&view(Account::Unread)), "name the shop");
+    assert_eq!(asks(&view(ProviderReading::Unread)), "name the shop");
     let found = VpsId::new("vps_found");
-    assert_eq!(asks(&view(Account::Source(found.clone()))), "vps_found");
+    assert_eq!(asks(&view(ProviderReading::Source(found.clone()))), "vps_found");
     let resolved = View {
         resolved_source: Some(found.clone()),
-        ..view(Account::Unread)
+        ..view(ProviderReading::Unread)
     };
     assert_eq!(asks(&resolved), "vps_found");
     let read = Preflight {
         source: found.clone(),
         ..preflight()
     };
-    match decided(&by_name, &view(Account::Preflight(Box::new(read)))) {
+    match decided(&by_name, &view(ProviderReading::Preflight(Box::new(read)))) {
         Decision::Buy(order) => {
             assert_eq!(order.vps, found);
             assert!(
@@ -454,14 +454,14 @@ fn a_name_with_a_record_of_other_contents_is_stalled_and_shows_nothing_of_it() {
 
 #[test]
 fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
-    let unread = Account::Trouble(unreachable());
+    let unread = ProviderReading::Trouble(unreachable());
     let suspended = Intent {
         suspended: true,
         ..intent()
     };
     for state in State::ALL.into_iter().filter(|state| state.frees_the_name()) {
         let view = View {
-            account: unread.clone(),
+            reading: unread.clone(),
             ..with_tail(record(state))
         };
         for intent in [&intent(), &suspended] {
@@ -494,7 +494,7 @@ fn a_free_name_buys_again_only_after_its_wait_and_a_changed_cause() {
         Reason::Rejected
     );
     let mut rotated = rejected.clone();
-    if let Account::Preflight(preflight) = &mut rotated.account {
+    if let ProviderReading::Preflight(preflight) = &mut rotated.reading {
         preflight.key = key("8");
     }
     assert_eq!(reason(&decided(&intent(), &rotated)), Reason::ProviderUnavailable);
@@ -531,11 +531,11 @@ fn idle_changes() -> Vec<(&'static str, Intent, View)> {
     approval.subject.generation = 2;
     approval.approval = Some(ceiling("0.81"));
     let mut secret = refused.clone();
-    if let Account::Preflight(preflight) = &mut secret.account {
+    if let ProviderReading::Preflight(preflight) = &mut secret.reading {
         preflight.key.secret_version = "8".into();
     }
     let mut words = refused.clone();
-    if let Account::Preflight(preflight) = &mut words.account {
+    if let ProviderReading::Preflight(preflight) = &mut words.reading {
         preflight.can_restore.reason = "12 days remaining".into();
         preflight.eligibility.prepaid_warning = Some("11 days remaining".into());
     }
@@ -861,13 +861,13 @@ fn what_hostup_advises_against_is_bought_only_by_a_quote_that_names_it() {
     }
     // What the closed gate itself names counts beside the list.
     let mut named = advised(&["pending_order"]);
-    if let Account::Preflight(preflight) = &mut named.account {
+    if let ProviderReading::Preflight(preflight) = &mut named.reading {
         preflight.eligibility.gate.code = "has_unpaid_invoice, not_verified".into();
     }
     assert_eq!(reason_of(&by(&quote), &named), Reason::GatesClosed);
     // Of a pay-as-you-go source the word is only shown.
     let mut payg = advised(&["pending_order"]);
-    if let Account::Preflight(preflight) = &mut payg.account {
+    if let ProviderReading::Preflight(preflight) = &mut payg.reading {
         preflight.eligibility.is_payg = true;
     }
     assert!(matches!(decided(&intent(), &payg), Decision::Buy(_)));
@@ -887,7 +887,7 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
         size: Some(SIZE),
     });
     let seen = |vm: Option<Vm>| {
-        let mut view = view(Account::Vm(vm));
+        let mut view = view(ProviderReading::Vm(vm));
         view.chain.tail = Some(tail.clone());
         reason(&decided(&intent(), &view))
     };
@@ -934,20 +934,26 @@ fn success_is_ready_only_when_the_vm_is_up_and_of_the_ordered_size() {
 
     let mut recreated = intent();
     recreated.subject.uid = Uid::new("uid-2");
-    let again = |account: Account, wait: u64| {
-        let mut view = view(account);
+    let again = |reading: ProviderReading, wait: u64| {
+        let mut view = view(reading);
         view.chain.tail = Some(tail.clone());
         after(Duration::from_secs(wait), &recreated, &view)
     };
-    assert!(matches!(again(Account::Unread, 0), Decision::ReadVm(_)));
+    assert!(matches!(again(ProviderReading::Unread, 0), Decision::ReadVm(_)));
     assert_eq!(
-        reason(&again(Account::Vm(Some(up.clone())), 0)),
+        reason(&again(ProviderReading::Vm(Some(up.clone())), 0)),
         Reason::AlreadyExecuted
     );
     let booting = Vm { running: false, ..up };
-    assert_eq!(reason(&again(Account::Vm(Some(booting)), 0)), Reason::Booting);
-    assert_eq!(reason(&again(Account::Vm(None), 0)), Reason::Booting);
-    assert_eq!(reason(&again(Account::Vm(None), 900)), Reason::AlreadyExecuted);
+    assert_eq!(
+        reason(&again(ProviderReading::Vm(Some(booting)), 0)),
+        Reason::Booting
+    );
+    assert_eq!(reason(&again(ProviderReading::Vm(None), 0)), Reason::Booting);
+    assert_eq!(
+        reason(&again(ProviderReading::Vm(None), 900)),
+        Reason::AlreadyExecuted
+    );
 }
 
 #[test]

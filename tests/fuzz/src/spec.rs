@@ -64,14 +64,14 @@ fn restored(mut intent: restore::Intent) {
         resolved_target: None,
         in_place_enabled: true,
         chain: chain(),
-        account: restore::Account::Unread,
+        reading: restore::ProviderReading::Unread,
         resolved_source: None,
         resolved_backup: None,
         latched: None,
     };
     let unread = restore::decide(&intent, &view, &TIMES, now());
     assert!(!matches!(unread, restore::Decision::Buy(_)), "bought unseen");
-    view.account = restore::Account::Preflight(Box::new(read));
+    view.reading = restore::ProviderReading::Preflight(Box::new(read));
     if let restore::Decision::Buy(order) = restore::decide(&intent, &view, &TIMES, now()) {
         is_allowed(intent.approval.as_ref(), &order);
     }
@@ -114,7 +114,7 @@ fn configured(mut intent: options::Intent) {
         seen: Seen::Never,
         committed_dry_run: false,
         legacy_enabled: true,
-        account: options::Account::Unread,
+        reading: options::ProviderReading::Unread,
     };
     let unread = options::decide(&intent, &view, &TIMES, now());
     assert!(!matches!(unread, options::Decision::Buy(_)), "bought unseen");
@@ -123,7 +123,7 @@ fn configured(mut intent: options::Intent) {
         wish.backup_first = false;
     }
     let Wish::Options(wish) = intent.wish.clone() else {
-        view.account = options::Account::Key {
+        view.reading = options::ProviderReading::Key {
             read_at: now(),
             key: decided::key(),
         };
@@ -154,14 +154,14 @@ fn configured(mut intent: options::Intent) {
         invoices: None,
         preview: None,
     };
-    view.account = options::Account::Read(Box::new(reading.clone()));
+    view.reading = options::ProviderReading::Read(Box::new(reading.clone()));
     let options::Decision::Preview(dry_run) = options::decide(&intent, &view, &TIMES, now()) else {
         return;
     };
     let mut asked: Value = serde_json::from_str(&dry_run).expect("a dry run is JSON");
     assert_eq!(asked["dryRun"], true, "{asked}");
     reading.preview = Some(decided::preview(dry_run));
-    view.account = options::Account::Read(Box::new(reading));
+    view.reading = options::ProviderReading::Read(Box::new(reading));
     let quote = match options::decide(&intent, &view, &TIMES, now()) {
         options::Decision::Buy(order) => {
             is_allowed(intent.approval.as_ref(), &order);

@@ -40,7 +40,7 @@ fn decide_at(intent: &Intent, view: &View, seconds: u64) -> Decision {
     match decide(intent, view, &times(), at) {
         Decision::Preview(body) => {
             let mut view = view.clone();
-            if let Account::Read(reading) = &mut view.account {
+            if let ProviderReading::Read(reading) = &mut view.reading {
                 reading.preview = Some(Preview {
                     body,
                     price: Some(price("10", "10")),
@@ -527,7 +527,7 @@ fn a_backup_that_nobody_looked_for_in_days_is_old_when_it_is_found() {
         record.created_at = Some(now());
         let view = after_records(vec![record]);
         let mut view = view;
-        if let Account::Read(reading) = &mut view.account {
+        if let ProviderReading::Read(reading) = &mut view.reading {
             reading.read_at = later(now(), Duration::from_secs(at));
         }
         let decision = decide_at(&careful(), &view, at);

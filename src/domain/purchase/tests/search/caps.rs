@@ -10,7 +10,7 @@ use crate::ledger::names::ChainKey;
 use crate::ledger::record::State as Outcome;
 use crate::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
 use crate::restore::tests::{intent, preflight_at, recorded, view};
-use crate::restore::{Account, Decision, Intent, decide};
+use crate::restore::{Decision, Intent, ProviderReading, decide};
 use crate::values::money::{Amount, Currency};
 
 const OBJECTS: usize = 2;
@@ -199,7 +199,7 @@ impl Search {
                 }
                 let mut index = self.index(&world.changes);
                 let paid = index.paid_calls(self.namespaces[n], now());
-                let mut view = view(Account::Preflight(Box::new(preflight_at(now()))));
+                let mut view = view(ProviderReading::Preflight(Box::new(preflight_at(now()))));
                 view.chain.brakes = Brakes {
                     cap_reached: paid.reaches(self.caps),
                     budgets: self.allowance(&index),

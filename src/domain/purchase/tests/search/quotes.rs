@@ -6,7 +6,7 @@ use crate::consent::approval::Approval;
 use crate::consent::price::HourlyPrice;
 use crate::consent::quote::{Quote, QuoteId};
 use crate::restore::tests::{intent, preflight_at, view};
-use crate::restore::{Account, Decision, Destination, Facts, Intent, View, decide};
+use crate::restore::{Decision, Destination, Facts, Intent, ProviderReading, View, decide};
 use crate::values::ids::Uid;
 use crate::values::money::Amount;
 
@@ -75,7 +75,7 @@ fn asked(wish: Wish, approval: Option<QuoteId>, shown: Option<Quote>) -> (Intent
     let mut preflight = preflight_at(now());
     let rates = preflight.deployments.rates.as_mut().expect("there are rates");
     rates.cpu_core = Amount::parse(wish.core).expect("an amount");
-    let mut view = view(Account::Preflight(Box::new(preflight)));
+    let mut view = view(ProviderReading::Preflight(Box::new(preflight)));
     view.chain.shown_quote = shown;
     (asked, view)
 }
@@ -119,7 +119,7 @@ fn sent(order: &Order) -> Option<(String, String)> {
 fn search(compared: Compared) -> (usize, Option<String>) {
     let mut looked_at = 0;
     let price = |wish: Wish, view: &View| {
-        let Account::Preflight(preflight) = &view.account else {
+        let ProviderReading::Preflight(preflight) = &view.reading else {
             panic!("everything was read");
         };
         let size = crate::consent::price::Size {

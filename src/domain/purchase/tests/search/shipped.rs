@@ -16,7 +16,7 @@ use crate::ledger::record::{Answer, EndOfVm, State as Outcome};
 use crate::provider::inventory::{Vm, VpsChoice};
 use crate::provider::job::JobState;
 use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view};
-use crate::restore::{Account, Decision, Destination, Facts, Intent, TargetReading, View, decide};
+use crate::restore::{Decision, Destination, Facts, Intent, ProviderReading, TargetReading, View, decide};
 
 /// Large values by number.
 struct Table<T> {
@@ -300,7 +300,7 @@ impl Shipped {
             Goods::NewVm => {
                 let mut preflight = preflight_at(moment.wall);
                 preflight.vms = vms(listed);
-                view(Account::Preflight(Box::new(preflight)))
+                view(ProviderReading::Preflight(Box::new(preflight)))
             }
             Goods::Disk => {
                 wish.target = onto_a_disk();
@@ -573,7 +573,7 @@ fn view_of_a_disk(moment: Moment) -> View {
         read_at: moment.wall,
         ..target_reading()
     };
-    view(Account::Target(Box::new(reading)))
+    view(ProviderReading::Target(Box::new(reading)))
 }
 
 /// A person's approval of the quote that this view shows.
