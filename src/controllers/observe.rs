@@ -18,7 +18,7 @@ use crate::api::{self, InvalidRecord};
 use crate::cluster::api_call;
 use crate::cluster::recent::Source;
 use crate::domain::ledger::budget::Allowance;
-use crate::domain::ledger::chain::{Brakes, Chain, Hold};
+use crate::domain::ledger::chain::{Brakes, Hold, LedgerView};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Record, later};
@@ -96,7 +96,7 @@ impl Look {
 
     /// It has come to a decision. What it asked stays asked only where trouble keeps the answer away; a record that is
     /// finished and shown is not looked at again soon.
-    pub fn end(self, ctx: &Context, subject: &Subject, chain: &Chain) {
+    pub fn end(self, ctx: &Context, subject: &Subject, chain: &LedgerView) {
         if !self.held {
             ctx.accounts.forget(&reading::who(subject));
         }
@@ -166,7 +166,7 @@ pub async fn chain<K: PurchasingKind>(
     subject: &Subject,
     key: &ChainKey,
     source: Source,
-) -> Result<Chain, Error> {
+) -> Result<LedgerView, Error> {
     let status = object.status();
     let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
     let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
@@ -194,7 +194,7 @@ pub async fn chain<K: PurchasingKind>(
     }) {
         came_to_nothing.entry(tail.attempt).or_insert(tail.claimed_by());
     }
-    Ok(Chain {
+    Ok(LedgerView {
         instance: ctx.settings.instance.clone(),
         following: tail
             .as_ref()
@@ -246,7 +246,7 @@ async fn brakes<K: PurchasingKind>(ctx: &Context, object: &K, source: Source) ->
 }
 
 /// The records before the last one, as far as they are there. One that cannot be read is noted on the chain.
-pub fn records(chain: &mut Chain, before: &[Option<Arc<VpsOperation>>]) -> Vec<Record> {
+pub fn records(chain: &mut LedgerView, before: &[Option<Arc<VpsOperation>>]) -> Vec<Record> {
     let read: Result<Vec<Record>, InvalidRecord> = before
         .iter()
         .flatten()

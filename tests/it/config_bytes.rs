@@ -12,7 +12,7 @@ use hostup_operator::api::{self, RecordDraft};
 use hostup_operator::clock::Clock;
 use hostup_operator::domain::consent::approval::Approval;
 use hostup_operator::domain::consent::price::BillingCycle;
-use hostup_operator::domain::ledger::chain::{Brakes, Chain};
+use hostup_operator::domain::ledger::chain::{Brakes, LedgerView};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
 use hostup_operator::domain::options::{
@@ -105,7 +105,7 @@ async fn looked(
 ) -> Decision {
     let intent = intent(n, wanted.clone(), approval);
     let mut view = View {
-        chain: Chain {
+        chain: LedgerView {
             instance: InstanceId::new("cluster-1"),
             tail: None,
             unreadable: None,

@@ -10,7 +10,7 @@ use crate::controllers::context::{Blocked, Context, about_vps, blocked};
 use crate::controllers::observe::{self as common, Read, as_read, gap};
 use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
-use crate::domain::ledger::chain::Chain;
+use crate::domain::ledger::chain::LedgerView;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::options::{Goods, Intent, ProviderReading, Reading, Resize, Rival, Seen, View, Wish};
 use crate::domain::provider::options::sizes;
@@ -61,7 +61,7 @@ fn busy(ctx: &Context, intent: &Intent, chain: &ChainKey) -> Option<RecordName> 
 }
 
 /// Whether an older object comes first, as things stand now.
-pub fn rival(ctx: &Context, object: &VpsResourceConfig, chain: &Chain) -> Rival {
+pub fn rival(ctx: &Context, object: &VpsResourceConfig, chain: &LedgerView) -> Rival {
     let ordered = chain.tail.as_ref().map(|tail| &tail.subject.uid);
     ctx.rivals.standing(object, ordered)
 }

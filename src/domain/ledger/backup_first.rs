@@ -10,7 +10,7 @@ use crate::action::ordered::{Action, NewBackup};
 use crate::action::question::{self, Answers};
 use crate::consent::price::Price;
 use crate::consent::quote::Quote;
-use crate::ledger::chain::Chain;
+use crate::ledger::chain::LedgerView;
 use crate::ledger::order::Order;
 use crate::ledger::record::{Evidence, Record, State, Times, later};
 use crate::provider::gate::{Gate, GateName, ProviderGate};
@@ -81,7 +81,7 @@ pub fn before(change: Order, instance: &InstanceId) -> Order {
 }
 
 /// How things stand with a backup that has no known end.
-pub fn standing(record: &Record, chain: &Chain, times: &Times, now: Timestamp) -> Option<Report<()>> {
+pub fn standing(record: &Record, chain: &LedgerView, times: &Times, now: Timestamp) -> Option<Report<()>> {
     if !record.is_backup() || record.known.state.is_final() {
         return None;
     }

@@ -24,7 +24,7 @@ pub const READINGS_LAST: Duration = Duration::from_secs(60);
 
 /// What the ledger, the object's status and the operator's own settings say.
 #[derive(Debug, Clone)]
-pub struct Chain {
+pub struct LedgerView {
     /// This installation.
     pub instance: InstanceId,
     /// The last record of the chain.
@@ -92,7 +92,7 @@ pub enum Cap {
     OfNamespace(u32),
 }
 
-impl Chain {
+impl LedgerView {
     /// Another installation has bought, and the status tells of it: to write anything would hide that.
     pub fn is_told_by_another(&self) -> bool {
         self.tail.as_ref().is_some_and(|tail| {

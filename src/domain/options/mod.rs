@@ -13,7 +13,7 @@ use crate::consent::approval::Approval;
 use crate::consent::price::{BillingCycle, ChangePrice, Rates, Size};
 use crate::consent::quote::Quote;
 use crate::ledger::backup_first;
-use crate::ledger::chain::Chain;
+use crate::ledger::chain::LedgerView;
 use crate::ledger::names::ChainKey;
 use crate::ledger::order::Order;
 use crate::ledger::record::{Invoice, KeyInUse, Record, State, Times};
@@ -121,7 +121,7 @@ impl Intent {
 #[derive(Debug, Clone)]
 pub struct View {
     /// The records of this VPS, and what the operator's settings say.
-    pub chain: Chain,
+    pub chain: LedgerView,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
     /// A restore onto this VPS that is under way.

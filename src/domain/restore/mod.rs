@@ -14,7 +14,7 @@ use crate::action::ordered::{Backup, Restoration};
 use crate::consent::approval::Approval;
 use crate::consent::quote::Quote;
 use crate::ledger::backup_first;
-use crate::ledger::chain::Chain;
+use crate::ledger::chain::LedgerView;
 use crate::ledger::names::VmToken;
 use crate::ledger::order::Order;
 use crate::ledger::record::{Bought, Record, Times};
@@ -76,7 +76,7 @@ impl Intent {
 #[derive(Debug, Clone)]
 pub struct View {
     /// The records of this object, and what the operator's settings say.
-    pub chain: Chain,
+    pub chain: LedgerView,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
     /// The time of the last record that changes the target, for any object.

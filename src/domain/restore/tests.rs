@@ -161,8 +161,8 @@ pub(crate) fn key(version: &str) -> KeyInUse {
     }
 }
 
-pub(crate) fn chain() -> Chain {
-    Chain {
+pub(crate) fn chain() -> LedgerView {
+    LedgerView {
         instance: instance(),
         tail: None,
         unreadable: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hostup_operator::domain::action::ordered::Backup;
 use hostup_operator::domain::consent::price::{ChangePrice, Rates, Recurring, Size};
-use hostup_operator::domain::ledger::chain::{Brakes, Chain};
+use hostup_operator::domain::ledger::chain::{Brakes, LedgerView};
 use hostup_operator::domain::ledger::record::{KeyInUse, Times};
 use hostup_operator::domain::provider::backup::ListedBackup;
 use hostup_operator::domain::provider::gate::ProviderGate;
@@ -28,8 +28,8 @@ pub const TIMES: Times = Times {
 };
 
 /// A chain without a record.
-pub fn chain() -> Chain {
-    Chain {
+pub fn chain() -> LedgerView {
+    LedgerView {
         instance: InstanceId::new("it"),
         tail: None,
         unreadable: None,
