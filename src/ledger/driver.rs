@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::domain::action::answer::PaidAnswer;
-use crate::domain::ledger::record::{Known, Record};
+use crate::domain::ledger::record::{Outcome, Record};
 use crate::domain::purchase::{
     Created, Effect, End, Event, Purchase, Reading, Reread, RightToSend, Standing, Written,
 };
@@ -29,7 +29,7 @@ pub trait Port: Send {
     /// Sends the one call.
     fn post(&mut self, right: RightToSend) -> impl Future<Output = PaidAnswer> + Send;
     /// Writes what is known over the record as it was read last.
-    fn write(&mut self, known: Known) -> impl Future<Output = Written> + Send;
+    fn write(&mut self, known: Outcome) -> impl Future<Output = Written> + Send;
     /// Waits.
     fn wait(&mut self, wait: Duration) -> impl Future<Output = ()> + Send;
 }

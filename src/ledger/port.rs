@@ -26,7 +26,7 @@ use crate::domain::action::answer::PaidAnswer;
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::alone::{Barred, is_alone};
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::ledger::record::{Known, Record, State};
+use crate::domain::ledger::record::{Outcome, Record, State};
 use crate::domain::ledger::{Caps, Entry};
 use crate::domain::provider::preflight::Remaining;
 use crate::domain::purchase::{Created, End, Plan, Reading, Reread, RightToSend, Standing, Written};
@@ -383,7 +383,7 @@ impl<K: PurchasingKind> Port for Market<K> {
         answer
     }
 
-    async fn write(&mut self, known: Known) -> Written {
+    async fn write(&mut self, known: Outcome) -> Written {
         if !self.has_sent {
             // No worker waits for a write that the API server refuses, and no call for this one's.
             self.leave = None;

@@ -8,7 +8,7 @@ use crate::api;
 use crate::api::operation::VpsOperation;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
-use crate::domain::ledger::record::{EndOfVm, Evidence, Known, Record, State};
+use crate::domain::ledger::record::{EndOfVm, Evidence, Outcome, Record, State};
 use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{RecordName, Subject, VpsId};
 
@@ -17,7 +17,12 @@ use crate::domain::values::ids::{RecordName, Subject, VpsId};
 /// # Errors
 /// When the API server could not be written, or another write came first: of this record, or of another one that has
 /// the same VM for its result.
-pub async fn write(books: &Books, object: VpsOperation, record: &Record, known: &Known) -> Result<(), Error> {
+pub async fn write(
+    books: &Books,
+    object: VpsOperation,
+    record: &Record,
+    known: &Outcome,
+) -> Result<(), Error> {
     keep(books, &object, known).map_err(|(vps, other)| Error::AnothersResult(vps, other))?;
     if known.state.is_final() {
         fail_point::reach("before-outcome-recorded");
@@ -35,7 +40,7 @@ pub async fn write(books: &Books, object: VpsOperation, record: &Record, known: 
 /// # Errors
 /// When the API server could not be written, or another write came first.
 pub async fn end(books: &Books, object: VpsOperation, record: &Record, end: EndOfVm) -> Result<(), ApiError> {
-    let known = Known {
+    let known = Outcome {
         ended: Some(end),
         ..record.known.clone()
     };
@@ -43,7 +48,7 @@ pub async fn end(books: &Books, object: VpsOperation, record: &Record, end: EndO
 }
 
 /// Keeps the VM that is to be the record's result, if there is one. `Err` with the record that has it already.
-pub(super) fn keep(books: &Books, object: &VpsOperation, known: &Known) -> Result<(), (VpsId, RecordName)> {
+pub(super) fn keep(books: &Books, object: &VpsOperation, known: &Outcome) -> Result<(), (VpsId, RecordName)> {
     let Some(bought) = &known.result else {
         return Ok(());
     };
@@ -63,7 +68,7 @@ pub(super) fn show(books: &Books, name: &RecordName, subject: &Subject, trouble:
 }
 
 /// Writes the status, if nobody wrote since the object was read.
-pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Known) -> Result<(), ApiError> {
+pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Outcome) -> Result<(), ApiError> {
     let before = object.status.take().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     object.status = Some(api::known_status(known, &before, generation, books.now()));
@@ -90,7 +95,7 @@ pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Known) 
 }
 
 /// Tells the rest of the process, and people, what became of a record.
-pub(super) fn tell(books: &Books, from: State, record: &Record, known: &Known) {
+pub(super) fn tell(books: &Books, from: State, record: &Record, known: &Outcome) {
     let state = known.state;
     tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
         from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, why = %known.message,

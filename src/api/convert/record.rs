@@ -23,7 +23,7 @@ use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
-    Answer, Bought, Cause, Claim, EndOfVm, Estimate, Evidence, Invoice, Job, Known, Record, State,
+    Answer, Bought, Cause, Claim, EndOfVm, Estimate, Evidence, Invoice, Job, Outcome, Record, State,
 };
 use crate::domain::provider::job::status_word;
 use crate::domain::provider::options::{Difference, OptionValue, Values};
@@ -303,9 +303,9 @@ fn action(
 fn known(
     status: Option<&VpsOperationStatus>,
     wrong: &dyn Fn(&'static str) -> InvalidRecord,
-) -> Result<Known, InvalidRecord> {
+) -> Result<Outcome, InvalidRecord> {
     let Some(status) = status else {
-        return Ok(Known::sending());
+        return Ok(Outcome::sending());
     };
     let time = |text: &Option<String>, field| {
         text.as_deref()
@@ -329,7 +329,7 @@ fn known(
             word: end.service_status.as_deref().map(Text::new),
         })
     };
-    Ok(Known {
+    Ok(Outcome {
         state: status.state.map_or(State::Sending, State::from),
         message: Text::bounded(status.message.as_deref().unwrap_or_default(), 1000),
         said: said(status),
@@ -381,7 +381,7 @@ impl From<&Estimate> for EstimateStatus {
 }
 
 /// HostUp itself said that it takes the order.
-fn is_accepted(known: &Known) -> bool {
+fn is_accepted(known: &Outcome) -> bool {
     match (known.state, known.evidence) {
         (State::Accepted, evidence) => evidence != Some(Evidence::Person),
         (State::Succeeded, evidence) => {
@@ -402,7 +402,7 @@ fn is_accepted(known: &Known) -> bool {
 
 /// The status of a record that knows this.
 pub fn known_status(
-    known: &Known,
+    known: &Outcome,
     before: &VpsOperationStatus,
     generation: i64,
     now: Timestamp,

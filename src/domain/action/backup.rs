@@ -7,7 +7,7 @@ use super::follow::{
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
-use crate::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Evidence, Outcome, Record, State, Times, later};
 use crate::provider::backup::{CLOCKS_DIFFER, ListedBackup};
 use crate::provider::job::JobState;
 use crate::values::text::Text;
@@ -54,7 +54,7 @@ pub(super) fn step(
     memo: &mut Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let known = &record.known;
     if matches!(
         input,
@@ -74,7 +74,7 @@ pub(super) fn step(
         (State::Unknown, Input::JobUnreadable(_)) => unread(record),
         (State::Unknown, Input::Adopted) => {
             memo.tried.clone_from(&record.answer);
-            Known {
+            Outcome {
                 state: State::Succeeded,
                 message: Text::new("a person said that the backup was made"),
                 evidence: Some(Evidence::Person),
@@ -88,7 +88,7 @@ pub(super) fn step(
     }
 }
 
-fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> Known {
+fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> Outcome {
     let known = &record.known;
     match state {
         JobState::Running { .. } if known.state == State::Accepted => known.clone(),
@@ -97,7 +97,7 @@ fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> 
             memo.absent_reads = 0;
             let begun = record.claimed_by();
             let ended = took.map_or(begun, |took| later(begun, took));
-            Known {
+            Outcome {
                 state: State::Accepted,
                 message: Text::new("HostUp completed the job; the operator looks for the backup"),
                 evidence: Some(Evidence::Job),
@@ -106,7 +106,7 @@ fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> 
             }
         }
         JobState::Failed { error } => job::failed(known, &error),
-        JobState::Lost => Known {
+        JobState::Lost => Outcome {
             state: State::Unknown,
             message: Text::new("HostUp no longer knows the job; the operator searches for the backup"),
             quiet_since: Some(now),
@@ -122,7 +122,7 @@ fn listed(
     memo: &mut Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let known = &record.known;
     let with_note = || {
         let all = reading.backups.iter();
@@ -136,7 +136,7 @@ fn listed(
             .quiet_since
             .filter(|_| known.evidence == Some(Evidence::Job));
         let by_looks = made.created_at.max(memo.unfinished_at).max(record.claimed_by());
-        return Known {
+        return Outcome {
             state: State::Succeeded,
             message: Text::new(&format!("HostUp made backup {} ({} GB)", made.id, made.size_gb)),
             backup: Some(made.id),
@@ -154,7 +154,7 @@ fn listed(
         if now < later(record.claimed_by(), times.job_deadline) {
             return known.clone();
         }
-        let asked = Known {
+        let asked = Outcome {
             state: State::Unknown,
             message: Text::new(&format!(
                 "backup {} is not complete by the job deadline",
@@ -178,7 +178,7 @@ fn listed(
     if memo.absent_reads < ABSENT_READS || !has_settled {
         return known.clone();
     }
-    Known {
+    Outcome {
         state: State::Unknown,
         message: Text::new(&format!("HostUp completed the job, and {nothing}")),
         evidence: Some(Evidence::NoneFound),
@@ -187,12 +187,12 @@ fn listed(
 }
 
 /// That nothing is listed proves something only to a key that reads the VPS.
-fn unread(record: &Record) -> Known {
+fn unread(record: &Record) -> Outcome {
     let why = format!(
         "the key no longer reads {}, so a missing backup proves nothing",
         record.vps
     );
-    let asked = Known {
+    let asked = Outcome {
         state: State::Unknown,
         message: Text::new(&why),
         evidence: Some(Evidence::AccountMismatch),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::action::answer::Verdict;
 use crate::action::ordered::Action;
 use crate::action::receipt::Receipt;
-use crate::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Evidence, Job, Outcome, Record, State, Times, later};
 use crate::provider::backup::ListedBackup;
 use crate::provider::inventory::{Sighting, Vm};
 use crate::provider::job::JobState;
@@ -262,7 +262,7 @@ fn says_not_executed(record: &Record) -> bool {
 }
 
 /// What `input` makes of the record. The same value means that nothing is to be written.
-pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     // An answer that was taken back is no longer refused either.
     let taken_back = record.answer.is_none() && record.known.answer_refused.is_some();
     if taken_back && record.known.state == State::Unknown {
@@ -273,22 +273,22 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
     let known = &record.known;
     match (known.state, input) {
         (State::Sending | State::Unknown, Input::Answered(verdict)) => answered(record, verdict, now),
-        (State::Sending | State::Unknown, Input::Withdrawn(why)) => Known {
+        (State::Sending | State::Unknown, Input::Withdrawn(why)) => Outcome {
             state: State::NotSent,
             message: why,
             quiet_since: Some(now),
-            ..Known::sending()
+            ..Outcome::sending()
         },
-        (State::Sending, Input::Overdue) => Known {
+        (State::Sending, Input::Overdue) => Outcome {
             state: State::Unknown,
             message: Text::new(
                 "the operator stopped between the claim and the answer; HostUp may have been asked",
             ),
             quiet_since: Some(later(record.claimed_by(), times.paid_timeout)),
-            ..Known::sending()
+            ..Outcome::sending()
         },
         (State::Accepted | State::Unknown, Input::Unreadable(why)) => unreadable(record, &why, times, now),
-        (State::Unknown, Input::Abandoned) => Known {
+        (State::Unknown, Input::Abandoned) => Outcome {
             state: State::Abandoned,
             message: Text::new(&format!(
                 "a person abandoned this operation without an answer; {}",
@@ -301,19 +301,19 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
     }
 }
 
-fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
-    let base = Known {
+fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Outcome {
+    let base = Outcome {
         quiet_since: Some(now),
-        ..Known::sending()
+        ..Outcome::sending()
     };
     match verdict {
-        Verdict::NotSent(why) => Known {
+        Verdict::NotSent(why) => Outcome {
             state: State::NotSent,
             message: why,
             ..base
         },
         Verdict::Accepted(receipt) => received(receipt, base),
-        Verdict::Rejected(refusal) => Known {
+        Verdict::Rejected(refusal) => Outcome {
             state: State::Rejected,
             message: Text::bounded(&refusal.said.cited("HostUp refused"), 1000),
             said: refusal.said,
@@ -323,7 +323,7 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
             ..base
         },
         // A sender that learnt nothing more keeps what others have found out meanwhile.
-        Verdict::Unknown { said, .. } if record.known.evidence.is_some() => Known {
+        Verdict::Unknown { said, .. } if record.known.evidence.is_some() => Outcome {
             said,
             ..record.known.clone()
         },
@@ -331,7 +331,7 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
             why,
             said,
             retry_after,
-        } => Known {
+        } => Outcome {
             state: State::Unknown,
             message: Text::bounded(&said.cited(why.as_str()), 1000),
             said,
@@ -341,15 +341,15 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Known {
     }
 }
 
-fn received(receipt: Receipt, base: Known) -> Known {
+fn received(receipt: Receipt, base: Outcome) -> Outcome {
     match receipt {
-        Receipt::Job(job) => Known {
+        Receipt::Job(job) => Outcome {
             state: State::Accepted,
             message: Text::new(&format!("HostUp accepted the order as job {}", job.id)),
             job: Some(job),
             ..base
         },
-        Receipt::Committed { invoice } => Known {
+        Receipt::Committed { invoice } => Outcome {
             state: State::Accepted,
             message: match &invoice {
                 Some(invoice) => Text::new(&format!(
@@ -361,7 +361,7 @@ fn received(receipt: Receipt, base: Known) -> Known {
             invoice,
             ..base
         },
-        Receipt::Estimated(estimate) => Known {
+        Receipt::Estimated(estimate) => Outcome {
             state: State::Succeeded,
             message: Text::new(if estimate.total.is_some() {
                 "HostUp estimated the upgrade"
@@ -378,7 +378,7 @@ fn received(receipt: Receipt, base: Known) -> Known {
             prorated,
             new_total,
             unasked,
-        } => Known {
+        } => Outcome {
             state: State::Succeeded,
             message: Text::new(&format!(
                 "HostUp {}took the upgrade{}{}{}{}",
@@ -423,7 +423,7 @@ fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
 }
 
 /// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
-pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Known {
+pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     if unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
@@ -431,7 +431,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
     if told && record.action.kind().overwrites() && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
-        return Known {
+        return Outcome {
             message: Text::new(
                 "the answer NotExecuted takes effect once HostUp no longer knows the job; HostUp cannot be read",
             ),
@@ -439,7 +439,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
         };
     }
     if told {
-        return Known {
+        return Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it; HostUp cannot be read"),
             evidence: Some(Evidence::Person),
@@ -452,7 +452,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     if asked {
         return known.clone();
     }
-    Known {
+    Outcome {
         state: State::Unknown,
         message: Text::bounded(&format!("the outcome cannot be checked: {why}"), 1000),
         evidence: Some(Evidence::CannotLook),
@@ -461,9 +461,9 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
 }
 
 /// An answer that cannot take effect must not bar the way of another one.
-pub(super) fn open_to_another(record: &Record, asked: Known) -> Known {
+pub(super) fn open_to_another(record: &Record, asked: Outcome) -> Outcome {
     match &record.answer {
-        Some(Answer::NotExecuted) => Known {
+        Some(Answer::NotExecuted) => Outcome {
             answer_refused: Some(Text::new(&format!(
                 "NotExecuted is not taken while {}",
                 asked.message
@@ -482,13 +482,13 @@ pub(super) fn absent(
     memo: &Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let known = &record.known;
     let settled = record.settled_at(times);
     let told = says_not_executed(record);
     let enough = memo.absent_reads >= ABSENT_READS && now >= settled;
     match (told, enough) {
-        (true, true) => Known {
+        (true, true) => Outcome {
             state: State::NotExecuted,
             message: Text::new(&format!(
                 "a person said that HostUp did not execute it, and {nothing}"
@@ -497,7 +497,7 @@ pub(super) fn absent(
             answer_refused: None,
             ..known.clone()
         },
-        (true, false) => Known {
+        (true, false) => Outcome {
             message: Text::new(&format!(
                 "the answer NotExecuted takes effect at {settled:.0}, if nothing shows up before"
             )),
@@ -510,7 +510,7 @@ pub(super) fn absent(
                 Some(Evidence::JobDeadline | Evidence::NotConverged)
             ) =>
         {
-            Known {
+            Outcome {
                 message: Text::new(&format!("{nothing}; {overdue}")),
                 evidence: Some(Evidence::NoneFound),
                 ..known.clone()
@@ -522,7 +522,7 @@ pub(super) fn absent(
                 Some(Evidence::AccountMismatch | Evidence::CannotLook)
             ) =>
         {
-            Known {
+            Outcome {
                 message: Text::new("the key reads the VPS again; the operator searches for the outcome"),
                 evidence: None,
                 ..known.clone()

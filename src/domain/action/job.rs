@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::follow::{ABSENT_READS, Input, JOB_KNOWN, LONGEST_POLL, Memo, Need};
 use super::receipt::Receipt;
-use crate::ledger::record::{Answer, Evidence, Job, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Evidence, Job, Outcome, Record, State, Times, later};
 use crate::provider::job::status_word;
 use crate::values::ids::JobId;
 use crate::values::json::{self, Object, Shown};
@@ -78,8 +78,8 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 }
 
 /// The job has lasted too long.
-pub(super) fn deadline_passed(known: &Known, now: Timestamp) -> Known {
-    Known {
+pub(super) fn deadline_passed(known: &Outcome, now: Timestamp) -> Outcome {
+    Outcome {
         state: State::Unknown,
         message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
         evidence: Some(Evidence::JobDeadline),
@@ -89,8 +89,8 @@ pub(super) fn deadline_passed(known: &Known, now: Timestamp) -> Known {
 }
 
 /// The job failed, by its own words.
-pub(super) fn failed(known: &Known, error: &Text) -> Known {
-    Known {
+pub(super) fn failed(known: &Outcome, error: &Text) -> Outcome {
+    Outcome {
         state: State::Failed,
         message: Text::bounded(&format!("the job failed: {error}"), 1000),
         evidence: Some(Evidence::Job),
@@ -100,18 +100,18 @@ pub(super) fn failed(known: &Known, error: &Text) -> Known {
 }
 
 /// HostUp knows the job of an unknown call again, and it runs. Nobody may call such a call not executed.
-pub(super) fn runs_again(record: &Record) -> Known {
+pub(super) fn runs_again(record: &Record) -> Outcome {
     let known = &record.known;
     if known.evidence == Some(Evidence::JobDeadline) {
         let told = record.answer == Some(Answer::NotExecuted);
-        return Known {
+        return Outcome {
             answer_refused: told
                 .then(|| Text::new(JOB_KNOWN))
                 .or(known.answer_refused.clone()),
             ..known.clone()
         };
     }
-    Known {
+    Outcome {
         state: State::Accepted,
         message: Text::new("HostUp knows the job again"),
         evidence: None,

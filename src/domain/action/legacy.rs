@@ -9,7 +9,7 @@ use super::follow::{Input, Need};
 use super::options::OF_OPTIONS;
 use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
-use crate::ledger::record::{Answer, Estimate, Evidence, Invoice, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Estimate, Evidence, Invoice, Outcome, Record, State, Times, later};
 use crate::values::json::{self, Number, Object, Shown};
 use crate::values::money::Currency;
 use crate::values::text::Text;
@@ -140,10 +140,10 @@ pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
 }
 
 /// What time or a person's answer makes of it.
-pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp) -> Known {
+pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match (known.state, input) {
-        (State::Unknown, Input::Adopted) => Known {
+        (State::Unknown, Input::Adopted) => Outcome {
             state: State::Succeeded,
             message: Text::new("a person said that HostUp executed it"),
             evidence: Some(Evidence::Person),
@@ -151,14 +151,14 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
             ..known.clone()
         },
         (State::Unknown, Input::Settled) if now < record.settled_at(times) => known.clone(),
-        (State::Unknown, Input::Settled) if record.answer == Some(Answer::NotExecuted) => Known {
+        (State::Unknown, Input::Settled) if record.answer == Some(Answer::NotExecuted) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),
             answer_refused: None,
             ..known.clone()
         },
-        (State::Unknown, Input::Settled) => Known {
+        (State::Unknown, Input::Settled) => Outcome {
             message: Text::new("the legacy API shows nothing that can be read back"),
             evidence: Some(Evidence::NoneFound),
             ..known.clone()

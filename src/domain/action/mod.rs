@@ -17,7 +17,7 @@ pub mod said;
 
 use jiff::Timestamp;
 
-use crate::ledger::record::{Known, Record, Times};
+use crate::ledger::record::{Outcome, Record, Times};
 use follow::{Input, Memo, Need};
 use ordered::{Action, ActionKind};
 use receipt::Receipt;
@@ -81,7 +81,7 @@ impl Action {
     }
 
     /// What a reading makes of the call.
-    fn step(&self, record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+    fn step(&self, record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
         match self {
             Self::Restore(restored) => restore::step(record, restored, input, memo, times, now),
             Self::Options(change) | Self::Resize(change) => {

@@ -12,7 +12,7 @@ use super::follow::{
 use super::receipt::{Receipt, invoice};
 use super::{PAID_AGAIN, Row};
 use crate::action::ordered::Change;
-use crate::ledger::record::{Answer, Evidence, Invoice, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Evidence, Invoice, Outcome, Record, State, Times, later};
 use crate::provider::options;
 use crate::values::json::{self, Shown};
 use crate::values::text::Text;
@@ -81,7 +81,7 @@ pub(super) fn step(
     memo: &mut Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let known = &record.known;
     match (known.state, input) {
         (State::Accepted | State::Unknown, Input::Options(reading)) => {
@@ -91,7 +91,7 @@ pub(super) fn step(
         (State::Unknown, Input::Adopted) => {
             memo.tried.clone_from(&record.answer);
             memo.absent_reads = 0;
-            Known {
+            Outcome {
                 state: State::Accepted,
                 message: Text::new("a person said that HostUp executed it; it is read back"),
                 evidence: Some(Evidence::Person),
@@ -122,9 +122,9 @@ fn read_back(
     memo: &mut Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let known = &record.known;
-    let succeeded = |evidence, message: &str| Known {
+    let succeeded = |evidence, message: &str| Outcome {
         state: State::Succeeded,
         message: Text::new(message),
         evidence: Some(evidence),
@@ -143,7 +143,7 @@ fn read_back(
         return succeeded(Evidence::Person, message);
     }
     if !reading.reads_vps && known.state == State::Unknown {
-        let asked = Known {
+        let asked = Outcome {
             message: Text::new(&format!(
                 "the key no longer reads {}, so a missing change proves nothing",
                 record.vps
@@ -179,7 +179,7 @@ fn read_back(
     } else {
         "HostUp took the change"
     };
-    Known {
+    Outcome {
         state: State::Unknown,
         message: Text::new(&format!("{took}, but HostUp does not show {change}{unpaid}")),
         evidence: Some(Evidence::NotConverged),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::follow::{Input, Memo, Need, has_new_answer, open_to_another};
 use super::{Row, job};
-use crate::ledger::record::{Answer, Evidence, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Evidence, Outcome, Record, State, Times, later};
 use crate::provider::job::JobState;
 use crate::values::text::Text;
 
@@ -44,7 +44,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 }
 
 /// What a reading makes of it.
-pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Known {
+pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match (known.state, input) {
         (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
@@ -59,7 +59,7 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
                 "the key no longer reads {}, so a missing job proves nothing",
                 record.vps
             );
-            let asked = Known {
+            let asked = Outcome {
                 message: Text::new(&why),
                 evidence: Some(Evidence::AccountMismatch),
                 ..known.clone()
@@ -68,7 +68,7 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
         }
         (State::Unknown, Input::Adopted) => {
             memo.tried.clone_from(&record.answer);
-            Known {
+            Outcome {
                 state: State::Succeeded,
                 message: Text::new("a person said that HostUp executed it"),
                 evidence: Some(Evidence::Person),
@@ -85,10 +85,10 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
     }
 }
 
-fn polled(known: &Known, state: JobState, now: Timestamp) -> Known {
+fn polled(known: &Outcome, state: JobState, now: Timestamp) -> Outcome {
     match state {
         JobState::Running { .. } => known.clone(),
-        JobState::Completed { .. } => Known {
+        JobState::Completed { .. } => Outcome {
             state: State::Succeeded,
             message: Text::new("HostUp completed the job"),
             evidence: Some(Evidence::Job),
@@ -97,7 +97,7 @@ fn polled(known: &Known, state: JobState, now: Timestamp) -> Known {
             ..known.clone()
         },
         JobState::Failed { error } => job::failed(known, &error),
-        JobState::Lost => Known {
+        JobState::Lost => Outcome {
             state: State::Unknown,
             message: Text::new("HostUp no longer knows the job, and nothing else shows what the disk holds"),
             quiet_since: Some(now),
@@ -107,7 +107,7 @@ fn polled(known: &Known, state: JobState, now: Timestamp) -> Known {
 }
 
 /// HostUp may know the job again. Nobody may call one that runs not executed.
-fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp) -> Known {
+fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match state {
         JobState::Lost => settled(record, times, now),
@@ -117,18 +117,18 @@ fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp)
 }
 
 /// The time has passed in which its job could have been found.
-fn settled(record: &Record, times: &Times, now: Timestamp) -> Known {
+fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     let at = record.settled_at(times);
     match &record.answer {
-        Some(Answer::NotExecuted) if now < at => Known {
+        Some(Answer::NotExecuted) if now < at => Outcome {
             message: Text::new(&format!(
                 "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
             )),
             answer_refused: None,
             ..known.clone()
         },
-        Some(Answer::NotExecuted) => Known {
+        Some(Answer::NotExecuted) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),
@@ -143,7 +143,7 @@ fn settled(record: &Record, times: &Times, now: Timestamp) -> Known {
         {
             known.clone()
         }
-        Some(Answer::Adopt(_) | Answer::Abandon) | None => Known {
+        Some(Answer::Adopt(_) | Answer::Abandon) | None => Outcome {
             message: Text::new("no job is known, and nothing else shows what the disk holds"),
             evidence: Some(Evidence::NoneFound),
             ..known.clone()

@@ -8,7 +8,7 @@ use super::follow::{
 };
 use super::{PAID_AGAIN, Row, job};
 use crate::action::ordered::Restoration;
-use crate::ledger::record::{Answer, Bought, Evidence, Known, Record, State, Times, later};
+use crate::ledger::record::{Answer, Bought, Evidence, Outcome, Record, State, Times, later};
 use crate::provider::inventory::{self, Sighting, Vm};
 use crate::provider::job::JobState;
 use crate::values::ids::VpsId;
@@ -56,7 +56,7 @@ pub(super) fn step(
     memo: &mut Memo,
     times: &Times,
     now: Timestamp,
-) -> Known {
+) -> Outcome {
     let look = Look {
         record,
         restored,
@@ -106,8 +106,8 @@ fn bought(vm: &Vm) -> Bought {
     }
 }
 
-fn succeeded(known: &Known, vm: &Vm, evidence: Evidence) -> Known {
-    Known {
+fn succeeded(known: &Outcome, vm: &Vm, evidence: Evidence) -> Outcome {
+    Outcome {
         state: State::Succeeded,
         message: Text::new(&format!("the VM is {}", vm.id)),
         result: Some(bought(vm)),
@@ -122,8 +122,8 @@ fn bearers(ids: &[VpsId]) -> String {
     format!("several VMs have the token: {}", list.join(", "))
 }
 
-fn several(known: &Known, ids: &[VpsId]) -> Known {
-    Known {
+fn several(known: &Outcome, ids: &[VpsId]) -> Outcome {
+    Outcome {
         state: State::Unknown,
         message: Text::new(&bearers(ids)),
         evidence: Some(Evidence::SeveralFound),
@@ -131,32 +131,32 @@ fn several(known: &Known, ids: &[VpsId]) -> Known {
     }
 }
 
-fn found_before_claim(sighting: Sighting, now: Timestamp) -> Known {
-    let base = Known {
+fn found_before_claim(sighting: Sighting, now: Timestamp) -> Outcome {
+    let base = Outcome {
         quiet_since: Some(now),
-        ..Known::sending()
+        ..Outcome::sending()
     };
     match sighting {
         Sighting::One(vm) | Sighting::OtherSize(vm) => succeeded(&base, &vm, Evidence::FoundBeforeClaim),
         Sighting::Several(ids) => several(&base, &ids),
-        Sighting::Unclear(_, why) => Known {
+        Sighting::Unclear(_, why) => Outcome {
             state: State::Unknown,
             message: why,
             ..base
         },
-        Sighting::None => Known::sending(),
+        Sighting::None => Outcome::sending(),
     }
 }
 
 impl Look<'_> {
     /// What a poll makes of an accepted operation.
-    fn polled(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Known {
+    fn polled(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Outcome {
         let known = &self.record.known;
         let seen_failed = known.evidence == Some(Evidence::Job);
         match job {
             JobState::Running { .. } => known.clone(),
             JobState::Lost if seen_failed => self.failed(known.message.as_str(), vms, memo),
-            JobState::Lost => Known {
+            JobState::Lost => Outcome {
                 state: State::Unknown,
                 message: Text::new(
                     "HostUp no longer knows the job; the operator searches for the VM by its token",
@@ -174,7 +174,7 @@ impl Look<'_> {
 
     /// What a poll makes of an unknown operation whose job HostUp knows (again). A job that is not given
     /// up brings it back to the accepted ones; nobody may call one that runs not executed.
-    fn polled_again(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Known {
+    fn polled_again(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Outcome {
         let known = &self.record.known;
         let told = self.record.answer == Some(Answer::NotExecuted);
         let after = match job {
@@ -187,7 +187,7 @@ impl Look<'_> {
                     | Sighting::None => known.clone(),
                 }
             }
-            JobState::Running { .. } => Known {
+            JobState::Running { .. } => Outcome {
                 state: State::Accepted,
                 message: Text::new("HostUp knows the job again"),
                 evidence: None,
@@ -197,7 +197,7 @@ impl Look<'_> {
             ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => self.polled(ended, vms, memo),
         };
         if told && after.state == State::Unknown {
-            return Known {
+            return Outcome {
                 answer_refused: Some(Text::new(JOB_KNOWN)),
                 ..after
             };
@@ -206,7 +206,7 @@ impl Look<'_> {
     }
 
     /// A job that cannot be read neither proves that it is known nor hides the VM.
-    fn seen_without_its_job(&self, vms: &[Vm]) -> Known {
+    fn seen_without_its_job(&self, vms: &[Vm]) -> Outcome {
         let known = &self.record.known;
         match self.sighting(vms) {
             Sighting::None => {
@@ -217,7 +217,7 @@ impl Look<'_> {
         }
     }
 
-    fn completed(&self, hints: &[VpsId], vms: &[Vm], memo: &mut Memo) -> Known {
+    fn completed(&self, hints: &[VpsId], vms: &[Vm], memo: &mut Memo) -> Outcome {
         let (known, now) = (&self.record.known, self.now);
         let (evidence, message) = match self.sighting(vms) {
             Sighting::One(vm) | Sighting::OtherSize(vm) => return succeeded(known, &vm, Evidence::Job),
@@ -235,7 +235,7 @@ impl Look<'_> {
         if now < later(since, self.times.settle_time) {
             return known.clone();
         }
-        Known {
+        Outcome {
             state: State::Unknown,
             message,
             evidence: Some(evidence),
@@ -258,7 +258,7 @@ impl Look<'_> {
     }
 
     /// A failed job may have left a VM that the list shows late. That it failed is written down at once.
-    fn failed(&self, message: &str, vms: &[Vm], memo: &mut Memo) -> Known {
+    fn failed(&self, message: &str, vms: &[Vm], memo: &mut Memo) -> Outcome {
         let (known, now) = (&self.record.known, self.now);
         let mut message = message.to_owned();
         let seen = match self.sighting(vms) {
@@ -285,7 +285,7 @@ impl Look<'_> {
                 let from = since.map(|since| since.max(self.record.claimed_by()));
                 let settled = from.is_some_and(|from| now >= later(from, self.times.settle_time));
                 if memo.absent_reads < ABSENT_READS || !settled {
-                    return Known {
+                    return Outcome {
                         state: State::Accepted,
                         message: Text::bounded(&message, 1000),
                         evidence: Some(Evidence::Job),
@@ -296,7 +296,7 @@ impl Look<'_> {
                 None
             }
         };
-        Known {
+        Outcome {
             state: State::Failed,
             message: Text::bounded(&message, 1000),
             result: left,
@@ -312,8 +312,8 @@ impl Look<'_> {
         })
     }
 
-    fn asks(&self, evidence: Evidence, message: &str) -> Known {
-        let asked = Known {
+    fn asks(&self, evidence: Evidence, message: &str) -> Outcome {
+        let asked = Outcome {
             state: State::Unknown,
             message: Text::new(message),
             evidence: Some(evidence),
@@ -323,7 +323,7 @@ impl Look<'_> {
     }
 
     /// What VMs that bear the token say; `None` where they say nothing.
-    fn found(&self, sighting: Sighting) -> Option<Known> {
+    fn found(&self, sighting: Sighting) -> Option<Outcome> {
         let (record, known) = (self.record, &self.record.known);
         match sighting {
             Sighting::One(vm) => Some(succeeded(known, &vm, Evidence::VmFound)),
@@ -343,7 +343,7 @@ impl Look<'_> {
         }
     }
 
-    fn searched(&self, reading: &InventoryReading, memo: &mut Memo) -> Known {
+    fn searched(&self, reading: &InventoryReading, memo: &mut Memo) -> Outcome {
         let (record, now) = (self.record, self.now);
         match self.sighting(&reading.vms) {
             Sighting::None if !reading.reads_source => self.asks(
@@ -369,8 +369,8 @@ impl Look<'_> {
     }
 }
 
-fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Known {
-    let refused = |why: &str| Known {
+fn adopted_by_person(record: &Record, named: Result<Vm, Text>) -> Outcome {
+    let refused = |why: &str| Outcome {
         answer_refused: Some(Text::new(why)),
         ..record.known.clone()
     };

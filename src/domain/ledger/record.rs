@@ -213,7 +213,7 @@ impl Cause {
 
 /// What is known of a call: all of `status`, as one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct Outcome {
     /// Where it stands.
     pub state: State,
     /// Why, in words for a person.
@@ -245,7 +245,7 @@ pub struct Known {
     pub answer_refused: Option<Text>,
 }
 
-impl Known {
+impl Outcome {
     /// What is known of a record that has just been made.
     pub fn sending() -> Self {
         Self {
@@ -504,7 +504,7 @@ pub struct Record {
     /// A person's answer, if one stands.
     pub answer: Option<Answer>,
     /// What is known of the outcome.
-    pub known: Known,
+    pub known: Outcome,
 }
 
 impl Record {

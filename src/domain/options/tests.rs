@@ -984,7 +984,7 @@ proptest! {
         view.seen = if drifted { seen_before() } else { Seen::Never };
         view.chain.tail = state.map(|state| {
             let tail = if refused { blocked(true) } else { record(State::Sending) };
-            Record { known: crate::ledger::record::Known { state, ..tail.known.clone() }, ..tail }
+            Record { known: crate::ledger::record::Outcome { state, ..tail.known.clone() }, ..tail }
         });
         let at = later(now(), Duration::from_secs(waited));
         let text = format!("0.{cents:02}");

@@ -16,7 +16,7 @@ use crate::action::ordered::ActionKind;
 use crate::consent::approval::Grant;
 use crate::ledger::chain::READINGS_LAST;
 use crate::ledger::order::Order;
-use crate::ledger::record::{Claim, Known, Record, State as Outcome, Times};
+use crate::ledger::record::{Claim, Outcome, Record, State as RecordState, Times};
 use crate::provider::inventory::Sighting;
 use crate::values::ids::Holder;
 use crate::values::moment::Moment;
@@ -53,7 +53,7 @@ pub enum Effect {
     /// Send the one call; then [`Event::Answered`].
     Post(RightToSend),
     /// Write this over the record as it was read last; then [`Event::Written`].
-    Write(Known),
+    Write(Outcome),
     /// Wait so long; then [`Event::Waited`].
     Wait(Duration),
     /// Nothing more.
@@ -74,11 +74,11 @@ pub enum End {
     /// The outcome is written to the record.
     Recorded {
         /// The state of the record before.
-        from: Outcome,
+        from: RecordState,
         /// The record that was written over.
         record: Box<Record>,
         /// What is known now.
-        known: Known,
+        known: Outcome,
     },
     /// The record was settled otherwise before what its holder had learnt could be written.
     Settled {
@@ -88,7 +88,7 @@ pub enum End {
         learnt: Input,
     },
     /// The record is gone, or another one has its name. With the outcome that could not be written.
-    Gone(Box<Record>, Known),
+    Gone(Box<Record>, Outcome),
     /// What came back answers nothing that was asked: a bug.
     Confused,
 }

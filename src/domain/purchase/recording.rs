@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Effect, End, Event, Reading};
 use crate::action::follow::{Input, Memo, step};
-use crate::ledger::record::{Known, Record, State as Outcome, Times, later};
+use crate::ledger::record::{Outcome, Record, State as RecordState, Times, later};
 use crate::values::ids::RecordName;
 use crate::values::moment::Moment;
 
@@ -40,7 +40,7 @@ pub(super) struct Recording {
     made: Moment,
     input: Input,
     /// What was last to be written.
-    wanted: Known,
+    wanted: Outcome,
     wait: Duration,
     longest: Duration,
     at: At,
@@ -159,7 +159,7 @@ impl Recording {
         }
         // The write before may have been applied although its answer was lost.
         if self.wanted == self.record.known {
-            return Err(Box::new(self.recorded(Outcome::Sending)));
+            return Err(Box::new(self.recorded(RecordState::Sending)));
         }
         self.write(times, now)
     }
@@ -186,7 +186,7 @@ impl Recording {
         Ok((self, Effect::Write(known)))
     }
 
-    fn recorded(self, from: Outcome) -> End {
+    fn recorded(self, from: RecordState) -> End {
         End::Recorded {
             from,
             record: self.record,

@@ -468,7 +468,7 @@ pub(super) mod tests {
     use crate::action::follow::{self, Input, Memo, Need, need, step};
     use crate::action::receipt::Receipt;
     use crate::consent::approval::Approval;
-    use crate::ledger::record::{Answer, Job, Known};
+    use crate::ledger::record::{Answer, Job, Outcome};
     use crate::provider::inventory::{Vm, VpsChoice};
     use crate::provider::job::JobState;
     use crate::values::ids::{BackupId, JobId, Uid};
@@ -695,7 +695,7 @@ pub(super) mod tests {
         record
     }
 
-    fn after(record: &Record, input: Input, seconds: u64) -> Known {
+    fn after(record: &Record, input: Input, seconds: u64) -> Outcome {
         let at = later(now(), Duration::from_secs(seconds));
         step(record, input, &mut Memo::default(), &times(), at)
     }
@@ -839,7 +839,7 @@ pub(super) mod tests {
             "refused once more"
         );
         view.chain.tail = Some(Record {
-            known: Known {
+            known: Outcome {
                 not_before: Some(now()),
                 ..refused(2).known
             },

@@ -11,7 +11,7 @@ use crate::consent::price::tests::rates;
 use crate::consent::quote::QuoteId;
 use crate::ledger::chain::{Brakes, Cap, Hold};
 use crate::ledger::order::TRIES_LAST;
-use crate::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Known, State, later};
+use crate::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Outcome, State, later};
 use crate::provider::backup::{BackupFilter, ListedBackup};
 use crate::provider::gate;
 use crate::provider::gate::ProviderGate;
@@ -231,10 +231,10 @@ pub(crate) fn recorded(order: Order, state: State) -> Record {
         cause: order.cause,
         tries: order.attempt.tries,
         answer: None,
-        known: Known {
+        known: Outcome {
             state,
             quiet_since: Some(now()),
-            ..Known::sending()
+            ..Outcome::sending()
         },
     }
 }

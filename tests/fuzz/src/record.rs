@@ -3,7 +3,7 @@
 use hostup_operator::api::operation::{VpsOperation, VpsOperationStatus};
 use hostup_operator::api::stored::Stored;
 use hostup_operator::api::{entry, known_status, record};
-use hostup_operator::domain::ledger::record::Known;
+use hostup_operator::domain::ledger::record::Outcome;
 use hostup_operator::domain::values::text::Text;
 
 use crate::account::now;
@@ -39,7 +39,7 @@ pub fn run(input: &[u8]) {
             .for_each(|text| promise::text(text, Text::LIMIT));
     }
     promise::gates(&read.gates);
-    let mut written = |known: &Known| {
+    let mut written = |known: &Outcome| {
         object.status = Some(known_status(
             known,
             &VpsOperationStatus::default(),
@@ -52,7 +52,7 @@ pub fn run(input: &[u8]) {
     };
     let once = written(&read.known);
     // Amounts are rounded up as they are shown, once.
-    let known = Known {
+    let known = Outcome {
         invoice: once.invoice.clone(),
         estimate: once.estimate.clone(),
         ..read.known

@@ -13,7 +13,7 @@ use hostup_operator::domain::action::ordered::Action;
 use hostup_operator::domain::consent::approval::{Approval, Ceiling, CeilingUntil, Ground};
 use hostup_operator::domain::consent::price::{BillingCycle, Price};
 use hostup_operator::domain::ledger::order::Order;
-use hostup_operator::domain::ledger::record::{Claim, Known};
+use hostup_operator::domain::ledger::record::{Claim, Outcome};
 use hostup_operator::domain::options::{self, Facts, Reading, Rival, Seen, Wish};
 use hostup_operator::domain::provider::backup::BackupChoice;
 use hostup_operator::domain::provider::options as values;
@@ -261,7 +261,7 @@ fn recorded(order: &Order) {
     );
     assert_eq!((&record.quote, &record.gates), (&order.quote, &order.gates));
     assert_eq!((&record.claim, &record.cause), (&claim, &order.cause));
-    assert_eq!(record.known, Known::sending());
+    assert_eq!(record.known, Outcome::sending());
     let same = match (&record.action, &order.action) {
         (Action::Options(this), Action::Options(that)) => {
             values::same(&this.difference.from, &that.difference.from)

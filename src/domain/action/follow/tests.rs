@@ -33,7 +33,7 @@ fn inventory(vms: Vec<Vm>) -> Input {
     })
 }
 
-fn stepped(record: &Record, input: Input) -> Known {
+fn stepped(record: &Record, input: Input) -> Outcome {
     step(record, input, &mut Memo::default(), &times(), now())
 }
 
@@ -333,7 +333,7 @@ fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
 /// When a job that was taken at `now()` is polled, in seconds, within 1,000 of them.
 fn polls(jobs: JobTimes) -> Vec<u64> {
     let taken = Record {
-        known: Known {
+        known: Outcome {
             quiet_since: Some(now()),
             ..accepted().known
         },
@@ -374,7 +374,7 @@ fn a_job_is_polled_rarely_before_the_fastest_one_that_was_seen_would_have_ended(
 #[test]
 fn the_clock_of_who_wrote_the_record_puts_no_look_off() {
     let ahead = Record {
-        known: Known {
+        known: Outcome {
             quiet_since: Some(after(3_600)),
             ..accepted().known
         },
@@ -385,7 +385,7 @@ fn the_clock_of_who_wrote_the_record_puts_no_look_off() {
         later(now(), times().poll_interval)
     );
     let seen_failed = Record {
-        known: Known {
+        known: Outcome {
             evidence: Some(Evidence::Job),
             ..ahead.known.clone()
         },
@@ -597,7 +597,7 @@ proptest! {
         told in any::<bool>(),
     ) {
         let mut current = unknown_with(told.then_some(Answer::NotExecuted));
-        current.known = Known::sending();
+        current.known = Outcome::sending();
         let mut memo = Memo::default();
         let mut seconds = 0;
         let mut proof = false;
@@ -633,7 +633,7 @@ mod of_options {
     use crate::provider::options::tests::{number, slider};
     use crate::provider::options::{Difference, Offer};
 
-    fn change(known: Known) -> Record {
+    fn change(known: Outcome) -> Record {
         let mut difference = Difference::default();
         difference.from.insert("bandwidthGb".into(), number(2048));
         difference.to.insert("bandwidthGb".into(), number(4096));
@@ -648,10 +648,10 @@ mod of_options {
     }
 
     fn in_state(state: State) -> Record {
-        change(Known {
+        change(Outcome {
             state,
             quiet_since: Some(now()),
-            ..Known::sending()
+            ..Outcome::sending()
         })
     }
 
@@ -666,7 +666,7 @@ mod of_options {
         shows(vec![slider("bandwidthGb", Some(number(n)))])
     }
 
-    fn after_reads(record: &Record, input: &Input, reads: u32, seconds: u64) -> Known {
+    fn after_reads(record: &Record, input: &Input, reads: u32, seconds: u64) -> Outcome {
         let mut memo = Memo::default();
         for _ in 1..reads {
             step(record, input.clone(), &mut memo, &times(), after(seconds));
@@ -828,7 +828,7 @@ mod of_the_older_route {
         }
     }
 
-    fn said(record: &Record, seconds: u64) -> Known {
+    fn said(record: &Record, seconds: u64) -> Outcome {
         let at = after(seconds);
         match need(record, &Memo::default(), &times(), at) {
             Need::Say(input) => step(record, input, &mut Memo::default(), &times(), at),
@@ -871,7 +871,7 @@ fn change_in(state: State) -> Record {
     }
 }
 
-fn unreadable_at(record: &Record, at: Timestamp) -> Known {
+fn unreadable_at(record: &Record, at: Timestamp) -> Outcome {
     let why = Text::new("HostUp does not answer usefully");
     step(record, Input::Unreadable(why), &mut Memo::default(), &times(), at)
 }
@@ -994,7 +994,7 @@ fn of_two_clocks_the_earlier_makes_a_claim_overdue_and_the_later_settles_it() {
         sending.claim.made_at = made_at;
         sending.claim.send_before = later(made_at, times().request_timeout);
         sending.created_at = Some(witness);
-        sending.known = Known::sending();
+        sending.known = Outcome::sending();
         let overdue = sending.overdue_at();
         let true_end = later(witness, times().request_timeout + Duration::from_secs(1));
         assert!(overdue <= true_end, "{what}");

@@ -6,7 +6,7 @@ use crate::action::ordered::{Action, NewBackup};
 use crate::consent::price::Price;
 use crate::ledger::backup_first::BACKUP_LASTS;
 use crate::ledger::chain::Cap;
-use crate::ledger::record::{Answer, Evidence, Job, Known};
+use crate::ledger::record::{Answer, Evidence, Job, Outcome};
 use crate::provider::backup::ListedBackup;
 use crate::provider::gate::GateName;
 use crate::provider::job::JobState;
@@ -182,10 +182,10 @@ fn a_backup_counts_for_an_hour_for_its_own_object_and_before_any_other_change() 
     // The backup still counts after a change that came to nothing.
     let then = ordered(&after_records(vec![made()]));
     let not_sent = Record {
-        known: Known {
+        known: Outcome {
             state: State::NotSent,
             quiet_since: Some(Timestamp::UNIX_EPOCH),
-            ..Known::sending()
+            ..Outcome::sending()
         },
         ..recorded(then, State::NotSent)
     };
@@ -336,7 +336,7 @@ fn seen(backups: Vec<ListedBackup>) -> Input {
     })
 }
 
-fn stepped(record: &Record, input: Input, memo: &mut Memo, seconds: u64) -> Known {
+fn stepped(record: &Record, input: Input, memo: &mut Memo, seconds: u64) -> Outcome {
     let at = later(now(), Duration::from_secs(seconds));
     step(record, input, memo, &times(), at)
 }
@@ -519,7 +519,7 @@ fn a_lost_answer_is_found_by_the_note_and_else_a_person_decides() {
 #[test]
 fn a_backup_that_nobody_looked_for_in_days_is_old_when_it_is_found() {
     let days = 3 * 24 * 60 * 60;
-    let is_fresh = |known: &Known, at: u64| {
+    let is_fresh = |known: &Outcome, at: u64| {
         let mut record = Record {
             known: known.clone(),
             ..backup(State::Succeeded)
@@ -694,7 +694,7 @@ proptest! {
                 record.attempt = n;
                 record.created_at = Some(at);
                 record.claim.made_at = at;
-                record.known = Known { state: *state, quiet_since: Some(at), ..Known::sending() };
+                record.known = Outcome { state: *state, quiet_since: Some(at), ..Outcome::sending() };
                 if !is_own {
                     record.subject.uid = Uid::new("uid-2");
                     record.subject.name = "other".into();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::record::{Evidence, State as Outcome, later};
+use crate::ledger::record::{Evidence, State as RecordState, later};
 use crate::provider::inventory::Vm;
 use crate::restore::tests::{SIZE, now, order, record, restored, times};
 use crate::values::ids::{InstanceId, RecordName, VpsId};
@@ -40,8 +40,8 @@ fn purchase() -> Purchase {
 
 /// The record of `plan`, held by `holder`.
 fn held_by(holder: &str) -> Box<Record> {
-    let mut record = record(Outcome::Sending);
-    record.known = Known::sending();
+    let mut record = record(RecordState::Sending);
+    record.known = Outcome::sending();
     record.claim = plan().claim;
     record.claim.holder = Holder::new(holder);
     Box::new(record)
@@ -100,7 +100,7 @@ fn up_to_the_look() -> Purchase {
     purchase
 }
 
-fn state_written(effect: &Effect) -> Option<Outcome> {
+fn state_written(effect: &Effect) -> Option<RecordState> {
     match effect {
         Effect::Write(known) => Some(known.state),
         _ => None,
@@ -125,12 +125,12 @@ fn a_purchase_that_goes_well_reserves_claims_looks_sends_and_records() {
     );
     assert_eq!(
         state_written(&next(Event::Answered(accepted()))),
-        Some(Outcome::Accepted)
+        Some(RecordState::Accepted)
     );
     let Effect::End(End::Recorded { from, known, .. }) = next(Event::Written(Written::Stood)) else {
         panic!("it does not end");
     };
-    assert_eq!((from, known.state), (Outcome::Sending, Outcome::Accepted));
+    assert_eq!((from, known.state), (RecordState::Sending, RecordState::Accepted));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
         }
         assert_eq!(
             state_written(&effect),
-            Some(Outcome::NotSent),
+            Some(RecordState::NotSent),
             "{object:?} {record:?}"
         );
     }
@@ -275,7 +275,7 @@ fn a_busy_api_server_is_asked_four_times_before_the_claim_is_given_up() {
         }
         assert_eq!(
             state_written(&after(&mut purchase, busy())),
-            Some(Outcome::NotSent)
+            Some(RecordState::NotSent)
         );
     }
 }
@@ -337,7 +337,7 @@ fn what_was_found_before_the_claim_is_recorded_and_nothing_is_sent_for_it() {
     let Effect::Write(known) = next(Event::Written(Written::Anothers(other))) else {
         panic!("nothing is written");
     };
-    assert_eq!((known.state, known.result), (Outcome::Unknown, None));
+    assert_eq!((known.state, known.result), (RecordState::Unknown, None));
 }
 
 fn sent() -> Purchase {
@@ -364,7 +364,7 @@ fn an_outcome_is_written_until_it_stands_and_a_lost_answer_is_read_back() {
         waits.push(wait);
         assert_eq!(purchase.next(Event::Waited, at(2)), Effect::Read);
         known = purchase.next(Event::Read(Reading::Unreadable), at(2));
-        assert_eq!(state_written(&known), Some(Outcome::Accepted));
+        assert_eq!(state_written(&known), Some(RecordState::Accepted));
     }
     assert_eq!(waits.first(), Some(&Duration::from_millis(200)));
     assert_eq!(waits.get(6), Some(&(SECOND * 10)));
@@ -382,7 +382,7 @@ fn an_outcome_is_written_until_it_stands_and_a_lost_answer_is_read_back() {
     else {
         panic!("it is written twice");
     };
-    assert_eq!(from, Outcome::Sending);
+    assert_eq!(from, RecordState::Sending);
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn a_record_is_gone_only_after_three_reads_say_so() {
     );
     purchase.next(Event::Waited, at(2));
     let effect = purchase.next(Event::Read(Reading::Unreadable), at(2));
-    assert_eq!(state_written(&effect), Some(Outcome::Accepted));
+    assert_eq!(state_written(&effect), Some(RecordState::Accepted));
     purchase.next(gone, at(2));
     for _ in 0..2 {
         assert_eq!(purchase.next(Event::Waited, at(2)), Effect::Read);
@@ -408,7 +408,7 @@ fn a_record_is_gone_only_after_three_reads_say_so() {
     }
     purchase.next(Event::Waited, at(2));
     let end = purchase.next(Event::Read(Reading::None), at(2));
-    assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == Outcome::Accepted));
+    assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == RecordState::Accepted));
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn a_record_is_gone_as_well_where_a_write_answers_it_with_a_conflict() {
     }
     assert_eq!(purchase.next(Event::Waited, at(2)), Effect::Read);
     let end = purchase.next(Event::Read(Reading::None), at(2));
-    assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == Outcome::Accepted));
+    assert!(matches!(end, Effect::End(End::Gone(_, known)) if known.state == RecordState::Accepted));
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn what_somebody_settled_is_not_written_over_though_a_write_said_that_the_record
     purchase.next(Event::Written(Written::Gone), at(2));
     purchase.next(Event::Waited, at(2));
     let mut settled = held_by("mine");
-    settled.known.state = Outcome::Abandoned;
+    settled.known.state = RecordState::Abandoned;
     purchase.next(Event::Read(Reading::Found(settled)), at(2));
     purchase.next(Event::Waited, at(2));
     let end = purchase.next(Event::Read(Reading::Unreadable), at(2));
@@ -459,7 +459,7 @@ fn answer(effect: &Effect, choice: usize) -> Event {
     let record = || {
         let mut record = held_by(holder);
         if choice % 7 == 6 {
-            record.known.state = Outcome::Unknown;
+            record.known.state = RecordState::Unknown;
         }
         record
     };

@@ -6,7 +6,7 @@ use super::world::{
     ATTEMPTS, DRIVERS, Does, Driver, Executed, Goods, Life, Moments, Rec, SOON, Told, World, Wrong,
 };
 use super::*;
-use crate::ledger::record::State as Outcome;
+use crate::ledger::record::State as RecordState;
 
 pub const MOST_HOLDERS: u8 = 6;
 
@@ -304,7 +304,7 @@ impl Search {
                     return None;
                 }
                 let known = self.shipped.known(world.record(n)?.known);
-                if known.state != Outcome::Unknown || known.evidence.is_none() {
+                if known.state != RecordState::Unknown || known.evidence.is_none() {
                     return None;
                 }
                 let rec = next.records.get_mut(usize::from(n) - 1)?.as_mut()?;
@@ -376,7 +376,7 @@ impl Search {
             return Some(());
         }
         let wrong = self.untrue(next, n, rec, known, sees);
-        if self.shipped.known(known).state == Outcome::NotSent {
+        if self.shipped.known(known).state == RecordState::NotSent {
             next.drivers[usize::from(d)].claimed &= !bit(n);
         }
         let written = self.written(next, d, n, rec, known);
@@ -388,13 +388,13 @@ impl Search {
     fn untrue(&self, world: &World, n: u8, rec: Rec, known: u16, sees: Sees) -> Option<Wrong> {
         let (before, after) = (self.shipped.known(rec.known), self.shipped.known(known));
         let is_news = before.evidence != after.evidence;
-        let was_asked = before.state == Outcome::Unknown && before.evidence.is_some();
+        let was_asked = before.state == RecordState::Unknown && before.evidence.is_some();
         let is_deadline = after.evidence == Some(Evidence::JobDeadline);
         match (before.state, after.state) {
             _ if was_asked && after.evidence.is_none() && sees != Sees::Well => {
                 Some(Wrong::QuestionWithdrawn)
             }
-            (Outcome::Accepted, Outcome::Unknown) | (Outcome::Unknown, Outcome::Accepted)
+            (RecordState::Accepted, RecordState::Unknown) | (RecordState::Unknown, RecordState::Accepted)
                 if matches!(sees, Sees::NoJob | Sees::Nothing) && !is_deadline =>
             {
                 Some(Wrong::MovedUnread)

@@ -7,7 +7,7 @@ use super::acts::{Act, Search, acts, time_passes};
 use super::faults::Mutant;
 use super::world::{DRIVERS, Rec, World, Wrong};
 use super::*;
-use crate::ledger::record::State as Outcome;
+use crate::ledger::record::State as RecordState;
 
 /// What a search has found.
 #[derive(Debug)]
@@ -175,7 +175,8 @@ impl Search {
         };
         let longest = u32::try_from(times().request_timeout.as_secs()).unwrap_or_default() + 1;
         let is_late = |rec: &Rec| {
-            self.shipped.known(rec.known).state == Outcome::Sending && world.seconds() > rec.stamped + longest
+            self.shipped.known(rec.known).state == RecordState::Sending
+                && world.seconds() > rec.stamped + longest
         };
         (0..DRIVERS).any(is_right) && world.records.iter().flatten().any(is_late)
     }
@@ -184,7 +185,7 @@ impl Search {
     pub fn is_settled(&self, world: &World) -> bool {
         world.records.iter().flatten().all(|rec| {
             let known = self.shipped.known(rec.known);
-            known.state.is_final() || (known.state == Outcome::Unknown && known.evidence.is_some())
+            known.state.is_final() || (known.state == RecordState::Unknown && known.evidence.is_some())
         })
     }
 }

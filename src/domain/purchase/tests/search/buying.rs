@@ -5,7 +5,7 @@ use super::faults::Mutant;
 use super::shipped::{Came, Choice, Says, Then};
 use super::world::{ATTEMPTS, Buying, Does, Executed, Goods, Life, Rec, Told, World, Wrong};
 use super::*;
-use crate::ledger::record::State as Outcome;
+use crate::ledger::record::State as RecordState;
 
 impl Search {
     pub fn look(&mut self, next: &mut World, d: u8) -> Option<()> {
@@ -20,7 +20,7 @@ impl Search {
             Choice::Show(names) => {
                 if let Some(rec) = before.record(last).filter(|_| names) {
                     next.object.named = last;
-                    next.object.tells = self.shipped.known(rec.known).state != Outcome::Sending;
+                    next.object.tells = self.shipped.known(rec.known).state != RecordState::Sending;
                 }
                 return Some(());
             }
@@ -71,7 +71,7 @@ impl Search {
     }
 
     fn is_sending(&self, rec: Option<Rec>) -> bool {
-        rec.is_some_and(|rec| self.shipped.known(rec.known).state == Outcome::Sending)
+        rec.is_some_and(|rec| self.shipped.known(rec.known).state == RecordState::Sending)
     }
 
     pub fn does(&mut self, next: &mut World, d: u8, how: How) -> Option<()> {
@@ -216,7 +216,7 @@ impl Search {
                     (How::Well | How::LostAfter, Ok(rec)) => {
                         wrong = self.written(next, d, n, rec, known);
                         let driver = &mut next.drivers[usize::from(d)];
-                        if self.shipped.known(known).state == Outcome::NotSent {
+                        if self.shipped.known(known).state == RecordState::NotSent {
                             driver.claimed &= !bit(n);
                         }
                         if how == How::Well {
@@ -276,15 +276,15 @@ impl Search {
             Goods::NewVm => next.executed(n) == Executed::Unseen,
             Goods::Disk => matches!(next.executed(n), Executed::Unseen | Executed::Listed),
         };
-        let is_denied = self.goods == Goods::Disk && after.state == Outcome::Rejected;
+        let is_denied = self.goods == Goods::Disk && after.state == RecordState::Rejected;
         let is_right = next.drivers[usize::from(d)].skew <= 0;
         let is_early = next.seconds() < rec.stamped + u32::try_from(times().settle_time.as_secs()).ok()?;
         match after.state {
-            Outcome::NotExecuted => {
+            RecordState::NotExecuted => {
                 next.freed |= bit(n);
                 (is_right && is_early).then_some(Wrong::ActedTooEarly)
             }
-            Outcome::NotSent | Outcome::Rejected if is_executed && !is_denied => Some(Wrong::Lost),
+            RecordState::NotSent | RecordState::Rejected if is_executed && !is_denied => Some(Wrong::Lost),
             _ => None,
         }
     }

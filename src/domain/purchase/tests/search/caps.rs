@@ -7,7 +7,7 @@ use crate::consent::price::Price;
 use crate::ledger::budget::{Allowance, Budget, Expense, Limit};
 use crate::ledger::chain::Brakes;
 use crate::ledger::names::ChainKey;
-use crate::ledger::record::State as Outcome;
+use crate::ledger::record::State as RecordState;
 use crate::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
 use crate::restore::tests::{intent, preflight_at, recorded, view};
 use crate::restore::{Decision, Intent, ProviderReading, decide};
@@ -49,7 +49,7 @@ enum Change {
     Reserves(usize),
     Counts(usize),
     Releases(usize),
-    Shows(usize, Outcome),
+    Shows(usize, RecordState),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +60,14 @@ enum Next {
     LookAtObject,
     LookAtRecord,
     Post,
-    Write(Box<Known>),
+    Write(Box<Outcome>),
 }
 
 #[derive(Debug, Clone, Default)]
 struct World {
     buying: [Option<(Purchase, Next)>; OBJECTS],
     records: [Option<Record>; OBJECTS],
-    shown: [Option<Outcome>; OBJECTS],
+    shown: [Option<RecordState>; OBJECTS],
     changes: Vec<Change>,
     executed: [bool; OBJECTS],
     faults: u8,
@@ -159,7 +159,7 @@ impl Search {
         Pledge::of(&self.price(n))
     }
 
-    fn entry(&self, n: usize, state: Outcome) -> Entry {
+    fn entry(&self, n: usize, state: RecordState) -> Entry {
         Entry {
             name: self.name(n),
             made: Some(now()),
@@ -266,10 +266,10 @@ impl Search {
                 Event::Reserved(has_room)
             }
             (Next::Create, How::Well | How::LostAfter) => {
-                let mut record = recorded(self.order(n), Outcome::Sending);
+                let mut record = recorded(self.order(n), RecordState::Sending);
                 record.name = self.name(n);
                 record.claim = plan().claim;
-                record.known = Known::sending();
+                record.known = Outcome::sending();
                 next.records[n] = Some(record.clone());
                 if self.counted == Counted::AfterTheClaim {
                     next.changes.push(Change::Counts(n));
@@ -296,7 +296,7 @@ impl Search {
             }
             (Next::Post, How::LostBefore) => Event::Answered(PaidAnswer::NotSent(Text::new("refused"))),
             (Next::Write(known), How::Well) => {
-                if known.state == Outcome::NotSent {
+                if known.state == RecordState::NotSent {
                     next.changes.push(Change::Releases(n));
                 }
                 next.records[n].as_mut()?.known = *known;

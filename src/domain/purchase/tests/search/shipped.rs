@@ -12,7 +12,7 @@ use crate::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::consent::approval::Approval;
 use crate::ledger::Walk;
 use crate::ledger::names::ChainKey;
-use crate::ledger::record::{Answer, EndOfVm, State as Outcome};
+use crate::ledger::record::{Answer, EndOfVm, State as RecordState};
 use crate::provider::inventory::{Vm, VpsChoice};
 use crate::provider::job::JobState;
 use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view};
@@ -139,7 +139,7 @@ pub struct Shipped {
     /// What an order of it is like.
     sample: Order,
     purchases: Table<Purchase>,
-    knowns: Table<Known>,
+    knowns: Table<Outcome>,
     orders: Vec<(Order, Placed)>,
     looks: HashMap<LookKey, Choice>,
     nexts: HashMap<(u32, Came, u32), Then>,
@@ -182,7 +182,7 @@ fn claim(holder: u8, made: u32) -> Claim {
 impl Shipped {
     pub fn new(goods: Goods, mutant: Mutant) -> Self {
         let mut knowns = Table::new();
-        knowns.number(Known::sending());
+        knowns.number(Outcome::sending());
         Self {
             mutant,
             goods,
@@ -199,21 +199,21 @@ impl Shipped {
         }
     }
 
-    pub fn known(&self, known: u16) -> &Known {
+    pub fn known(&self, known: u16) -> &Outcome {
         &self.knowns.all[usize::from(known)]
     }
 
     /// The same, once the VM has ended; `None` where there is none.
     pub fn ended(&mut self, known: u16) -> Option<u16> {
         let known = self.known(known);
-        if known.state != Outcome::Succeeded || known.result.is_none() || known.ended.is_some() {
+        if known.state != RecordState::Succeeded || known.result.is_none() || known.ended.is_some() {
             return None;
         }
         let ended = EndOfVm {
             seen: now(),
             word: None,
         };
-        let ended = Known {
+        let ended = Outcome {
             ended: Some(ended),
             ..known.clone()
         };
@@ -227,7 +227,7 @@ impl Shipped {
         order.attempt.tries = rec.tries.into();
         order.subject.uid = uid(rec.uid);
         order.subject.generation = rec.generation.into();
-        let mut record = recorded(order, Outcome::Sending);
+        let mut record = recorded(order, RecordState::Sending);
         record.name = chain_key().record(attempt.into());
         record.claim = claim(rec.holder, rec.made);
         let is_stamped = self.mutant != Mutant::OnlyTheClaimersClock;
@@ -507,10 +507,10 @@ impl Shipped {
     }
 
     /// What `controllers/operation/observe.rs` makes of a read of the job, and of the list where that is read too.
-    fn of_job(&self, following: Following, state: Outcome) -> Input {
+    fn of_job(&self, following: Following, state: RecordState) -> Input {
         let Following { listed, sees, .. } = following;
         let running = JobState::Running { progress: None };
-        let is_unknown = state == Outcome::Unknown;
+        let is_unknown = state == RecordState::Unknown;
         match sees {
             Sees::NoJob if self.mutant == Mutant::UnknownFromA503 && !is_unknown => {
                 Input::Job(JobState::Lost, Vec::new())
