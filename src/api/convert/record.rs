@@ -23,7 +23,7 @@ use crate::domain::consent::approval::{Grant, Ground};
 use crate::domain::consent::price::Size;
 use crate::domain::ledger::order::Order;
 use crate::domain::ledger::record::{
-    Answer, Bought, Cause, Claim, EndOfVm, Estimate, Evidence, Invoice, Job, Outcome, Record, State,
+    Bought, Cause, Claim, EndOfVm, Estimate, Evidence, Invoice, Job, Outcome, Record, Resolution, State,
 };
 use crate::domain::provider::job::status_word;
 use crate::domain::provider::options::{Difference, OptionValue, Values};
@@ -249,9 +249,11 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
         cause: Cause::of_record(&spec.readings_digest),
         tries: spec.try_of_generation,
         answer: spec.resolution.as_ref().map(|given| match given.answer {
-            ResolutionAnswer::NotExecuted => Answer::NotExecuted,
-            ResolutionAnswer::Adopt => Answer::Adopt(VpsId::new(given.vps_id.clone().unwrap_or_default())),
-            ResolutionAnswer::Abandon => Answer::Abandon,
+            ResolutionAnswer::NotExecuted => Resolution::NotExecuted,
+            ResolutionAnswer::Adopt => {
+                Resolution::Adopt(VpsId::new(given.vps_id.clone().unwrap_or_default()))
+            }
+            ResolutionAnswer::Abandon => Resolution::Abandon,
         }),
         known: known(object.status.as_ref(), &wrong)?,
     })

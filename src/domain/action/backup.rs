@@ -7,7 +7,7 @@ use super::follow::{
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
-use crate::ledger::record::{Answer, Evidence, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Evidence, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::backup::{CLOCKS_DIFFER, ListedBackup};
 use crate::provider::job::JobState;
 use crate::values::text::Text;
@@ -36,7 +36,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
     }
     let new_answer = known.state == State::Unknown && has_new_answer(record, memo);
     match (&record.answer, &known.job) {
-        (Some(Answer::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
+        (Some(Resolution::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
         // Its job has ended, or HostUp no longer knows it.
         (_, Some(job)) if !matches!(known.evidence, Some(Evidence::Job | Evidence::NoneFound)) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::action::answer::Verdict;
 use crate::action::ordered::Action;
 use crate::action::receipt::Receipt;
-use crate::ledger::record::{Answer, Evidence, Job, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Evidence, Job, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::backup::ListedBackup;
 use crate::provider::inventory::{Sighting, Vm};
 use crate::provider::job::JobState;
@@ -44,7 +44,7 @@ pub struct Memo {
     /// Since when the job has been seen ended without a VM to show.
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
-    pub tried: Option<Answer>,
+    pub tried: Option<Resolution>,
     /// When a backup was last seen not to be made yet.
     pub unfinished_at: Timestamp,
 }
@@ -162,7 +162,7 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
             Need::Wait(later(record.overdue_at(), Duration::from_millis(1)))
         }
         State::Sending => Need::Say(Input::Overdue),
-        State::Unknown if record.answer == Some(Answer::Abandon) => Need::Say(Input::Abandoned),
+        State::Unknown if record.answer == Some(Resolution::Abandon) => Need::Say(Input::Abandoned),
         State::Accepted | State::Unknown => record.action.need(record, memo, times, now),
     }
 }
@@ -258,7 +258,7 @@ pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp)
 /// A person says so, and it was not refused because of the job.
 fn says_not_executed(record: &Record) -> bool {
     let refused = record.known.answer_refused.as_ref();
-    record.answer == Some(Answer::NotExecuted) && refused.is_none_or(|why| why.as_str() != JOB_KNOWN)
+    record.answer == Some(Resolution::NotExecuted) && refused.is_none_or(|why| why.as_str() != JOB_KNOWN)
 }
 
 /// What `input` makes of the record. The same value means that nothing is to be written.
@@ -428,7 +428,7 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     if unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
     }
-    let told = record.answer == Some(Answer::NotExecuted) && known.answer_refused.is_none();
+    let told = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();
     if told && record.action.kind().overwrites() && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
         return Outcome {
@@ -463,14 +463,14 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
 /// An answer that cannot take effect must not bar the way of another one.
 pub(super) fn open_to_another(record: &Record, asked: Outcome) -> Outcome {
     match &record.answer {
-        Some(Answer::NotExecuted) => Outcome {
+        Some(Resolution::NotExecuted) => Outcome {
             answer_refused: Some(Text::new(&format!(
                 "NotExecuted is not taken while {}",
                 asked.message
             ))),
             ..asked
         },
-        Some(Answer::Adopt(_) | Answer::Abandon) | None => asked,
+        Some(Resolution::Adopt(_) | Resolution::Abandon) | None => asked,
     }
 }
 

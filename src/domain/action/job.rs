@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::follow::{ABSENT_READS, Input, JOB_KNOWN, LONGEST_POLL, Memo, Need};
 use super::receipt::Receipt;
-use crate::ledger::record::{Answer, Evidence, Job, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Evidence, Job, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::job::status_word;
 use crate::values::ids::JobId;
 use crate::values::json::{self, Object, Shown};
@@ -103,7 +103,7 @@ pub(super) fn failed(known: &Outcome, error: &Text) -> Outcome {
 pub(super) fn runs_again(record: &Record) -> Outcome {
     let known = &record.known;
     if known.evidence == Some(Evidence::JobDeadline) {
-        let told = record.answer == Some(Answer::NotExecuted);
+        let told = record.answer == Some(Resolution::NotExecuted);
         return Outcome {
             answer_refused: told
                 .then(|| Text::new(JOB_KNOWN))

@@ -9,7 +9,7 @@ use super::follow::{Input, Need};
 use super::options::OF_OPTIONS;
 use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
-use crate::ledger::record::{Answer, Estimate, Evidence, Invoice, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Estimate, Evidence, Invoice, Outcome, Record, Resolution, State, Times, later};
 use crate::values::json::{self, Number, Object, Shown};
 use crate::values::money::Currency;
 use crate::values::text::Text;
@@ -131,9 +131,9 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
 pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
     let settled = record.settled_at(times);
     match &record.answer {
-        Some(Answer::Adopt(_)) => Need::Say(Input::Adopted),
-        Some(Answer::NotExecuted | Answer::Abandon) | None if now < settled => Need::Wait(settled),
-        Some(Answer::NotExecuted | Answer::Abandon) => Need::Say(Input::Settled),
+        Some(Resolution::Adopt(_)) => Need::Say(Input::Adopted),
+        Some(Resolution::NotExecuted | Resolution::Abandon) | None if now < settled => Need::Wait(settled),
+        Some(Resolution::NotExecuted | Resolution::Abandon) => Need::Say(Input::Settled),
         None if record.known.evidence.is_none() => Need::Say(Input::Settled),
         None => Need::Wait(later(now, times.resync_interval)),
     }
@@ -151,7 +151,7 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
             ..known.clone()
         },
         (State::Unknown, Input::Settled) if now < record.settled_at(times) => known.clone(),
-        (State::Unknown, Input::Settled) if record.answer == Some(Answer::NotExecuted) => Outcome {
+        (State::Unknown, Input::Settled) if record.answer == Some(Resolution::NotExecuted) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),

@@ -12,7 +12,7 @@ use super::follow::{
 use super::receipt::{Receipt, invoice};
 use super::{PAID_AGAIN, Row};
 use crate::action::ordered::Change;
-use crate::ledger::record::{Answer, Evidence, Invoice, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Evidence, Invoice, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::options;
 use crate::values::json::{self, Shown};
 use crate::values::text::Text;
@@ -65,7 +65,7 @@ pub(super) fn need(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = unknown && has_new_answer(record, memo);
     match &record.answer {
         // One that was refused once is not taken again until it was taken back.
-        Some(Answer::Adopt(_)) if new_answer && record.known.answer_refused.is_none() => {
+        Some(Resolution::Adopt(_)) if new_answer && record.known.answer_refused.is_none() => {
             Need::Say(Input::Adopted)
         }
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),

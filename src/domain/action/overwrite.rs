@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::follow::{Input, Memo, Need, has_new_answer, open_to_another};
 use super::{Row, job};
-use crate::ledger::record::{Answer, Evidence, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Evidence, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::job::JobState;
 use crate::values::text::Text;
 
@@ -33,7 +33,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
     let new_answer = has_new_answer(record, memo);
     let settled = record.settled_at(times);
     match (&record.answer, &record.known.job) {
-        (Some(Answer::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
+        (Some(Resolution::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
         (_, Some(_)) if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
         (_, Some(job)) => Need::Job(job.clone()),
         (_, None) if now < settled => Need::Wait(settled),
@@ -121,21 +121,21 @@ fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     let at = record.settled_at(times);
     match &record.answer {
-        Some(Answer::NotExecuted) if now < at => Outcome {
+        Some(Resolution::NotExecuted) if now < at => Outcome {
             message: Text::new(&format!(
                 "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
             )),
             answer_refused: None,
             ..known.clone()
         },
-        Some(Answer::NotExecuted) => Outcome {
+        Some(Resolution::NotExecuted) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),
             answer_refused: None,
             ..known.clone()
         },
-        Some(Answer::Adopt(_) | Answer::Abandon) | None
+        Some(Resolution::Adopt(_) | Resolution::Abandon) | None
             if now < at
                 || known
                     .evidence
@@ -143,7 +143,7 @@ fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
         {
             known.clone()
         }
-        Some(Answer::Adopt(_) | Answer::Abandon) | None => Outcome {
+        Some(Resolution::Adopt(_) | Resolution::Abandon) | None => Outcome {
             message: Text::new("no job is known, and nothing else shows what the disk holds"),
             evidence: Some(Evidence::NoneFound),
             ..known.clone()

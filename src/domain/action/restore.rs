@@ -8,7 +8,7 @@ use super::follow::{
 };
 use super::{PAID_AGAIN, Row, job};
 use crate::action::ordered::Restoration;
-use crate::ledger::record::{Answer, Bought, Evidence, Outcome, Record, State, Times, later};
+use crate::ledger::record::{Bought, Evidence, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::inventory::{self, Sighting, Vm};
 use crate::provider::job::JobState;
 use crate::values::ids::VpsId;
@@ -41,7 +41,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = has_new_answer(record, memo);
     match &record.answer {
-        Some(Answer::Adopt(vps)) if new_answer => Need::Vm(vps.clone()),
+        Some(Resolution::Adopt(vps)) if new_answer => Need::Vm(vps.clone()),
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
         // The strongest evidence first: the job, then the list.
         _ => record.known.job.clone().map_or(Need::Inventory, Need::Job),
@@ -176,7 +176,7 @@ impl Look<'_> {
     /// up brings it back to the accepted ones; nobody may call one that runs not executed.
     fn polled_again(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Outcome {
         let known = &self.record.known;
-        let told = self.record.answer == Some(Answer::NotExecuted);
+        let told = self.record.answer == Some(Resolution::NotExecuted);
         let after = match job {
             JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
                 match self.sighting(vms) {

@@ -463,7 +463,7 @@ impl Estimate {
 
 /// A person's answer to an unknown outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Resolution {
     /// Nothing was bought; a new attempt may follow under whatever approval stands.
     NotExecuted,
     /// It was executed; of a restore, this VM is the one.
@@ -502,7 +502,7 @@ pub struct Record {
     /// How many attempts in a row this is: 1, or one more than an attempt before it that nothing came of.
     pub tries: u32,
     /// A person's answer, if one stands.
-    pub answer: Option<Answer>,
+    pub answer: Option<Resolution>,
     /// What is known of the outcome.
     pub known: Outcome,
 }

@@ -468,7 +468,7 @@ pub(super) mod tests {
     use crate::action::follow::{self, Input, Memo, Need, need, step};
     use crate::action::receipt::Receipt;
     use crate::consent::approval::Approval;
-    use crate::ledger::record::{Answer, Job, Outcome};
+    use crate::ledger::record::{Job, Outcome, Resolution};
     use crate::provider::inventory::{Vm, VpsChoice};
     use crate::provider::job::JobState;
     use crate::values::ids::{BackupId, JobId, Uid};
@@ -741,7 +741,7 @@ pub(super) mod tests {
             (State::Unknown, Some(Evidence::AccountMismatch))
         );
         let told = Record {
-            answer: Some(Answer::NotExecuted),
+            answer: Some(Resolution::NotExecuted),
             ..unknown
         };
         for input in [
@@ -770,7 +770,7 @@ pub(super) mod tests {
             known: asked.clone(),
             ..unknown.clone()
         };
-        let not = answered(Answer::NotExecuted);
+        let not = answered(Resolution::NotExecuted);
         assert_eq!(need(&not, &memo, &times(), at), Need::Say(Input::Settled));
         assert_eq!(
             after(&not, Input::Settled, 1).state,
@@ -778,10 +778,10 @@ pub(super) mod tests {
             "not before its time"
         );
         assert_eq!(after(&not, Input::Settled, settled).state, State::NotExecuted);
-        let adopted = answered(Answer::Adopt(VpsId::new("")));
+        let adopted = answered(Resolution::Adopt(VpsId::new("")));
         assert_eq!(need(&adopted, &memo, &times(), at), Need::Say(Input::Adopted));
         assert_eq!(after(&adopted, Input::Adopted, settled).state, State::Succeeded);
-        let given_up = answered(Answer::Abandon);
+        let given_up = answered(Resolution::Abandon);
         assert_eq!(need(&given_up, &memo, &times(), at), Need::Say(Input::Abandoned));
     }
 

@@ -11,7 +11,7 @@ use crate::consent::price::tests::rates;
 use crate::consent::quote::QuoteId;
 use crate::ledger::chain::{Brakes, Cap, Hold};
 use crate::ledger::order::TRIES_LAST;
-use crate::ledger::record::{Answer, Claim, Evidence, Job, KeyInUse, Outcome, State, later};
+use crate::ledger::record::{Claim, Evidence, Job, KeyInUse, Outcome, Resolution, State, later};
 use crate::provider::backup::{BackupFilter, ListedBackup};
 use crate::provider::gate;
 use crate::provider::gate::ProviderGate;
@@ -1171,7 +1171,7 @@ proptest! {
     }
 }
 
-pub(crate) fn unknown_with(answer: Option<Answer>) -> Record {
+pub(crate) fn unknown_with(answer: Option<Resolution>) -> Record {
     Record {
         answer,
         ..record(State::Unknown)

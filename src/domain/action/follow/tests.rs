@@ -192,7 +192,7 @@ fn absence_proves_nothing_to_a_key_that_does_not_read_the_source() {
         absent_reads: 9,
         ..Memo::default()
     };
-    let unknown = unknown_with(Some(Answer::NotExecuted));
+    let unknown = unknown_with(Some(Resolution::NotExecuted));
     let known = step(&unknown, foreign, &mut memo, &times(), after(9000));
     assert_eq!(
         (known.state, known.evidence),
@@ -202,7 +202,7 @@ fn absence_proves_nothing_to_a_key_that_does_not_read_the_source() {
 
 #[test]
 fn not_executed_takes_effect_only_when_its_time_has_come_and_no_vm_turned_up() {
-    let told = unknown_with(Some(Answer::NotExecuted));
+    let told = unknown_with(Some(Resolution::NotExecuted));
     let mut memo = Memo {
         absent_reads: 5,
         ..Memo::default()
@@ -231,7 +231,7 @@ fn not_executed_takes_effect_only_when_its_time_has_come_and_no_vm_turned_up() {
 
 #[test]
 fn a_not_executed_that_the_list_contradicts_is_refused_so_that_another_answer_can_be_given() {
-    let told = unknown_with(Some(Answer::NotExecuted));
+    let told = unknown_with(Some(Resolution::NotExecuted));
     let other_size = Vm {
         size: Some(Size {
             cpu_cores: SIZE.cpu_cores + 1,
@@ -262,7 +262,7 @@ fn a_not_executed_that_the_list_contradicts_is_refused_so_that_another_answer_ca
 
 #[test]
 fn a_person_may_adopt_only_a_pay_as_you_go_vm_that_is_not_the_source() {
-    let told = unknown_with(Some(Answer::Adopt(VpsId::new("vps_new"))));
+    let told = unknown_with(Some(Resolution::Adopt(VpsId::new("vps_new"))));
     assert_eq!(
         need(&told, &Memo::default(), &times(), now()),
         Need::Vm(VpsId::new("vps_new"))
@@ -310,8 +310,8 @@ fn whatever_is_read_no_vm_becomes_the_result_of_a_second_record() {
     for known in [accepted().known, unknown_with(None).known] {
         for answer in [
             None,
-            Some(Answer::NotExecuted),
-            Some(Answer::Adopt(VpsId::new("vps_new"))),
+            Some(Resolution::NotExecuted),
+            Some(Resolution::Adopt(VpsId::new("vps_new"))),
         ] {
             for input in &inputs {
                 let mut record = Record {
@@ -440,7 +440,7 @@ fn an_unknown_outcome_is_asked_of_its_job_first_and_follows_it_again() {
         State::Accepted
     );
     lost.known.evidence = Some(Evidence::JobDeadline);
-    lost.answer = Some(Answer::NotExecuted);
+    lost.answer = Some(Resolution::NotExecuted);
     let refused = stepped(&lost, Input::Job(running, vec![]));
     assert_eq!(refused.state, State::Unknown);
     assert!(refused.answer_refused.is_some());
@@ -448,7 +448,7 @@ fn an_unknown_outcome_is_asked_of_its_job_first_and_follows_it_again() {
 
 #[test]
 fn a_not_executed_that_the_job_refuted_never_takes_effect_later() {
-    let mut told = unknown_with(Some(Answer::NotExecuted));
+    let mut told = unknown_with(Some(Resolution::NotExecuted));
     told.known.job = accepted().known.job;
     told.known.evidence = Some(Evidence::JobDeadline);
     told.known = stepped(&told, Input::Job(JobState::Running { progress: None }, vec![]));
@@ -510,7 +510,7 @@ fn two_hints_of_a_job_or_one_of_another_size_name_no_vm() {
 fn an_answer_acts_only_on_an_unknown_outcome() {
     for state in State::ALL.into_iter().filter(|state| *state != State::Unknown) {
         let told = Record {
-            answer: Some(Answer::Abandon),
+            answer: Some(Resolution::Abandon),
             ..record(state)
         };
         assert!(
@@ -596,7 +596,7 @@ proptest! {
         inputs in prop::collection::vec((any_input(), 0u64..2000), 1..40),
         told in any::<bool>(),
     ) {
-        let mut current = unknown_with(told.then_some(Answer::NotExecuted));
+        let mut current = unknown_with(told.then_some(Resolution::NotExecuted));
         current.known = Outcome::sending();
         let mut memo = Memo::default();
         let mut seconds = 0;
@@ -755,7 +755,7 @@ mod of_options {
             reads_vps: false,
         });
         let mut told = in_state(State::Unknown);
-        told.answer = Some(Answer::NotExecuted);
+        told.answer = Some(Resolution::NotExecuted);
         let known = after_reads(&told, &elsewhere, 9, 10_000);
         assert_eq!(
             (known.state, known.evidence),
@@ -767,7 +767,7 @@ mod of_options {
     #[test]
     fn a_persons_answers_end_it_and_what_shows_overrules_them() {
         let mut told = in_state(State::Unknown);
-        told.answer = Some(Answer::NotExecuted);
+        told.answer = Some(Resolution::NotExecuted);
         assert_eq!(
             after_reads(&told, &shows_number(2048), 3, 899).state,
             State::Unknown
@@ -780,7 +780,7 @@ mod of_options {
             after_reads(&told, &shows_number(4096), 3, 900).state,
             State::Succeeded
         );
-        told.answer = Some(Answer::Abandon);
+        told.answer = Some(Resolution::Abandon);
         assert_eq!(
             need(&told, &Memo::default(), &times(), now()),
             Need::Say(Input::Abandoned)
@@ -791,7 +791,7 @@ mod of_options {
     #[test]
     fn an_adopted_change_is_read_back_and_asked_about_again_if_it_does_not_show() {
         let mut told = in_state(State::Unknown);
-        told.answer = Some(Answer::Adopt(VpsId::new("")));
+        told.answer = Some(Resolution::Adopt(VpsId::new("")));
         assert_eq!(
             need(&told, &Memo::default(), &times(), now()),
             Need::Say(Input::Adopted)
@@ -820,7 +820,7 @@ mod of_the_older_route {
     use super::*;
     use crate::provider::options::Values;
 
-    fn upgrade(answer: Option<Answer>) -> Record {
+    fn upgrade(answer: Option<Resolution>) -> Record {
         Record {
             action: Action::LegacyUpgrade(Values::new()),
             answer,
@@ -846,10 +846,10 @@ mod of_the_older_route {
             (State::Unknown, Some(Evidence::NoneFound))
         );
         let told = |answer, seconds| said(&upgrade(Some(answer)), seconds).state;
-        assert_eq!(told(Answer::NotExecuted, 899), State::Unknown);
-        assert_eq!(told(Answer::NotExecuted, 900), State::NotExecuted);
-        assert_eq!(told(Answer::Adopt(VpsId::new("")), 1), State::Succeeded);
-        assert_eq!(told(Answer::Abandon, 1), State::Abandoned);
+        assert_eq!(told(Resolution::NotExecuted, 899), State::Unknown);
+        assert_eq!(told(Resolution::NotExecuted, 900), State::NotExecuted);
+        assert_eq!(told(Resolution::Adopt(VpsId::new("")), 1), State::Succeeded);
+        assert_eq!(told(Resolution::Abandon, 1), State::Abandoned);
     }
 }
 
@@ -925,7 +925,7 @@ fn a_person_is_believed_where_hostup_cannot_be_read_and_not_sooner() {
             continue;
         }
         let record = Record {
-            answer: Some(Answer::NotExecuted),
+            answer: Some(Resolution::NotExecuted),
             ..record
         };
         let just_before = asked.checked_sub(Duration::from_secs(1)).unwrap();

@@ -6,7 +6,7 @@ use crate::action::ordered::{Action, NewBackup};
 use crate::consent::price::Price;
 use crate::ledger::backup_first::BACKUP_LASTS;
 use crate::ledger::chain::Cap;
-use crate::ledger::record::{Answer, Evidence, Job, Outcome};
+use crate::ledger::record::{Evidence, Job, Outcome, Resolution};
 use crate::provider::backup::ListedBackup;
 use crate::provider::gate::GateName;
 use crate::provider::job::JobState;
@@ -487,7 +487,7 @@ fn a_lost_answer_is_found_by_the_note_and_else_a_person_decides() {
         known: known.clone(),
         ..unknown.clone()
     };
-    let not = answered(Answer::NotExecuted);
+    let not = answered(Resolution::NotExecuted);
     assert_eq!(
         stepped(
             &not,
@@ -501,14 +501,14 @@ fn a_lost_answer_is_found_by_the_note_and_else_a_person_decides() {
         .state,
         State::NotExecuted
     );
-    let there = answered(Answer::NotExecuted);
+    let there = answered(Resolution::NotExecuted);
     let found = stepped(&there, seen(vec![listed(Some(&note), true)]), memo, settled);
     assert_eq!(
         found.state,
         State::Succeeded,
         "the list is stronger than the answer"
     );
-    let adopted = answered(Answer::Adopt(VpsId::new("")));
+    let adopted = answered(Resolution::Adopt(VpsId::new("")));
     assert_eq!(need(&adopted, memo, &times(), now()), Need::Say(Input::Adopted));
     assert_eq!(
         stepped(&adopted, Input::Adopted, memo, settled).state,
@@ -619,7 +619,7 @@ fn a_backup_that_is_never_complete_is_asked_about_and_another_answer_is_possible
         "nothing is written twice"
     );
     let told = Record {
-        answer: Some(Answer::NotExecuted),
+        answer: Some(Resolution::NotExecuted),
         ..asked
     };
     let refused = stepped(&told, unfinished(), memo, late + 60);
@@ -632,7 +632,7 @@ fn a_backup_that_is_never_complete_is_asked_about_and_another_answer_is_possible
 #[test]
 fn that_nothing_is_listed_proves_nothing_to_a_key_that_does_not_read_the_vps() {
     let told = Record {
-        answer: Some(Answer::NotExecuted),
+        answer: Some(Resolution::NotExecuted),
         ..backup(State::Unknown)
     };
     let memo = &mut Memo {

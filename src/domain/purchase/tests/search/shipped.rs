@@ -12,7 +12,7 @@ use crate::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::consent::approval::Approval;
 use crate::ledger::Walk;
 use crate::ledger::names::ChainKey;
-use crate::ledger::record::{Answer, EndOfVm, State as RecordState};
+use crate::ledger::record::{EndOfVm, Resolution, State as RecordState};
 use crate::provider::inventory::{Vm, VpsChoice};
 use crate::provider::job::JobState;
 use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view};
@@ -235,10 +235,10 @@ impl Shipped {
         record.known = self.known(rec.known).clone();
         record.answer = match rec.told {
             Told::Nothing => None,
-            Told::NotExecuted => Some(Answer::NotExecuted),
-            Told::Abandon => Some(Answer::Abandon),
-            Told::Adopt if self.goods == Goods::Disk => Some(Answer::Adopt(VpsId::new(""))),
-            Told::Adopt => vms(1).first().map(|vm| Answer::Adopt(vm.id.clone())),
+            Told::NotExecuted => Some(Resolution::NotExecuted),
+            Told::Abandon => Some(Resolution::Abandon),
+            Told::Adopt if self.goods == Goods::Disk => Some(Resolution::Adopt(VpsId::new(""))),
+            Told::Adopt => vms(1).first().map(|vm| Resolution::Adopt(vm.id.clone())),
         };
         record
     }
