@@ -23,10 +23,10 @@ use crate::clock::Clock;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::lease::Election;
 use crate::controllers::context::Parts;
-use crate::controllers::observer::Observer;
 use crate::controllers::policies;
 use crate::controllers::run as controllers;
 use crate::controllers::settings::{Settings, Watched};
+use crate::controllers::telemetry_hooks::TelemetryHooks;
 use crate::domain::values::ids::InstanceId;
 use crate::hostup::{self, HostUp, Http, Way};
 use crate::telemetry::http::Probes;
@@ -109,18 +109,18 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         times: args.times(),
     };
     tracing::info!(instance = %settings.instance, watched = ?settings.watched, read_only = settings.read_only, "ready");
-    let observer: Arc<dyn Observer> = Arc::new(Listener {
+    let hooks: Arc<dyn TelemetryHooks> = Arc::new(Listener {
         metrics: metrics.clone(),
         clock: clock.clone(),
     });
-    let guarding = tokio::spawn(policies::watch(client.clone(), observer.clone()));
+    let guarding = tokio::spawn(policies::watch(client.clone(), hooks.clone()));
     let parts = Parts {
         clock,
         chance,
         client: client.clone(),
         hostup,
         settings,
-        observer,
+        hooks,
     };
     let ended = if args.leader_elect {
         lead(&lease_namespace, client, parts, metrics, stop).await

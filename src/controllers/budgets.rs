@@ -51,8 +51,8 @@ pub async fn keep(ctx: Arc<Context>) {
     let changed = Notify::new();
     let watching = async {
         let all: Api<Stored<VpsBudget>> = Api::all(ctx.books.client.clone());
-        let observer = ctx.observer.clone();
-        let told = move |life| observer.watch("vpsbudget", "", life);
+        let hooks = ctx.hooks.clone();
+        let told = move |life| hooks.watch("vpsbudget", "", life);
         let mut events = watch(all, told).default_backoff().boxed();
         // The watch says that something is new; what it is, is read.
         while let Ok(Some(_)) | Err(_) = events.try_next().await {

@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::approvals::Approvals;
 use super::budgets::OverBudget;
 use super::failures::Failures;
-use super::observer::Observer;
 use super::options::Rivals;
 use super::settings::Settings;
+use super::telemetry_hooks::TelemetryHooks;
 use crate::accounts::{Account, Accounts, Question, Readings};
 use crate::api::shared::CredentialsSecretRef;
 use crate::chance::Chance;
@@ -49,7 +49,7 @@ pub struct Parts {
     /// What the admin decided.
     pub settings: Settings,
     /// Who listens.
-    pub observer: Arc<dyn Observer>,
+    pub hooks: Arc<dyn TelemetryHooks>,
 }
 
 /// What every reconcile is given.
@@ -71,7 +71,7 @@ pub struct Context {
     /// Which objects were looked at in vain.
     pub failures: Failures,
     /// Who listens.
-    pub observer: Arc<dyn Observer>,
+    pub hooks: Arc<dyn TelemetryHooks>,
     findings: Mutex<Findings>,
 }
 
@@ -94,7 +94,7 @@ impl Context {
             client,
             hostup,
             settings,
-            observer,
+            hooks,
         } = parts;
         let wakes = Arc::new(Wakes::default());
         let woken = wakes.clone();
@@ -110,7 +110,7 @@ impl Context {
             instance: settings.instance.clone(),
             caps: settings.caps,
             times: settings.times,
-            observer: observer.clone(),
+            hooks: hooks.clone(),
             clock: clock.clone(),
             client: client.clone(),
             chance,
@@ -128,7 +128,7 @@ impl Context {
             findings: Mutex::default(),
             books: Arc::new(books),
             settings,
-            observer,
+            hooks,
         }
     }
 
@@ -219,7 +219,7 @@ impl Context {
         let twins = all()
             .filter(|finding| matches!(finding, Finding::Twins { .. }))
             .count();
-        self.observer.audit(all().count() - twins, twins);
+        self.hooks.audit(all().count() - twins, twins);
     }
 }
 

@@ -6,7 +6,6 @@ pub mod context;
 mod failures;
 mod news;
 pub mod observe;
-pub mod observer;
 pub mod operation;
 pub mod options;
 pub mod policies;
@@ -17,6 +16,7 @@ pub mod restore;
 mod rhythm;
 pub mod run;
 pub mod settings;
+pub mod telemetry_hooks;
 mod turns;
 mod vms;
 

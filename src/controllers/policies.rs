@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::observer::Observer;
+use super::telemetry_hooks::TelemetryHooks;
 use crate::cluster::api_call::{self, ApiError};
 
 /// Between two looks.
@@ -79,14 +79,14 @@ impl Guard {
     }
 }
 
-/// Looks again and again, and tells the observer; the log once, and whenever it has changed.
-pub async fn watch(client: Client, observer: Arc<dyn Observer>) {
+/// Looks again and again, and tells the hooks; the log once, and whenever it has changed.
+pub async fn watch(client: Client, hooks: Arc<dyn TelemetryHooks>) {
     let mut told = None;
     loop {
         let seen = look(&client).await;
         for guard in Guard::ALL {
             let in_force = seen.as_ref().ok().map(|missing| !missing.contains(&guard));
-            observer.policy(guard, in_force);
+            hooks.policy(guard, in_force);
         }
         let said = seen.map_err(|error| error.to_string());
         if told.as_ref() != Some(&said) {

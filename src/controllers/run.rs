@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, Parts};
 use super::news::News;
 use super::observe::Shown;
-use super::observer::Reconcile;
 use super::rhythm::Rhythm;
 use super::settings::Watched;
+use super::telemetry_hooks::Reconcile;
 use super::turns::{Place, Turn, Turns};
 use super::{Error, budgets, operation, options, restore, vms};
 use crate::accounts::Who;
@@ -163,7 +163,7 @@ async fn operations(
         };
         let name = seen.name_any();
         let work = counted(&ctx, seen.clone(), operation::reconcile(seen, ctx.clone()));
-        let work = ctx.observer.reconcile("vpsoperation", "", &name, work);
+        let work = ctx.hooks.reconcile("vpsoperation", "", &name, work);
         work.inspect(move |_| drop(turn)).boxed()
     };
     Controller::for_stream(stream, records)
@@ -245,15 +245,15 @@ where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     F: Fn(Life) + Send + 'static,
 {
-    let (observer, namespace) = (ctx.observer.clone(), namespace.unwrap_or_default().to_owned());
+    let (hooks, namespace) = (ctx.hooks.clone(), namespace.unwrap_or_default().to_owned());
     let told = move |life| {
         heard(life);
-        observer.watch(kind, &namespace, life);
+        hooks.watch(kind, &namespace, life);
     };
     watch(api, told).default_backoff()
 }
 
-/// Nobody but the observer is told.
+/// Only the hooks are told.
 fn unheard(_life: Life) {}
 
 /// The controller of one kind that buys, in one namespace or in all.
@@ -325,7 +325,7 @@ impl Buyer {
             let work = counted(&ctx, seen, look(shown, ctx.clone()));
             let (rhythm, of, failed) = (rhythm.clone(), namespace.clone(), name.clone());
             let work = work.inspect_err(move |_| rhythm.wake(&of, &failed)).boxed();
-            let work = ctx.observer.reconcile(kind, &namespace, &name, work);
+            let work = ctx.hooks.reconcile(kind, &namespace, &name, work);
             work.inspect(move |_| drop(turn)).boxed()
         };
         Controller::for_stream(stream, objects)

@@ -35,7 +35,7 @@ use store::Ledger;
 use wakes::Wakes;
 
 /// Listens to what becomes of paid calls.
-pub trait Observer: Send + Sync {
+pub trait PurchaseHooks: Send + Sync {
     /// A paid call has ended in `state`.
     fn paid_call(&self, record: &Record, state: State);
     /// A record has reached a state in which a person must act.
@@ -92,7 +92,7 @@ pub struct Books {
     /// The process has been told to stop.
     pub stopping: CancellationToken,
     /// Who listens.
-    pub observer: Arc<dyn Observer>,
+    pub hooks: Arc<dyn PurchaseHooks>,
 }
 
 impl Books {

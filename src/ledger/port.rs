@@ -205,7 +205,7 @@ impl<K: PurchasingKind> Market<K> {
             }
             End::Settled { record, learnt } => {
                 if self.has_sent {
-                    self.books.observer.paid_call(&record, record.known.state);
+                    self.books.hooks.paid_call(&record, record.known.state);
                 }
                 tracing::error!(operation = %record.name, state = record.known.state.as_str(), ?learnt,
                     "the sender's answer came after the record was settled otherwise; it is kept only in this line");

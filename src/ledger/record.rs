@@ -105,10 +105,10 @@ pub(super) fn tell(books: &Books, from: State, record: &Record, known: &Outcome)
         books.memory.sent_nothing(&record.name, &record.claim.holder);
     }
     if from == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {
-        books.observer.paid_call(record, state);
+        books.hooks.paid_call(record, state);
     }
     if state == State::Unknown && known.evidence.is_some() && record.known.evidence != known.evidence {
-        books.observer.asks_a_person(record);
+        books.hooks.asks_a_person(record);
     }
     wake(books, record, state);
 }

@@ -25,12 +25,12 @@ use tracing::Instrument;
 use crate::clock::Clock;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
-use crate::controllers::observer::{Life, Observer, Reconcile};
 use crate::controllers::policies::Guard;
 use crate::controllers::settings::Watched;
+use crate::controllers::telemetry_hooks::{Life, Reconcile, TelemetryHooks};
 use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
-use crate::ledger::Observer as LedgerObserver;
+use crate::ledger::PurchaseHooks;
 use approvals::ApprovalGauges;
 use budgets::BudgetGauges;
 use ledger::LedgerGauges;
@@ -373,7 +373,7 @@ pub struct Listener {
     pub clock: Clock,
 }
 
-impl LedgerObserver for Listener {
+impl PurchaseHooks for Listener {
     fn paid_call(&self, _record: &Record, state: State) {
         self.metrics
             .paid_calls
@@ -386,7 +386,7 @@ impl LedgerObserver for Listener {
     }
 }
 
-impl Observer for Listener {
+impl TelemetryHooks for Listener {
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile {
         let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
         // `name` is the span's own in a JSON line.

@@ -11,10 +11,10 @@ use hostup_operator::cluster::lease::Election;
 use hostup_operator::cluster::watch::Life;
 use hostup_operator::controllers::Error;
 use hostup_operator::controllers::context::Parts;
-use hostup_operator::controllers::observer::{Observer, Reconcile};
 use hostup_operator::controllers::policies::Guard;
 use hostup_operator::controllers::run;
 use hostup_operator::controllers::settings::{Settings, Watched};
+use hostup_operator::controllers::telemetry_hooks::{Reconcile, TelemetryHooks};
 use hostup_operator::domain::ledger::Caps;
 use hostup_operator::domain::ledger::record::{Record, State, Times};
 use hostup_operator::domain::values::ids::InstanceId;
@@ -117,7 +117,7 @@ impl Process {
         };
         let drawn = dice.fork();
         let clock = body.clock();
-        let observer: Arc<dyn Observer> = Arc::new(Deaf(site.judge.clone()));
+        let hooks: Arc<dyn TelemetryHooks> = Arc::new(Deaf(site.judge.clone()));
         let parts = Parts {
             chance: Chance::drawn_by(move |bytes| {
                 drawn.fill(bytes);
@@ -145,7 +145,7 @@ impl Process {
                 workers: 8,
                 times: TIMES,
             },
-            observer,
+            hooks,
             clock,
         };
         let stop = CancellationToken::new();
@@ -251,13 +251,13 @@ impl Service<Request<Bytes>> for Gated {
 /// Tells nobody but the judge.
 struct Deaf(Judge);
 
-impl ledger::Observer for Deaf {
+impl ledger::PurchaseHooks for Deaf {
     fn paid_call(&self, _record: &Record, _state: State) {}
 
     fn asks_a_person(&self, _record: &Record) {}
 }
 
-impl Observer for Deaf {
+impl TelemetryHooks for Deaf {
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile {
         let (judge, what) = (self.0.clone(), format!("{kind} {namespace}/{name}"));
         std::panic::AssertUnwindSafe(work)

@@ -12,7 +12,7 @@ use crate::ledger;
 pub type Reconcile = BoxFuture<'static, Result<Action, Error>>;
 
 /// Listens to the controllers.
-pub trait Observer: ledger::Observer {
+pub trait TelemetryHooks: ledger::PurchaseHooks {
     /// Wraps one reconcile: span, duration, and a panic turned into an error.
     fn reconcile(&self, kind: &'static str, namespace: &str, name: &str, work: Reconcile) -> Reconcile;
     /// Whether a watch of objects of `kind`, in `namespace` or (empty) in all, shows life.
