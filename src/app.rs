@@ -22,7 +22,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::lease::Election;
-use crate::controllers::context::Parts;
+use crate::controllers::context::RunConfig;
 use crate::controllers::policies;
 use crate::controllers::run as controllers;
 use crate::controllers::settings::{Settings, Watched};
@@ -114,7 +114,7 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         clock: clock.clone(),
     });
     let guarding = tokio::spawn(policies::watch(client.clone(), hooks.clone()));
-    let parts = Parts {
+    let config = RunConfig {
         clock,
         chance,
         client: client.clone(),
@@ -123,10 +123,10 @@ pub async fn run(args: Run) -> Result<(), Failure> {
         hooks,
     };
     let ended = if args.leader_elect {
-        lead(&lease_namespace, client, parts, metrics, stop).await
+        lead(&lease_namespace, client, config, metrics, stop).await
     } else {
         metrics.leads(true);
-        controllers::run(parts, stop, |context| metrics.attach(context)).await;
+        controllers::run(config, stop, |context| metrics.attach(context)).await;
         Ok(())
     };
     guarding.abort();
@@ -138,13 +138,13 @@ pub async fn run(args: Run) -> Result<(), Failure> {
 async fn lead(
     lease_namespace: &str,
     client: Client,
-    parts: Parts,
+    config: RunConfig,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let attach = |context| metrics.attach(context);
-    let identity = identity(&parts.chance);
-    let mut election = Election::new(client, lease_namespace, identity, parts.clock.clone());
+    let identity = identity(&config.chance);
+    let mut election = Election::new(client, lease_namespace, identity, config.clock.clone());
     tokio::select! {
         () = election.win() => {}
         () = stop.cancelled() => return Ok(()),
@@ -152,7 +152,7 @@ async fn lead(
     metrics.leads(true);
     tracing::info!("leading");
     let controllers_stop = stop.child_token();
-    let mut controllers = std::pin::pin!(controllers::run(parts, controllers_stop.clone(), attach));
+    let mut controllers = std::pin::pin!(controllers::run(config, controllers_stop.clone(), attach));
     let lost = tokio::select! {
         () = &mut controllers => None,
         why = election.hold() => Some(why),

@@ -37,7 +37,7 @@ use crate::ledger::store::Ledger;
 use crate::ledger::wakes::Wakes;
 
 /// What the controllers are made from.
-pub struct Parts {
+pub struct RunConfig {
     /// The time.
     pub clock: Clock,
     /// Randomness.
@@ -86,16 +86,16 @@ struct Findings {
 const AUDITED_ONCE_IN: Duration = Duration::from_secs(2);
 
 impl Context {
-    /// Puts the parts together.
-    pub fn new(parts: Parts, ledger: Ledger, stopping: CancellationToken) -> Self {
-        let Parts {
+    /// What every reconcile of this run is given.
+    pub fn new(config: RunConfig, ledger: Ledger, stopping: CancellationToken) -> Self {
+        let RunConfig {
             clock,
             chance,
             client,
             hostup,
             settings,
             hooks,
-        } = parts;
+        } = config;
         let wakes = Arc::new(Wakes::default());
         let woken = wakes.clone();
         let namespaces = Namespaces::new(client.clone(), clock.clone(), settings.namespace.clone());

@@ -20,7 +20,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Parts};
+use super::context::{Context, RunConfig};
 use super::news::News;
 use super::observe::Shown;
 use super::rhythm::Rhythm;
@@ -49,18 +49,18 @@ type WatchedRestore = Stored<PartialObjectMeta<VpsBackupRestore>>;
 
 /// Runs every controller until `stop`, then waits for the paid calls that are under way, so that
 /// their outcomes are recorded. `started` is given the context once it exists.
-pub async fn run(parts: Parts, stop: CancellationToken, started: impl FnOnce(Arc<Context>)) {
+pub async fn run(config: RunConfig, stop: CancellationToken, started: impl FnOnce(Arc<Context>)) {
     let (records, writer) = store::<WatchedOperation>();
-    let watched = parts.settings.watched.clone();
+    let watched = config.settings.watched.clone();
     let (made, own) = unbounded();
     let ledger = Ledger::new(
-        parts.client.clone(),
-        parts.settings.instance.clone(),
+        config.client.clone(),
+        config.settings.instance.clone(),
         made,
-        Heartbeat::begin(parts.clock.clone()),
-        parts.clock.clone(),
+        Heartbeat::begin(config.clock.clone()),
+        config.clock.clone(),
     );
-    let ctx = Arc::new(Context::new(parts, ledger, stop.clone()));
+    let ctx = Arc::new(Context::new(config, ledger, stop.clone()));
     started(ctx.clone());
 
     let operations = operations(&ctx, own, records.clone(), writer, stop.clone());

@@ -10,7 +10,7 @@ use hostup_operator::chance::Chance;
 use hostup_operator::cluster::lease::Election;
 use hostup_operator::cluster::watch::Life;
 use hostup_operator::controllers::Error;
-use hostup_operator::controllers::context::Parts;
+use hostup_operator::controllers::context::RunConfig;
 use hostup_operator::controllers::policies::Guard;
 use hostup_operator::controllers::run;
 use hostup_operator::controllers::settings::{Settings, Watched};
@@ -118,7 +118,7 @@ impl Process {
         let drawn = dice.fork();
         let clock = body.clock();
         let hooks: Arc<dyn TelemetryHooks> = Arc::new(Deaf(site.judge.clone()));
-        let parts = Parts {
+        let config = RunConfig {
             chance: Chance::drawn_by(move |bytes| {
                 drawn.fill(bytes);
                 true
@@ -149,7 +149,7 @@ impl Process {
             clock,
         };
         let stop = CancellationToken::new();
-        let main = tokio::spawn(lives(parts, stop.clone(), site.elects.then_some(number)));
+        let main = tokio::spawn(lives(config, stop.clone(), site.elects.then_some(number)));
         Self {
             body,
             client,
@@ -189,16 +189,16 @@ impl Process {
     }
 }
 
-async fn lives(parts: Parts, stop: CancellationToken, elects: Option<u32>) {
+async fn lives(config: RunConfig, stop: CancellationToken, elects: Option<u32>) {
     let Some(number) = elects else {
-        return run::run(parts, stop, |_| {}).await;
+        return run::run(config, stop, |_| {}).await;
     };
     let identity = format!("process-{number}");
     let mut election = Election::new(
-        parts.client.clone(),
+        config.client.clone(),
         OPERATORS_NAMESPACE,
         identity,
-        parts.clock.clone(),
+        config.clock.clone(),
     );
     tokio::select! {
         biased;
@@ -206,7 +206,7 @@ async fn lives(parts: Parts, stop: CancellationToken, elects: Option<u32>) {
         () = election.win() => {}
     }
     let led = stop.child_token();
-    let mut controllers = std::pin::pin!(run::run(parts, led.clone(), |_| {}));
+    let mut controllers = std::pin::pin!(run::run(config, led.clone(), |_| {}));
     let lost = tokio::select! {
         biased;
         () = &mut controllers => None,
