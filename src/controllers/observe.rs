@@ -38,7 +38,7 @@ const WOKEN_BEFORE: Duration = Duration::from_secs(60);
 
 /// What a watch has shown of an object.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct SeenVersion {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -148,12 +148,15 @@ pub fn asker<K: PurchasingKind>(object: &K, subject: &Subject, approved: bool) -
 }
 
 /// The object that a watch has shown as it is known, if it is.
-pub fn known<K: PurchasingKind>(ctx: &Context, seen: &Shown) -> Option<Arc<K>> {
+pub fn known<K: PurchasingKind>(ctx: &Context, seen: &SeenVersion) -> Option<Arc<K>> {
     K::recent(&ctx.books).get(&seen.namespace, &seen.name, seen.version.as_deref())
 }
 
 /// The object, read from etcd; `None` if it is gone.
-pub async fn object<K: PurchasingKind>(ctx: &Context, seen: &Shown) -> Result<Option<Stored<K>>, Error> {
+pub async fn object<K: PurchasingKind>(
+    ctx: &Context,
+    seen: &SeenVersion,
+) -> Result<Option<Stored<K>>, Error> {
     let api: Api<Stored<K>> = Api::namespaced(ctx.books.client.clone(), &seen.namespace);
     let object = api_call::found(api.get(&seen.name)).await?;
     Ok(object.filter(|object| object.meta().uid.is_some()))

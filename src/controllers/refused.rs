@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Error;
 use super::approvals::Place;
 use super::context::Context;
-use super::observe::{self, Shown};
+use super::observe::{self, SeenVersion};
 use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
@@ -38,7 +38,7 @@ type Show<K> = for<'a> fn(&'a Context, &'a K, &'a Trouble) -> BoxFuture<'a, Resu
 /// When the API server could not be read or written; the object is looked at again.
 pub async fn told<K: PurchasingKind>(
     ctx: &Arc<Context>,
-    seen: &Shown,
+    seen: &SeenVersion,
     look: Look<K>,
     show: Show<K>,
 ) -> Result<Action, Error> {
@@ -75,7 +75,7 @@ pub async fn told<K: PurchasingKind>(
 
 async fn look_at<K: PurchasingKind>(
     ctx: &Arc<Context>,
-    seen: &Shown,
+    seen: &SeenVersion,
     object: &K,
     source: Source,
     look: Look<K>,

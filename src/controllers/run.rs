@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, RunConfig};
 use super::news::News;
-use super::observe::Shown;
+use super::observe::SeenVersion;
 use super::rhythm::Rhythm;
 use super::settings::Watched;
 use super::telemetry_hooks::Reconcile;
@@ -269,7 +269,7 @@ impl Buyer {
         ctx: &Arc<Context>,
         objects: Store<K>,
         stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        look: fn(Shown, Arc<Context>) -> Reconcile,
+        look: fn(SeenVersion, Arc<Context>) -> Reconcile,
     ) where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
@@ -317,7 +317,7 @@ impl Buyer {
             if let Err(wait) = rhythm.look(&namespace, &name, edition, ctx.moment()) {
                 return ready(Ok(Action::requeue(wait))).boxed();
             }
-            let shown = Shown {
+            let shown = SeenVersion {
                 namespace: namespace.clone(),
                 name: name.clone(),
                 version: seen.resource_version(),

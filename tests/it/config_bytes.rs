@@ -16,7 +16,8 @@ use hostup_operator::domain::ledger::chain::{Brakes, LedgerView};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
 use hostup_operator::domain::options::{
-    Decision, Facts, Goods, Intent, OptionsWish, ProviderReading, Reading, Rival, Seen, View, Wish, decide,
+    Decision, Goods, Intent, OptionsWish, ProviderReading, Reading, Rival, Seen, StatusFacts, View, Wish,
+    decide,
 };
 use hostup_operator::domain::provider::options::{OptionValue, Values};
 use hostup_operator::domain::purchase::{
@@ -225,7 +226,7 @@ async fn ordered(hostup: &HostUp, key: &SecretString, n: usize, wanted: Values) 
     let Decision::Report(report) = looked(&account, n, &wanted, None).await else {
         panic!("bought without an approval: {wanted:?}");
     };
-    let Facts::Shown(shown) = report.facts else {
+    let StatusFacts::Shown(shown) = report.facts else {
         panic!("{}", report.message);
     };
     let quote = shown.quote?;

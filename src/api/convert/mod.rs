@@ -21,7 +21,7 @@ use crate::domain::consent::price::{ChangePrice, HourlyPrice, NO_CHARGE, Price, 
 use crate::domain::consent::quote::{Quote, QuoteId};
 use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record};
 use crate::domain::provider::gate::{Force, Gate, GateName};
-use crate::domain::restore::Shown;
+use crate::domain::restore::TargetView;
 use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::rfc3339;
@@ -288,10 +288,10 @@ fn gate(shown: &GateStatus) -> Option<Gate> {
     })
 }
 
-impl From<&Shown> for TargetStatus {
-    fn from(target: &Shown) -> Self {
+impl From<&TargetView> for TargetStatus {
+    fn from(target: &TargetView) -> Self {
         match target {
-            Shown::New(restoration) => {
+            TargetView::New(restoration) => {
                 let region = Text::bounded(&restoration.region, 64).to_string();
                 Self {
                     name: Text::bounded(&restoration.vm_name, 80).to_string(),
@@ -302,7 +302,7 @@ impl From<&Shown> for TargetStatus {
                     storage_gb: Some(restoration.ordered.storage_gb.min(MOST)),
                 }
             }
-            Shown::Existing(vps, name) => Self {
+            TargetView::Existing(vps, name) => Self {
                 name: Text::bounded(name.as_str(), 80).to_string(),
                 vps_id: Some(vps.to_string()),
                 region: None,

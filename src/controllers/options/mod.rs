@@ -13,14 +13,14 @@ use kube::runtime::watcher;
 
 use super::Error;
 use super::context::{Blocked, Context};
-use super::observe::{self as common, Look, Shown};
+use super::observe::{self as common, Look, SeenVersion};
 use super::operation::purchase;
 use super::refused;
 use crate::api;
 use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
 use crate::cluster::recent::Source;
-use crate::domain::options::{Decision, Facts, decide};
+use crate::domain::options::{Decision, StatusFacts, decide};
 use crate::domain::status::report::Report;
 use crate::domain::values::ids::SubjectKind;
 
@@ -56,7 +56,7 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(seen: SeenVersion, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.rivals.ready().await;
     refused::told(
         &ctx,
@@ -71,7 +71,7 @@ pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> 
 async fn resolve(ctx: &Context, object: &VpsResourceConfig, name: &str) -> Result<Action, Error> {
     let is_being_deleted = object.metadata.deletion_timestamp.is_some();
     if let Some(rests) = Report::at_rest(object.spec.suspend, is_being_deleted) {
-        return report::publish(ctx, object, "", &rests.with(Facts::Kept), None).await;
+        return report::publish(ctx, object, "", &rests.with(StatusFacts::Kept), None).await;
     }
     match observe::named(ctx, object, name).await {
         Ok(vps) => {

@@ -14,7 +14,7 @@ use crate::controllers::reporter::{
     self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, kept_warning, steps, warning,
 };
 use crate::domain::ledger::record::Record;
-use crate::domain::options::{self, Facts, InForce, Shown};
+use crate::domain::options::{self, InForce, StatusFacts, StatusView};
 use crate::domain::provider::options::Values;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::{Report, Trouble};
@@ -36,12 +36,14 @@ pub async fn publish(
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(steps);
     said.extend(match &report.facts {
-        Facts::Kept | Facts::Attempted(_) => kept_warning::<VpsResourceConfig>(&before, generation),
-        Facts::Shown(shown) => shown
+        StatusFacts::Kept | StatusFacts::Attempted(_) => {
+            kept_warning::<VpsResourceConfig>(&before, generation)
+        }
+        StatusFacts::Shown(shown) => shown
             .record
             .as_ref()
             .and_then(|record| warning(record, generation)),
-        Facts::Nothing => None,
+        StatusFacts::Nothing => None,
     });
     let after = VpsResourceConfigStatus {
         observed_generation: generation,
@@ -72,7 +74,7 @@ pub async fn pin(ctx: &Context, object: &VpsResourceConfig, vps: &VpsId) -> Resu
 
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpec) -> Result<Action, Error> {
-    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
+    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(StatusFacts::Kept);
     publish(ctx, object, "", &report, None).await
 }
 
@@ -80,7 +82,7 @@ pub async fn invalid(ctx: &Context, object: &VpsResourceConfig, why: &InvalidSpe
 pub async fn lasting(ctx: &Context, object: &VpsResourceConfig, trouble: &Trouble) -> Result<Action, Error> {
     let status = object.status.as_ref();
     let since = status.and_then(|status| conditions::stalled_since(&status.conditions));
-    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
+    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(StatusFacts::Kept);
     let wish = api::config_intent(object)
         .map(|intent| intent.digest)
         .unwrap_or_default();
@@ -90,14 +92,14 @@ pub async fn lasting(ctx: &Context, object: &VpsResourceConfig, trouble: &Troubl
 fn facts(
     before: &VpsResourceConfigStatus,
     wish: &str,
-    facts: &Facts,
+    facts: &StatusFacts,
 ) -> (VpsResourceConfigStatus, Vec<Statement>) {
     match facts {
-        Facts::Kept => {
+        StatusFacts::Kept => {
             let steps = kept_steps::<VpsResourceConfig>(before);
             (before.clone(), of_this_wish(steps, before, wish))
         }
-        Facts::Attempted(record) => {
+        StatusFacts::Attempted(record) => {
             let shown = VpsResourceConfigStatus {
                 operation: Some(record.as_ref().into()),
                 ..before.clone()
@@ -105,8 +107,8 @@ fn facts(
             let steps = attempted_steps::<VpsResourceConfig>(before, record);
             (shown, of_this_wish(steps, before, wish))
         }
-        Facts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
-        Facts::Shown(shown) => (status(before, wish, shown), statements(shown)),
+        StatusFacts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
+        StatusFacts::Shown(shown) => (status(before, wish, shown), statements(shown)),
     }
 }
 
@@ -116,7 +118,7 @@ fn of_this_wish(mut steps: Vec<Statement>, before: &VpsResourceConfigStatus, wis
     steps
 }
 
-fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &Shown) -> VpsResourceConfigStatus {
+fn status(before: &VpsResourceConfigStatus, wish: &str, shown: &StatusView) -> VpsResourceConfigStatus {
     let record = shown.record.as_ref();
     VpsResourceConfigStatus {
         current: shown
@@ -156,7 +158,7 @@ fn texts(values: &Values) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn statements(shown: &Shown) -> Vec<Statement> {
+fn statements(shown: &StatusView) -> Vec<Statement> {
     let record = shown.record.as_ref();
     let mut said = steps(&shown.gates, shown.quote.as_ref(), shown.approved, record);
     if shown.gates.is_empty() && shown.quote.is_none() {

@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Look, Shown};
+use super::observe::{self as common, Look, SeenVersion};
 use super::operation::purchase;
 use super::refused;
 use crate::api;
@@ -23,7 +23,7 @@ use crate::domain::restore::{Decision, ProviderReading, decide};
 ///
 /// # Errors
 /// When the API server could not be read or written; the object is looked at again.
-pub async fn reconcile(seen: Shown, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(seen: SeenVersion, ctx: Arc<Context>) -> Result<Action, Error> {
     refused::told(
         &ctx,
         &seen,

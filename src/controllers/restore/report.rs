@@ -19,7 +19,7 @@ use crate::domain::action::ordered::Backup;
 use crate::domain::consent::quote::Quote;
 use crate::domain::ledger::record::{Evidence, Record, State, later};
 use crate::domain::provider::gate::Gate;
-use crate::domain::restore::{self, Facts, Shown as Target};
+use crate::domain::restore::{self, StatusFacts, TargetView};
 use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::status::report::{Report, Trouble};
 use crate::domain::values::text::Text;
@@ -37,14 +37,18 @@ pub async fn publish(
     let mut said = conditions::standing(report.reason.standing(), report.reason.as_str(), &report.message);
     said.extend(shown.steps);
     said.extend(match &report.facts {
-        Facts::Recorded { record, .. } => reporter::vm_present(record),
-        Facts::Kept | Facts::Attempted(_) | Facts::Nothing | Facts::Read { .. } => None,
+        StatusFacts::Recorded { record, .. } => reporter::vm_present(record),
+        StatusFacts::Kept | StatusFacts::Attempted(_) | StatusFacts::Nothing | StatusFacts::Read { .. } => {
+            None
+        }
     });
     let generation = object.metadata.generation.unwrap_or_default();
     said.extend(match &report.facts {
-        Facts::Kept | Facts::Attempted(_) => kept_warning::<VpsBackupRestore>(&before, generation),
-        Facts::Recorded { record, .. } => warning(record, generation),
-        Facts::Nothing | Facts::Read { .. } => None,
+        StatusFacts::Kept | StatusFacts::Attempted(_) => {
+            kept_warning::<VpsBackupRestore>(&before, generation)
+        }
+        StatusFacts::Recorded { record, .. } => warning(record, generation),
+        StatusFacts::Nothing | StatusFacts::Read { .. } => None,
     });
     let mut wake = report.wake;
     if let Some(outputs) = outputs(ctx, object, report).await {
@@ -74,7 +78,7 @@ pub async fn publish(
 /// What became of the ConfigMap of a VM that is there, if the object asks for one.
 async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Report) -> Option<Statement> {
     match (&report.facts, report.reason.standing()) {
-        (Facts::Recorded { record, vm: Some(vm) }, Standing::Done) => {
+        (StatusFacts::Recorded { record, vm: Some(vm) }, Standing::Done) => {
             outputs::write(ctx, object, record, vm).await
         }
         _ => None,
@@ -83,7 +87,7 @@ async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Rep
 
 /// A spec that cannot be understood; it waits for a change.
 pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec) -> Result<Action, Error> {
-    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(Facts::Kept);
+    let report = Report::new(Reason::InvalidSpec, why.to_string(), None).with(StatusFacts::Kept);
     publish(ctx, object, &report, None).await
 }
 
@@ -91,7 +95,7 @@ pub async fn invalid(ctx: &Context, object: &VpsBackupRestore, why: &InvalidSpec
 pub async fn lasting(ctx: &Context, object: &VpsBackupRestore, trouble: &Trouble) -> Result<Action, Error> {
     let status = object.status.as_ref();
     let since = status.and_then(|status| conditions::stalled_since(&status.conditions));
-    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(Facts::Kept);
+    let report = Report::troubled(trouble, since, &ctx.settings.times, ctx.now()).with(StatusFacts::Kept);
     publish(ctx, object, &report, None).await
 }
 
@@ -102,22 +106,22 @@ struct Shown {
 
 fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Report) -> Shown {
     match &report.facts {
-        Facts::Kept => Shown {
+        StatusFacts::Kept => Shown {
             status: before.clone(),
             steps: kept_steps::<VpsBackupRestore>(before),
         },
-        Facts::Attempted(record) => Shown {
+        StatusFacts::Attempted(record) => Shown {
             status: VpsBackupRestoreStatus {
                 operation: Some(record.as_ref().into()),
                 ..before.clone()
             },
             steps: attempted_steps::<VpsBackupRestore>(before, record),
         },
-        Facts::Nothing => Shown {
+        StatusFacts::Nothing => Shown {
             status: VpsBackupRestoreStatus::default(),
             steps: Vec::new(),
         },
-        Facts::Read {
+        StatusFacts::Read {
             source,
             gates,
             backup,
@@ -135,7 +139,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
                 ..read(gates, backup.as_ref(), quote.as_ref())
             },
         },
-        Facts::Recorded { record, vm } => {
+        StatusFacts::Recorded { record, vm } => {
             let status = VpsBackupRestoreStatus {
                 source: Some(SourceStatus::from(record.action.source().unwrap_or(&record.vps))),
                 operation: Some(record.as_ref().into()),
@@ -159,7 +163,7 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
                     quote,
                     gates,
                     backup,
-                    target: Target::of(record).as_ref().map(TargetStatus::from),
+                    target: TargetView::of(record).as_ref().map(TargetStatus::from),
                     ..status
                 },
             }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::{
-    Decision, Facts, Goods, InForce, Look, OptionsWish, Preview, ProviderReading, Reading, Seen, Shown,
-    reported,
+    Decision, Goods, InForce, Look, OptionsWish, Preview, ProviderReading, Reading, Seen, StatusFacts,
+    StatusView, reported,
 };
 use crate::action::answer::{CANCEL_EXISTING_INVOICE, EXISTING_INVOICE_BLOCKING};
 use crate::action::ordered::{Action, Change};
@@ -34,10 +34,10 @@ impl Look<'_> {
 
     fn with_options(&self, wish: &OptionsWish, reading: &Reading) -> Decision {
         let vps = &wish.vps;
-        let shown = Shown {
+        let shown = StatusView {
             current: Some(current(reading)),
             record: self.own_record(),
-            ..Shown::default()
+            ..StatusView::default()
         };
         let what = match (wish.goods, reading.is_payg) {
             (Goods::Options, false) => "options",
@@ -82,7 +82,7 @@ impl Look<'_> {
                 let is_done = record.known.state == State::Succeeded && !record.is_backup();
                 is_done && record.intent == self.intent.digest
             });
-            let in_sync = Shown {
+            let in_sync = StatusView {
                 drifted: Some(false),
                 quote: bought.and_then(|record| record.quote.clone()),
                 approved: bought.map(|_| true),
@@ -104,7 +104,7 @@ impl Look<'_> {
             return reported(Reason::Converging, message, facts(shown), wake);
         }
         let drifted = self.has_drifted();
-        let shown = Shown {
+        let shown = StatusView {
             drifted: drifted.then_some(true),
             in_force: if drifted { InForce::Wish } else { InForce::Kept },
             ..shown
@@ -151,7 +151,7 @@ impl Look<'_> {
         reading: &Reading,
         difference: &Difference,
         preview: &Preview,
-        shown: Shown,
+        shown: StatusView,
     ) -> Decision {
         if preview.committed {
             return committed_dry_run(shown);
@@ -176,7 +176,7 @@ impl Look<'_> {
             .clone()
             .map(|price| Price::Change(price.in_months_of(reading.cycle)))
             .map(|price| self.place(wish, reading, difference, &gates, preview, price, cancels, &shown));
-        let shown = Shown {
+        let shown = StatusView {
             gates,
             quote: placed.as_ref().map(|placed| placed.quote.clone()),
             ..shown
@@ -238,7 +238,7 @@ impl Look<'_> {
         fresh: Price,
         only_by_quote: Option<String>,
         what: &str,
-        shown: Shown,
+        shown: StatusView,
     ) -> Decision {
         let approval = self.intent.approval.as_ref();
         let (wanted, made) = self.backup();
@@ -255,7 +255,7 @@ impl Look<'_> {
             grant: consent.grant().cloned(),
             ..order
         };
-        let shown = Shown {
+        let shown = StatusView {
             approved: Some(order.grant.is_some()),
             ..shown
         };
@@ -308,7 +308,7 @@ impl Look<'_> {
         preview: &Preview,
         fresh: Price,
         cancels: Option<Invoice>,
-        shown: &Shown,
+        shown: &StatusView,
     ) -> PlacedOrder {
         let mut body = json!({"resources": options::to_json(&difference.to), "dryRun": false});
         if let (Some(_), Value::Object(members)) = (&cancels, &mut body) {
@@ -525,10 +525,10 @@ impl Look<'_> {
 }
 
 /// It may have spent what nobody approved, and would again.
-fn committed_dry_run(shown: Shown) -> Decision {
+fn committed_dry_run(shown: StatusView) -> Decision {
     let message = "HostUp answered a dry run as if it had committed it; look in HostUp's panel what it did. \
         These options are not asked for again until spec.resources is changed";
-    let shown = Shown {
+    let shown = StatusView {
         committed_dry_run: true,
         ..shown
     };
@@ -556,8 +556,8 @@ struct PlacedOrder {
     dearer: Option<Invoice>,
 }
 
-pub(super) fn facts(shown: Shown) -> Facts {
-    Facts::Shown(Box::new(shown))
+pub(super) fn facts(shown: StatusView) -> StatusFacts {
+    StatusFacts::Shown(Box::new(shown))
 }
 
 /// Every option that HostUp shows a value for.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::before_claim::facts;
-use super::{Decision, LegacyWish, Look, ProviderReading, Shown, reported};
+use super::{Decision, LegacyWish, Look, ProviderReading, StatusView, reported};
 use crate::action::ordered::{Action, older};
 use crate::consent::price::{BillingCycle, Price};
 use crate::consent::quote::{Quote, QuoteBasis};
@@ -17,9 +17,9 @@ use jiff::Timestamp;
 
 impl Look<'_> {
     pub(super) fn legacy(&self, wish: &LegacyWish) -> Decision {
-        let shown = Shown {
+        let shown = StatusView {
             record: self.own_record(),
-            ..Shown::default()
+            ..StatusView::default()
         };
         let done = self.records_of_this_wish().find(|record| was_executed(record));
         if let Some(done) = done.filter(|done| self.intent.owns(done)) {
@@ -72,16 +72,16 @@ impl Look<'_> {
             warns: unasked,
             ..report::Report::new(reason, message, None)
         };
-        Decision::Report(report.with(facts(Shown {
+        Decision::Report(report.with(facts(StatusView {
             quote: done.quote.clone(),
             approved: done.quote.as_ref().map(|_| true),
             record: Some(done.clone()),
-            ..Shown::default()
+            ..StatusView::default()
         })))
     }
 
     /// The admin's flag is the consent to an estimate; it costs nothing that any page names.
-    fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, key: &KeyInUse, shown: Shown) -> Decision {
+    fn estimate(&self, wish: &LegacyWish, read_at: Timestamp, key: &KeyInUse, shown: StatusView) -> Decision {
         let action = Action::LegacyEstimate(wish.wanted.clone());
         let body = body(wish, false, None);
         let order = self.legacy_order(wish, action, body, None, key, read_at);
@@ -98,7 +98,7 @@ impl Look<'_> {
         estimate: &Estimate,
         read_at: Timestamp,
         key: &KeyInUse,
-        shown: Shown,
+        shown: StatusView,
     ) -> Decision {
         let cycle = BillingCycle::read(wish.cycle.as_deref().unwrap_or_default());
         let Some(price) = estimate.price(cycle) else {
@@ -120,7 +120,7 @@ impl Look<'_> {
         let quote = self.renewed(&basis, &fresh);
         let action = Action::LegacyUpgrade(wish.wanted.clone());
         let order = self.legacy_order(wish, action, body, Some(quote.clone()), key, read_at);
-        let shown = Shown {
+        let shown = StatusView {
             quote: Some(quote.clone()),
             ..shown
         };

@@ -1,7 +1,7 @@
 //! While a record is under way: it says how things stand.
 
 use super::before_claim::facts;
-use super::{Decision, Facts, InForce, Look, Shown, reported};
+use super::{Decision, InForce, Look, StatusFacts, StatusView, reported};
 use crate::action::question::{self, Answers};
 use crate::ledger::record::{Evidence, Record, State, later};
 use crate::status::reason::Reason;
@@ -37,7 +37,7 @@ impl Look<'_> {
                 ),
             ),
         };
-        reported(reason, message, Facts::Kept, wake)
+        reported(reason, message, StatusFacts::Kept, wake)
     }
 
     /// What a record says that neither is done nor allows a further attempt.
@@ -46,7 +46,7 @@ impl Look<'_> {
             return self.mirror_another(record);
         }
         let corrects_drift = record.action.change().is_some_and(|change| change.corrects_drift);
-        let shown = facts(Shown {
+        let shown = facts(StatusView {
             gates: record.gates.clone(),
             quote: record.quote.clone(),
             approved: Some(true),
@@ -57,7 +57,7 @@ impl Look<'_> {
             } else {
                 InForce::Nothing
             },
-            ..Shown::default()
+            ..StatusView::default()
         });
         let known = &record.known;
         let (message, clause) = (&known.message, known.message.as_clause());

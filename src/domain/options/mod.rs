@@ -280,11 +280,11 @@ pub enum Decision {
 }
 
 /// How things stand with a configuration.
-pub type Report = report::Report<Facts>;
+pub type Report = report::Report<StatusFacts>;
 
 /// Which facts the status shows beside the conditions.
 #[derive(Debug, Clone)]
-pub enum Facts {
+pub enum StatusFacts {
     /// Those that it already shows.
     Kept,
     /// Those that it already shows, and the last attempt, which came to nothing.
@@ -292,12 +292,12 @@ pub enum Facts {
     /// None: they belong to another object.
     Nothing,
     /// These.
-    Shown(Box<Shown>),
+    Shown(Box<StatusView>),
 }
 
 /// What a status shows.
 #[derive(Debug, Clone, Default)]
-pub struct Shown {
+pub struct StatusView {
     /// The options as HostUp shows them; `None` keeps those that the status already has.
     pub current: Option<Values>,
     /// The gates.
@@ -340,13 +340,13 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         return Decision::Leave;
     }
     if let Some(barred) = view.chain.barred("", times, now) {
-        return Decision::Report(barred.with(Facts::Kept));
+        return Decision::Report(barred.with(StatusFacts::Kept));
     }
     let tail = view.chain.tail.as_ref();
     let unsettled = tail.filter(|tail| is_unsettled(tail));
     if let Some(record) = unsettled.filter(|record| intent.owns(record)) {
         return match backup_first::standing(record, &view.chain, times, now) {
-            Some(report) => Decision::Report(report.with(Facts::Attempted(Box::new(record.clone())))),
+            Some(report) => Decision::Report(report.with(StatusFacts::Attempted(Box::new(record.clone())))),
             None => look.mirror(record),
         };
     }
@@ -361,7 +361,7 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     if view.rival == Rival::Responsible {
         let message = "an older VpsResourceConfig is responsible for the options of this VPS; \
             delete one of the two, this one takes over once the older is gone";
-        return look.stalled(Reason::TargetConflict, message, Facts::Nothing);
+        return look.stalled(Reason::TargetConflict, message, StatusFacts::Nothing);
     }
     // Nothing follows what another object of this VPS has under way.
     if let Some(record) = unsettled {
@@ -386,7 +386,12 @@ struct Look<'a> {
     now: Timestamp,
 }
 
-fn reported(reason: Reason, message: impl Into<String>, facts: Facts, wake: Option<Timestamp>) -> Decision {
+fn reported(
+    reason: Reason,
+    message: impl Into<String>,
+    facts: StatusFacts,
+    wake: Option<Timestamp>,
+) -> Decision {
     Decision::Report(report::Report::new(reason, message, wake).with(facts))
 }
 
@@ -395,7 +400,7 @@ impl Look<'_> {
         self.view.chain.tail.as_ref()
     }
 
-    fn stalled(&self, reason: Reason, message: impl Into<String>, facts: Facts) -> Decision {
+    fn stalled(&self, reason: Reason, message: impl Into<String>, facts: StatusFacts) -> Decision {
         let since = self.view.chain.stalled_since;
         Decision::Report(report::Report::stalled(reason, message, since, self.times, self.now).with(facts))
     }
@@ -407,10 +412,12 @@ impl Look<'_> {
     }
 
     /// What the status shows already, and what became of the last attempt if that allows another.
-    fn kept(&self) -> Facts {
+    fn kept(&self) -> StatusFacts {
         self.own_record()
             .filter(Record::lets_another_follow)
-            .map_or(Facts::Kept, |record| Facts::Attempted(Box::new(record)))
+            .map_or(StatusFacts::Kept, |record| {
+                StatusFacts::Attempted(Box::new(record))
+            })
     }
 
     /// The records of objects of this name, the last one first.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::before_claim::{Call, facts};
-use super::{Decision, Look, OptionsWish, Reading, Resize, Shown, reported};
+use super::{Decision, Look, OptionsWish, Reading, Resize, StatusView, reported};
 use crate::action::ordered::{Action, Change};
 use crate::consent::price::{HourlyPrice, Price, Size};
 use crate::ledger::record::later;
@@ -18,7 +18,7 @@ impl Look<'_> {
         wish: &OptionsWish,
         reading: &Reading,
         difference: &Difference,
-        shown: Shown,
+        shown: StatusView,
     ) -> Decision {
         let gate_time = Some(later(self.now, self.times.gate_interval));
         let sizes = reading.resize.as_ref().and_then(|resize| {
@@ -47,7 +47,7 @@ impl Look<'_> {
             let (order, quote) = self.ordered(wish, reading, call, &gates, &fresh);
             (order, quote, fresh)
         });
-        let shown = Shown {
+        let shown = StatusView {
             gates,
             quote: placed.as_ref().map(|(_, quote, _)| quote.clone()),
             ..shown
@@ -89,7 +89,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::tests::{amount, intent_of, message, open, quote_of, read, reading, reason, wish};
-    use super::super::{Facts, Goods, Intent, ProviderReading, Seen, View, decide};
+    use super::super::{Goods, Intent, ProviderReading, Seen, StatusFacts, View, decide};
     use super::*;
     use crate::consent::approval::{Approval, Ceiling, CeilingUntil};
     use crate::consent::price::Rates;
@@ -319,7 +319,7 @@ mod tests {
                     let before = HourlyPrice::of(now, &rates).unwrap();
                     prop_assert_eq!(quoted.added, price.per_hour.minus(before.per_hour));
                 }
-                Decision::Report(report) => prop_assert!(matches!(report.facts, Facts::Shown(_))),
+                Decision::Report(report) => prop_assert!(matches!(report.facts, StatusFacts::Shown(_))),
                 other => panic!("{other:?}"),
             }
         }

@@ -217,7 +217,7 @@ pub(super) fn message(decision: &Decision) -> String {
 pub(super) fn quote_of(decision: &Decision) -> Quote {
     match decision {
         Decision::Report(Report {
-            facts: Facts::Shown(shown),
+            facts: StatusFacts::Shown(shown),
             ..
         }) => shown.quote.clone().unwrap(),
         other => panic!("no quote: {other:?}"),
@@ -774,7 +774,7 @@ fn another_objects_order_is_awaited_and_its_name_is_not_told() {
         "{}",
         report.message
     );
-    assert!(matches!(report.facts, Facts::Kept), "what it knows stays");
+    assert!(matches!(report.facts, StatusFacts::Kept), "what it knows stays");
     assert!(report.wake.is_some());
 }
 
@@ -795,7 +795,7 @@ fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
                 panic!("no report");
             };
             assert!(
-                matches!(report.facts, Facts::Attempted(attempt) if attempt.known.state == state),
+                matches!(report.facts, StatusFacts::Attempted(attempt) if attempt.known.state == state),
                 "{state:?}"
             );
         }

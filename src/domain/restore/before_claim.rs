@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    Decision, Destination, Facts, Intent, ProviderReading, Shown, View, overwrite, report, stalled, troubled,
+    Decision, Destination, Intent, ProviderReading, StatusFacts, TargetView, View, overwrite, report,
+    stalled, troubled,
 };
 use crate::action::ordered::{Action, Backup, Restoration};
 use crate::consent::approval;
@@ -57,10 +58,10 @@ fn read(intent: &Intent, view: &View, source: &VpsId) -> Decision {
 }
 
 /// What the status shows already, and what became of the last attempt.
-fn kept(view: &View) -> Facts {
+fn kept(view: &View) -> StatusFacts {
     match &view.chain.tail {
-        Some(tail) => Facts::Attempted(Box::new(tail.clone())),
-        None => Facts::Kept,
+        Some(tail) => StatusFacts::Attempted(Box::new(tail.clone())),
+        None => StatusFacts::Kept,
     }
 }
 
@@ -73,23 +74,24 @@ fn with_preflight(
     now: Timestamp,
 ) -> Decision {
     let source = &preflight.source;
-    let read = |gates: &[Gate], backup: Option<&Backup>, order: Option<&PlacedOrder>, approved| Facts::Read {
-        source: source.clone(),
-        gates: gates.to_vec(),
-        backup: backup.cloned(),
-        quote: order.map(|order| order.quote.clone()),
-        target: order.and_then(|order| {
-            order
-                .order
-                .action
-                .restoration()
-                .cloned()
-                .map(Shown::New)
-                .map(Box::new)
-        }),
-        approved,
-        tail: view.chain.tail.clone().map(Box::new),
-    };
+    let read =
+        |gates: &[Gate], backup: Option<&Backup>, order: Option<&PlacedOrder>, approved| StatusFacts::Read {
+            source: source.clone(),
+            gates: gates.to_vec(),
+            backup: backup.cloned(),
+            quote: order.map(|order| order.quote.clone()),
+            target: order.and_then(|order| {
+                order
+                    .order
+                    .action
+                    .restoration()
+                    .cloned()
+                    .map(TargetView::New)
+                    .map(Box::new)
+            }),
+            approved,
+            tail: view.chain.tail.clone().map(Box::new),
+        };
     let chosen_before = view.resolved_backup.as_ref();
     let backup = match backup::choose(&intent.backup, chosen_before, &preflight.backups, now) {
         Ok(backup) => backup,
@@ -99,7 +101,7 @@ fn with_preflight(
             // What was resolved stays resolved, also while its backup is away.
             let is_chosen_by_us = matches!(intent.backup, BackupChoice::Newest(_));
             let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
-                Facts::Kept
+                StatusFacts::Kept
             } else {
                 read(&[gate], None, None, None)
             };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Decision, Facts, Intent, ProviderReading, View, report, stalled, troubled};
+use super::{Decision, Intent, ProviderReading, StatusFacts, View, report, stalled, troubled};
 use crate::action::ordered::Restoration;
 use crate::action::question::{self, Answers};
 use crate::action::said::Said;
@@ -23,7 +23,7 @@ pub(super) fn mirror(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let recorded = |vm: Option<Bought>| Facts::Recorded {
+    let recorded = |vm: Option<Bought>| StatusFacts::Recorded {
         record: Box::new(record.clone()),
         vm,
     };
@@ -136,7 +136,7 @@ fn after_success(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let facts = |vm: Bought| Facts::Recorded {
+    let facts = |vm: Bought| StatusFacts::Recorded {
         record: Box::new(record.clone()),
         vm: Some(vm),
     };
@@ -144,7 +144,7 @@ fn after_success(
         return report(
             Reason::OutcomeUnknown,
             ask(record, restored, &record.known.message),
-            Facts::Nothing,
+            StatusFacts::Nothing,
             Some(mirrored_look(times, now)),
         );
     };

@@ -160,11 +160,11 @@ pub enum Decision {
 }
 
 /// How things stand with a restore.
-pub type Report = report::Report<Facts>;
+pub type Report = report::Report<StatusFacts>;
 
 /// Which facts the status shows beside the conditions.
 #[derive(Debug, Clone)]
-pub enum Facts {
+pub enum StatusFacts {
     /// Those that it already shows.
     Kept,
     /// Those that it already shows, and the last attempt, which came to nothing.
@@ -182,7 +182,7 @@ pub enum Facts {
         /// The quote, if there is a price.
         quote: Option<Quote>,
         /// What would be bought or overwritten.
-        target: Option<Box<Shown>>,
+        target: Option<Box<TargetView>>,
         /// Whether the person's consent covers it; `None` while nobody asked.
         approved: Option<bool>,
         /// The last record, if an attempt was made.
@@ -199,14 +199,14 @@ pub enum Facts {
 
 /// The target of a restore, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
+pub enum TargetView {
     /// A new VM.
     New(Restoration),
     /// A VPS that exists, and its name.
     Existing(VpsId, Text),
 }
 
-impl Shown {
+impl TargetView {
     /// Of a record.
     pub fn of(record: &Record) -> Option<Self> {
         let new = record.action.restoration().cloned().map(Self::New);
@@ -225,13 +225,13 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     }
     let instead = ", or create a VpsBackupRestore with another name";
     if let Some(barred) = chain.barred(instead, times, now) {
-        return Decision::Report(barred.with(Facts::Kept));
+        return Decision::Report(barred.with(StatusFacts::Kept));
     }
     let Some(record) = chain.tail.as_ref().filter(|tail| !tail.lets_another_follow()) else {
         return before_the_claim(intent, view, times, now);
     };
     if let Some(report) = backup_first::standing(record, chain, times, now) {
-        return Decision::Report(report.with(Facts::Attempted(Box::new(record.clone()))));
+        return Decision::Report(report.with(StatusFacts::Attempted(Box::new(record.clone()))));
     }
     if record.intent != intent.digest {
         let message = format!(
@@ -239,7 +239,14 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
              create this one with another name",
             record.name
         );
-        return stalled(view, times, now, Reason::NameReused, Facts::Nothing, message);
+        return stalled(
+            view,
+            times,
+            now,
+            Reason::NameReused,
+            StatusFacts::Nothing,
+            message,
+        );
     }
     if let Some(restored) = record.action.restoration() {
         return mirror(intent, record, restored, view, times, now);
@@ -251,14 +258,21 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         "VpsOperation {} is not that of a restore; nothing is bought",
         record.name
     );
-    stalled(view, times, now, Reason::OtherInstance, Facts::Kept, message)
+    stalled(
+        view,
+        times,
+        now,
+        Reason::OtherInstance,
+        StatusFacts::Kept,
+        message,
+    )
 }
 
-fn report(reason: Reason, message: String, facts: Facts, wake: Option<Timestamp>) -> Decision {
+fn report(reason: Reason, message: String, facts: StatusFacts, wake: Option<Timestamp>) -> Decision {
     Decision::Report(report::Report::new(reason, message, wake).with(facts))
 }
 
-fn troubled(trouble: &Trouble, view: &View, times: &Times, now: Timestamp, facts: Facts) -> Decision {
+fn troubled(trouble: &Trouble, view: &View, times: &Times, now: Timestamp, facts: StatusFacts) -> Decision {
     Decision::Report(
         view.chain
             .troubled(trouble, view.chain.tail.as_ref(), times, now)
@@ -272,7 +286,7 @@ fn stalled(
     times: &Times,
     now: Timestamp,
     reason: Reason,
-    facts: Facts,
+    facts: StatusFacts,
     message: String,
 ) -> Decision {
     let report = report::Report::stalled(reason, message, view.chain.stalled_since, times, now);

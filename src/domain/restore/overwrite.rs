@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Decision, Facts, Intent, ProviderReading, Shown, View, report, stalled, troubled};
+use super::{Decision, Intent, ProviderReading, StatusFacts, TargetView, View, report, stalled, troubled};
 use crate::action::ordered::{Action, Backup, Overwriting, TargetState};
 use crate::action::question::{self, Answers};
 use crate::consent::approval;
@@ -125,12 +125,12 @@ pub(super) fn with_target(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let read = |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| Facts::Read {
+    let read = |gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>, approved| StatusFacts::Read {
         source: reading.source.clone(),
         gates: gates.to_vec(),
         backup: backup.cloned(),
         quote: quote.cloned(),
-        target: Some(Box::new(Shown::Existing(
+        target: Some(Box::new(TargetView::Existing(
             reading.target.clone(),
             reading.state.name.clone(),
         ))),
@@ -166,7 +166,7 @@ pub(super) fn with_target(
             );
             let is_chosen_by_us = matches!(intent.backup, BackupChoice::Newest(_));
             let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
-                Facts::Kept
+                StatusFacts::Kept
             } else {
                 read(&[], None, None, None)
             };
@@ -314,7 +314,7 @@ pub(super) fn mirror(
     times: &Times,
     now: Timestamp,
 ) -> Decision {
-    let facts = Facts::Recorded {
+    let facts = StatusFacts::Recorded {
         record: Box::new(record.clone()),
         vm: None,
     };
@@ -371,7 +371,7 @@ fn after_success(
     now: Timestamp,
 ) -> Decision {
     let target = &record.vps;
-    let facts = |vm: Option<Bought>| Facts::Recorded {
+    let facts = |vm: Option<Bought>| StatusFacts::Recorded {
         record: Box::new(record.clone()),
         vm,
     };
@@ -539,7 +539,7 @@ pub(super) mod tests {
     fn quote_of(decision: &Decision) -> Quote {
         match decision {
             Decision::Report(report) => match &report.facts {
-                Facts::Read {
+                StatusFacts::Read {
                     quote: Some(quote), ..
                 } => quote.clone(),
                 other => panic!("{other:?}"),

@@ -405,7 +405,7 @@ fn the_message_prints_the_command_that_approves_the_quote() {
     let Decision::Report(report) = decided(&intent, &read(preflight())) else {
         panic!("no report");
     };
-    let Facts::Read {
+    let StatusFacts::Read {
         quote: Some(quote), ..
     } = &report.facts
     else {
@@ -448,7 +448,7 @@ fn a_name_with_a_record_of_other_contents_is_stalled_and_shows_nothing_of_it() {
             panic!("{state:?} is not reported");
         };
         assert_eq!(report.reason, Reason::NameReused);
-        assert!(matches!(report.facts, Facts::Nothing));
+        assert!(matches!(report.facts, StatusFacts::Nothing));
     }
 }
 
@@ -469,7 +469,7 @@ fn an_attempt_that_came_to_nothing_is_shown_also_while_nothing_is_read() {
                 panic!("no report");
             };
             assert!(
-                matches!(report.facts, Facts::Attempted(attempt) if attempt.known.state == state),
+                matches!(report.facts, StatusFacts::Attempted(attempt) if attempt.known.state == state),
                 "{state:?}"
             );
         }
@@ -810,7 +810,9 @@ fn what_hostup_advises_against_is_bought_only_by_a_quote_that_names_it() {
     };
     let quoted = |decision: Decision| match decision {
         Decision::Report(report) => match report.facts {
-            Facts::Read { quote, .. } => (report.reason, report.message.clone(), quote.expect("a quote").id),
+            StatusFacts::Read { quote, .. } => {
+                (report.reason, report.message.clone(), quote.expect("a quote").id)
+            }
             other => panic!("no reading: {other:?}"),
         },
         other => panic!("not reported: {other:?}"),
@@ -1140,10 +1142,10 @@ proptest! {
         let Decision::Report(report) = decided(&preview, &view) else {
             panic!("a preview orders");
         };
-        let Facts::Read { quote: Some(quote), target: Some(target), .. } = &report.facts else {
+        let StatusFacts::Read { quote: Some(quote), target: Some(target), .. } = &report.facts else {
             return Ok(());
         };
-        let Shown::New(target) = target.as_ref() else {
+        let TargetView::New(target) = target.as_ref() else {
             panic!("another target")
         };
         let approved = Intent { approval: Some(Approval::from(quote.id.clone())), ..preview };

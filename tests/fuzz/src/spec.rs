@@ -14,7 +14,7 @@ use hostup_operator::domain::consent::approval::{Approval, Ceiling, CeilingUntil
 use hostup_operator::domain::consent::price::{BillingCycle, Price};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, Outcome};
-use hostup_operator::domain::options::{self, Facts, Reading, Rival, Seen, Wish};
+use hostup_operator::domain::options::{self, Reading, Rival, Seen, StatusFacts, Wish};
 use hostup_operator::domain::provider::backup::BackupChoice;
 use hostup_operator::domain::provider::options as values;
 use hostup_operator::domain::restore;
@@ -168,8 +168,8 @@ fn configured(mut intent: options::Intent) {
             order.quote.clone()
         }
         options::Decision::Report(report) => match report.facts {
-            Facts::Shown(shown) => shown.quote,
-            Facts::Kept | Facts::Attempted(_) | Facts::Nothing => None,
+            StatusFacts::Shown(shown) => shown.quote,
+            StatusFacts::Kept | StatusFacts::Attempted(_) | StatusFacts::Nothing => None,
         },
         decision => panic!("after a dry run: {decision:?}"),
     };

@@ -201,7 +201,7 @@ fn nothing_follows_a_backup_without_a_known_end() {
         let Decision::Report(report) = &decision else {
             panic!("{state:?}: {decision:?}");
         };
-        assert!(matches!(report.facts, Facts::Attempted(_)), "{state:?}");
+        assert!(matches!(report.facts, StatusFacts::Attempted(_)), "{state:?}");
         // Even where the wish was taken back.
         assert!(matches!(
             decided(&intent(), &after_records(vec![backup(state)])),
@@ -706,7 +706,7 @@ proptest! {
         let intent = if by_quote {
             let shown = decided(&Intent { approval: None, ..careful() }, &view);
             let Decision::Report(report) = shown else { panic!("without an approval: {shown:?}") };
-            let Facts::Shown(shown) = report.facts else { return Ok(()) };
+            let StatusFacts::Shown(shown) = report.facts else { return Ok(()) };
             let Some(quote) = shown.quote else { return Ok(()) };
             Intent { approval: Some(Approval::from(quote.id)), ..careful() }
         } else {

@@ -6,7 +6,7 @@ use crate::consent::approval::Approval;
 use crate::consent::price::HourlyPrice;
 use crate::consent::quote::{Quote, QuoteId};
 use crate::restore::tests::{intent, preflight_at, view};
-use crate::restore::{Decision, Destination, Facts, Intent, ProviderReading, View, decide};
+use crate::restore::{Decision, Destination, Intent, ProviderReading, StatusFacts, View, decide};
 use crate::values::ids::Uid;
 use crate::values::money::Amount;
 
@@ -84,7 +84,7 @@ fn asked(wish: Wish, approval: Option<QuoteId>, shown: Option<Quote>) -> (Intent
 fn quote(decision: &Decision) -> Option<Quote> {
     match decision {
         Decision::Report(report) => match &report.facts {
-            Facts::Read { quote, .. } => quote.clone(),
+            StatusFacts::Read { quote, .. } => quote.clone(),
             _ => None,
         },
         _ => None,

@@ -16,7 +16,9 @@ use crate::ledger::record::{EndOfVm, Resolution, State as RecordState};
 use crate::provider::inventory::{Vm, VpsChoice};
 use crate::provider::job::JobState;
 use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view};
-use crate::restore::{Decision, Destination, Facts, Intent, ProviderReading, TargetReading, View, decide};
+use crate::restore::{
+    Decision, Destination, Intent, ProviderReading, StatusFacts, TargetReading, View, decide,
+};
 
 /// Large values by number.
 struct Table<T> {
@@ -584,7 +586,7 @@ fn approved(wish: &Intent, view: &View, moment: Moment) -> Approval {
     };
     match decide(&preview, view, &times(), moment.wall) {
         Decision::Report(report) => match report.facts {
-            Facts::Read {
+            StatusFacts::Read {
                 quote: Some(quote), ..
             } => Approval::from(quote.id),
             _ => Approval::default(),
