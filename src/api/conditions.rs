@@ -9,9 +9,9 @@ use crate::domain::status::reason::Standing;
 /// Bytes of a message that are kept: no object grows past 200 KiB, and Kubernetes takes 32 Ki characters.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 
-/// Whether a condition holds.
+/// Whether a condition holds: its `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+pub enum ConditionStatus {
     /// `True`.
     Yes,
     /// `False`.
@@ -20,7 +20,7 @@ pub enum Holds {
     Unclear,
 }
 
-impl Holds {
+impl ConditionStatus {
     fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "True",
@@ -30,7 +30,7 @@ impl Holds {
     }
 }
 
-impl From<bool> for Holds {
+impl From<bool> for ConditionStatus {
     fn from(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::No }
     }
@@ -38,11 +38,11 @@ impl From<bool> for Holds {
 
 /// One condition before it is dated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct NewCondition {
     /// Type of the condition.
     pub about: &'static str,
     /// Its status.
-    pub holds: Holds,
+    pub status: ConditionStatus,
     /// Its reason.
     pub reason: String,
     /// Its message.
@@ -50,43 +50,49 @@ pub struct Statement {
 }
 
 /// `Ready`, with `Reconciling` or `Stalled` where the standing asks for it.
-pub fn standing(standing: Standing, reason: &str, message: &str) -> Vec<Statement> {
-    let say = |about, holds| Statement {
+pub fn standing(standing: Standing, reason: &str, message: &str) -> Vec<NewCondition> {
+    let condition = |about, status| NewCondition {
         about,
-        holds,
+        status,
         reason: reason.to_owned(),
         message: message.to_owned(),
     };
     match standing {
-        Standing::Done => vec![say("Ready", Holds::Yes)],
-        Standing::Waiting => vec![say("Ready", Holds::No)],
-        Standing::Progressing => vec![say("Ready", Holds::No), say("Reconciling", Holds::Yes)],
-        Standing::Stalled => vec![say("Ready", Holds::No), say("Stalled", Holds::Yes)],
+        Standing::Done => vec![condition("Ready", ConditionStatus::Yes)],
+        Standing::Waiting => vec![condition("Ready", ConditionStatus::No)],
+        Standing::Progressing => vec![
+            condition("Ready", ConditionStatus::No),
+            condition("Reconciling", ConditionStatus::Yes),
+        ],
+        Standing::Stalled => vec![
+            condition("Ready", ConditionStatus::No),
+            condition("Stalled", ConditionStatus::Yes),
+        ],
     }
 }
 
-/// Dates the statements: a condition whose status is the same as before keeps its transition time.
+/// Dates the conditions: one whose status is the same as before keeps its transition time.
 pub fn dated(
-    statements: Vec<Statement>,
+    conditions: Vec<NewCondition>,
     before: &[Condition],
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let since = |statement: &Statement| {
-        let same = |old: &&Condition| old.type_ == statement.about && old.status == statement.holds.as_str();
+    let since = |new: &NewCondition| {
+        let same = |old: &&Condition| old.type_ == new.about && old.status == new.status.as_str();
         before
             .iter()
             .find(same)
             .map(|old| old.last_transition_time.clone())
     };
-    statements
+    conditions
         .into_iter()
-        .map(|statement| Condition {
-            last_transition_time: since(&statement).unwrap_or_else(|| Time(whole_seconds(now))),
-            type_: statement.about.to_owned(),
-            status: statement.holds.as_str().to_owned(),
-            reason: statement.reason,
-            message: bounded(statement.message),
+        .map(|new| Condition {
+            last_transition_time: since(&new).unwrap_or_else(|| Time(whole_seconds(now))),
+            type_: new.about.to_owned(),
+            status: new.status.as_str().to_owned(),
+            reason: new.reason,
+            message: bounded(new.message),
             observed_generation: Some(generation),
         })
         .collect()

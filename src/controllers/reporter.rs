@@ -9,7 +9,7 @@ use super::Error;
 use super::approvals::Place;
 use super::context::Context;
 use crate::api;
-use crate::api::conditions::{self, Holds, Statement};
+use crate::api::conditions::{self, ConditionStatus, NewCondition};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::events;
 use crate::cluster::fail_point;
@@ -209,10 +209,10 @@ pub fn closed_after<K: PurchasingKind>(
     shown.filter(|_| last.is_backup()).map(str::to_owned)
 }
 
-fn say(about: &'static str, holds: Holds, reason: &str, message: String) -> Statement {
-    Statement {
+fn condition(about: &'static str, status: ConditionStatus, reason: &str, message: String) -> NewCondition {
+    NewCondition {
         about,
-        holds,
+        status,
         reason: reason.to_owned(),
         message,
     }
@@ -224,7 +224,7 @@ pub fn steps(
     quote: Option<&Quote>,
     approved: Option<bool>,
     record: Option<&Record>,
-) -> Vec<Statement> {
+) -> Vec<NewCondition> {
     let mut steps = Vec::new();
     if !gates.is_empty() {
         let closed = gate::closed(gates);
@@ -233,7 +233,7 @@ pub fn steps(
         } else {
             "GatesClosed"
         };
-        steps.push(say(
+        steps.push(condition(
             "GatesPassed",
             closed.is_none().into(),
             word,
@@ -242,7 +242,7 @@ pub fn steps(
     }
     let price = quote.map(|quote| quote.price.to_string());
     let word = if price.is_some() { "Priced" } else { "NoPrice" };
-    steps.push(say(
+    steps.push(condition(
         "Quoted",
         price.is_some().into(),
         word,
@@ -250,33 +250,33 @@ pub fn steps(
     ));
     if let Some(approved) = approved {
         let word = if approved { "Approved" } else { "NotApproved" };
-        steps.push(say("Approved", approved.into(), word, String::new()));
+        steps.push(condition("Approved", approved.into(), word, String::new()));
     }
     steps.extend(record.and_then(submitted));
     steps
 }
 
 /// Whether the call of a record was sent; nothing is said of a backup, which the object was not made for.
-pub fn submitted(record: &Record) -> Option<Statement> {
+pub fn submitted(record: &Record) -> Option<NewCondition> {
     if record.is_backup() {
         return None;
     }
-    let holds = match record.known.state {
-        _ if record.known.evidence == Some(Evidence::FoundBeforeClaim) => Holds::No,
-        State::Accepted | State::Succeeded | State::Failed => Holds::Yes,
-        State::Sending | State::Unknown | State::Abandoned => Holds::Unclear,
-        State::NotSent | State::Rejected | State::NotExecuted => Holds::No,
+    let status = match record.known.state {
+        _ if record.known.evidence == Some(Evidence::FoundBeforeClaim) => ConditionStatus::No,
+        State::Accepted | State::Succeeded | State::Failed => ConditionStatus::Yes,
+        State::Sending | State::Unknown | State::Abandoned => ConditionStatus::Unclear,
+        State::NotSent | State::Rejected | State::NotExecuted => ConditionStatus::No,
     };
     let Subject { namespace, name, .. } = &record.subject;
     let message = format!("VpsOperation {} for {namespace}/{name}", record.name);
-    Some(say(SUBMITTED, holds, record.known.state.as_str(), message))
+    Some(condition(SUBMITTED, status, record.known.state.as_str(), message))
 }
 
 /// The condition that tells of an error that HostUp answered although it carried the call out.
 const PROVIDER_WARNING: &str = "ProviderWarning";
 
 /// What HostUp warned of when it was sent the call of this record, until the spec is changed.
-pub fn warning(record: &Record, generation: i64) -> Option<Statement> {
+pub fn warning(record: &Record, generation: i64) -> Option<NewCondition> {
     let said = &record.known.said;
     let may_stand = !record.known.state.frees_the_name();
     if !said.warns() || !may_stand || record.subject.generation != generation {
@@ -287,19 +287,26 @@ pub fn warning(record: &Record, generation: i64) -> Option<Statement> {
          means for billing",
         record.name
     );
-    Some(say(
+    Some(condition(
         PROVIDER_WARNING,
-        Holds::Yes,
+        ConditionStatus::Yes,
         "CommittedWithError",
         said.cited(&what),
     ))
 }
 
 /// The warning that the status `before` shows, until the spec is changed.
-pub fn kept_warning<K: PurchasingKind>(before: &K::Status, generation: i64) -> Option<Statement> {
+pub fn kept_warning<K: PurchasingKind>(before: &K::Status, generation: i64) -> Option<NewCondition> {
     let shown = conditions::find(K::conditions(before), PROVIDER_WARNING)?;
     let stands = shown.observed_generation == Some(generation);
-    stands.then(|| say(PROVIDER_WARNING, Holds::Yes, &shown.reason, shown.message.clone()))
+    stands.then(|| {
+        condition(
+            PROVIDER_WARNING,
+            ConditionStatus::Yes,
+            &shown.reason,
+            shown.message.clone(),
+        )
+    })
 }
 
 const SUBMITTED: &str = "Submitted";
@@ -311,34 +318,39 @@ pub const OUTPUTS_WRITTEN: &str = "OutputsWritten";
 pub const VM_PRESENT: &str = "VmPresent";
 
 /// Whether HostUp provides the VM of a record, once the call has ended.
-pub fn vm_present(record: &Record) -> Option<Statement> {
+pub fn vm_present(record: &Record) -> Option<NewCondition> {
     let bought = record
         .known
         .result
         .as_ref()
         .filter(|_| record.known.state.is_final())?;
     let Some(end) = &record.known.ended else {
-        return Some(say(VM_PRESENT, Holds::Yes, "Provided", String::new()));
+        return Some(condition(
+            VM_PRESENT,
+            ConditionStatus::Yes,
+            "Provided",
+            String::new(),
+        ));
     };
     let how = end.word.as_ref().map_or_else(
         || "HostUp does not list it any more".to_owned(),
         |word| format!("HostUp shows it as {word}"),
     );
     let message = format!("{} has ended: {how} (seen at {:.0})", bought.vps, end.seen);
-    Some(say(VM_PRESENT, Holds::No, "Ended", message))
+    Some(condition(VM_PRESENT, ConditionStatus::No, "Ended", message))
 }
 
 /// The condition that tells of drift.
 pub const DRIFTED: &str = "Drifted";
 
 /// Whether the options have drifted from a spec that was in force.
-pub fn drift(drifted: bool) -> Statement {
+pub fn drift(drifted: bool) -> NewCondition {
     let word = if drifted { "Drifted" } else { "InSync" };
-    say(DRIFTED, drifted.into(), word, String::new())
+    condition(DRIFTED, drifted.into(), word, String::new())
 }
 
 /// The steps that the status already shows, and what became of the last attempt.
-pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) -> Vec<Statement> {
+pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) -> Vec<NewCondition> {
     let mut steps = kept_steps::<K>(before);
     steps.retain(|step| step.about != SUBMITTED);
     steps.extend(submitted(attempt));
@@ -346,7 +358,7 @@ pub fn attempted_steps<K: PurchasingKind>(before: &K::Status, attempt: &Record) 
 }
 
 /// The steps that the status already shows, as they are.
-pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<Statement> {
+pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<NewCondition> {
     let kept = [
         "GatesPassed",
         "Quoted",
@@ -359,12 +371,12 @@ pub fn kept_steps<K: PurchasingKind>(before: &K::Status) -> Vec<Statement> {
     kept.into_iter()
         .filter_map(|about| {
             let step = conditions::find(K::conditions(before), about)?;
-            let holds = match step.status.as_str() {
-                "True" => Holds::Yes,
-                "False" => Holds::No,
-                _ => Holds::Unclear,
+            let status = match step.status.as_str() {
+                "True" => ConditionStatus::Yes,
+                "False" => ConditionStatus::No,
+                _ => ConditionStatus::Unclear,
             };
-            Some(say(about, holds, &step.reason, step.message.clone()))
+            Some(condition(about, status, &step.reason, step.message.clone()))
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use kube::core::Selector;
 
 use super::{InvalidSpec, amount, currency, invalid, time_span};
 use crate::api::budget::{LabelOperator, LimitStatus, NamespaceSelector, VpsBudget, VpsBudgetStatus};
-use crate::api::conditions::{self, Holds, Statement};
+use crate::api::conditions::{self, ConditionStatus, NewCondition};
 use crate::domain::ledger::budget::{Budget, Expense, Limit, Position};
 use crate::domain::status::reason::Standing;
 
@@ -130,7 +130,7 @@ fn in_force(object: &VpsBudget) -> String {
     format!("The budget covers {covers}; a purchase that would exceed it waits")
 }
 
-fn near_limit(positions: &[Position]) -> Statement {
+fn near_limit(positions: &[Position]) -> NewCondition {
     let near: Vec<&Position> = positions
         .iter()
         .filter(|position| position.is_near_limit())
@@ -147,9 +147,9 @@ fn near_limit(positions: &[Position]) -> Statement {
     } else {
         "NearLimits"
     };
-    Statement {
+    NewCondition {
         about: NEAR_LIMIT,
-        holds: Holds::from(!near.is_empty()),
+        status: ConditionStatus::from(!near.is_empty()),
         reason: reason.to_owned(),
         message,
     }

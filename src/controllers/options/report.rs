@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::runtime::controller::Action;
 
-use crate::api::conditions::{self, Statement};
+use crate::api::conditions::{self, NewCondition};
 use crate::api::config::{SHOWN_VALUE, VpsResourceConfig, VpsResourceConfigStatus};
 use crate::api::shared::{BackupFirstStatus, GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::api::{self, InvalidSpec};
@@ -93,7 +93,7 @@ fn facts(
     before: &VpsResourceConfigStatus,
     wish: &str,
     facts: &StatusFacts,
-) -> (VpsResourceConfigStatus, Vec<Statement>) {
+) -> (VpsResourceConfigStatus, Vec<NewCondition>) {
     match facts {
         StatusFacts::Kept => {
             let steps = kept_steps::<VpsResourceConfig>(before);
@@ -108,12 +108,16 @@ fn facts(
             (shown, of_this_wish(steps, before, wish))
         }
         StatusFacts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
-        StatusFacts::Shown(shown) => (status(before, wish, shown), statements(shown)),
+        StatusFacts::Shown(shown) => (status(before, wish, shown), new_conditions(shown)),
     }
 }
 
 /// Whether another wish was in force says nothing of this one.
-fn of_this_wish(mut steps: Vec<Statement>, before: &VpsResourceConfigStatus, wish: &str) -> Vec<Statement> {
+fn of_this_wish(
+    mut steps: Vec<NewCondition>,
+    before: &VpsResourceConfigStatus,
+    wish: &str,
+) -> Vec<NewCondition> {
     steps.retain(|step| step.about != DRIFTED || before.in_force.as_deref() == Some(wish));
     steps
 }
@@ -158,7 +162,7 @@ fn texts(values: &Values) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn statements(shown: &StatusView) -> Vec<Statement> {
+fn new_conditions(shown: &StatusView) -> Vec<NewCondition> {
     let record = shown.record.as_ref();
     let mut said = steps(&shown.gates, shown.quote.as_ref(), shown.approved, record);
     if shown.gates.is_empty() && shown.quote.is_none() {

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Api, Resource, ResourceExt};
 
 use crate::api::NAME;
-use crate::api::conditions::{Holds, Statement};
+use crate::api::conditions::{ConditionStatus, NewCondition};
 use crate::api::restore::VpsBackupRestore;
 use crate::cluster::api_call::{self, ApiError};
 use crate::controllers::context::Context;
@@ -25,23 +25,23 @@ pub async fn write(
     object: &VpsBackupRestore,
     record: &Record,
     vm: &Bought,
-) -> Option<Statement> {
+) -> Option<NewCondition> {
     let name = &object.spec.write_outputs_to.as_ref()?.config_map;
-    let says = |holds, reason: &str, message: String| Statement {
+    let condition = |status, reason: &str, message: String| NewCondition {
         about: OUTPUTS_WRITTEN,
-        holds,
+        status,
         reason: reason.to_owned(),
         message,
     };
     Some(
         match put(ctx, object, config_map(object, name, record, vm)).await {
-            Ok(true) => says(Holds::Yes, "Written", format!("ConfigMap {name}")),
+            Ok(true) => condition(ConditionStatus::Yes, "Written", format!("ConfigMap {name}")),
             Ok(false) => {
                 let message = format!(
                     "ConfigMap {name} exists and does not belong to this object: delete it, or set another name in \
                  spec.writeOutputsTo.configMap"
                 );
-                says(Holds::No, "ConfigMapExists", message)
+                condition(ConditionStatus::No, "ConfigMapExists", message)
             }
             Err(error) => {
                 if let Some(words) = error.refusal() {
@@ -50,11 +50,11 @@ pub async fn write(
                          rbac.writeOutputs: true in the Helm chart",
                         words.as_clause()
                     );
-                    return Some(says(Holds::No, "ClusterRefuses", message));
+                    return Some(condition(ConditionStatus::No, "ClusterRefuses", message));
                 }
                 let why = Text::bounded(&error.to_string(), 600);
                 let message = format!("ConfigMap {name} is not written yet: {why}. The operator tries again");
-                says(Holds::No, NOT_WRITTEN, message)
+                condition(ConditionStatus::No, NOT_WRITTEN, message)
             }
         },
     )

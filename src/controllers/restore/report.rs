@@ -4,7 +4,7 @@
 use kube::runtime::controller::Action;
 
 use crate::api::InvalidSpec;
-use crate::api::conditions::{self, Statement};
+use crate::api::conditions::{self, NewCondition};
 use crate::api::restore::{
     BackupStatus, SourceStatus, TargetStatus, VpsBackupRestore, VpsBackupRestoreStatus,
 };
@@ -60,7 +60,7 @@ pub async fn publish(
             times.resync_interval
         };
         let look = later(ctx.now(), look);
-        said.retain(|statement| statement.about != OUTPUTS_WRITTEN);
+        said.retain(|new| new.about != OUTPUTS_WRITTEN);
         said.push(outputs);
         wake = Some(wake.map_or(look, |wake| wake.min(look)));
     }
@@ -76,7 +76,7 @@ pub async fn publish(
 }
 
 /// What became of the ConfigMap of a VM that is there, if the object asks for one.
-async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Report) -> Option<Statement> {
+async fn outputs(ctx: &Context, object: &VpsBackupRestore, report: &restore::Report) -> Option<NewCondition> {
     match (&report.facts, report.reason.standing()) {
         (StatusFacts::Recorded { record, vm: Some(vm) }, Standing::Done) => {
             outputs::write(ctx, object, record, vm).await
@@ -101,7 +101,7 @@ pub async fn lasting(ctx: &Context, object: &VpsBackupRestore, trouble: &Trouble
 
 struct Shown {
     status: VpsBackupRestoreStatus,
-    steps: Vec<Statement>,
+    steps: Vec<NewCondition>,
 }
 
 fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Report) -> Shown {
