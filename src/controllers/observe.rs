@@ -62,14 +62,14 @@ pub enum Read<A> {
     Waiting,
 }
 
-/// One look of an object: since when it has read, and whether it waits for more.
-pub struct Look {
+/// One round of readings for an object: since when it has read, and whether it waits for more.
+pub struct Round {
     /// When the first call began of those that count.
     pub since: Moment,
     held: bool,
 }
 
-impl Look {
+impl Round {
     /// It begins.
     pub fn begin(now: Moment) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Look {
         }
     }
 
-    /// Puts what was read into `reading`. `false` where nothing was: the look ends, and the object is woken.
+    /// Puts what was read into `reading`. `false` where nothing was: the round ends, and the object is woken.
     pub fn take<A>(&mut self, read: Read<A>, reading: &mut A) -> bool {
         match read {
             Read::Reading(read, began) => {

@@ -13,7 +13,7 @@ use kube::runtime::watcher;
 
 use super::Error;
 use super::context::{Blocked, Context};
-use super::observe::{self as common, Look, SeenVersion};
+use super::observe::{self as common, Round, SeenVersion};
 use super::operation::purchase;
 use super::refused;
 use crate::api;
@@ -99,7 +99,7 @@ async fn look(
         Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),
     };
     let mut view = observe::ledger(ctx, object, &intent, source).await?;
-    let mut look = Look::begin(ctx.moment());
+    let mut round = Round::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
@@ -115,24 +115,26 @@ async fn look(
                 break report::publish(ctx, object, &intent.digest, &report, backup).await?;
             }
             Decision::Buy(order) => {
-                let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, *order, round.since)).await?;
                 let Some(action) = bought else {
                     return Ok(Some(common::waiting(ctx)));
                 };
                 break action;
             }
             Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
-            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, look.since).await?,
-            Decision::ReadBackupGate => observe::backup_gate(ctx, object, &intent, &view, look.since).await?,
+            Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, round.since).await?,
+            Decision::ReadBackupGate => {
+                observe::backup_gate(ctx, object, &intent, &view, round.since).await?
+            }
             Decision::Preview(body) => {
-                observe::preview(ctx, object, &intent, &view, look.since, body).await?
+                observe::preview(ctx, object, &intent, &view, round.since, body).await?
             }
             Decision::TryKey => observe::key(ctx, object, &intent).await?,
         };
-        if !look.take(read, &mut view.reading) {
+        if !round.take(read, &mut view.reading) {
             return Ok(Some(common::waiting(ctx)));
         }
     };
-    look.end(ctx, &intent.subject, &view.chain);
+    round.end(ctx, &intent.subject, &view.chain);
     Ok(Some(action))
 }

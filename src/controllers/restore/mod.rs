@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 
 use super::Error;
 use super::context::Context;
-use super::observe::{self as common, Look, SeenVersion};
+use super::observe::{self as common, Round, SeenVersion};
 use super::operation::purchase;
 use super::refused;
 use crate::api;
@@ -43,7 +43,7 @@ async fn look(
         Err(invalid) => return report::invalid(ctx, object, &invalid).await.map(Some),
     };
     let mut view = observe::ledger(ctx, object, &intent, source).await?;
-    let mut look = Look::begin(ctx.moment());
+    let mut round = Round::begin(ctx.moment());
     let action = loop {
         let decision = decide(&intent, &view, &ctx.settings.times, ctx.now());
         let read = match decision {
@@ -54,7 +54,7 @@ async fn look(
                 break report::publish(ctx, object, &report, backup).await?;
             }
             Decision::Buy(order) => {
-                let bought = Box::pin(purchase::buy(ctx, object, *order, look.since)).await?;
+                let bought = Box::pin(purchase::buy(ctx, object, *order, round.since)).await?;
                 let Some(action) = bought else {
                     return Ok(Some(common::waiting(ctx)));
                 };
@@ -84,10 +84,10 @@ async fn look(
                 observe::vm(ctx, object, &intent.subject, &vps, anew).await?
             }
         };
-        if !look.take(read, &mut view.reading) {
+        if !round.take(read, &mut view.reading) {
             return Ok(Some(common::waiting(ctx)));
         }
     };
-    look.end(ctx, &intent.subject, &view.chain);
+    round.end(ctx, &intent.subject, &view.chain);
     Ok(Some(action))
 }
