@@ -16,8 +16,8 @@ use hostup_operator::domain::ledger::chain::{Brakes, LedgerView};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, KeyInUse, Times};
 use hostup_operator::domain::options::{
-    Decision, Goods, Intent, OptionsWish, ProviderReading, Reading, Rival, Seen, StatusFacts, View, Wish,
-    decide,
+    Decision, DesiredOptions, Goods, Intent, OptionsWish, ProviderReading, Reading, Rival, Seen, StatusFacts,
+    View, decide,
 };
 use hostup_operator::domain::provider::options::{OptionValue, Values};
 use hostup_operator::domain::purchase::{
@@ -78,7 +78,7 @@ fn intent(n: usize, wanted: Values, approval: Option<Approval>) -> Intent {
             uid: Uid::new(format!("uid-{n}")),
             generation: 1,
         },
-        wish: Wish::Options(OptionsWish {
+        wish: DesiredOptions::Options(OptionsWish {
             vps: vps(n),
             goods: Goods::Options,
             wanted,

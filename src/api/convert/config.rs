@@ -7,7 +7,7 @@ use crate::api::config::{
     ChangeCeiling, CloudVmSize, ConfigApproval, DriftPolicy, LegacyOrder, Resources, VpsResourceConfig,
 };
 use crate::domain::consent::approval::{Approval, Ceiling};
-use crate::domain::options::{Goods, Intent, LegacyWish, OptionsWish, Wish};
+use crate::domain::options::{DesiredOptions, Goods, Intent, LegacyWish, OptionsWish};
 use crate::domain::provider::options::{self, OptionValue, Values};
 use crate::domain::values::digest;
 use crate::domain::values::ids::{SubjectKind, VpsId};
@@ -25,7 +25,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
         (_, _) => None,
     };
     let wish = match (object.vps(), goods, &spec.legacy) {
-        (Some(vps), Some((goods, wanted)), None) => Wish::Options(OptionsWish {
+        (Some(vps), Some((goods, wanted)), None) => DesiredOptions::Options(OptionsWish {
             vps: VpsId::new(vps),
             goods,
             wanted,
@@ -33,7 +33,7 @@ pub fn config_intent(object: &VpsResourceConfig) -> Result<Intent, InvalidSpec> 
             corrects_drift: spec.drift_policy == DriftPolicy::Correct,
             backup_first: spec.backup_first,
         }),
-        (None, None, Some(legacy)) => Wish::Legacy(legacy_wish(legacy)),
+        (None, None, Some(legacy)) => DesiredOptions::Legacy(legacy_wish(legacy)),
         (_, _, _) => {
             return Err(invalid(
                 "vpsId",
@@ -130,16 +130,16 @@ fn legacy_wish(order: &LegacyOrder) -> LegacyWish {
     }
 }
 
-fn digest_of(wish: &Wish) -> String {
+fn digest_of(wish: &DesiredOptions) -> String {
     let (route, vps, values, cycle, package) = match wish {
-        Wish::Options(wish) => {
+        DesiredOptions::Options(wish) => {
             let route = match wish.goods {
                 Goods::Options => "options",
                 Goods::Size => "size",
             };
             (route, &wish.vps, &wish.wanted, None, None)
         }
-        Wish::Legacy(wish) => (
+        DesiredOptions::Legacy(wish) => (
             "legacy",
             &wish.vmid,
             &wish.wanted,

@@ -12,7 +12,9 @@ use crate::controllers::reading;
 use crate::controllers::reporter::DRIFTED;
 use crate::domain::ledger::chain::LedgerView;
 use crate::domain::ledger::names::ChainKey;
-use crate::domain::options::{Goods, Intent, ProviderReading, Reading, Resize, Rival, Seen, View, Wish};
+use crate::domain::options::{
+    DesiredOptions, Goods, Intent, ProviderReading, Reading, Resize, Rival, Seen, View,
+};
 use crate::domain::provider::options::sizes;
 use crate::domain::values::ids::{RecordName, SubjectKind, VpsId};
 use crate::domain::values::moment::Moment;
@@ -30,7 +32,7 @@ pub async fn ledger(
     let tail = chain.tail.as_ref().map_or(0, |tail| tail.attempt);
     let history = ctx.books.ledger.before(&key, tail, source).await?;
     chain.gap = gap(&key, &history);
-    if matches!(intent.wish, Wish::Legacy(_)) {
+    if matches!(intent.wish, DesiredOptions::Legacy(_)) {
         // Nothing but the records remembers what the older route has executed.
         chain.missing = chain.missing.or_else(|| chain.gap.clone());
     }
@@ -55,8 +57,8 @@ pub async fn ledger(
 
 fn busy(ctx: &Context, intent: &Intent, chain: &ChainKey) -> Option<RecordName> {
     match &intent.wish {
-        Wish::Options(wish) => ctx.books.ledger.under_way_for(&wish.vps, chain),
-        Wish::Legacy(_) => None,
+        DesiredOptions::Options(wish) => ctx.books.ledger.under_way_for(&wish.vps, chain),
+        DesiredOptions::Legacy(_) => None,
     }
 }
 
@@ -100,7 +102,7 @@ pub async fn options(
     intent: &Intent,
 ) -> Result<Read<ProviderReading>, Error> {
     let now = ctx.moment();
-    let Wish::Options(wish) = &intent.wish else {
+    let DesiredOptions::Options(wish) = &intent.wish else {
         return Ok(Read::Reading(ProviderReading::Unread, now));
     };
     let read = match wish.goods {

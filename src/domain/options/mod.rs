@@ -33,7 +33,7 @@ pub struct Intent {
     /// The object.
     pub subject: Subject,
     /// What it wants.
-    pub wish: Wish,
+    pub wish: DesiredOptions,
     /// Hash of the wish as the user wrote it.
     pub digest: String,
     /// The person's consent.
@@ -46,7 +46,7 @@ pub struct Intent {
 
 /// What is wanted, by the route that orders it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum DesiredOptions {
     /// A VPS has these options or this size, and keeps them.
     Options(OptionsWish),
     /// The older route takes this order, once.
@@ -106,8 +106,8 @@ impl Intent {
     /// The chain that its records continue; shared by all objects of one VPS.
     pub fn chain(&self) -> ChainKey {
         match &self.wish {
-            Wish::Options(wish) => ChainKey::of_config(&wish.vps),
-            Wish::Legacy(wish) => ChainKey::of_legacy(&wish.vmid),
+            DesiredOptions::Options(wish) => ChainKey::of_config(&wish.vps),
+            DesiredOptions::Legacy(wish) => ChainKey::of_legacy(&wish.vmid),
         }
     }
 
@@ -368,8 +368,8 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
         return look.mirror(record);
     }
     match &intent.wish {
-        Wish::Options(wish) => look.options(wish),
-        Wish::Legacy(wish) => look.legacy(wish),
+        DesiredOptions::Options(wish) => look.options(wish),
+        DesiredOptions::Legacy(wish) => look.legacy(wish),
     }
 }
 
@@ -445,11 +445,11 @@ impl Look<'_> {
     /// Whether the wish wants a backup first, and the one that was made before a change that is still to come.
     fn backup(&self) -> (bool, Option<&Record>) {
         match &self.intent.wish {
-            Wish::Options(wish) => {
+            DesiredOptions::Options(wish) => {
                 let uid = &self.intent.subject.uid;
                 (wish.backup_first, self.view.backup_made(uid, &wish.vps, self.now))
             }
-            Wish::Legacy(_) => (false, None),
+            DesiredOptions::Legacy(_) => (false, None),
         }
     }
 

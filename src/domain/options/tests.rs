@@ -62,7 +62,7 @@ pub(super) fn wish() -> OptionsWish {
 pub(super) fn intent_of(wish: OptionsWish) -> Intent {
     Intent {
         subject: subject(),
-        wish: Wish::Options(wish),
+        wish: DesiredOptions::Options(wish),
         digest: "intent-1".into(),
         approval: Some(ceiling("40", "40")),
         suspended: false,
@@ -855,7 +855,7 @@ fn the_question_says_what_follows_not_executed_and_how_to_prevent_it() {
 
 fn legacy() -> Intent {
     Intent {
-        wish: Wish::Legacy(LegacyWish {
+        wish: DesiredOptions::Legacy(LegacyWish {
             vmid: VpsId::new("10000"),
             wanted: Values::from([("2231".to_owned(), number(400))]),
             cycle: Some("m".into()),

@@ -14,7 +14,7 @@ use hostup_operator::domain::consent::approval::{Approval, Ceiling, CeilingUntil
 use hostup_operator::domain::consent::price::{BillingCycle, Price};
 use hostup_operator::domain::ledger::order::Order;
 use hostup_operator::domain::ledger::record::{Claim, Outcome};
-use hostup_operator::domain::options::{self, Reading, Rival, Seen, StatusFacts, Wish};
+use hostup_operator::domain::options::{self, DesiredOptions, Reading, Rival, Seen, StatusFacts};
 use hostup_operator::domain::provider::backup::BackupChoice;
 use hostup_operator::domain::provider::options as values;
 use hostup_operator::domain::restore;
@@ -118,11 +118,11 @@ fn configured(mut intent: options::Intent) {
     };
     let unread = options::decide(&intent, &view, &TIMES, now());
     assert!(!matches!(unread, options::Decision::Buy(_)), "bought unseen");
-    if let Wish::Options(wish) = &mut intent.wish {
+    if let DesiredOptions::Options(wish) = &mut intent.wish {
         // Else a backup is ordered before.
         wish.backup_first = false;
     }
-    let Wish::Options(wish) = intent.wish.clone() else {
+    let DesiredOptions::Options(wish) = intent.wish.clone() else {
         view.reading = options::ProviderReading::Key {
             read_at: now(),
             key: decided::key(),
