@@ -181,24 +181,24 @@ impl Account {
         lock(&self.reader.desk).glance(question, ago, self.reader.clock.now())
     }
 
-    /// Leave for `who` to make one paid call now, taken before the claim so that the call can follow at once. It waits
+    /// A slot for `who` to make one paid call now, taken before the claim so that the call can follow at once. It waits
     /// for no read.
-    pub fn paid_permit(&self, who: &Who) -> Leave {
+    pub fn paid_slot(&self, who: &Who) -> PaidSlot {
         let now = self.reader.clock.now();
         let mut desk = lock(&self.reader.desk);
         if let Some(counted) = desk.take_paid_call(who, now) {
-            return Leave::Given(PaidCall {
+            return PaidSlot::Given(PaidCall {
                 reader: self.reader.clone(),
                 counted: Some(counted),
             });
         }
         if desk.limited(now).is_some() {
-            return Leave::Limited;
+            return PaidSlot::Limited;
         }
         desk.wait_again(who);
         drop(desk);
         self.reader.read_on();
-        Leave::Later
+        PaidSlot::Later
     }
 
     /// What this process has seen of the time that jobs of the account take, for the job of `record`.
@@ -239,7 +239,7 @@ impl Account {
 }
 
 /// Whether a paid call may leave.
-pub enum Leave {
+pub enum PaidSlot {
     /// It may.
     Given(PaidCall),
     /// Not inside a wait that HostUp has asked for, of two seconds or more.

@@ -1,11 +1,11 @@
-//! Leave for a purchase, before it is begun.
+//! The slot for the paid call of a purchase, before it is begun.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use crate::accounts::Leave;
+use crate::accounts::PaidSlot;
 use crate::controllers::context::{Blocked, Context};
 use crate::controllers::observe::SOON;
 use crate::controllers::{Error, reading};
@@ -37,12 +37,12 @@ pub async fn buy<K: PurchasingKind>(
         Ok(_) | Err(Blocked::Waiting | Blocked::Held(_) | Blocked::Trouble(_)) => return Ok(Some(soon())),
         Err(Blocked::Error(error)) => return Err(error),
     };
-    let leave = match account.paid_permit(&reading::who(&order.subject)) {
-        Leave::Given(leave) => leave,
-        Leave::Limited => return Ok(Some(soon())),
-        Leave::Later => return Ok(None),
+    let slot = match account.paid_slot(&reading::who(&order.subject)) {
+        PaidSlot::Given(slot) => slot,
+        PaidSlot::Limited => return Ok(Some(soon())),
+        PaidSlot::Later => return Ok(None),
     };
-    let is_sent = purchase::buy(&ctx.books, object, order, read, (account, leave)).await?;
+    let is_sent = purchase::buy(&ctx.books, object, order, read, (account, slot)).await?;
     Ok(Some(if is_sent {
         Action::requeue(LOOK_AGAIN)
     } else {
