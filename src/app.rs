@@ -25,7 +25,7 @@ use crate::cluster::lease::Election;
 use crate::controllers::context::RunConfig;
 use crate::controllers::policies;
 use crate::controllers::run as controllers;
-use crate::controllers::settings::{Settings, Watched};
+use crate::controllers::settings::{Settings, WatchedNamespaces};
 use crate::controllers::telemetry_hooks::TelemetryHooks;
 use crate::domain::values::ids::InstanceId;
 use crate::hostup::{self, HostUp, Http, Way};
@@ -182,17 +182,17 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-fn watched(args: &Run) -> Watched {
+fn watched(args: &Run) -> WatchedNamespaces {
     if args.watch_namespaces.is_empty() {
-        Watched::All
+        WatchedNamespaces::All
     } else {
-        Watched::Only(args.watch_namespaces.clone())
+        WatchedNamespaces::Only(args.watch_namespaces.clone())
     }
 }
 
 /// Waits for the API server and for all CRDs. A namespace that the operator may not read keeps no other from
 /// being served.
-async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Result<(), Failure> {
+async fn wait_for_crds(client: &Client, clock: &Clock, watched: &WatchedNamespaces) -> Result<(), Failure> {
     let started = clock.now().monotonic;
     let operations: Api<VpsOperation> = Api::all(client.clone());
     loop {
@@ -200,12 +200,12 @@ async fn wait_for_crds(client: &Client, clock: &Clock, watched: &Watched) -> Res
             can_list(&operations).await?;
             can_list(&Api::<VpsBudget>::all(client.clone())).await?;
             match watched {
-                Watched::All => {
+                WatchedNamespaces::All => {
                     can_list(&Api::<VpsBackupRestore>::all(client.clone())).await?;
                     can_list(&Api::<VpsResourceConfig>::all(client.clone())).await?;
                     Ok(Vec::new())
                 }
-                Watched::Only(names) => unread(client, names).await,
+                WatchedNamespaces::Only(names) => unread(client, names).await,
             }
         };
         let missing = match all.await {

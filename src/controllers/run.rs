@@ -24,7 +24,7 @@ use super::context::{Context, RunConfig};
 use super::news::News;
 use super::observe::SeenVersion;
 use super::rhythm::Rhythm;
-use super::settings::Watched;
+use super::settings::WatchedNamespaces;
 use super::telemetry_hooks::Reconcile;
 use super::turns::{Place, Turn, Turns};
 use super::{Error, budgets, operation, options, restore, vms};
@@ -74,8 +74,8 @@ pub async fn run(config: RunConfig, stop: CancellationToken, started: impl FnOnc
         .then_some(())?;
         ctx.books.ledger.completed();
         let namespaces = match watched {
-            Watched::All => vec![None],
-            Watched::Only(names) => names.into_iter().map(Some).collect(),
+            WatchedNamespaces::All => vec![None],
+            WatchedNamespaces::Only(names) => names.into_iter().map(Some).collect(),
         };
         let buying = join_all(namespaces.into_iter().map(|namespace| async {
             futures::join!(

@@ -10,7 +10,7 @@ pub struct Settings {
     /// This installation; enters the VM token and the claim.
     pub instance: InstanceId,
     /// The namespaces whose objects are driven.
-    pub watched: Watched,
+    pub watched: WatchedNamespaces,
     /// The operator's own namespace; a hold on it holds everything.
     pub namespace: String,
     /// `--read-only`.
@@ -29,14 +29,14 @@ pub struct Settings {
 
 /// The namespaces whose objects are driven.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Watched {
+pub enum WatchedNamespaces {
     /// All.
     All,
     /// These.
     Only(Vec<String>),
 }
 
-impl Watched {
+impl WatchedNamespaces {
     /// Whether objects of this namespace are driven.
     pub fn includes(&self, namespace: &str) -> bool {
         match self {

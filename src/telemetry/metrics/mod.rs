@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::controllers::Error;
 use crate::controllers::context::Context;
 use crate::controllers::policies::Guard;
-use crate::controllers::settings::Watched;
+use crate::controllers::settings::WatchedNamespaces;
 use crate::controllers::telemetry_hooks::{Life, Reconcile, TelemetryHooks};
 use crate::domain::ledger::record::{Record, State};
 use crate::hostup::Route;
@@ -281,8 +281,8 @@ impl Metrics {
     pub fn attach(&self, context: Arc<Context>) {
         let workers = i64::from(context.settings.workers);
         let namespaces = match &context.settings.watched {
-            Watched::All => 1,
-            Watched::Only(names) => i64::try_from(names.len()).unwrap_or(i64::MAX),
+            WatchedNamespaces::All => 1,
+            WatchedNamespaces::Only(names) => i64::try_from(names.len()).unwrap_or(i64::MAX),
         };
         for controller in CONTROLLERS {
             // Each namespace that is named has controllers of its own; the ledger is one.

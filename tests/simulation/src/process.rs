@@ -13,7 +13,7 @@ use hostup_operator::controllers::Error;
 use hostup_operator::controllers::context::RunConfig;
 use hostup_operator::controllers::policies::Guard;
 use hostup_operator::controllers::run;
-use hostup_operator::controllers::settings::{Settings, Watched};
+use hostup_operator::controllers::settings::{Settings, WatchedNamespaces};
 use hostup_operator::controllers::telemetry_hooks::{Reconcile, TelemetryHooks};
 use hostup_operator::domain::ledger::Caps;
 use hostup_operator::domain::ledger::record::{Record, State, Times};
@@ -134,7 +134,7 @@ impl Process {
             settings: Settings {
                 namespace: OPERATORS_NAMESPACE.to_owned(),
                 instance: InstanceId::new(INSTANCE),
-                watched: Watched::All,
+                watched: WatchedNamespaces::All,
                 read_only: false,
                 caps: Caps {
                     all: site.cap,
