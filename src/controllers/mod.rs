@@ -76,7 +76,7 @@ const SPREAD_FROM: Duration = Duration::from_secs(90);
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Looks again at `at`, never at once.
-fn at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> Action {
+fn requeue_at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
@@ -113,7 +113,7 @@ mod tests {
         let requeued = |at| {
             format!(
                 "{:?}",
-                super::at(Some(at), now, &TIMES, &Chance::of_the_machine())
+                super::requeue_at(Some(at), now, &TIMES, &Chance::of_the_machine())
             )
         };
         assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));

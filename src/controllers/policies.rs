@@ -90,14 +90,14 @@ pub async fn watch(client: Client, hooks: Arc<dyn TelemetryHooks>) {
         }
         let said = seen.map_err(|error| error.to_string());
         if told.as_ref() != Some(&said) {
-            tell(&said);
+            tell_of_policies(&said);
             told = Some(said);
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-fn tell(seen: &Result<Vec<Guard>, String>) {
+fn tell_of_policies(seen: &Result<Vec<Guard>, String>) {
     match seen {
         Ok(missing) if missing.is_empty() => tracing::info!("the admission policies are in force"),
         Ok(missing) => {

@@ -200,7 +200,7 @@ impl<K: PurchasingKind> Market<K> {
                 self.tell(Ok(false));
             }
             End::Recorded { from, record, known } => {
-                record::tell(&self.books, from, &record, &known);
+                record::tell_of_outcome(&self.books, from, &record, &known);
                 self.let_go(&record, known.state);
             }
             End::Settled { record, learnt } => {

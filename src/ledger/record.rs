@@ -31,7 +31,7 @@ pub async fn write(
     if known.state.is_final() {
         fail_point::reach("after-outcome-recorded");
     }
-    tell(books, record.known.state, record, known);
+    tell_of_outcome(books, record.known.state, record, known);
     Ok(())
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn put(books: &Books, mut object: VpsOperation, known: &Outcome
 }
 
 /// Tells the rest of the process, and people, what became of a record.
-pub(super) fn tell(books: &Books, from: State, record: &Record, known: &Outcome) {
+pub(super) fn tell_of_outcome(books: &Books, from: State, record: &Record, known: &Outcome) {
     let state = known.state;
     tracing::info!(operation = %record.name, namespace = %record.subject.namespace, object = %record.subject.name,
         from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, why = %known.message,

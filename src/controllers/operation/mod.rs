@@ -151,7 +151,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     };
     let mut known = step(
         &record,
-        knowing(&ctx, &record, input),
+        knowing_what_was_sent(&ctx, &record, input),
         &mut followed.memo,
         times,
         ctx.now(),
@@ -194,7 +194,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
 }
 
 /// What is to be said of an overdue record, knowing what this process did.
-fn knowing(ctx: &Context, record: &Record, input: Input) -> Input {
+fn knowing_what_was_sent(ctx: &Context, record: &Record, input: Input) -> Input {
     if input == Input::Overdue && ctx.books.memory.knows_unsent(&record.claim.holder) {
         return Input::Withdrawn(Text::new(
             "withdrawn: the API server did not confirm the claim, so nothing was sent",

@@ -153,8 +153,8 @@ impl Action {
     pub fn in_words(&self, vps: &VpsId) -> String {
         match self {
             Self::Options(change) | Self::Resize(change) => change.difference.to_string(),
-            Self::LegacyEstimate(values) => format!("an estimate of {}", older(vps, values)),
-            Self::LegacyUpgrade(values) => older(vps, values),
+            Self::LegacyEstimate(values) => format!("an estimate of {}", describe_legacy_order(vps, values)),
+            Self::LegacyUpgrade(values) => describe_legacy_order(vps, values),
             Self::Restore(_) | Self::Overwrite(_) => "a restore".to_owned(),
             Self::CreateBackup(_) => "a backup".to_owned(),
         }
@@ -174,7 +174,7 @@ impl Action {
 }
 
 /// An order of the older route.
-pub fn older(vm: &VpsId, values: &Values) -> String {
+pub fn describe_legacy_order(vm: &VpsId, values: &Values) -> String {
     let values: Vec<String> = values
         .iter()
         .map(|(key, value)| format!("{key}={value}"))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::before_claim::facts;
 use super::{Decision, LegacyWish, Look, ProviderReading, StatusView, reported};
-use crate::action::ordered::{Action, older};
+use crate::action::ordered::{Action, describe_legacy_order};
 use crate::consent::price::{BillingCycle, Price};
 use crate::consent::quote::{Quote, QuoteBasis};
 use crate::ledger::order::Order;
@@ -126,7 +126,7 @@ impl Look<'_> {
         };
         let credit = estimate.total.is_some_and(Amount::is_negative);
         let only_by_quote = credit.then(|| "its total is negative, so that it lowers something".to_owned());
-        let what = older(&wish.vmid, &wish.wanted);
+        let what = describe_legacy_order(&wish.vmid, &wish.wanted);
         self.order(order, quote, fresh, only_by_quote, &what, shown)
     }
 

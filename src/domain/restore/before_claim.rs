@@ -25,7 +25,7 @@ use crate::values::ids::{Subject, VpsId};
 /// The part of a life in which nothing is claimed.
 pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> Decision {
     if let Some(rests) = Report::at_rest(intent.suspended, intent.deleted) {
-        return Decision::Report(rests.with(kept(view)));
+        return Decision::Report(rests.with(kept_facts(view)));
     }
     match &view.reading {
         ProviderReading::Unread | ProviderReading::Vm(_) => match (&intent.source, &view.resolved_source) {
@@ -34,7 +34,7 @@ pub(super) fn before_the_claim(intent: &Intent, view: &View, times: &Times, now:
         },
         ProviderReading::Source(source) => read(intent, view, source),
         ProviderReading::Ends(source, target) => Decision::ReadTarget(source.clone(), target.clone()),
-        ProviderReading::Trouble(trouble) => troubled(trouble, view, times, now, kept(view)),
+        ProviderReading::Trouble(trouble) => troubled(trouble, view, times, now, kept_facts(view)),
         ProviderReading::Preflight(preflight) => match &intent.target {
             Destination::CloudVm(target) => with_preflight(intent, target, view, preflight, times, now),
             Destination::ExistingVps(_) => read(intent, view, &preflight.source),
@@ -58,7 +58,7 @@ fn read(intent: &Intent, view: &View, source: &VpsId) -> Decision {
 }
 
 /// What the status shows already, and what became of the last attempt.
-fn kept(view: &View) -> StatusFacts {
+fn kept_facts(view: &View) -> StatusFacts {
     match &view.chain.tail {
         Some(tail) => StatusFacts::Attempted(Box::new(tail.clone())),
         None => StatusFacts::Kept,

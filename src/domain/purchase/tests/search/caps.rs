@@ -213,7 +213,7 @@ impl Search {
                     order: *order,
                     ..plan()
                 };
-                tell(&mut next, n, Purchase::new(plan, times(), at(0)), Event::Begun);
+                tell_purchase(&mut next, n, Purchase::new(plan, times(), at(0)), Event::Begun);
             }
             Act::Does(n, how) => {
                 let (purchase, does) = next.buying[n].take()?;
@@ -221,7 +221,7 @@ impl Search {
                     next.faults = next.faults.checked_sub(1)?;
                 }
                 let event = self.does(&mut next, n, does, how)?;
-                tell(&mut next, n, purchase, event);
+                tell_purchase(&mut next, n, purchase, event);
             }
             Act::Shows(n) => {
                 let state = world.records[n].as_ref().map(|record| record.known.state)?;
@@ -350,7 +350,7 @@ impl Search {
 }
 
 /// Tells the purchase, and goes on to what it does next that concerns anybody else.
-fn tell(next: &mut World, n: usize, mut purchase: Purchase, event: Event) {
+fn tell_purchase(next: &mut World, n: usize, mut purchase: Purchase, event: Event) {
     let mut effect = purchase.next(event, at(0));
     let does = loop {
         effect = match effect {
