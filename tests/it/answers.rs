@@ -9,7 +9,7 @@ use hostup_sim::{ActionGate, Answer, RateLimitStyle, Route, Sim};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, Tenant, at, condition, ready, reason};
+use crate::support::{Customer, Operator, PATIENCE, TestEnv, at, condition, ready, reason};
 
 /// How a row ends.
 #[derive(Clone)]
@@ -299,17 +299,17 @@ async fn a_redirect_of_the_purchase_is_never_followed() {
 
 #[tokio::test]
 async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
-    let mut stage = Stage::new("refused").await;
-    let proxy = stage.plane.proxy().unwrap();
-    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+    let mut env = TestEnv::new("refused").await;
+    let proxy = env.plane.proxy().unwrap();
+    env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();
     let claim = Gate::new();
     let is_claim = |request: &Request| request.path.ends_with("/vpsoperations");
     proxy.rule(Rule::on("POST", is_claim).action(Action::HoldBefore(claim.clone())));
-    let _operator = stage.operator_for_many(&[]);
-    stage.create(stage.approved("web")).await;
+    let _operator = env.operator_for_many(&[]);
+    env.create(env.approved("web")).await;
     claim.wait_held(PATIENCE).unwrap();
     // All reads are done; only the POST is left.
-    stage.sim.go_down();
+    env.sim.go_down();
     claim.release();
     let claimed = proxy
         .wait_for("the claim", PATIENCE, move |request| {
@@ -321,28 +321,28 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
         .unwrap()
         .to_owned();
     let found = |record: Option<&kube::api::DynamicObject>| record.is_some();
-    let made = kube::runtime::wait::await_condition(stage.operations(), &name, found);
+    let made = kube::runtime::wait::await_condition(env.operations(), &name, found);
     tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
-    let record = stage
+    let record = env
         .wait_for_record(&name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
     assert_eq!(
         at(&record, "status.message"),
         "no connection could be made: HostUp refuses it; check the network, the firewalls and --hostup-url"
     );
-    assert_eq!(stage.posts(), 0);
-    let object = stage
+    assert_eq!(env.posts(), 0);
+    let object = env
         .wait("web", "the announcement of another attempt", |object| {
             // Not before the test looks, for the announcement passes.
-            stage.sim.come_up();
+            env.sim.come_up();
             let message = ready(object)["message"].as_str().unwrap_or_default();
             message.contains("the last attempt failed: no connection could be made")
         })
         .await;
     assert_eq!(reason(&object), "ProviderUnavailable");
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
-    stage.wait_for_reason("web", "Restored").await;
-    let records = stage.records().await;
+    env.wait_for_reason("web", "Restored").await;
+    let records = env.records().await;
     let states: Vec<_> = records.iter().map(|record| at(record, "status.state")).collect();
     assert_eq!(states, ["NotSent", "Succeeded"]);
     let ended: Timestamp = at(&record, "status.quietSince")
@@ -356,51 +356,53 @@ async fn a_refused_connection_is_not_sent_and_a_second_attempt_follows_later() {
         .parse()
         .unwrap();
     assert!(again.duration_since(ended).as_secs() >= 30, "{ended} {again}");
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    assert_eq!((env.posts(), env.executed()), (1, 1));
     assert_eq!(proxy.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn after_a_refusal_a_changed_gate_or_secret_allows_another_attempt_when_half_a_minute_has_passed() {
-    let stage = Stage::new("cause").await;
-    let operator = stage.operator_for_many(&[]);
-    let (gate, secret) = (stage.tenant("gate").await, stage.tenant("secret").await);
-    for tenant in [&gate, &secret] {
-        let once = tenant.fault(Route::RestoreToPayg).acted(false);
-        stage
-            .sim
-            .inject(once.answer(Answer::problem(409, "vps_not_ready")));
-        stage.create(tenant.restore(&stage)).await;
-        stage.wait_for_reason(&tenant.name, "Rejected").await;
+    let env = TestEnv::new("cause").await;
+    let operator = env.operator_for_many(&[]);
+    let (gate, secret) = (env.customer("gate").await, env.customer("secret").await);
+    for customer in [&gate, &secret] {
+        let once = customer.fault(Route::RestoreToPayg).acted(false);
+        env.sim.inject(once.answer(Answer::problem(409, "vps_not_ready")));
+        env.create(customer.restore(&env)).await;
+        env.wait_for_reason(&customer.name, "Rejected").await;
     }
     let new_key = format!("{}-new", secret.key);
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.vps_mut(&gate.vps).unwrap().can_restore = ActionGate::open_with_code("another");
         world.add_key(secret.account, &new_key);
     });
-    stage.put_key(&secret.name, &new_key).await;
+    env.put_key(&secret.name, &new_key).await;
     // A restart brings no attempt sooner, and reads the Secret anew.
     drop(operator);
-    let _operator = stage.operator_for_many(&[]);
-    join_all([&gate, &secret].map(|tenant| async {
-        let object = stage
-            .wait(&tenant.name, "the announcement of another attempt", |object| {
+    let _operator = env.operator_for_many(&[]);
+    join_all([&gate, &secret].map(|customer| async {
+        let object = env
+            .wait(&customer.name, "the announcement of another attempt", |object| {
                 let message = ready(object)["message"].as_str().unwrap_or_default();
                 message.contains("the last attempt failed: HostUp refused")
             })
             .await;
-        assert_eq!(reason(&object), "ProviderUnavailable", "{}", tenant.name);
-        stage.wait_for_reason(&tenant.name, "Restored").await;
-        let posts = stage.posts_of(tenant);
-        assert_eq!(posts.len(), 2, "{}", tenant.name);
+        assert_eq!(reason(&object), "ProviderUnavailable", "{}", customer.name);
+        env.wait_for_reason(&customer.name, "Restored").await;
+        let posts = env.posts_of(customer);
+        assert_eq!(posts.len(), 2, "{}", customer.name);
         let between = posts[1].received_at - posts[0].finished_at.unwrap();
-        assert!(between >= Duration::from_secs(29), "{}: {between:?}", tenant.name);
-        assert_eq!(stage.executed_of(tenant), 1, "{}", tenant.name);
+        assert!(
+            between >= Duration::from_secs(29),
+            "{}: {between:?}",
+            customer.name
+        );
+        assert_eq!(env.executed_of(customer), 1, "{}", customer.name);
     }))
     .await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 /// Documented limits that ask for about five seconds, with the code that they are recorded by.
@@ -434,8 +436,8 @@ pub fn limits() -> Vec<(&'static str, Answer, &'static str)> {
 
 #[tokio::test]
 async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
-    let stage = Stage::new("limited").await;
-    let _operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("limited").await;
+    let _operator = env.operator_for_many(&[]);
     let wait = Duration::from_secs(5);
     let date = (Timestamp::now() + Duration::from_secs(12))
         .strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -445,201 +447,197 @@ async fn after_a_429_no_call_with_that_key_leaves_before_its_time() {
         .into_iter()
         .chain([("date", dated, "rate_limit_exceeded")]);
     let checks = rows.map(|(name, answer, code)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
-            let once = tenant.fault(Route::RestoreToPayg).acted(false);
-            stage.sim.inject(once.answer(answer));
-            stage.create(tenant.restore(stage)).await;
-            let object = stage.wait_for_reason(name, "RateLimited").await;
+            let customer = env.customer(name).await;
+            let once = customer.fault(Route::RestoreToPayg).acted(false);
+            env.sim.inject(once.answer(answer));
+            env.create(customer.restore(env)).await;
+            let object = env.wait_for_reason(name, "RateLimited").await;
             assert_eq!(condition(&object, "Reconciling")["status"], "True", "{name}");
-            let record = &stage.records_of(name).await[0];
+            let record = &env.records_of(name).await[0];
             assert_eq!(at(record, "status.state"), "Rejected", "{name}");
             assert_eq!(at(record, "status.code"), code, "{name}");
             // With another generation there is no other wait than the one that was asked for.
             let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": "0.90"}}}});
-            stage.patch(name, changed).await.unwrap();
-            stage.wait_for_reason(name, "Restored").await;
-            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+            env.patch(name, changed).await.unwrap();
+            env.wait_for_reason(name, "Restored").await;
+            let silent = silence_after_the_first_post(env, &customer).unwrap();
             assert!(silent >= wait, "{name}: a call left after {silent:?}");
             assert!(silent < wait * 5, "{name}: no call left for {silent:?}");
-            assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
-            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+            assert_eq!(env.posts_of(&customer).len(), 2, "{name}");
+            assert_eq!(env.executed_of(&customer), 1, "{name}");
         }
     });
     let undocumented = async {
-        let tenant = stage.tenant("page").await;
-        let once = tenant.fault(Route::RestoreToPayg).acted(false);
-        stage.sim.inject(once.answer(Answer::html(429).retry_after("5")));
-        stage.create(tenant.restore(&stage)).await;
-        stage.wait_for_reason("page", "OutcomeUnknown").await;
-        let silent = silence_after_the_first_post(&stage, &tenant).unwrap();
+        let customer = env.customer("page").await;
+        let once = customer.fault(Route::RestoreToPayg).acted(false);
+        env.sim.inject(once.answer(Answer::html(429).retry_after("5")));
+        env.create(customer.restore(&env)).await;
+        env.wait_for_reason("page", "OutcomeUnknown").await;
+        let silent = silence_after_the_first_post(&env, &customer).unwrap();
         assert!(silent >= wait, "a call left after {silent:?}");
-        assert_eq!(stage.posts_of(&tenant).len(), 1);
+        assert_eq!(env.posts_of(&customer).len(), 1);
     };
     let unnamed = async {
-        let tenant = stage.tenant("unnamed").await;
-        let once = tenant.fault(Route::RestoreToPayg).acted(false);
-        stage
-            .sim
+        let customer = env.customer("unnamed").await;
+        let once = customer.fault(Route::RestoreToPayg).acted(false);
+        env.sim
             .inject(once.answer(Answer::rate_limited(RateLimitStyle::Exceeded)));
-        stage.create(tenant.restore(&stage)).await;
-        stage.wait_for_reason("unnamed", "RateLimited").await;
-        let record = &stage.records_of("unnamed").await[0];
+        env.create(customer.restore(&env)).await;
+        env.wait_for_reason("unnamed", "RateLimited").await;
+        let record = &env.records_of("unnamed").await[0];
         let time = |path: &str| at(record, path).as_str().unwrap().parse::<Timestamp>().unwrap();
         let asked = time("status.notBefore").duration_since(time("status.quietSince"));
         assert_eq!(asked.as_secs(), 30);
-        tenant
+        customer
     };
     let (_, (), unnamed) = futures::join!(join_all(checks), undocumented, unnamed);
     // Nothing within half a minute; the tests beside this one may have taken longer.
-    let silent = silence_after_the_first_post(&stage, &unnamed);
+    let silent = silence_after_the_first_post(&env, &unnamed);
     let half_a_minute = Duration::from_secs(30);
     assert!(
         silent.is_none_or(|silent| silent >= half_a_minute),
         "a call left after {silent:?}"
     );
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn after_a_429_no_other_process_and_no_other_object_buys_with_that_key_before_its_time() {
-    let stage = Stage::new("restart429").await;
-    let operator = stage.operator_for_many(&[]);
-    let tenant = stage.tenant("web").await;
-    let once = tenant.fault(Route::RestoreToPayg).acted(false);
+    let env = TestEnv::new("restart429").await;
+    let operator = env.operator_for_many(&[]);
+    let customer = env.customer("web").await;
+    let once = customer.fault(Route::RestoreToPayg).acted(false);
     let answer = Answer::rate_limited(RateLimitStyle::Exceeded).retry_after("15");
-    stage.sim.inject(once.answer(answer));
-    stage.create(tenant.restore(&stage)).await;
-    stage.wait_for_reason("web", "RateLimited").await;
+    env.sim.inject(once.answer(answer));
+    env.create(customer.restore(&env)).await;
+    env.wait_for_reason("web", "RateLimited").await;
     drop(operator);
     let changed = json!({"spec": {"approval": {"maxPrice": {"perHour": "0.90"}}}});
-    stage.patch("web", changed).await.unwrap();
-    let mut other = tenant.restore(&stage);
+    env.patch("web", changed).await.unwrap();
+    let mut other = customer.restore(&env);
     other["metadata"]["name"] = json!("other");
-    stage.create(other).await;
-    let _operator = stage.operator_for_many(&[]);
-    let held = |name| stage.wait_for_reason(name, "RateLimited");
-    stage.wait_for_list_reads(&tenant, 1).await;
+    env.create(other).await;
+    let _operator = env.operator_for_many(&[]);
+    let held = |name| env.wait_for_reason(name, "RateLimited");
+    env.wait_for_list_reads(&customer, 1).await;
     futures::join!(held("web"), held("other"));
-    assert_eq!(stage.posts(), 1);
+    assert_eq!(env.posts(), 1);
     futures::join!(
-        stage.wait_for_reason("web", "Restored"),
-        stage.wait_for_reason("other", "Restored")
+        env.wait_for_reason("web", "Restored"),
+        env.wait_for_reason("other", "Restored")
     );
-    let posts = stage.posts_of(&tenant);
-    assert_eq!((posts.len(), stage.executed()), (3, 2));
+    let posts = env.posts_of(&customer);
+    assert_eq!((posts.len(), env.executed()), (3, 2));
     for later in &posts[1..] {
         let between = later.received_at - posts[0].finished_at.unwrap();
         assert!(between >= Duration::from_secs(15), "{between:?}");
     }
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_429_that_proves_nothing_still_holds_the_key_in_every_process() {
-    let stage = Stage::new("page429").await;
-    let operator = stage.operator_for_many(&[]);
-    let tenant = stage.tenant("web").await;
-    let once = tenant.fault(Route::RestoreToPayg).acted(false);
-    stage.sim.inject(once.answer(Answer::html(429).retry_after("15")));
-    stage.create(tenant.restore(&stage)).await;
-    stage.wait_for_reason("web", "ConfirmingOutcome").await;
+    let env = TestEnv::new("page429").await;
+    let operator = env.operator_for_many(&[]);
+    let customer = env.customer("web").await;
+    let once = customer.fault(Route::RestoreToPayg).acted(false);
+    env.sim.inject(once.answer(Answer::html(429).retry_after("15")));
+    env.create(customer.restore(&env)).await;
+    env.wait_for_reason("web", "ConfirmingOutcome").await;
     drop(operator);
-    let mut other = tenant.restore(&stage);
+    let mut other = customer.restore(&env);
     other["metadata"]["name"] = json!("other");
-    stage.create(other).await;
-    let _operator = stage.operator_for_many(&[]);
-    stage.wait_for_reason("other", "RateLimited").await;
-    assert_eq!(stage.posts(), 1);
-    stage.wait_for_reason("other", "Restored").await;
-    stage.wait_for_reason("web", "OutcomeUnknown").await;
-    let posts = stage.posts_of(&tenant);
-    assert_eq!((posts.len(), stage.executed()), (2, 1));
+    env.create(other).await;
+    let _operator = env.operator_for_many(&[]);
+    env.wait_for_reason("other", "RateLimited").await;
+    assert_eq!(env.posts(), 1);
+    env.wait_for_reason("other", "Restored").await;
+    env.wait_for_reason("web", "OutcomeUnknown").await;
+    let posts = env.posts_of(&customer);
+    assert_eq!((posts.len(), env.executed()), (2, 1));
     let between = posts[1].received_at - posts[0].finished_at.unwrap();
     assert!(between >= Duration::from_secs(15), "{between:?}");
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 /// From the answer to the first POST to the first byte of the customer's next call.
-pub fn silence_after_the_first_post(stage: &Stage, tenant: &Tenant) -> Option<Duration> {
-    let post = &stage.posts_of(tenant)[0];
-    let requests = stage.sim.requests();
+pub fn silence_after_the_first_post(env: &TestEnv, customer: &Customer) -> Option<Duration> {
+    let post = &env.posts_of(customer)[0];
+    let requests = env.sim.requests();
     let next = requests
         .iter()
-        .find(|request| request.is_from(tenant.account) && request.index > post.index);
+        .find(|request| request.is_from(customer.account) && request.index > post.index);
     Some(next?.first_byte_at - post.finished_at.unwrap())
 }
 
 /// Every row as a customer of one provider, driven by one operator.
 async fn check(rows: Vec<Row>) {
-    let stage = Stage::new("answers").await;
-    let operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("answers").await;
+    let operator = env.operator_for_many(&[]);
     let checks = rows.iter().map(|row| async {
-        let tenant = stage.tenant(&row.name).await;
-        let fault = tenant.fault(Route::RestoreToPayg);
-        stage
-            .sim
-            .inject(fault.acted(row.acted).answer(row.answer.clone()));
-        stage.create(tenant.restore(&stage)).await;
+        let customer = env.customer(&row.name).await;
+        let fault = customer.fault(Route::RestoreToPayg);
+        env.sim.inject(fault.acted(row.acted).answer(row.answer.clone()));
+        env.create(customer.restore(&env)).await;
         match &row.end {
-            End::Accepted => bought(&stage, &tenant, &["Job", "VmFound"]).await,
+            End::Accepted => bought(&env, &customer, &["Job", "VmFound"]).await,
             End::Unclear(says) => {
                 if row.acted {
-                    bought(&stage, &tenant, &["VmFound"]).await;
+                    bought(&env, &customer, &["VmFound"]).await;
                 } else {
-                    asks(&stage, &tenant).await;
+                    asks(&env, &customer).await;
                 }
-                said_unknown(&operator, &stage.records_of(&row.name).await[0], says);
+                said_unknown(&operator, &env.records_of(&row.name).await[0], says);
             }
-            End::Refused(code, says) => refuses(&stage, &tenant, code, says).await,
-            End::Lied => finds_what_was_denied(&stage, &tenant).await,
+            End::Refused(code, says) => refuses(&env, &customer, code, says).await,
+            End::Lied => finds_what_was_denied(&env, &customer).await,
         }
-        assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
-        assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
+        assert_eq!(env.executed_of(&customer), usize::from(row.acted), "{}", row.name);
+        assert_eq!(env.posts_of(&customer).len(), 1, "{}", row.name);
     });
     join_all(checks).await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    assert_eq!(stage.posts(), rows.len());
-    let gets_elsewhere = stage.sim.requests_on(Route::Unknown);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    assert_eq!(env.posts(), rows.len());
+    let gets_elsewhere = env.sim.requests_on(Route::Unknown);
     assert!(gets_elsewhere.is_empty(), "{gets_elsewhere:?}");
     assert!(
-        !stage
-            .sim
+        !env.sim
             .requests()
             .iter()
             .any(|r| r.query.as_deref() == Some("again=yes"))
     );
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// Restored, with one record that succeeded, and nobody was asked.
-async fn bought(stage: &Stage, tenant: &Tenant, evidence: &[&str]) {
-    let name = &tenant.name;
-    let object = stage.wait_for_reason(name, "Restored").await;
+async fn bought(env: &TestEnv, customer: &Customer, evidence: &[&str]) {
+    let name = &customer.name;
+    let object = env.wait_for_reason(name, "Restored").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
-    let records = stage.records_of(name).await;
+    let records = env.records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     assert_eq!(at(&records[0], "status.state"), "Succeeded", "{name}");
     let seen = at(&records[0], "status.evidence").as_str().unwrap_or_default();
     assert!(evidence.contains(&seen), "{name}: {seen}");
-    let vm = stage
+    let vm = env
         .sim
-        .world(|world| world.purchases_of(tenant.account)[0].vps_id.clone());
+        .world(|world| world.purchases_of(customer.account)[0].vps_id.clone());
     assert_eq!(at(&object, "status.vm.vpsId").as_str(), vm.as_deref(), "{name}");
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 0, "{name}");
+    assert_eq!(events(env, name, "OutcomeUnknown").await, 0, "{name}");
 }
 
 /// A person is asked, with all that is needed for an answer, and nothing is sent again.
-async fn asks(stage: &Stage, tenant: &Tenant) {
-    let name = &tenant.name;
-    let object = stage.wait_for_reason(name, "OutcomeUnknown").await;
+async fn asks(env: &TestEnv, customer: &Customer) {
+    let name = &customer.name;
+    let object = env.wait_for_reason(name, "OutcomeUnknown").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     assert!(condition(&object, "Reconciling").is_null(), "{name}");
-    let records = stage.records_of(name).await;
+    let records = env.records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     let record = &records[0];
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
@@ -671,10 +669,10 @@ async fn asks(stage: &Stage, tenant: &Tenant) {
         assert!(message.contains(&part), "{name}: no {part:?} in {message}");
     }
     // The search goes on, and nothing else.
-    stage.wait_for_list_reads(tenant, 2).await;
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
-    assert_eq!(reason(&stage.restore(name).await), "OutcomeUnknown", "{name}");
-    assert_eq!(stage.records_of(name).await.len(), 1, "{name}");
+    env.wait_for_list_reads(customer, 2).await;
+    assert_eq!(events(env, name, "OutcomeUnknown").await, 1, "{name}");
+    assert_eq!(reason(&env.restore(name).await), "OutcomeUnknown", "{name}");
+    assert_eq!(env.records_of(name).await.len(), 1, "{name}");
 }
 
 /// The log says why nobody knows what became of this record.
@@ -690,9 +688,9 @@ pub fn said_unknown(operator: &Operator, record: &Value, says: &str) {
 }
 
 /// Stalled with the provider's words, through several reads of the same gates.
-async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
-    let name = &tenant.name;
-    let object = stage.wait_for_reason(name, "Rejected").await;
+async fn refuses(env: &TestEnv, customer: &Customer, code: &str, says: &str) {
+    let name = &customer.name;
+    let object = env.wait_for_reason(name, "Rejected").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
     for part in [
@@ -702,18 +700,18 @@ async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, says: &str) {
     ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    stage.wait_for_list_reads(tenant, 3).await;
-    let records = stage.records_of(name).await;
+    env.wait_for_list_reads(customer, 3).await;
+    let records = env.records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     assert_eq!(at(&records[0], "status.state"), "Rejected", "{name}");
     assert_eq!(at(&records[0], "status.code"), code, "{name}");
     assert_eq!(at(&object, "status.operation.state"), "Rejected", "{name}");
 }
 
-async fn finds_what_was_denied(stage: &Stage, tenant: &Tenant) {
-    let name = &tenant.name;
-    stage.wait_for_reason(name, "AlreadyExecuted").await;
-    let records = stage.records_of(name).await;
+async fn finds_what_was_denied(env: &TestEnv, customer: &Customer) {
+    let name = &customer.name;
+    env.wait_for_reason(name, "AlreadyExecuted").await;
+    let records = env.records_of(name).await;
     let told = records
         .iter()
         .map(|record| (at(record, "status.state"), at(record, "status.evidence")));
@@ -727,9 +725,9 @@ async fn finds_what_was_denied(stage: &Stage, tenant: &Tenant) {
 }
 
 /// How many events tell of this reason.
-pub async fn events(stage: &Stage, name: &str, reason: &str) -> usize {
+pub async fn events(env: &TestEnv, name: &str, reason: &str) -> usize {
     use k8s_openapi::api::core::v1::Event;
-    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
     let about = format!("involvedObject.name={name},reason={reason}");
     let told = events
         .list(&kube::api::ListParams::default().fields(&about))

@@ -4,40 +4,41 @@ use std::time::Duration;
 
 use control_plane::{Action, ControlPlane, Gate, Request, Rule, status};
 use hostup_operator::domain::ledger::names::ChainKey;
-use hostup_sim::{RestoreBehaviour, Route, Stage as Moment};
+use hostup_sim::{RestoreBehaviour, Route, Stage};
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, OPERATIONS, claim, held, is_claim, refused_claims, unclear_claims};
-use crate::support::{HOUR, Operator, PATIENCE, Stage, at, each_row, own_control_plane, reason};
+use crate::support::proxied_env::{
+    OPERATIONS, ProxiedEnv, claim, held, is_claim, refused_claims, unclear_claims,
+};
+use crate::support::{HOUR, Operator, PATIENCE, TestEnv, at, each_row, own_control_plane, reason};
 
 fn is_outcome(request: &Request) -> bool {
     request.method == "PUT" && request.path.starts_with(OPERATIONS) && request.path.ends_with("/status")
 }
 
-async fn record_of(stage: &Stage, attempt: u32) -> String {
-    ChainKey::of_restore(&stage.namespace, "web")
+async fn record_of(env: &TestEnv, attempt: u32) -> String {
+    ChainKey::of_restore(&env.namespace, "web")
         .record(attempt)
         .to_string()
 }
 
 /// The record has come to this state; the object's first attempt.
-async fn comes_to(stage: &Stage, state: &str) -> Value {
-    let name = record_of(stage, 1).await;
-    stage
-        .wait_for_record(&name, state, |record| at(record, "status.state") == state)
+async fn comes_to(env: &TestEnv, state: &str) -> Value {
+    let name = record_of(env, 1).await;
+    env.wait_for_record(&name, state, |record| at(record, "status.state") == state)
         .await
 }
 
 async fn an_unclear_claim(action: Action) {
-    let behind = Behind::new("unclear").await;
-    behind.proxy.rule(claim(action));
-    let stage = &behind.stage;
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    assert_eq!(stage.records().await.len(), 1);
-    behind.check().await;
+    let proxied = ProxiedEnv::new("unclear").await;
+    proxied.proxy.rule(claim(action));
+    let env = &proxied.env;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    assert_eq!(env.records().await.len(), 1);
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -46,24 +47,24 @@ async fn a_claim_whose_answer_was_lost_is_known_by_its_holder_and_sent_once() {
 }
 
 async fn an_api_server_that_takes_no_claims(action: Action) {
-    let behind = Behind::new("readonly").await;
-    behind.proxy.rule(
+    let proxied = ProxiedEnv::new("readonly").await;
+    proxied.proxy.rule(
         Rule::on("POST", is_claim)
             .named("no claims")
             .always()
             .action(action),
     );
-    let stage = &behind.stage;
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    behind.seen(2, is_claim).await;
-    assert_eq!(stage.posts(), 0);
-    assert!(stage.records().await.is_empty());
-    assert!(behind.proxy.unfired().is_empty());
-    behind.proxy.clear_rules();
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    behind.check().await;
+    let env = &proxied.env;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    proxied.seen(2, is_claim).await;
+    assert_eq!(env.posts(), 0);
+    assert!(env.records().await.is_empty());
+    assert!(proxied.proxy.unfired().is_empty());
+    proxied.proxy.clear_rules();
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,85 +79,85 @@ async fn nothing_is_paid_while_records_cannot_be_written_and_it_goes_on_once_the
 async fn a_claim_that_arrives_too_late_is_never_sent() {
     // The create call is answered, but after the time in which its call may be sent.
     let answered_late = async {
-        let behind = Behind::new("late").await;
+        let proxied = ProxiedEnv::new("late").await;
         let gate = Gate::new();
-        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
-        let stage = &behind.stage;
-        stage.create(stage.approved("web")).await;
-        let _operator = stage.operator(&["--request-timeout=1s"]);
+        proxied.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        let env = &proxied.env;
+        env.create(env.approved("web")).await;
+        let _operator = env.operator(&["--request-timeout=1s"]);
         held(&gate).await;
         // Longer than the claim lasts; there is nothing to wait for but time.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         gate.release();
-        let record = comes_to(stage, "NotSent").await;
+        let record = comes_to(env, "NotSent").await;
         assert!(
             at(&record, "status.message")
                 .as_str()
                 .unwrap()
                 .contains("too old")
         );
-        assert_eq!(stage.posts(), 0);
-        behind.check().await;
+        assert_eq!(env.posts(), 0);
+        proxied.check().await;
     };
     // The create call has failed long before the API server does it.
     let after_the_client_is_gone = async {
-        let behind = Behind::new("later").await;
+        let proxied = ProxiedEnv::new("later").await;
         let gate = Gate::new();
-        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        proxied.proxy.rule(claim(Action::HoldBefore(gate.clone())));
         let refused = status(503, "Nope", "as the test wants");
-        behind.proxy.rule(
+        proxied.proxy.rule(
             Rule::on("POST", is_claim)
                 .named("later claims")
                 .always()
                 .action(Action::Respond(503, refused)),
         );
-        let stage = &behind.stage;
-        stage.create(stage.approved("web")).await;
-        let _operator = stage.operator(&[]);
+        let env = &proxied.env;
+        env.create(env.approved("web")).await;
+        let _operator = env.operator(&[]);
         held(&gate).await;
-        behind.seen(2, is_claim).await;
+        proxied.seen(2, is_claim).await;
         gate.release();
-        let record = comes_to(stage, "NotSent").await;
+        let record = comes_to(env, "NotSent").await;
         assert!(
             at(&record, "status.message")
                 .as_str()
                 .unwrap()
                 .contains("did not confirm")
         );
-        assert_eq!((stage.posts(), stage.executed()), (0, 0));
-        behind.check().await;
+        assert_eq!((env.posts(), env.executed()), (0, 0));
+        proxied.check().await;
     };
     // As above, and the process that made the claim has died meanwhile: nobody knows.
     let after_its_process_is_gone = async {
-        let behind = Behind::new("latest").await;
+        let proxied = ProxiedEnv::new("latest").await;
         let gate = Gate::new();
-        behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
-        let stage = &behind.stage;
-        stage.create(stage.approved("web")).await;
-        let mut first = stage.operator(&[]);
+        proxied.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+        let env = &proxied.env;
+        env.create(env.approved("web")).await;
+        let mut first = env.operator(&[]);
         held(&gate).await;
         first.kill_9();
         gate.release();
-        let name = record_of(stage, 1).await;
-        stage.wait_for_record(&name, "the late record", |_| true).await;
-        let _second = stage.operator(&["--settle-time=1s"]);
-        stage.wait_for_reason("web", "OutcomeUnknown").await;
-        assert_eq!((stage.posts(), stage.executed()), (0, 0));
-        behind.check().await;
+        let name = record_of(env, 1).await;
+        env.wait_for_record(&name, "the late record", |_| true).await;
+        let _second = env.operator(&["--settle-time=1s"]);
+        env.wait_for_reason("web", "OutcomeUnknown").await;
+        assert_eq!((env.posts(), env.executed()), (0, 0));
+        proxied.check().await;
     };
     futures::join!(answered_late, after_the_client_is_gone, after_its_process_is_gone);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_record_of_the_same_name_that_somebody_else_made_is_never_sent() {
-    let behind = Behind::new("foreign").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("foreign").await;
+    let env = &proxied.env;
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldBefore(gate.clone())));
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&["--settle-time=1s"]);
+    proxied.proxy.rule(claim(Action::HoldBefore(gate.clone())));
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&["--settle-time=1s"]);
     held(&gate).await;
-    let requests = behind.proxy.requests();
+    let requests = proxied.proxy.requests();
     let mut foreign = requests
         .iter()
         .find(|request| is_claim(request))
@@ -164,16 +165,16 @@ async fn a_record_of_the_same_name_that_somebody_else_made_is_never_sent() {
         .json()
         .unwrap();
     foreign["spec"]["claim"]["holder"] = json!("somebodyelse");
-    stage.create(foreign).await;
+    env.create(foreign).await;
     gate.release();
-    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let object = env.wait_for_reason("web", "OutcomeUnknown").await;
     assert_eq!(
         at(&object, "status.operation.name"),
-        record_of(stage, 1).await.as_str()
+        record_of(env, 1).await.as_str()
     );
-    assert_eq!((stage.posts(), stage.executed()), (0, 0));
-    assert_eq!(at(&stage.records().await[0], "spec.claim.holder"), "somebodyelse");
-    behind.check().await;
+    assert_eq!((env.posts(), env.executed()), (0, 0));
+    assert_eq!(at(&env.records().await[0], "spec.claim.holder"), "somebodyelse");
+    proxied.check().await;
 }
 
 /// What befalls the object between the claim and the second look.
@@ -188,32 +189,32 @@ enum Meanwhile {
 }
 
 async fn between_claim_and_second_look(what: Meanwhile) {
-    let behind = Behind::new("meanwhile").await;
-    let stage = &behind.stage;
-    stage.create(stage.approved("web")).await;
+    let proxied = ProxiedEnv::new("meanwhile").await;
+    let env = &proxied.env;
+    env.create(env.approved("web")).await;
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    let _operator = stage.operator(&[]);
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = env.operator(&[]);
     held(&gate).await;
     let patched = match what {
         Meanwhile::Suspended => Some(json!({"suspend": true})),
         Meanwhile::ApprovalWithdrawn => Some(json!({"approval": null})),
         Meanwhile::CeilingLowered => Some(json!({"approval": {"maxPrice": {"perHour": "0.10"}}})),
         Meanwhile::Deleted => {
-            stage.delete("web").await;
+            env.delete("web").await;
             None
         }
         Meanwhile::Recreated => {
-            stage.delete("web").await;
-            stage.create(stage.preview("web")).await;
+            env.delete("web").await;
+            env.create(env.preview("web")).await;
             None
         }
         Meanwhile::Unreadable => {
             let path = format!(
                 "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",
-                stage.namespace
+                env.namespace
             );
-            behind.proxy.rule(
+            proxied.proxy.rule(
                 Rule::on("GET", move |request| request.path == path)
                     .named("the second look")
                     .action(Action::Respond(500, status(500, "Nope", "as the test wants"))),
@@ -222,10 +223,10 @@ async fn between_claim_and_second_look(what: Meanwhile) {
         }
     };
     if let Some(spec) = patched {
-        stage.patch("web", json!({"spec": spec})).await.unwrap();
+        env.patch("web", json!({"spec": spec})).await.unwrap();
     }
     gate.release();
-    let record = comes_to(stage, "NotSent").await;
+    let record = comes_to(env, "NotSent").await;
     let message = at(&record, "status.message").as_str().unwrap();
     assert!(message.starts_with("withdrawn: "), "{message}");
     let shown = match what {
@@ -236,11 +237,11 @@ async fn between_claim_and_second_look(what: Meanwhile) {
         Meanwhile::Deleted => None,
     };
     if let Some(shown) = shown {
-        stage.wait_for_reason("web", shown).await;
+        env.wait_for_reason("web", shown).await;
     }
-    assert_eq!((stage.posts(), stage.executed()), (0, 0));
-    assert_eq!(stage.records().await.len(), 1);
-    behind.check().await;
+    assert_eq!((env.posts(), env.executed()), (0, 0));
+    assert_eq!(env.records().await.len(), 1);
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -257,31 +258,31 @@ async fn an_object_that_no_longer_wants_it_at_the_second_look_withdraws_the_clai
 }
 
 async fn an_outcome_that_cannot_be_written_at_first(action: Action, times: usize) {
-    let behind = Behind::new("outcome").await;
-    let stage = &behind.stage;
-    stage.sim.world(|world| {
+    let proxied = ProxiedEnv::new("outcome").await;
+    let env = &proxied.env;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             job_duration: Duration::from_secs(1),
             ..RestoreBehaviour::default()
         });
     });
-    behind.proxy.rule(
+    proxied.proxy.rule(
         Rule::on("PUT", is_outcome)
             .named("the outcome")
             .times(times)
             .action(action),
     );
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    stage.wait_for_reason("web", "Restored").await;
-    let records = stage.records().await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait_for_reason("web", "Restored").await;
+    let records = env.records().await;
     assert_eq!(
         at(&records[0], "status.evidence"),
         "Job",
         "the job id was lost on the way"
     );
-    assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-    behind.check().await;
+    assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -314,20 +315,20 @@ enum Unseen {
 }
 
 async fn behind_frozen_watches(what: Unseen) {
-    let behind = Behind::new("stale").await;
-    let stage = &behind.stage;
-    let approval = stage.approved("web")["spec"]["approval"].clone();
-    stage.create(stage.preview("web")).await;
-    let _operator = stage.operator(&[]);
-    stage.wait_for_reason("web", "AwaitingApproval").await;
-    behind.proxy.freeze_watches(true);
-    let patch = |spec: Value| stage.patch("web", json!({"spec": spec}));
+    let proxied = ProxiedEnv::new("stale").await;
+    let env = &proxied.env;
+    let approval = env.approved("web")["spec"]["approval"].clone();
+    env.create(env.preview("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait_for_reason("web", "AwaitingApproval").await;
+    proxied.proxy.freeze_watches(true);
+    let patch = |spec: Value| env.patch("web", json!({"spec": spec}));
     match what {
         Unseen::Approved => {
             patch(json!({"approval": approval})).await.unwrap();
             // Found by the next read at an interval, without the watch.
             let claimed = |object: &Value| at(object, "status.operation.name").is_string();
-            stage.wait("web", "a claim", claimed).await;
+            env.wait("web", "a claim", claimed).await;
         }
         Unseen::ApprovedAndWithdrawn => {
             patch(json!({"approval": approval})).await.unwrap();
@@ -336,45 +337,42 @@ async fn behind_frozen_watches(what: Unseen) {
         Unseen::Suspended => {
             patch(json!({"suspend": true})).await.unwrap();
             patch(json!({"approval": approval})).await.unwrap();
-            stage.wait_for_reason("web", "Suspended").await;
+            env.wait_for_reason("web", "Suspended").await;
         }
-        Unseen::Deleted => stage.delete("web").await,
+        Unseen::Deleted => env.delete("web").await,
         Unseen::Recreated => {
-            stage.delete("web").await;
-            stage.create(stage.approved("web")).await;
-            stage
-                .wait("web", "seen", |object| !reason(object).is_empty())
-                .await;
+            env.delete("web").await;
+            env.create(env.approved("web")).await;
+            env.wait("web", "seen", |object| !reason(object).is_empty()).await;
         }
     }
-    behind.proxy.freeze_watches(false);
+    proxied.proxy.freeze_watches(false);
     let bought = match what {
         Unseen::Approved | Unseen::Recreated => {
-            stage.wait_for_reason("web", "Restored").await;
+            env.wait_for_reason("web", "Restored").await;
             1
         }
         Unseen::ApprovedAndWithdrawn => {
-            stage
-                .wait("web", "generation 3 seen", |object| {
-                    at(object, "status.observedGeneration") == 3
-                })
-                .await;
-            assert_eq!(reason(&stage.restore("web").await), "AwaitingApproval");
+            env.wait("web", "generation 3 seen", |object| {
+                at(object, "status.observedGeneration") == 3
+            })
+            .await;
+            assert_eq!(reason(&env.restore("web").await), "AwaitingApproval");
             0
         }
         Unseen::Suspended => {
-            assert_eq!(reason(&stage.restore("web").await), "Suspended");
+            assert_eq!(reason(&env.restore("web").await), "Suspended");
             0
         }
         Unseen::Deleted => {
-            // Another object of the stage shows that the operator has gone on.
-            stage.create(stage.preview("other")).await;
-            stage.wait_for_reason("other", "AwaitingApproval").await;
+            // Another object of the environment shows that the operator has gone on.
+            env.create(env.preview("other")).await;
+            env.wait_for_reason("other", "AwaitingApproval").await;
             0
         }
     };
-    assert_eq!((stage.posts(), stage.executed()), (bought, bought));
-    behind.check().await;
+    assert_eq!((env.posts(), env.executed()), (bought, bought));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -396,14 +394,14 @@ async fn a_life_goes_on_where_it_was_when_the_api_server_comes_back() {
             .await
             .unwrap();
     let long_call = ["--paid-timeout=40s"];
-    let preview = Stage::on(plane, "preview").await;
+    let preview = TestEnv::on(plane, "preview").await;
     preview.create(preview.preview("web")).await;
     let _first = preview.operator(&[]);
-    let held = Stage::on(plane, "held").await;
-    let gate = held.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
+    let held = TestEnv::on(plane, "held").await;
+    let gate = held.sim.hold(Route::RestoreToPayg, Stage::AfterAct);
     held.create(held.approved("web")).await;
     let _second = held.operator(&long_call);
-    let running = Stage::on(plane, "running").await;
+    let running = TestEnv::on(plane, "running").await;
     running.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             job_duration: HOUR,
@@ -440,11 +438,11 @@ async fn a_life_goes_on_where_it_was_when_the_api_server_comes_back() {
         .patch("web", json!({"spec": {"approval": approval}}))
         .await
         .unwrap();
-    for stage in [&preview, &held, &running] {
-        stage.wait_for_reason("web", "Restored").await;
-        let records = stage.records().await;
+    for env in [&preview, &held, &running] {
+        env.wait_for_reason("web", "Restored").await;
+        let records = env.records().await;
         assert_eq!(at(&records[0], "status.evidence"), "Job");
-        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-        stage.check_invariants().await;
+        assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+        env.check_invariants().await;
     }
 }

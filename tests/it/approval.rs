@@ -8,8 +8,8 @@ use hostup_sim::{ActionGate, SOURCE_VPS, dec};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, claim, held};
-use crate::support::{Stage, at, condition, ready, reason};
+use crate::support::proxied_env::{ProxiedEnv, claim, held};
+use crate::support::{TestEnv, at, condition, ready, reason};
 
 const FAR: &str = "2099-01-01T00:00:00Z";
 
@@ -23,34 +23,33 @@ fn both(mut approval: Value, quote: &str) -> Value {
     approval
 }
 
-async fn approve(stage: &Stage, name: &str, approval: Value) {
+async fn approve(env: &TestEnv, name: &str, approval: Value) {
     let patch = json!({"spec": {"approval": approval}});
-    stage.patch(name, patch).await.unwrap();
+    env.patch(name, patch).await.unwrap();
 }
 
-fn close(stage: &Stage) {
-    stage.sim.world(|world| {
+fn close(env: &TestEnv) {
+    env.sim.world(|world| {
         world.vps_mut(SOURCE_VPS).unwrap().can_restore = ActionGate::closed("later", None);
     });
 }
 
-fn open(stage: &Stage) {
-    stage
-        .sim
+fn open(env: &TestEnv) {
+    env.sim
         .world(|world| world.vps_mut(SOURCE_VPS).unwrap().can_restore = ActionGate::open());
 }
 
 /// 2 cores make each 0.01 of a core's rate 0.02 of the price: 0.66 at 0.12.
-fn core_rate(stage: &Stage, rate: &str) {
-    let account = stage.account;
-    stage.sim.world(|world| {
+fn core_rate(env: &TestEnv, rate: &str) {
+    let account = env.account;
+    env.sim.world(|world| {
         world.account_mut(account).pricing.cpu_per_core_hour = Some(dec(rate));
     });
 }
 
 #[tokio::test]
 async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() {
-    let stage = Stage::new("consent").await;
+    let env = TestEnv::new("consent").await;
     let now = "0.66 SEK/h";
     let rows = [
         (
@@ -90,16 +89,16 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
             "The approved quote is no longer current",
         ),
     ];
-    let _operator = stage.operator(&[]);
+    let _operator = env.operator(&[]);
     let objects = join_all(rows.iter().map(|(name, approval, expected, says)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let mut object = stage.preview(name);
+            let mut object = env.preview(name);
             if !approval.is_null() {
                 object["spec"]["approval"] = approval.clone();
             }
-            stage.create(object).await;
-            let object = stage.wait_for_reason(name, expected).await;
+            env.create(object).await;
+            let object = env.wait_for_reason(name, expected).await;
             let message = ready(&object)["message"].as_str().unwrap();
             assert!(
                 message.contains(says) && message.contains(now),
@@ -111,13 +110,13 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
         }
     }))
     .await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
     join_all(objects.iter().map(|object| {
-        let (stage, rows) = (&stage, &rows);
+        let (env, rows) = (&env, &rows);
         async move {
-            stage.follow(object, "To approve:").await;
+            env.follow(object, "To approve:").await;
             let name = object["metadata"]["name"].as_str().unwrap();
-            let object = stage.wait_for_reason(name, "Restored").await;
+            let object = env.wait_for_reason(name, "Restored").await;
             let given = &rows.iter().find(|(row, ..)| *row == name).unwrap().1;
             let quote = at(&object, "status.quote.id").as_str().unwrap();
             assert_eq!(
@@ -129,14 +128,14 @@ async fn consent_that_does_not_cover_the_price_says_why_and_prints_what_would() 
         }
     }))
     .await;
-    assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (rows.len(), rows.len()));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn the_record_keeps_what_approved_the_price_and_who() {
-    let stage = Stage::new("recorded").await;
-    let _operator = stage.operator(&[]);
+    let env = TestEnv::new("recorded").await;
+    let _operator = env.operator(&[]);
     let enough = ceiling("0.80", "SEK", FAR);
     let low = ceiling("0.10", "SEK", FAR);
     let by_ceiling = json!({"type": "Ceiling", "maxPrice": "0.80 SEK/h", "validUntil": FAR});
@@ -153,37 +152,37 @@ async fn the_record_keeps_what_approved_the_price_and_who() {
         ("quote", json!({}), None, by_quote.clone()),
         ("overruled", low, Some("anna@example.com"), by_quote.clone()),
     ] {
-        let mut object = stage.preview(name);
+        let mut object = env.preview(name);
         if by_quote == expected {
-            stage.create(object).await;
-            let object = stage.wait_for_reason(name, "AwaitingApproval").await;
+            env.create(object).await;
+            let object = env.wait_for_reason(name, "AwaitingApproval").await;
             let mut approval = both(approval, at(&object, "status.quote.id").as_str().unwrap());
             approval["approvedBy"] = json!(by);
-            approve(&stage, name, approval).await;
+            approve(&env, name, approval).await;
         } else {
             object["spec"]["approval"] = approval;
             if let Some(by) = by {
                 object["spec"]["approval"]["approvedBy"] = json!(by);
             }
-            stage.create(object).await;
+            env.create(object).await;
         }
-        let object = stage.wait_for_reason(name, "Restored").await;
+        let object = env.wait_for_reason(name, "Restored").await;
         let record = at(&object, "status.operation.name").as_str().unwrap();
-        let record = serde_json::to_value(stage.operations().get(record).await.unwrap()).unwrap();
+        let record = serde_json::to_value(env.operations().get(record).await.unwrap()).unwrap();
         let mut expected = expected;
         if let Some(by) = by {
             expected["approvedBy"] = json!(by);
         }
         assert_eq!(at(&record, "spec.approval"), &expected, "{name}");
     }
-    assert_eq!((stage.executed(), stage.posts()), (5, 5));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (5, 5));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_ceiling_raised_to_the_price_and_one_that_is_prolonged_go_ahead() {
-    let stage = Stage::new("raised").await;
-    let _operator = stage.operator(&[]);
+    let env = TestEnv::new("raised").await;
+    let _operator = env.operator(&[]);
     for (name, before, shown, after) in [
         (
             "low",
@@ -198,166 +197,164 @@ async fn a_ceiling_raised_to_the_price_and_one_that_is_prolonged_go_ahead() {
             ceiling("0.66", "SEK", FAR),
         ),
     ] {
-        let mut object = stage.preview(name);
+        let mut object = env.preview(name);
         object["spec"]["approval"] = before;
-        stage.create(object).await;
-        stage.wait_for_reason(name, shown).await;
-        approve(&stage, name, after).await;
-        stage.wait_for_reason(name, "Restored").await;
+        env.create(object).await;
+        env.wait_for_reason(name, shown).await;
+        approve(&env, name, after).await;
+        env.wait_for_reason(name, "Restored").await;
     }
-    assert_eq!((stage.executed(), stage.posts()), (2, 2));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (2, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn an_approval_that_ends_while_a_gate_is_closed_buys_nothing() {
-    let stage = Stage::new("ends").await;
-    close(&stage);
-    let _operator = stage.operator(&[]);
-    let mut object = stage.approved("web");
+    let env = TestEnv::new("ends").await;
+    close(&env);
+    let _operator = env.operator(&[]);
+    let mut object = env.approved("web");
     let end = Timestamp::now() + Duration::from_secs(3);
     object["spec"]["approval"]["validUntil"] = json!(end.to_string());
-    stage.create(object).await;
-    stage.wait_for_reason("web", "GatesClosed").await;
+    env.create(object).await;
+    env.wait_for_reason("web", "GatesClosed").await;
     tokio::time::sleep(Duration::try_from(end.duration_since(Timestamp::now())).unwrap()).await;
-    open(&stage);
-    stage.wait_for_reason("web", "ApprovalExpired").await;
-    assert_eq!((stage.executed(), stage.posts()), (0, 0));
-    stage.check_invariants().await;
+    open(&env);
+    env.wait_for_reason("web", "ApprovalExpired").await;
+    assert_eq!((env.executed(), env.posts()), (0, 0));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_quote_is_good_for_its_own_object_only() {
-    let stage = Stage::new("quotes").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("first")).await;
-    stage.create(stage.preview("second")).await;
-    let first = stage.wait_for_reason("first", "AwaitingApproval").await;
-    let second = stage.wait_for_reason("second", "AwaitingApproval").await;
+    let env = TestEnv::new("quotes").await;
+    let _operator = env.operator(&[]);
+    env.create(env.preview("first")).await;
+    env.create(env.preview("second")).await;
+    let first = env.wait_for_reason("first", "AwaitingApproval").await;
+    let second = env.wait_for_reason("second", "AwaitingApproval").await;
     let quote = at(&first, "status.quote.id");
     assert_ne!(quote, at(&second, "status.quote.id"));
-    approve(&stage, "second", json!({"quoteId": quote})).await;
-    let second = stage
+    approve(&env, "second", json!({"quoteId": quote})).await;
+    let second = env
         .wait("second", "the foreign quote seen", |o| {
             at(o, "status.observedGeneration") == 2
         })
         .await;
     assert_eq!(reason(&second), "AwaitingApproval");
-    assert_eq!(stage.posts(), 0);
+    assert_eq!(env.posts(), 0);
 
     // The same name and contents again is another object, with another quote.
-    stage.delete("first").await;
-    let mut again = stage.preview("first");
+    env.delete("first").await;
+    let mut again = env.preview("first");
     again["spec"]["approval"] = json!({"quoteId": quote});
-    stage.create(again).await;
-    let again = stage.wait_for_reason("first", "AwaitingApproval").await;
+    env.create(again).await;
+    let again = env.wait_for_reason("first", "AwaitingApproval").await;
     assert_ne!(at(&again, "status.quote.id"), quote);
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_spent_quote_buys_nothing_when_it_comes_back_from_git() {
-    let stage = Stage::new("spent").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let env = TestEnv::new("spent").await;
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
     let quote = at(&object, "status.quote.id");
-    approve(&stage, "web", json!({"quoteId": quote})).await;
-    stage.wait_for_reason("web", "Restored").await;
-    stage.delete("web").await;
-    let mut again = stage.preview("web");
+    approve(&env, "web", json!({"quoteId": quote})).await;
+    env.wait_for_reason("web", "Restored").await;
+    env.delete("web").await;
+    let mut again = env.preview("web");
     again["spec"]["approval"] = json!({"quoteId": quote});
-    stage.create(again).await;
-    let object = stage.wait_for_reason("web", "AlreadyExecuted").await;
+    env.create(again).await;
+    let object = env.wait_for_reason("web", "AlreadyExecuted").await;
     assert_eq!(ready(&object)["status"], "True");
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn an_approved_quote_stands_while_the_price_falls() {
-    let stage = Stage::new("falls").await;
-    close(&stage);
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    let env = TestEnv::new("falls").await;
+    close(&env);
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "GatesClosed").await;
     let quote = at(&object, "status.quote.id").clone();
-    approve(&stage, "web", json!({"quoteId": quote})).await;
-    stage
-        .wait("web", "the approval seen", |o| {
-            at(o, "status.observedGeneration") == 2
-        })
-        .await;
-    core_rate(&stage, "0.11");
-    open(&stage);
-    let object = stage.wait_for_reason("web", "Restored").await;
+    approve(&env, "web", json!({"quoteId": quote})).await;
+    env.wait("web", "the approval seen", |o| {
+        at(o, "status.observedGeneration") == 2
+    })
+    .await;
+    core_rate(&env, "0.11");
+    open(&env);
+    let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&object, "status.quote.id"), &quote);
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_price_that_rises_ends_every_consent_it_no_longer_covers() {
-    let stage = Stage::new("rises").await;
-    close(&stage);
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("quoted")).await;
-    let mut capped = stage.preview("capped");
+    let env = TestEnv::new("rises").await;
+    close(&env);
+    let _operator = env.operator(&[]);
+    env.create(env.preview("quoted")).await;
+    let mut capped = env.preview("capped");
     capped["spec"]["approval"] = ceiling("0.66", "SEK", FAR);
-    stage.create(capped).await;
-    let object = stage.wait_for_reason("quoted", "GatesClosed").await;
-    stage.wait_for_reason("capped", "GatesClosed").await;
+    env.create(capped).await;
+    let object = env.wait_for_reason("quoted", "GatesClosed").await;
+    env.wait_for_reason("capped", "GatesClosed").await;
     let quote = at(&object, "status.quote.id").clone();
-    approve(&stage, "quoted", json!({"quoteId": quote})).await;
-    stage
-        .wait("quoted", "the approval seen", |o| {
-            at(o, "status.observedGeneration") == 2
-        })
-        .await;
-    core_rate(&stage, "0.13");
-    open(&stage);
-    let object = stage.wait_for_reason("quoted", "AwaitingApproval").await;
+    approve(&env, "quoted", json!({"quoteId": quote})).await;
+    env.wait("quoted", "the approval seen", |o| {
+        at(o, "status.observedGeneration") == 2
+    })
+    .await;
+    core_rate(&env, "0.13");
+    open(&env);
+    let object = env.wait_for_reason("quoted", "AwaitingApproval").await;
     assert_ne!(at(&object, "status.quote.id"), &quote);
     assert_eq!(at(&object, "status.quote.summary"), "0.68 SEK/h");
-    let over = stage.wait_for_reason("capped", "QuoteExceedsCeiling").await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.follow(&object, "To approve:").await;
-    stage.follow(&over, "To approve:").await;
-    stage.wait_for_reason("quoted", "Restored").await;
-    stage.wait_for_reason("capped", "Restored").await;
-    for record in stage.records().await {
+    let over = env.wait_for_reason("capped", "QuoteExceedsCeiling").await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.follow(&object, "To approve:").await;
+    env.follow(&over, "To approve:").await;
+    env.wait_for_reason("quoted", "Restored").await;
+    env.wait_for_reason("capped", "Restored").await;
+    for record in env.records().await {
         assert_eq!(at(&record, "spec.quote.summary"), "0.68 SEK/h");
     }
-    assert_eq!((stage.executed(), stage.posts()), (2, 2));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (2, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn an_approval_that_is_taken_back_before_the_call_withdraws_it() {
-    let behind = Behind::new("takenback").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("takenback").await;
+    let env = &proxied.env;
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
     held(&gate).await;
-    approve(stage, "web", Value::Null).await;
+    approve(env, "web", Value::Null).await;
     gate.release();
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
-    let records = stage.records().await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
+    let records = env.records().await;
     assert_eq!(records.len(), 1);
     assert_eq!(at(&records[0], "status.state"), "NotSent");
     let why = at(&records[0], "status.message").as_str().unwrap();
     assert!(why.contains("changed before anything was sent"), "{why}");
     assert_eq!(at(&object, "status.operation.state"), "NotSent");
-    assert_eq!(stage.posts(), 0);
+    assert_eq!(env.posts(), 0);
     // Given again, it goes at once: the new attempt follows a new decision.
-    stage.follow(&object, "To approve:").await;
-    stage.wait_for_reason("web", "Restored").await;
-    let states: Vec<_> = stage.records().await;
+    env.follow(&object, "To approve:").await;
+    env.wait_for_reason("web", "Restored").await;
+    let states: Vec<_> = env.records().await;
     let states: Vec<_> = states.iter().map(|record| at(record, "status.state")).collect();
     assert_eq!(states, ["NotSent", "Succeeded"]);
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    behind.check().await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    proxied.check().await;
 }

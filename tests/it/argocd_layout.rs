@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::argocd::{KINDS, answer, folder, read};
 use crate::budgets;
-use crate::support::{HOUR, PATIENCE, Stage, at, ready};
+use crate::support::{HOUR, PATIENCE, TestEnv, at, ready};
 
 /// What stands in the files for a moment.
 const MOMENT: &str = "2026-01-31T12:00:00Z";
@@ -134,7 +134,7 @@ fn tests_of_argo_cd() -> Vec<PathBuf> {
 }
 
 /// An object without what differs from run to run.
-fn as_ever(stage: &Stage, object: &Value) -> Value {
+fn as_ever(env: &TestEnv, object: &Value) -> Value {
     let mut object = object.clone();
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.remove("managedFields");
@@ -181,8 +181,8 @@ fn as_ever(stage: &Stage, object: &Value) -> Value {
         );
     }
     replace(token.as_deref(), "k5d2wq7mzt");
-    replace(Some(&stage.vps), SOURCE_VPS);
-    replace(Some(&stage.namespace), "shop");
+    replace(Some(&env.vps), SOURCE_VPS);
+    replace(Some(&env.namespace), "shop");
     let mut object = serde_json::from_str(&text).unwrap();
     at_one_moment(&mut object);
     object
@@ -203,39 +203,39 @@ fn at_one_moment(value: &mut Value) {
     }
 }
 
-async fn restores(stage: &Stage, files: &mut Files) {
-    let made = |object: &Value| as_ever(stage, object);
-    stage.create(stage.preview("preview")).await;
-    let object = made(&stage.wait_for_reason("preview", "AwaitingApproval").await);
+async fn restores(env: &TestEnv, files: &mut Files) {
+    let made = |object: &Value| as_ever(env, object);
+    env.create(env.preview("preview")).await;
+    let object = made(&env.wait_for_reason("preview", "AwaitingApproval").await);
     files.looked_at("awaiting-approval", &object, "Suspended");
     files.actions(&object);
-    let mut suspended = stage.preview("suspended");
+    let mut suspended = env.preview("suspended");
     suspended["spec"]["suspend"] = json!(true);
-    stage.create(suspended).await;
-    let object = stage.wait_for_reason("suspended", "Suspended").await;
+    env.create(suspended).await;
+    let object = env.wait_for_reason("suspended", "Suspended").await;
     files.looked_at("suspended", &made(&object), "Suspended");
-    let mut lost = stage.preview("lost");
+    let mut lost = env.preview("lost");
     lost["spec"]["source"]["backupId"] = json!("bkp_00000000000000000000000000");
-    stage.create(lost).await;
-    let object = stage.wait_for_reason("lost", "BackupNotFound").await;
+    env.create(lost).await;
+    let object = env.wait_for_reason("lost", "BackupNotFound").await;
     files.looked_at("backup-not-found", &made(&object), "Degraded");
 
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
-    stage.create(stage.approved("web")).await;
+    env.sim.world(|world| world.restore.job_duration = HOUR);
+    env.create(env.approved("web")).await;
     let under_way = |object: &Value| !at(object, "status.job.status").is_null();
-    let object = stage.wait("web", "a job", under_way).await;
+    let object = env.wait("web", "a job", under_way).await;
     files.looked_at("job-running", &made(&object), "Progressing");
     let record = at(&object, "status.operation.name").as_str().unwrap();
     let of_record = |record: &Value| {
         let message = at(record, "status.message").as_str().unwrap();
         format!("{}: {message}", at(record, "status.state").as_str().unwrap())
     };
-    let accepted = made(&serde_json::to_value(stage.operations().get(record).await.unwrap()).unwrap());
+    let accepted = made(&serde_json::to_value(env.operations().get(record).await.unwrap()).unwrap());
     files.health("accepted", &accepted, "Progressing", of_record(&accepted));
-    stage.sim.world(|world| world.advance(HOUR));
-    let object = stage.wait_for_reason("web", "Restored").await;
+    env.sim.world(|world| world.advance(HOUR));
+    let object = env.wait_for_reason("web", "Restored").await;
     files.looked_at("restored", &made(&object), "Healthy");
-    let succeeded = made(&serde_json::to_value(stage.operations().get(record).await.unwrap()).unwrap());
+    let succeeded = made(&serde_json::to_value(env.operations().get(record).await.unwrap()).unwrap());
     files.health("succeeded", &succeeded, "Healthy", of_record(&succeeded));
 
     for (name, answer, reason, file) in [
@@ -248,121 +248,116 @@ async fn restores(stage: &Stage, files: &mut Files) {
         ("unclear", Answer::reset(), "OutcomeUnknown", "unknown"),
     ] {
         let fault = Fault::on(Route::RestoreToPayg).acted(false);
-        stage.sim.inject(fault.answer(answer));
-        stage.create(stage.approved(name)).await;
-        let object = stage.wait_for_reason(name, reason).await;
+        env.sim.inject(fault.answer(answer));
+        env.create(env.approved(name)).await;
+        let object = env.wait_for_reason(name, reason).await;
         if reason == "OutcomeUnknown" {
             files.looked_at("outcome-unknown", &made(&object), "Degraded");
         }
         let record = at(&object, "status.operation.name").as_str().unwrap();
-        let record = made(&serde_json::to_value(stage.operations().get(record).await.unwrap()).unwrap());
+        let record = made(&serde_json::to_value(env.operations().get(record).await.unwrap()).unwrap());
         files.health(file, &record, "Degraded", of_record(&record));
     }
 }
 
-async fn configs(stage: &Stage, files: &mut Files) {
-    let made = |object: &Value| as_ever(stage, object);
+async fn configs(env: &TestEnv, files: &mut Files) {
+    let made = |object: &Value| as_ever(env, object);
     let bandwidth = |gb: u32| json!({"bandwidthGb": gb});
-    stage.create(stage.config_preview("web", bandwidth(4096))).await;
-    let object = made(&stage.config_comes_to("web", "AwaitingApproval").await);
+    env.create(env.config_preview("web", bandwidth(4096))).await;
+    let object = made(&env.config_comes_to("web", "AwaitingApproval").await);
     files.looked_at("awaiting-approval", &object, "Suspended");
     files.actions(&object);
-    stage.delete_config("web").await;
+    env.delete_config("web").await;
 
-    stage
-        .sim
+    env.sim
         .world(|world| world.config_next(ConfigBehaviour::applied(Apply::WhenPaid)));
-    stage.create(stage.approved_config("web", bandwidth(4096))).await;
-    let object = stage.config_comes_to("web", "AwaitingPayment").await;
+    env.create(env.approved_config("web", bandwidth(4096))).await;
+    let object = env.config_comes_to("web", "AwaitingPayment").await;
     files.looked_at("awaiting-payment", &made(&object), "Progressing");
     let invoice = at(&object, "status.invoice.id").as_str().unwrap().to_owned();
-    stage.sim.world(|world| world.pay_invoice(&invoice));
-    let object = stage.config_comes_to("web", "InSync").await;
+    env.sim.world(|world| world.pay_invoice(&invoice));
+    let object = env.config_comes_to("web", "InSync").await;
     files.looked_at("in-sync", &made(&object), "Healthy");
-    stage
-        .sim
-        .world(|world| world.set_option(&stage.vps, "bandwidthGb", 2048));
-    let object = stage.config_comes_to("web", "Drifted").await;
+    env.sim
+        .world(|world| world.set_option(&env.vps, "bandwidthGb", 2048));
+    let object = env.config_comes_to("web", "Drifted").await;
     files.looked_at("drifted", &made(&object), "Suspended");
-    stage.sim.world(|world| {
-        world.vps_mut(&stage.vps).unwrap().can_commit =
+    env.sim.world(|world| {
+        world.vps_mut(&env.vps).unwrap().can_commit =
             ActionGate::closed("An order is pending.", Some("pending_orders"));
     });
-    stage
-        .patch_config("web", json!({"resources": {"bandwidthGb": 6144}}))
+    env.patch_config("web", json!({"resources": {"bandwidthGb": 6144}}))
         .await;
-    let object = stage.config_comes_to_anew("web", "GatesClosed").await;
+    let object = env.config_comes_to_anew("web", "GatesClosed").await;
     files.looked_at("gates-closed", &made(&object), "Progressing");
-    stage
-        .patch_config("web", json!({"resources": {"extra": {"tpuSlots": 1}}}))
+    env.patch_config("web", json!({"resources": {"extra": {"tpuSlots": 1}}}))
         .await;
-    let object = stage.config_comes_to_anew("web", "UnknownOption").await;
+    let object = env.config_comes_to_anew("web", "UnknownOption").await;
     files.looked_at("unknown-option", &made(&object), "Degraded");
 }
 
 /// A budget before the operator has seen it, in force, and one that only an older schema admitted.
 async fn budgets(files: &mut Files) {
-    let stage = budgets::stage("argobudget").await;
-    let object = budgets::budget(&stage, "team", json!({"perHour": "5.00"}));
-    let untouched = serde_json::to_value(stage.create(object).await).unwrap();
+    let env = budgets::env("argobudget").await;
+    let object = budgets::budget(&env, "team", json!({"perHour": "5.00"}));
+    let untouched = serde_json::to_value(env.create(object).await).unwrap();
     let not_yet = "Waiting for the operator to reconcile it".to_owned();
-    files.health("untouched", &as_ever(&stage, &untouched), "Progressing", not_yet);
-    let _operator = stage.operator(&[]);
-    let all = budgets::budgets(&stage);
+    files.health("untouched", &as_ever(&env, &untouched), "Progressing", not_yet);
+    let _operator = env.operator(&[]);
+    let all = budgets::budgets(&env);
     let name = at(&untouched, "metadata.name").as_str().unwrap();
     let is_seen = |object: &Value| !at(object, "status.conditions").is_null();
-    let object = stage.wait_for(all, name, "a status", PATIENCE, is_seen).await;
-    files.looked_at("in-force", &as_ever(&stage, &object), "Healthy");
+    let object = env.wait_for(all, name, "a status", PATIENCE, is_seen).await;
+    files.looked_at("in-force", &as_ever(&env, &object), "Healthy");
     let mut older: VpsBudget = serde_json::from_value(object).unwrap();
     older.spec.per_hour = Some("five".to_owned());
     let why = api::budget(&older).expect_err("no amount");
     older.status = Some(api::budget_status(&older, Err(&why), jiff::Timestamp::UNIX_EPOCH));
     let older = serde_json::to_value(older).unwrap();
-    files.looked_at("invalid", &as_ever(&stage, &older), "Degraded");
+    files.looked_at("invalid", &as_ever(&env, &older), "Degraded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_objects_of_argo_cds_tests_are_what_the_operator_writes() {
-    let stage = Stage::new("argo").await;
+    let env = TestEnv::new("argo").await;
     let mut files = Files::default();
     let not_yet = "Waiting for the operator to reconcile it";
     let mut left_alone = Vec::new();
     for object in [
-        stage.preview("untouched"),
-        stage.config_preview("untouched", json!({"ipv6": true})),
+        env.preview("untouched"),
+        env.config_preview("untouched", json!({"ipv6": true})),
     ] {
-        let object = serde_json::to_value(stage.create(object).await).unwrap();
+        let object = serde_json::to_value(env.create(object).await).unwrap();
         files.health(
             "untouched",
-            &as_ever(&stage, &object),
+            &as_ever(&env, &object),
             "Progressing",
             not_yet.to_owned(),
         );
         left_alone.push(object);
     }
-    stage.delete("untouched").await;
-    stage.delete_config("untouched").await;
-    let operator = stage.operator(&["--job-deadline=2h"]);
-    restores(&stage, &mut files).await;
-    configs(&stage, &mut files).await;
+    env.delete("untouched").await;
+    env.delete_config("untouched").await;
+    let operator = env.operator(&["--job-deadline=2h"]);
+    restores(&env, &mut files).await;
+    configs(&env, &mut files).await;
     budgets(&mut files).await;
     drop(operator);
     // The operator is down, and the spec is a newer one than the status tells of.
-    stage
-        .patch("preview", json!({"spec": {"suspend": true}}))
+    env.patch("preview", json!({"spec": {"suspend": true}}))
         .await
         .unwrap();
-    stage.patch_config("web", json!({"suspend": true})).await;
-    for object in [stage.restore("preview").await, stage.config("web").await] {
+    env.patch_config("web", json!({"suspend": true})).await;
+    for object in [env.restore("preview").await, env.config("web").await] {
         files.health(
             "changed",
-            &as_ever(&stage, &object),
+            &as_ever(&env, &object),
             "Progressing",
             not_yet.to_owned(),
         );
     }
     files.are_committed();
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// A file of Argo CD's tests, which names others relative to its own folder.

@@ -11,18 +11,18 @@ use crate::answers::{
 };
 use crate::overwrite::accepted_rows;
 use crate::support::death::{QUICK, died_at};
-use crate::support::{PATIENCE, Stage, Tenant, at, condition, each_row, gates, reason, says};
+use crate::support::{Customer, PATIENCE, TestEnv, at, condition, each_row, gates, reason, says};
 
 /// Options that are approved, with a backup before.
-fn careful(stage: &Stage, name: &str) -> Value {
-    let mut object = stage.approved_config(name, json!({"bandwidthGb": 4096}));
+fn careful(env: &TestEnv, name: &str) -> Value {
+    let mut object = env.approved_config(name, json!({"bandwidthGb": 4096}));
     object["spec"]["backupFirst"] = json!(true);
     object
 }
 
 /// The ids and notes of the backups of a VPS that the operator made.
-fn backups(stage: &Stage, vps: &str) -> Vec<(String, String)> {
-    stage.sim.world(|world| {
+fn backups(env: &TestEnv, vps: &str) -> Vec<(String, String)> {
+    env.sim.world(|world| {
         let backups = world.vps(vps).unwrap().backups.iter();
         let noted = backups.filter_map(|backup| Some((backup.id.clone(), backup.note.clone()?)));
         noted
@@ -31,21 +31,21 @@ fn backups(stage: &Stage, vps: &str) -> Vec<(String, String)> {
     })
 }
 
-async fn ends_with(stage: &Stage, executed: usize, posts: usize) {
-    assert_eq!((stage.executed(), stage.posts()), (executed, posts));
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+async fn ends_with(env: &TestEnv, executed: usize, posts: usize) {
+    assert_eq!((env.executed(), env.posts()), (executed, posts));
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
 }
 
 /// The routes of the ledger of the simulator, in their order.
-fn order_of_calls(stage: &Stage) -> Vec<Route> {
+fn order_of_calls(env: &TestEnv) -> Vec<Route> {
     let paid = [
         Route::CreateBackup,
         Route::ConfigCommit,
         Route::Resize,
         Route::RestoreFromVps,
     ];
-    let requests = stage.sim.requests().into_iter();
+    let requests = env.sim.requests().into_iter();
     requests
         .map(|request| request.route)
         .filter(|route| paid.contains(route))
@@ -54,26 +54,26 @@ fn order_of_calls(stage: &Stage) -> Vec<Route> {
 
 #[tokio::test]
 async fn options_are_changed_only_after_a_backup_whose_id_is_told() {
-    let stage = Stage::new("backupfirst").await;
-    let _operator = stage.operator(&[]);
-    let mut object = careful(&stage, "web");
+    let env = TestEnv::new("backupfirst").await;
+    let _operator = env.operator(&[]);
+    let mut object = careful(&env, "web");
     object["spec"].as_object_mut().unwrap().remove("approval");
-    stage.create(object).await;
-    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    env.create(object).await;
+    let object = env.config_comes_to("web", "AwaitingApproval").await;
     says(
         &object,
-        &format!("after a new backup of VPS {}, would cost", stage.vps),
+        &format!("after a new backup of VPS {}, would cost", env.vps),
     );
     assert_eq!(gates(&object, "canCreateBackup")[0]["allowed"], true);
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.follow(&object, "To approve:").await;
-    let object = stage.config_comes_to("web", "InSync").await;
-    assert_eq!(order_of_calls(&stage), [Route::CreateBackup, Route::ConfigCommit]);
-    let [(id, note)] = &backups(&stage, &stage.vps)[..] else {
-        panic!("{:?}", backups(&stage, &stage.vps));
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.follow(&object, "To approve:").await;
+    let object = env.config_comes_to("web", "InSync").await;
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup, Route::ConfigCommit]);
+    let [(id, note)] = &backups(&env, &env.vps)[..] else {
+        panic!("{:?}", backups(&env, &env.vps));
     };
     assert_eq!(at(&object, "status.backupFirst.id"), &json!(id));
-    let records = stage.records().await;
+    let records = env.records().await;
     let [backup, change] = &records[..] else {
         panic!("{records:?}")
     };
@@ -96,40 +96,39 @@ async fn options_are_changed_only_after_a_backup_whose_id_is_told() {
     assert_eq!(at(backup, "status.evidence"), "BackupFound");
     assert_eq!(at(change, "spec.type"), "CommitResources");
     assert_eq!(at(change, "metadata.name"), at(&object, "status.operation.name"));
-    ends_with(&stage, 2, 2).await;
+    ends_with(&env, 2, 2).await;
     // Another change has another backup.
-    stage
-        .patch_config(
-            "web",
-            json!({"resources": {"bandwidthGb": 5120}, "approval": null}),
-        )
-        .await;
-    let object = stage.config_comes_to("web", "AwaitingApproval").await;
-    stage.follow(&object, "To approve:").await;
-    stage.config_comes_to("web", "InSync").await;
-    assert_eq!(backups(&stage, &stage.vps).len(), 2);
-    ends_with(&stage, 4, 4).await;
+    env.patch_config(
+        "web",
+        json!({"resources": {"bandwidthGb": 5120}, "approval": null}),
+    )
+    .await;
+    let object = env.config_comes_to("web", "AwaitingApproval").await;
+    env.follow(&object, "To approve:").await;
+    env.config_comes_to("web", "InSync").await;
+    assert_eq!(backups(&env, &env.vps).len(), 2);
+    ends_with(&env, 4, 4).await;
 }
 
 #[tokio::test]
 async fn a_vm_is_resized_only_after_its_backup() {
-    let stage = Stage::new("backupresize").await;
-    stage.is_payg(&stage.vps);
-    let _operator = stage.operator(&[]);
-    let mut object = stage.approved_resize("web");
+    let env = TestEnv::new("backupresize").await;
+    env.is_payg(&env.vps);
+    let _operator = env.operator(&[]);
+    let mut object = env.approved_resize("web");
     object["spec"]["backupFirst"] = json!(true);
-    stage.create(object).await;
-    stage.config_comes_to("web", "InSync").await;
-    assert_eq!(order_of_calls(&stage), [Route::CreateBackup, Route::Resize]);
-    assert_eq!(backups(&stage, &stage.vps).len(), 1);
-    ends_with(&stage, 2, 2).await;
+    env.create(object).await;
+    env.config_comes_to("web", "InSync").await;
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup, Route::Resize]);
+    assert_eq!(backups(&env, &env.vps).len(), 1);
+    ends_with(&env, 2, 2).await;
 }
 
-/// The restore of the stage's backup onto another VPS, with a backup of that one before.
-async fn overwriting(stage: &Stage, name: &str) -> (String, Value) {
-    let target = format!("{}_{name}_target", stage.vps);
-    stage.add_vps(&target);
-    let mut object = stage.preview(name);
+/// The restore of the environment's backup onto another VPS, with a backup of that one before.
+async fn overwriting(env: &TestEnv, name: &str) -> (String, Value) {
+    let target = format!("{}_{name}_target", env.vps);
+    env.add_vps(&target);
+    let mut object = env.preview(name);
     object["spec"]["target"] = json!({"existingVps": {"vpsId": target}});
     object["spec"]["backupFirst"] = json!(true);
     (target, object)
@@ -137,237 +136,228 @@ async fn overwriting(stage: &Stage, name: &str) -> (String, Value) {
 
 #[tokio::test]
 async fn a_disk_is_overwritten_only_after_a_backup_of_it_under_one_approval() {
-    let stage = Stage::new("backupoverwrite").await;
-    let (target, object) = overwriting(&stage, "web").await;
-    let _operator = stage.operator(&[]);
-    stage.create(object).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let env = TestEnv::new("backupoverwrite").await;
+    let (target, object) = overwriting(&env, "web").await;
+    let _operator = env.operator(&[]);
+    env.create(object).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
     says(
         &object,
         &format!("after a new backup of VPS {target}, destroys its present data"),
     );
-    stage.follow(&object, "To approve:").await;
-    let object = stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(
-        order_of_calls(&stage),
-        [Route::CreateBackup, Route::RestoreFromVps]
-    );
-    let [(id, _)] = &backups(&stage, &target)[..] else {
+    env.follow(&object, "To approve:").await;
+    let object = env.wait_for_reason("web", "Restored").await;
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup, Route::RestoreFromVps]);
+    let [(id, _)] = &backups(&env, &target)[..] else {
         panic!("no backup of {target}")
     };
     assert_eq!(at(&object, "status.backupFirst.id"), &json!(id));
     let restored = at(&object, "status.backup.id").as_str().unwrap().to_owned();
     assert_ne!(restored, *id);
-    let content = stage
-        .sim
-        .world(|world| world.vps(&target).unwrap().content.clone());
+    let content = env.sim.world(|world| world.vps(&target).unwrap().content.clone());
     assert_eq!(content, Content::Backup(restored));
-    ends_with(&stage, 2, 2).await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn a_full_quota_holds_the_change_back_and_says_so() {
-    let stage = Stage::new("backupquota").await;
-    stage.sim.world(|world| {
-        let vps = world.vps_mut(&stage.vps).unwrap();
+    let env = TestEnv::new("backupquota").await;
+    env.sim.world(|world| {
+        let vps = world.vps_mut(&env.vps).unwrap();
         vps.backup_quota = Some(u32::try_from(vps.backups.len()).unwrap());
     });
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    stage.create(careful(&stage, "web")).await;
-    let object = stage.config_comes_to("web", "GatesClosed").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.create(careful(&env, "web")).await;
+    let object = env.config_comes_to("web", "GatesClosed").await;
     says(&object, "canCreateBackup: The backup limit is reached.");
-    ends_with(&stage, 0, 0).await;
+    ends_with(&env, 0, 0).await;
     // The backup itself fills the quota, which bars nothing after it.
-    stage
-        .sim
-        .world(|world| *world.vps_mut(&stage.vps).unwrap().backup_quota.as_mut().unwrap() += 1);
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 2, 2).await;
+    env.sim
+        .world(|world| *world.vps_mut(&env.vps).unwrap().backup_quota.as_mut().unwrap() += 1);
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn the_backup_that_is_restored_does_not_make_room_for_the_one_before() {
-    let stage = Stage::new("backupplace").await;
-    let mut object = stage.preview("web");
+    let env = TestEnv::new("backupplace").await;
+    let mut object = env.preview("web");
     let source = at(&object, "spec.source.vpsId").as_str().unwrap().to_owned();
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         let vps = world.vps_mut(&source).unwrap();
         vps.backup_quota = Some(u32::try_from(vps.backups.len()).unwrap());
         vps.auto_delete_oldest = true;
     });
-    let _operator = stage.operator(&["--gate-interval=500ms", "--enable-in-place-restore"]);
+    let _operator = env.operator(&["--gate-interval=500ms", "--enable-in-place-restore"]);
     object["spec"]["target"] = json!({"existingVps": {"vpsId": source}});
     object["spec"]["backupFirst"] = json!(true);
-    stage.create(object).await;
-    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    env.create(object).await;
+    let object = env.wait_for_reason("web", "GatesClosed").await;
     says(
         &object,
         "canCreateBackup: the backup quota is full, and HostUp may delete the backup that is restored",
     );
-    ends_with(&stage, 0, 0).await;
+    ends_with(&env, 0, 0).await;
 }
 
 #[tokio::test]
 async fn no_backup_is_begun_where_the_cap_leaves_no_call_for_the_change() {
-    let stage = Stage::new("backupcap").await;
-    let operator = stage.operator(&["--max-paid-calls=1"]);
-    stage.create(careful(&stage, "web")).await;
-    let object = stage.config_comes_to("web", "PaidCallCap").await;
+    let env = TestEnv::new("backupcap").await;
+    let operator = env.operator(&["--max-paid-calls=1"]);
+    env.create(careful(&env, "web")).await;
+    let object = env.config_comes_to("web", "PaidCallCap").await;
     says(&object, "the backup and the change after it are two paid calls");
-    ends_with(&stage, 0, 0).await;
+    ends_with(&env, 0, 0).await;
     drop(operator);
-    let _operator = stage.operator(&["--max-paid-calls=4"]);
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 2, 2).await;
+    let _operator = env.operator(&["--max-paid-calls=4"]);
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn nothing_is_changed_while_the_backup_is_made() {
-    let stage = Stage::new("backupheld").await;
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    stage.sim.world(|world| {
+    let env = TestEnv::new("backupheld").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.sim.world(|world| {
         world.backup_next(BackupBehaviour {
             job_duration: std::time::Duration::from_secs(3600),
             listed: Listed::AtOnce,
             ..BackupBehaviour::default()
         });
     });
-    stage.create(careful(&stage, "web")).await;
-    let object = stage.config_comes_to("web", "JobRunning").await;
+    env.create(careful(&env, "web")).await;
+    let object = env.config_comes_to("web", "JobRunning").await;
     says(&object, "HostUp makes the backup of VPS");
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
-    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
-    stage
-        .sim
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup]);
+    env.sim
         .world(|world| world.advance(std::time::Duration::from_secs(3700)));
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 2, 2).await;
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn an_object_that_is_made_again_has_a_backup_of_its_own() {
-    let stage = Stage::new("backupagain").await;
-    let (target, object) = overwriting(&stage, "web").await;
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
+    let env = TestEnv::new("backupagain").await;
+    let (target, object) = overwriting(&env, "web").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
     let hour = std::time::Duration::from_secs(3600);
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.backup_next(BackupBehaviour {
             job_duration: hour,
             ..BackupBehaviour::default()
         });
     });
-    stage.create(object.clone()).await;
-    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.follow(&shown, "To approve:").await;
-    stage.wait_for_reason("web", "JobRunning").await;
-    stage.delete("web").await;
-    stage.sim.world(|world| world.advance(hour));
+    env.create(object.clone()).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.follow(&shown, "To approve:").await;
+    env.wait_for_reason("web", "JobRunning").await;
+    env.delete("web").await;
+    env.sim.world(|world| world.advance(hour));
     let ended = |record: &Value| at(record, "status.state") == "Succeeded";
-    let record = at(&stage.records().await[0], "metadata.name")
+    let record = at(&env.records().await[0], "metadata.name")
         .as_str()
         .unwrap()
         .to_owned();
-    stage
-        .wait_for(stage.operations(), &record, "its end", PATIENCE, ended)
+    env.wait_for(env.operations(), &record, "its end", PATIENCE, ended)
         .await;
-    stage.create(object).await;
-    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    env.create(object).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
     says(&shown, &format!("after a new backup of VPS {target}"));
-    stage.follow(&shown, "To approve:").await;
-    stage.wait_for_reason("web", "Restored").await;
+    env.follow(&shown, "To approve:").await;
+    env.wait_for_reason("web", "Restored").await;
     let made = [Route::CreateBackup, Route::CreateBackup, Route::RestoreFromVps];
-    assert_eq!(order_of_calls(&stage), made);
-    assert_eq!(backups(&stage, &target).len(), 2);
-    ends_with(&stage, 3, 3).await;
+    assert_eq!(order_of_calls(&env), made);
+    assert_eq!(backups(&env, &target).len(), 2);
+    ends_with(&env, 3, 3).await;
 }
 
 #[tokio::test]
 async fn after_a_failed_backup_nothing_is_changed_before_another_approval() {
-    let stage = Stage::new("backupfails").await;
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    stage.sim.world(|world| {
+    let env = TestEnv::new("backupfails").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.sim.world(|world| {
         world.backup_next(BackupBehaviour::ending(BackupOutcome::FailsWithoutBackup));
     });
-    let (target, object) = overwriting(&stage, "web").await;
-    stage.create(object).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.follow(&object, "To approve:").await;
-    let object = stage.wait_for_reason("web", "JobFailed").await;
+    let (target, object) = overwriting(&env, "web").await;
+    env.create(object).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.follow(&object, "To approve:").await;
+    let object = env.wait_for_reason("web", "JobFailed").await;
     says(&object, "the backup before the change failed");
     says(&object, "Nothing was changed");
     assert_eq!(condition(&object, "Stalled")["status"], "True");
-    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
-    stage.follow(&object, "To approve:").await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(backups(&stage, &target).len(), 1);
-    ends_with(&stage, 3, 3).await;
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup]);
+    env.follow(&object, "To approve:").await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(backups(&env, &target).len(), 1);
+    ends_with(&env, 3, 3).await;
     // A ceiling approves nothing after one either.
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.backup_next(BackupBehaviour::ending(BackupOutcome::FailsWithBackup));
     });
-    stage.create(careful(&stage, "options")).await;
-    let object = stage.config_comes_to("options", "JobFailed").await;
+    env.create(careful(&env, "options")).await;
+    let object = env.config_comes_to("options", "JobFailed").await;
     says(
         &object,
         "A ceiling cannot approve this, because the backup before it failed",
     );
-    stage.follow(&object, "To approve:").await;
-    stage.config_comes_to("options", "InSync").await;
-    ends_with(&stage, 6, 6).await;
+    env.follow(&object, "To approve:").await;
+    env.config_comes_to("options", "InSync").await;
+    ends_with(&env, 6, 6).await;
 }
 
 #[tokio::test]
 async fn a_backup_whose_note_is_lost_is_asked_about_and_a_persons_word_is_taken() {
-    let stage = Stage::new("backupnote").await;
-    let _operator = stage.operator(&["--settle-time=1s", "--paid-timeout=4s"]);
-    stage.sim.world(|world| {
+    let env = TestEnv::new("backupnote").await;
+    let _operator = env.operator(&["--settle-time=1s", "--paid-timeout=4s"]);
+    env.sim.world(|world| {
         world.backup_next(BackupBehaviour {
             note_as: NoteAs::Null,
             ..BackupBehaviour::default()
         });
     });
-    stage.create(careful(&stage, "web")).await;
-    let object = stage.config_comes_to("web", "OutcomeUnknown").await;
+    env.create(careful(&env, "web")).await;
+    let object = env.config_comes_to("web", "OutcomeUnknown").await;
     says(&object, "HostUp completed the job, and no backup of");
-    assert_eq!(order_of_calls(&stage), [Route::CreateBackup]);
-    stage.follow(&object, "it was made:").await;
-    let object = stage.config_comes_to("web", "InSync").await;
+    assert_eq!(order_of_calls(&env), [Route::CreateBackup]);
+    env.follow(&object, "it was made:").await;
+    let object = env.config_comes_to("web", "InSync").await;
     assert!(at(&object, "status.backupFirst.id").is_null());
     assert!(!at(&object, "status.backupFirst.operation").is_null());
-    ends_with(&stage, 2, 2).await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn two_replicas_make_one_backup_for_each_change() {
-    let stage = Stage::new("backupreplicas").await;
-    let both = || stage.operator(&["--leader-elect=false"]);
+    let env = TestEnv::new("backupreplicas").await;
+    let both = || env.operator(&["--leader-elect=false"]);
     let _operators = [both(), both()];
     let mut names = Vec::new();
     for n in 0..4 {
-        let vps = format!("{}_{n}", stage.vps);
-        stage.add_vps(&vps);
-        stage
-            .sim
+        let vps = format!("{}_{n}", env.vps);
+        env.add_vps(&vps);
+        env.sim
             .world(|world| world.vps_mut(&vps).unwrap().options = standard_options());
         let name = format!("web-{n}");
-        let mut object = careful(&stage, &name);
+        let mut object = careful(&env, &name);
         object["spec"]["vpsId"] = json!(vps);
-        stage.create(object).await;
+        env.create(object).await;
         names.push((name, vps));
     }
     for (name, vps) in names {
-        stage.config_comes_to(&name, "InSync").await;
-        assert_eq!(backups(&stage, &vps).len(), 1, "{name}");
+        env.config_comes_to(&name, "InSync").await;
+        assert_eq!(backups(&env, &vps).len(), 1, "{name}");
     }
-    ends_with(&stage, 8, 8).await;
+    ends_with(&env, 8, 8).await;
 }
 
 #[tokio::test]
 async fn a_wish_for_a_backup_that_makes_no_sense_is_refused_with_a_reason() {
-    let stage = Stage::new("backupwish").await;
-    let mut restore = stage.preview("web");
+    let env = TestEnv::new("backupwish").await;
+    let mut restore = env.preview("web");
     restore["spec"]["backupFirst"] = json!(true);
-    let error = stage
+    let error = env
         .try_create(restore)
         .await
         .expect_err("a new VM has nothing to back up");
@@ -416,77 +406,75 @@ async fn a_redirect_of_a_backup_is_never_followed() {
 /// Every row as a customer of one provider, driven by one operator. A backup that was made is found, whatever was
 /// answered, and the change follows; after every other end there is no change.
 async fn check(rows: Vec<Row>) {
-    let stage = Stage::new("backupanswers").await;
-    let operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("backupanswers").await;
+    let operator = env.operator_for_many(&[]);
     let checks = rows.iter().map(|row| async {
-        let tenant = stage.tenant(&row.name).await;
-        let fault = tenant.fault(Route::CreateBackup);
-        stage
-            .sim
-            .inject(fault.acted(row.acted).answer(row.answer.clone()));
-        let mut object = tenant.config(&stage, json!({"bandwidthGb": 4096}));
+        let customer = env.customer(&row.name).await;
+        let fault = customer.fault(Route::CreateBackup);
+        env.sim.inject(fault.acted(row.acted).answer(row.answer.clone()));
+        let mut object = customer.config(&env, json!({"bandwidthGb": 4096}));
         object["spec"]["backupFirst"] = json!(true);
-        stage.create(object).await;
+        env.create(object).await;
         let calls = match &row.end {
-            End::Accepted => changes(&stage, &tenant).await,
-            End::Unclear(_) if row.acted => changes(&stage, &tenant).await,
+            End::Accepted => changes(&env, &customer).await,
+            End::Unclear(_) if row.acted => changes(&env, &customer).await,
             End::Unclear(says) => {
-                asks(&stage, &tenant).await;
-                said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
+                asks(&env, &customer).await;
+                said_unknown(&operator, &env.config_records_of(&row.name).await[0], says);
                 1
             }
             End::Refused(code, words) => {
-                refuses(&stage, &tenant, code, words).await;
+                refuses(&env, &customer, code, words).await;
                 1
             }
             End::Lied => panic!("no row of a backup lies"),
         };
         let executed = calls - usize::from(!row.acted);
-        assert_eq!(stage.executed_of(&tenant), executed, "{}", row.name);
-        assert_eq!(stage.posts_of(&tenant).len(), calls, "{}", row.name);
+        assert_eq!(env.executed_of(&customer), executed, "{}", row.name);
+        assert_eq!(env.posts_of(&customer).len(), calls, "{}", row.name);
         assert_eq!(
-            stage.config_records_of(&row.name).await.len(),
+            env.config_records_of(&row.name).await.len(),
             calls,
             "{}",
             row.name
         );
         assert_eq!(
-            backups(&stage, &tenant.vps).len(),
+            backups(&env, &customer.vps).len(),
             usize::from(row.acted),
             "{}",
             row.name
         );
     });
     join_all(checks).await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    let elsewhere = stage.sim.requests_on(Route::Unknown);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    let elsewhere = env.sim.requests_on(Route::Unknown);
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// The calls that were sent.
-async fn changes(stage: &Stage, tenant: &Tenant) -> usize {
-    stage.config_comes_to(&tenant.name, "InSync").await;
+async fn changes(env: &TestEnv, customer: &Customer) -> usize {
+    env.config_comes_to(&customer.name, "InSync").await;
     2
 }
 
-async fn asks(stage: &Stage, tenant: &Tenant) {
-    let object = stage.config_comes_to(&tenant.name, "OutcomeUnknown").await;
+async fn asks(env: &TestEnv, customer: &Customer) {
+    let object = env.config_comes_to(&customer.name, "OutcomeUnknown").await;
     says(&object, "HostUp may have made a backup of VPS");
     for answer in ["NotExecuted", "Adopt", "Abandon"] {
         says(&object, &format!("\"answer\":\"{answer}\""));
     }
-    let record = &stage.config_records_of(&tenant.name).await[0];
-    assert_eq!(at(record, "status.evidence"), "NoneFound", "{}", tenant.name);
+    let record = &env.config_records_of(&customer.name).await[0];
+    assert_eq!(at(record, "status.evidence"), "NoneFound", "{}", customer.name);
 }
 
-async fn refuses(stage: &Stage, tenant: &Tenant, code: &str, words: &str) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "Rejected").await;
+async fn refuses(env: &TestEnv, customer: &Customer, code: &str, words: &str) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "Rejected").await;
     says(&object, code);
     says(&object, words);
-    stage.wait_for_reads(tenant, Route::ListBackups, 3).await;
-    assert_eq!(reason(&stage.config(name).await), "Rejected", "{name}");
+    env.wait_for_reads(customer, Route::ListBackups, 3).await;
+    assert_eq!(reason(&env.config(name).await), "Rejected", "{name}");
 }
 
 /// Every point of a life of a backup, in its order.
@@ -509,33 +497,33 @@ const POINTS: [&str; 14] = [
 
 /// Approved while no process runs, dies at the point, and lives again.
 async fn dies(point: &'static str) {
-    let stage = Stage::new("backup-crash").await;
-    let (target, object) = overwriting(&stage, "web").await;
-    let mut earlier = stage.operator(&QUICK);
-    stage.create(object).await;
-    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let env = TestEnv::new("backup-crash").await;
+    let (target, object) = overwriting(&env, "web").await;
+    let mut earlier = env.operator(&QUICK);
+    env.create(object).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
     earlier.kill_9();
-    stage.follow(&shown, "To approve:").await;
-    died_at(stage.armed(&QUICK, point), point).await;
+    env.follow(&shown, "To approve:").await;
+    died_at(env.armed(&QUICK, point), point).await;
     let lost = ["after-claim", "after-second-look", "before-send"].contains(&point);
-    let _second = stage.operator(&QUICK);
+    let _second = env.operator(&QUICK);
     if lost {
-        let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+        let object = env.wait_for_reason("web", "OutcomeUnknown").await;
         says(&object, "HostUp may have made a backup");
-        assert_eq!((stage.executed(), stage.posts()), (0, 0), "{point}");
-        stage.check_invariants().await;
+        assert_eq!((env.executed(), env.posts()), (0, 0), "{point}");
+        env.check_invariants().await;
         return;
     }
-    stage.wait_for_reason("web", "Restored").await;
+    env.wait_for_reason("web", "Restored").await;
     assert_eq!(
-        order_of_calls(&stage),
+        order_of_calls(&env),
         [Route::CreateBackup, Route::RestoreFromVps],
         "{point}"
     );
     let written = |world: &World| matches!(world.vps(&target).unwrap().content, Content::Backup(_));
-    assert!(stage.sim.until(PATIENCE, written).await);
-    assert_eq!(backups(&stage, &target).len(), 1, "{point}");
-    ends_with(&stage, 2, 2).await;
+    assert!(env.sim.until(PATIENCE, written).await);
+    assert_eq!(backups(&env, &target).len(), 1, "{point}");
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

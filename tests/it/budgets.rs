@@ -8,35 +8,36 @@ use hostup_sim::LimitSet;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Stage, at, condition, ready, reason};
+use crate::support::{PATIENCE, TestEnv, at, condition, ready, reason};
 
 /// Nothing else holds the purchases of these tests back.
 const UNCAPPED: [&str; 2] = ["--max-paid-calls=0", "--gate-interval=2s"];
 
-/// A stage on the control plane of these tests. Budgets are cluster-scoped: each operator of a shared control plane would count for those of all tests.
-pub async fn stage(name: &str) -> Stage {
+/// An environment on the control plane of these tests. Budgets are cluster-scoped: each operator of a shared control
+/// plane would count for those of all tests.
+pub async fn env(name: &str) -> TestEnv {
     static PLANE: OnceLock<ControlPlane> = OnceLock::new();
     let begin = || PLANE.get_or_init(crate::support::own_control_plane);
     let plane = tokio::task::spawn_blocking(begin).await.unwrap();
-    let stage = Stage::on(plane, name).await;
-    stage.sim.world(|world| {
-        world.account_mut(stage.account).limits_max = LimitSet::new(10_000, 10_000, 100_000, 1_000);
+    let env = TestEnv::on(plane, name).await;
+    env.sim.world(|world| {
+        world.account_mut(env.account).limits_max = LimitSet::new(10_000, 10_000, 100_000, 1_000);
     });
-    stage
+    env
 }
 
 /// The budgets of the cluster.
-pub fn budgets(stage: &Stage) -> Api<DynamicObject> {
+pub fn budgets(env: &TestEnv) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("vps.hostup.se", "v1alpha1", "VpsBudget");
     let resource = ApiResource::from_gvk_with_plural(&kind, "vpsbudgets");
-    Api::all_with(stage.client.clone(), &resource)
+    Api::all_with(env.client.clone(), &resource)
 }
 
-/// A budget of the stage's namespace alone.
-pub fn budget(stage: &Stage, name: &str, limits: Value) -> Value {
+/// A budget of the environment's namespace alone.
+pub fn budget(env: &TestEnv, name: &str, limits: Value) -> Value {
     let mut spec = json!({
         "currencyCode": "SEK",
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}},
     });
     spec.as_object_mut()
         .unwrap()
@@ -44,45 +45,44 @@ pub fn budget(stage: &Stage, name: &str, limits: Value) -> Value {
     json!({
         "apiVersion": "vps.hostup.se/v1alpha1",
         "kind": "VpsBudget",
-        "metadata": {"name": format!("{}-{name}", stage.namespace)},
+        "metadata": {"name": format!("{}-{name}", env.namespace)},
         "spec": spec,
     })
 }
 
-async fn change(stage: &Stage, name: &str, spec: Value) {
+async fn change(env: &TestEnv, name: &str, spec: Value) {
     let patch = Patch::Merge(json!({"spec": spec}));
-    let name = format!("{}-{name}", stage.namespace);
-    budgets(stage)
+    let name = format!("{}-{name}", env.namespace);
+    budgets(env)
         .patch(&name, &PatchParams::default(), &patch)
         .await
         .unwrap();
 }
 
-async fn remove(stage: &Stage, name: &str) {
-    let name = format!("{}-{name}", stage.namespace);
-    budgets(stage)
+async fn remove(env: &TestEnv, name: &str) {
+    let name = format!("{}-{name}", env.namespace);
+    budgets(env)
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
 }
 
 /// Waits until a limit of the budget stands like this: used, in progress, left.
-async fn stands_at(stage: &Stage, name: &str, limit: &str, sums: [&str; 3]) -> Value {
-    let name = format!("{}-{name}", stage.namespace);
+async fn stands_at(env: &TestEnv, name: &str, limit: &str, sums: [&str; 3]) -> Value {
+    let name = format!("{}-{name}", env.namespace);
     let wanted = sums.map(|sum| json!(sum));
     let stands = |object: &Value| {
         let of = |member: &str| at(object, &format!("status.{limit}.{member}")).clone();
         [of("used"), of("inProgress"), of("left")] == wanted
     };
-    stage
-        .wait_for(
-            budgets(stage),
-            &name,
-            &format!("{limit} {sums:?}"),
-            PATIENCE,
-            stands,
-        )
-        .await
+    env.wait_for(
+        budgets(env),
+        &name,
+        &format!("{limit} {sums:?}"),
+        PATIENCE,
+        stands,
+    )
+    .await
 }
 
 fn message(object: &Value) -> &str {
@@ -91,15 +91,13 @@ fn message(object: &Value) -> &str {
 
 #[tokio::test]
 async fn what_goes_over_a_budget_waits_says_what_is_missing_and_goes_on_when_it_is_raised() {
-    let stage = stage("budget").await;
-    stage
-        .create(budget(&stage, "team", json!({"perHour": "1.00"})))
-        .await;
-    let operator = stage.operator(&UNCAPPED);
-    stands_at(&stage, "team", "perHour", ["0.00", "0.00", "1.00"]).await;
-    stage.create(stage.approved("first")).await;
-    stage.wait_for_reason("first", "Restored").await;
-    let shown = stands_at(&stage, "team", "perHour", ["0.66", "0.00", "0.34"]).await;
+    let env = env("budget").await;
+    env.create(budget(&env, "team", json!({"perHour": "1.00"}))).await;
+    let operator = env.operator(&UNCAPPED);
+    stands_at(&env, "team", "perHour", ["0.00", "0.00", "1.00"]).await;
+    env.create(env.approved("first")).await;
+    env.wait_for_reason("first", "Restored").await;
+    let shown = stands_at(&env, "team", "perHour", ["0.66", "0.00", "0.34"]).await;
     assert_eq!(at(&shown, "status.perHour.summary"), "0.66 of 1.00 SEK/h");
     assert_eq!(condition(&shown, "Ready")["status"], "True");
     assert_eq!(condition(&shown, "NearLimit")["status"], "False");
@@ -109,22 +107,21 @@ async fn what_goes_over_a_budget_waits_says_what_is_missing_and_goes_on_when_it_
     );
 
     // Nor does the approval of its very quote override it.
-    let mut second = stage.preview("second");
-    stage.create(second.clone()).await;
-    let quoted = stage.wait_for_reason("second", "AwaitingApproval").await;
+    let mut second = env.preview("second");
+    env.create(second.clone()).await;
+    let quoted = env.wait_for_reason("second", "AwaitingApproval").await;
     second["spec"]["approval"] = json!({"quoteId": at(&quoted, "status.quote.id")});
-    stage
-        .patch(
-            "second",
-            json!({"spec": {"approval": second["spec"]["approval"]}}),
-        )
-        .await
-        .unwrap();
-    let held = stage.wait_for_reason("second", "BudgetExceeded").await;
+    env.patch(
+        "second",
+        json!({"spec": {"approval": second["spec"]["approval"]}}),
+    )
+    .await
+    .unwrap();
+    let held = env.wait_for_reason("second", "BudgetExceeded").await;
     let told = format!(
         "ready to order, but VpsBudget {}-team leaves 0.34 of 1.00 SEK/h (0.66 used, 0.00 in progress), and this order \
          needs 0.66. The operator continues when enough is left",
-        stage.namespace
+        env.namespace
     );
     assert_eq!(message(&held), told);
     assert_eq!(condition(&held, "Approved")["status"], "True");
@@ -132,60 +129,58 @@ async fn what_goes_over_a_budget_waits_says_what_is_missing_and_goes_on_when_it_
         (condition(&held, "Stalled"), condition(&held, "Reconciling")),
         (&Value::Null, &Value::Null)
     );
-    assert_eq!((stage.posts(), stage.records().await.len()), (1, 1));
+    assert_eq!((env.posts(), env.records().await.len()), (1, 1));
 
-    change(&stage, "team", json!({"perHour": "1.32"})).await;
-    stage.wait_for_reason("second", "Restored").await;
-    let shown = stands_at(&stage, "team", "perHour", ["1.32", "0.00", "0.00"]).await;
+    change(&env, "team", json!({"perHour": "1.32"})).await;
+    env.wait_for_reason("second", "Restored").await;
+    let shown = stands_at(&env, "team", "perHour", ["1.32", "0.00", "0.00"]).await;
     assert_eq!(condition(&shown, "NearLimit")["status"], "True");
     let sample = |series: &str| {
         format!(
             "hostup_operator_budget_{series}{{budget=\"{}-team\",expense=\"perHour\",currency=\"SEK\"}}",
-            stage.namespace
+            env.namespace
         )
     };
     operator.samples_with(&sample("used"), |value| value == Some(1.32));
     assert_eq!(operator.samples().get(&sample("limit")), Some(&1.32));
 
     // It stops nothing that runs.
-    change(&stage, "team", json!({"perHour": "0.10"})).await;
-    stands_at(&stage, "team", "perHour", ["1.32", "0.00", "0.00"]).await;
+    change(&env, "team", json!({"perHour": "0.10"})).await;
+    stands_at(&env, "team", "perHour", ["1.32", "0.00", "0.00"]).await;
     for name in ["first", "second"] {
-        assert_eq!(reason(&stage.restore(name).await), "Restored");
+        assert_eq!(reason(&env.restore(name).await), "Restored");
     }
-    assert_eq!((stage.posts(), stage.executed()), (2, 2));
-    remove(&stage, "team").await;
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (2, 2));
+    remove(&env, "team").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_budget_is_exact_with_fifty_claims_at_once_several_keys_and_a_restart() {
-    let stage = stage("exact").await;
-    stage
-        .create(budget(&stage, "team", json!({"perHour": "3.30"})))
-        .await;
-    let owners = join_all((0..10).map(|n| {
-        let stage = &stage;
-        async move { stage.owner(&format!("key-{n}")).await }
+    let env = env("exact").await;
+    env.create(budget(&env, "team", json!({"perHour": "3.30"}))).await;
+    let customers = join_all((0..10).map(|n| {
+        let env = &env;
+        async move { env.customer(&format!("key-{n}")).await }
     }))
     .await;
     let objects: Vec<Value> = (0..50)
         .map(|n| {
-            let mut object = stage.approved_for(&owners[n % owners.len()]);
+            let mut object = customers[n % customers.len()].restore(&env);
             object["metadata"]["name"] = json!(format!("web-{n}"));
             object
         })
         .collect();
-    join_all(objects.into_iter().map(|object| stage.create(object))).await;
+    join_all(objects.into_iter().map(|object| env.create(object))).await;
     let args: Vec<&str> = UNCAPPED.iter().copied().chain(["--workers=8"]).collect();
-    let mut operator = stage.operator(&args);
+    let mut operator = env.operator(&args);
     let split = || async {
         let ended = join_all((0..50).map(|n| {
-            let stage = &stage;
+            let env = &env;
             async move {
                 let is_there = |object: &Value| ["Restored", "BudgetExceeded"].contains(&reason(object));
                 let name = format!("web-{n}");
-                stage.wait(&name, "an end or the budget", is_there).await
+                env.wait(&name, "an end or the budget", is_there).await
             }
         }))
         .await;
@@ -193,150 +188,140 @@ async fn a_budget_is_exact_with_fifty_claims_at_once_several_keys_and_a_restart(
     };
     assert_eq!(split().await, 5);
     assert_eq!(
-        (stage.posts(), stage.executed(), stage.records().await.len()),
+        (env.posts(), env.executed(), env.records().await.len()),
         (5, 5, 5)
     );
     operator.kill_9();
-    let _operator = stage.operator(&args);
-    let mut late = stage.approved_for(&owners[0]);
+    let _operator = env.operator(&args);
+    let mut late = customers[0].restore(&env);
     late["metadata"]["name"] = json!("late");
-    stage.create(late).await;
-    stage.wait_for_reason("late", "BudgetExceeded").await;
+    env.create(late).await;
+    env.wait_for_reason("late", "BudgetExceeded").await;
     assert_eq!(split().await, 5);
-    assert_eq!(stage.posts(), 5);
-    remove(&stage, "team").await;
-    stage.wait_for_reason("late", "Restored").await;
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 5);
+    remove(&env, "team").await;
+    env.wait_for_reason("late", "Restored").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn two_replicas_exceed_a_budget_by_no_more_than_the_workers_of_the_other() {
-    let stage = stage("replicas").await;
-    stage
-        .create(budget(&stage, "team", json!({"perHour": "1.98"})))
-        .await;
+    let env = env("replicas").await;
+    env.create(budget(&env, "team", json!({"perHour": "1.98"}))).await;
     let args: Vec<&str> = UNCAPPED.iter().copied().chain(["--workers=2"]).collect();
-    let _operators = [stage.operator(&args), stage.operator(&args)];
-    join_all((0..12).map(|n| stage.create(stage.approved(&format!("web-{n}"))))).await;
+    let _operators = [env.operator(&args), env.operator(&args)];
+    join_all((0..12).map(|n| env.create(env.approved(&format!("web-{n}"))))).await;
     for n in 0..12 {
         let is_there = |object: &Value| ["Restored", "BudgetExceeded"].contains(&reason(object));
-        stage
-            .wait(&format!("web-{n}"), "an end or the budget", is_there)
+        env.wait(&format!("web-{n}"), "an end or the budget", is_there)
             .await;
     }
-    let bought = stage.executed();
+    let bought = env.executed();
     assert!((3..=5).contains(&bought), "{bought}");
-    remove(&stage, "team").await;
-    stage.check_invariants().await;
+    remove(&env, "team").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn what_is_due_at_once_and_each_month_is_held_against_its_own_limits() {
-    let stage = stage("changes").await;
+    let env = env("changes").await;
     let due = |amount: &str| json!({"dueNow": {"amount": amount, "window": "24h"}});
-    stage.create(budget(&stage, "due", due("39.99"))).await;
-    stage
-        .create(budget(&stage, "month", json!({"perMonth": "50"})))
-        .await;
-    let _operator = stage.operator(&UNCAPPED);
+    env.create(budget(&env, "due", due("39.99"))).await;
+    env.create(budget(&env, "month", json!({"perMonth": "50"}))).await;
+    let _operator = env.operator(&UNCAPPED);
     // An hour's price is not limited by them.
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
-    stage
-        .create(stage.approved_config("options", json!({"bandwidthGb": 4096})))
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
+    env.create(env.approved_config("options", json!({"bandwidthGb": 4096})))
         .await;
-    let held = stage.config_comes_to("options", "BudgetExceeded").await;
+    let held = env.config_comes_to("options", "BudgetExceeded").await;
     assert!(
         message(&held).contains("leaves 39.99 of 39.99 SEK within 1d (0.00 used"),
         "{}",
         message(&held)
     );
-    change(&stage, "due", due("40")).await;
-    stage.config_comes_to("options", "InSync").await;
-    stands_at(&stage, "due", "dueNow", ["40.00", "0.00", "0.00"]).await;
-    stands_at(&stage, "month", "perMonth", ["40.00", "0.00", "10.00"]).await;
-    change(&stage, "due", due("1000")).await;
-    stage
-        .patch_config(
-            "options",
-            json!({
-                "resources": {"bandwidthGb": 6144},
-                "approval": {"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}},
-            }),
-        )
-        .await;
-    let held = stage.config_comes_to("options", "BudgetExceeded").await;
+    change(&env, "due", due("40")).await;
+    env.config_comes_to("options", "InSync").await;
+    stands_at(&env, "due", "dueNow", ["40.00", "0.00", "0.00"]).await;
+    stands_at(&env, "month", "perMonth", ["40.00", "0.00", "10.00"]).await;
+    change(&env, "due", due("1000")).await;
+    env.patch_config(
+        "options",
+        json!({
+            "resources": {"bandwidthGb": 6144},
+            "approval": {"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}},
+        }),
+    )
+    .await;
+    let held = env.config_comes_to("options", "BudgetExceeded").await;
     assert!(
         message(&held).contains("leaves 10.00 of 50.00 SEK/month"),
         "{}",
         message(&held)
     );
-    assert_eq!(stage.posts(), 2);
+    assert_eq!(env.posts(), 2);
     for name in ["due", "month"] {
-        remove(&stage, name).await;
+        remove(&env, name).await;
     }
-    stage.config_comes_to("options", "InSync").await;
-    stage.check_invariants().await;
+    env.config_comes_to("options", "InSync").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_vm_that_has_ended_makes_room_for_who_waits() {
-    let stage = stage("room").await;
-    stage
-        .create(budget(&stage, "team", json!({"perHour": "0.80"})))
-        .await;
+    let env = env("room").await;
+    env.create(budget(&env, "team", json!({"perHour": "0.80"}))).await;
     // Only the end of the VM wakes who waits.
     let args = ["--max-paid-calls=0", "--gate-interval=1h", "--resync-interval=1s"];
-    let _operator = stage.operator(&args);
-    stage.create(stage.approved("first")).await;
-    let first = stage.wait_for_reason("first", "Restored").await;
-    stage.create(stage.approved("second")).await;
-    stage.wait_for_reason("second", "BudgetExceeded").await;
+    let _operator = env.operator(&args);
+    env.create(env.approved("first")).await;
+    let first = env.wait_for_reason("first", "Restored").await;
+    env.create(env.approved("second")).await;
+    env.wait_for_reason("second", "BudgetExceeded").await;
     let vm = at(&first, "status.vm.vpsId").as_str().unwrap().to_owned();
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         "terminated".clone_into(&mut world.vps_mut(&vm).unwrap().service_status);
     });
-    stage.wait_for_reason("second", "Restored").await;
-    stands_at(&stage, "team", "perHour", ["0.66", "0.00", "0.14"]).await;
-    assert_eq!(stage.executed(), 2);
-    remove(&stage, "team").await;
-    stage.check_invariants().await;
+    env.wait_for_reason("second", "Restored").await;
+    stands_at(&env, "team", "perHour", ["0.66", "0.00", "0.14"]).await;
+    assert_eq!(env.executed(), 2);
+    remove(&env, "team").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_budget_in_another_currency_covers_nothing_and_one_that_is_removed_holds_nothing() {
-    let stage = stage("euros").await;
-    let mut euros = budget(&stage, "euros", json!({"perHour": "1000"}));
+    let env = env("euros").await;
+    let mut euros = budget(&env, "euros", json!({"perHour": "1000"}));
     euros["spec"]["currencyCode"] = json!("EUR");
-    stage.create(euros).await;
-    let _operator = stage.operator(&UNCAPPED);
-    stage.create(stage.approved("web")).await;
-    let held = stage.wait_for_reason("web", "BudgetExceeded").await;
+    env.create(euros).await;
+    let _operator = env.operator(&UNCAPPED);
+    env.create(env.approved("web")).await;
+    let held = env.wait_for_reason("web", "BudgetExceeded").await;
     assert!(
         message(&held)
             .contains("the price is in SEK, and the budgets of this namespace limit perHour only in another"),
         "{}",
         message(&held)
     );
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    remove(&stage, "euros").await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.posts(), 1);
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    remove(&env, "euros").await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.posts(), 1);
+    env.check_invariants().await;
 }
 
 /// A record as an operator would have left it, of another namespace and currency.
-async fn record_by_hand(stage: &Stage, like: &Value, name: &str, namespace: &str) {
+async fn record_by_hand(env: &TestEnv, like: &Value, name: &str, namespace: &str) {
     let mut record = like.clone();
-    record["metadata"] = json!({"name": format!("{}-{name}", stage.namespace)});
+    record["metadata"] = json!({"name": format!("{}-{name}", env.namespace)});
     record["spec"]["subject"]["namespace"] = json!(namespace);
     record["spec"]["expectedVmName"] = json!("by-hand");
     record["spec"]["quote"]["currencyCode"] = json!("NOK");
     let status = record["status"].take();
-    let made = stage.create(record).await;
+    let made = env.create(record).await;
     let patch = Patch::Merge(json!({"status": status}));
-    stage
-        .operations()
+    env.operations()
         .patch_status(&made.metadata.name.unwrap(), &PatchParams::default(), &patch)
         .await
         .unwrap();
@@ -344,38 +329,37 @@ async fn record_by_hand(stage: &Stage, like: &Value, name: &str, namespace: &str
 
 #[tokio::test]
 async fn labels_select_and_a_namespace_that_is_gone_counts_for_every_budget() {
-    let stage = stage("labels").await;
-    let _operator = stage.operator(&UNCAPPED);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
-    let like = stage.records().await.remove(0);
+    let env = env("labels").await;
+    let _operator = env.operator(&UNCAPPED);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
+    let like = env.records().await.remove(0);
     for team in ["till", "shops"] {
-        let name = format!("{}-{team}", stage.namespace);
+        let name = format!("{}-{team}", env.namespace);
         let labels = json!({"team": name});
         let namespace = json!({"name": name, "labels": labels});
-        stage
-            .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": namespace}))
+        env.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": namespace}))
             .await;
-        let mut object = budget(&stage, team, json!({"perHour": "9", "currencyCode": "NOK"}));
+        let mut object = budget(&env, team, json!({"perHour": "9", "currencyCode": "NOK"}));
         object["spec"]["namespaceSelector"] =
             json!({"matchExpressions": [{"key": "team", "operator": "In", "values": [name]}]});
-        stage.create(object).await;
-        record_by_hand(&stage, &like, team, &name).await;
+        env.create(object).await;
+        record_by_hand(&env, &like, team, &name).await;
     }
     for team in ["till", "shops"] {
-        stands_at(&stage, team, "perHour", ["0.66", "0.00", "8.34"]).await;
+        stands_at(&env, team, "perHour", ["0.66", "0.00", "8.34"]).await;
     }
-    let gone = format!("{}-gone", stage.namespace);
-    record_by_hand(&stage, &like, "gone", &gone).await;
+    let gone = format!("{}-gone", env.namespace);
+    record_by_hand(&env, &like, "gone", &gone).await;
     for team in ["till", "shops"] {
-        stands_at(&stage, team, "perHour", ["1.32", "0.00", "7.68"]).await;
-        remove(&stage, team).await;
+        stands_at(&env, team, "perHour", ["1.32", "0.00", "7.68"]).await;
+        remove(&env, team).await;
     }
 }
 
 #[tokio::test]
 async fn a_typo_in_a_budget_is_refused_with_words_that_help() {
-    let stage = stage("typos").await;
+    let env = env("typos").await;
     for (limits, words) in [
         (json!({}), "set at least one of perHour, perMonth and dueNow"),
         (json!({"perHour": "0,80"}), "spec.perHour"),
@@ -399,7 +383,7 @@ async fn a_typo_in_a_budget_is_refused_with_words_that_help() {
             "Unsupported value",
         ),
     ] {
-        let refused = stage.try_create(budget(&stage, "typo", limits.clone())).await;
+        let refused = env.try_create(budget(&env, "typo", limits.clone())).await;
         let refused = refused.map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains(words), "{limits}: {refused}");
     }

@@ -4,7 +4,7 @@ use hostup_sim::{Answer, Fault, RestoreBehaviour, Route};
 use serde_json::{Value, json};
 
 use crate::support::clocks::Clocks;
-use crate::support::{HOUR, KEY, Operator, Stage, at, each_row, ready, reason};
+use crate::support::{HOUR, KEY, Operator, TestEnv, at, each_row, ready, reason};
 
 /// The settle time of the tests and the time after it in which HostUp may stay unreadable, and a bit.
 const LONG_ENOUGH: [u32; 3] = [1_000, 1_000, 1_000];
@@ -13,8 +13,8 @@ fn always(route: Route, answer: Answer) -> Fault {
     Fault::on(route).acted(false).always().answer(answer)
 }
 
-async fn only_record(stage: &Stage) -> String {
-    stage.records().await[0]["metadata"]["name"]
+async fn only_record(env: &TestEnv) -> String {
+    env.records().await[0]["metadata"]["name"]
         .as_str()
         .unwrap()
         .to_owned()
@@ -37,74 +37,72 @@ impl Blind {
         Self::NoKey,
     ];
 
-    async fn strike(self, stage: &Stage) {
+    async fn strike(self, env: &TestEnv) {
         match self {
-            Self::ListFails => stage.sim.inject(always(Route::ListVps, Answer::html(502))),
-            Self::SourceFails => stage.sim.inject(always(Route::GetVps, Answer::html(502))),
+            Self::ListFails => env.sim.inject(always(Route::ListVps, Answer::html(502))),
+            Self::SourceFails => env.sim.inject(always(Route::GetVps, Answer::html(502))),
             Self::ListIsIncomplete => {
                 let nameless = json!({"data": [{"name": "x"}], "hasMore": false}).to_string();
-                stage
-                    .sim
+                env.sim
                     .inject(always(Route::ListVps, Answer::json(200, nameless)));
             }
             Self::NoKey => {
-                stage.delete_secret().await;
+                env.delete_secret().await;
                 // Else the key that the operator still knows would do for a while.
-                stage.sim.world(|world| world.revoke_key(KEY));
+                env.sim.world(|world| world.revoke_key(KEY));
             }
         }
     }
 
-    async fn relent(self, stage: &Stage) {
-        stage.sim.clear_faults();
+    async fn relent(self, env: &TestEnv) {
+        env.sim.clear_faults();
         if matches!(self, Self::NoKey) {
-            stage.sim.world(|world| world.reinstate_key(KEY));
-            stage.put_secret(KEY).await;
+            env.sim.world(|world| world.reinstate_key(KEY));
+            env.put_secret(KEY).await;
         }
     }
 }
 
 /// A restore whose answer was lost, and whose VM nobody can see.
-async fn lost(blind: Blind) -> (Stage, Clocks, Operator) {
-    let stage = Stage::new("blind").await;
-    stage.sim.world(|world| {
+async fn lost(blind: Blind) -> (TestEnv, Clocks, Operator) {
+    let env = TestEnv::new("blind").await;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             vm_visible_after: HOUR,
             ..RestoreBehaviour::default()
         });
     });
     let answer = Fault::on(Route::RestoreToPayg).acted(true);
-    stage.sim.inject(answer.answer(Answer::reset()));
-    let gate = stage.sim.hold(Route::RestoreToPayg, hostup_sim::Stage::AfterAct);
+    env.sim.inject(answer.answer(Answer::reset()));
+    let gate = env.sim.hold(Route::RestoreToPayg, hostup_sim::Stage::AfterAct);
     let clocks = Clocks::right();
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator_with(&[], &[clocks.env()]);
+    env.create(env.approved("web")).await;
+    let operator = env.operator_with(&[], &[clocks.env()]);
     assert!(gate.held(crate::support::PATIENCE).await);
-    blind.strike(&stage).await;
+    blind.strike(&env).await;
     gate.release();
     let unknown = |record: &Value| at(record, "status.state") == "Unknown";
-    stage
-        .wait_for_record(&only_record(&stage).await, "Unknown", unknown)
+    env.wait_for_record(&only_record(&env).await, "Unknown", unknown)
         .await;
-    (stage, clocks, operator)
+    (env, clocks, operator)
 }
 
 async fn is_asked(blind: Blind) {
-    let (stage, clocks, _operator) = lost(blind).await;
+    let (env, clocks, _operator) = lost(blind).await;
     clocks.ahead(LONG_ENOUGH);
-    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    let object = env.wait_for_reason("web", "OutcomeUnknown").await;
     let message = ready(&object)["message"].as_str().unwrap();
     for part in ["cannot be checked", "NotExecuted", "Adopt", "Abandon"] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
-    let record = &stage.records().await[0];
+    let record = &env.records().await[0];
     assert_eq!(at(record, "status.evidence"), "CannotLook");
     // Whatever was asked, evidence ends it.
-    stage.sim.world(|world| world.advance(HOUR));
-    blind.relent(&stage).await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    env.sim.world(|world| world.advance(HOUR));
+    blind.relent(&env).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -113,22 +111,21 @@ async fn an_outcome_that_nobody_can_look_for_is_a_question_too() {
 }
 
 async fn is_answered(blind: Blind) {
-    let (stage, clocks, _operator) = lost(blind).await;
-    let record = only_record(&stage).await;
+    let (env, clocks, _operator) = lost(blind).await;
+    let record = only_record(&env).await;
     clocks.ahead(LONG_ENOUGH);
-    stage.wait_for_reason("web", "OutcomeUnknown").await;
-    stage
-        .resolve(&record, json!({"answer": "NotExecuted"}))
+    env.wait_for_reason("web", "OutcomeUnknown").await;
+    env.resolve(&record, json!({"answer": "NotExecuted"}))
         .await
         .unwrap();
     let ended = |record: &Value| at(record, "status.state") == "NotExecuted";
-    stage.wait_for_record(&record, "the answer", ended).await;
+    env.wait_for_record(&record, "the answer", ended).await;
     // The answer was wrong: the next attempt looks first, and finds the VM.
-    stage.sim.world(|world| world.advance(HOUR));
-    blind.relent(&stage).await;
-    stage.wait_for_reason("web", "AlreadyExecuted").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    env.sim.world(|world| world.advance(HOUR));
+    blind.relent(&env).await;
+    env.wait_for_reason("web", "AlreadyExecuted").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -138,58 +135,56 @@ async fn a_person_is_believed_where_hostup_tells_nothing_and_nothing_is_bought_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn options_that_hostup_took_and_never_shows_are_asked_about_at_the_deadline() {
-    let stage = Stage::new("unshown").await;
+    let env = TestEnv::new("unshown").await;
     let clocks = Clocks::right();
-    let gate = stage.sim.hold(Route::ConfigCommit, hostup_sim::Stage::AfterAct);
-    stage
-        .create(stage.approved_config("web", json!({"bandwidthGb": 4096})))
+    let gate = env.sim.hold(Route::ConfigCommit, hostup_sim::Stage::AfterAct);
+    env.create(env.approved_config("web", json!({"bandwidthGb": 4096})))
         .await;
-    let _operator = stage.operator_with(&["--job-deadline=10m"], &[clocks.env()]);
+    let _operator = env.operator_with(&["--job-deadline=10m"], &[clocks.env()]);
     assert!(gate.held(crate::support::PATIENCE).await);
-    stage.sim.inject(always(Route::UpgradeOptions, Answer::html(502)));
+    env.sim.inject(always(Route::UpgradeOptions, Answer::html(502)));
     gate.release();
-    let record = only_record(&stage).await;
+    let record = only_record(&env).await;
     let taken = |record: &Value| at(record, "status.state") == "Accepted";
-    stage.wait_for_record(&record, "Accepted", taken).await;
+    env.wait_for_record(&record, "Accepted", taken).await;
     clocks.ahead([601, 601, 601]);
-    stage.config_comes_to("web", "OutcomeUnknown").await;
-    let asked = &stage.records().await[0];
+    env.config_comes_to("web", "OutcomeUnknown").await;
+    let asked = &env.records().await[0];
     assert_eq!(at(asked, "status.evidence"), "CannotLook");
-    stage.sim.clear_faults();
-    stage.config_comes_to("web", "InSync").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    env.sim.clear_faults();
+    env.config_comes_to("web", "InSync").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_job_that_cannot_be_read_withdraws_no_question_and_hides_no_vm() {
-    let stage = Stage::new("jobless").await;
-    stage.sim.world(|world| {
+    let env = TestEnv::new("jobless").await;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             vm_visible_after: HOUR,
             ..RestoreBehaviour::default()
         });
     });
-    stage
-        .sim
+    env.sim
         .inject(always(Route::Job, Answer::problem(404, "not_found")));
-    let _operator = stage.operator(&["--settle-time=1s"]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "OutcomeUnknown").await;
-    let record = only_record(&stage).await;
-    let asked = stage.records().await[0]["status"].clone();
+    let _operator = env.operator(&["--settle-time=1s"]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "OutcomeUnknown").await;
+    let record = only_record(&env).await;
+    let asked = env.records().await[0]["status"].clone();
     assert_eq!(asked["evidence"], "NoneFound");
-    stage.sim.clear_faults();
-    stage.sim.inject(always(Route::Job, Answer::html(503)));
+    env.sim.clear_faults();
+    env.sim.inject(always(Route::Job, Answer::html(503)));
     for _ in 0..3 {
-        stage.polled_again().await;
+        env.polled_again().await;
     }
-    assert_eq!(stage.records().await[0]["status"], asked);
-    assert_eq!(reason(&stage.restore("web").await), "OutcomeUnknown");
+    assert_eq!(env.records().await[0]["status"], asked);
+    assert_eq!(reason(&env.restore("web").await), "OutcomeUnknown");
     // The person's answer is still open, and so is the list.
-    stage.sim.world(|world| world.advance(HOUR));
-    stage.wait_for_reason("web", "Restored").await;
+    env.sim.world(|world| world.advance(HOUR));
+    env.wait_for_reason("web", "Restored").await;
     let found = |record: &Value| at(record, "status.evidence") == "VmFound";
-    stage.wait_for_record(&record, "the VM", found).await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    env.wait_for_record(&record, "the VM", found).await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
 }

@@ -16,8 +16,8 @@ use crate::answers::{
     BROKEN, End, Row, events, limits, only_lost, redirect_rows, refused, row, said_unknown,
     silence_after_the_first_post, status_rows, transport_rows, unclear,
 };
-use crate::support::behind::{Behind, claim, held, is_claim};
-use crate::support::{PATIENCE, Stage, Tenant, at, condition, ready, reason};
+use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim};
+use crate::support::{Customer, PATIENCE, TestEnv, at, condition, ready, reason};
 
 const NO_COMMIT: &str = "without saying that it committed the change";
 const CHANGE: &str = OPTIONS.change;
@@ -38,7 +38,7 @@ pub struct Goods {
     pub price: &'static str,
     /// An option of it that shows the change.
     pub shown: (&'static str, &'static str),
-    pub make: fn(&Tenant, &Stage) -> Value,
+    pub make: fn(&Customer, &TestEnv) -> Value,
     /// An approval that covers the price too.
     pub dearer: fn() -> Value,
 }
@@ -51,7 +51,7 @@ pub const OPTIONS: Goods = Goods {
     change: "bandwidthGb 2048 -> 4096",
     price: "40.00 SEK now, 40.00 SEK/month",
     shown: ("bandwidthGb", "4096"),
-    make: |tenant, stage| tenant.config(stage, more_bandwidth()),
+    make: |customer, env| customer.config(env, more_bandwidth()),
     dearer: || ceiling("999.00"),
 };
 
@@ -239,9 +239,9 @@ fn suggestions() -> Vec<(&'static str, &'static str, Value)> {
 
 #[tokio::test]
 async fn a_suggestion_to_cancel_the_open_invoice_is_understood_wherever_hostup_puts_it() {
-    let stage = Stage::new("suggested").await;
-    stage.sim.world(|world| world.config.suggest_cancelling = false);
-    let _operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("suggested").await;
+    env.sim.world(|world| world.config.suggest_cancelling = false);
+    let _operator = env.operator_for_many(&[]);
     let suggested = suggestions()
         .into_iter()
         .map(|(name, place, value)| (name, place, value, true));
@@ -257,37 +257,36 @@ async fn a_suggestion_to_cancel_the_open_invoice_is_understood_wherever_hostup_p
         ("silent", "/extensions/more", json!({"id": 1}), false),
     ];
     let rows = suggested.chain(others).map(|(name, place, value, suggests)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
+            let customer = env.customer(name).await;
             let invoice = Invoice::open(&format!("inv_{name}"), "199");
-            stage
-                .sim
-                .world(|world| world.vps_mut(&tenant.vps).unwrap().blocking_invoice = Some(invoice));
+            env.sim
+                .world(|world| world.vps_mut(&customer.vps).unwrap().blocking_invoice = Some(invoice));
             let answer = Answer::normal().set(place, &value.to_string());
-            stage.sim.inject(tenant.fault(Route::ConfigCommit).answer(answer));
-            let mut object = tenant.config(stage, more_bandwidth());
+            env.sim.inject(customer.fault(Route::ConfigCommit).answer(answer));
+            let mut object = customer.config(env, more_bandwidth());
             object["spec"]["cancelExistingInvoice"] = json!(true);
-            stage.create(object).await;
+            env.create(object).await;
             if !suggests {
-                stage.config_comes_to(name, "GatesClosed").await;
+                env.config_comes_to(name, "GatesClosed").await;
                 return;
             }
-            let object = stage.config_comes_to(name, "AwaitingApproval").await;
+            let object = env.config_comes_to(name, "AwaitingApproval").await;
             let message = ready(&object)["message"].as_str().unwrap();
             let asked = format!("cancelling invoice inv_{name}");
             assert!(message.contains(&asked), "{name}: {message}");
-            stage.follow(&object, "To approve:").await;
-            stage.config_comes_to(name, "InSync").await;
-            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+            env.follow(&object, "To approve:").await;
+            env.config_comes_to(name, "InSync").await;
+            assert_eq!(env.executed_of(&customer), 1, "{name}");
         }
     });
     join_all(rows).await;
-    let cancelled = stage.sim.world(|world| world.cancelled_invoices().len());
+    let cancelled = env.sim.world(|world| world.cancelled_invoices().len());
     assert_eq!(cancelled, suggestions().len());
-    assert_eq!(stage.posts(), 2 * suggestions().len() + 3);
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 2 * suggestions().len() + 3);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
@@ -299,23 +298,23 @@ async fn a_redirect_of_a_commit_is_never_followed() {
 
 #[tokio::test]
 async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_again() {
-    let stage = Stage::new("untold").await;
-    let _operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("untold").await;
+    let _operator = env.operator_for_many(&[]);
     let invoice = r#"{"id":"inv_1","amount":40,"currencyCode":"SEK","dueAt":"2026-12-01"}"#;
-    let taken = stage.tenant("taken").await;
-    let billed = stage.tenant("billed").await;
+    let taken = env.customer("taken").await;
+    let billed = env.customer("billed").await;
     let answers = [
         (&taken, Answer::normal()),
         (&billed, Answer::normal().set("/paymentInvoice", invoice)),
     ];
-    for (tenant, answer) in answers {
-        let fault = tenant.fault(Route::ConfigCommit).acted(false);
-        stage.sim.inject(fault.answer(answer));
-        stage.create(tenant.config(&stage, more_bandwidth())).await;
+    for (customer, answer) in answers {
+        let fault = customer.fault(Route::ConfigCommit).acted(false);
+        env.sim.inject(fault.answer(answer));
+        env.create(customer.config(&env, more_bandwidth())).await;
     }
-    let object = stage.config_comes_to("taken", "NotConverged").await;
+    let object = env.config_comes_to("taken", "NotConverged").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True");
-    let record = &stage.config_records_of("taken").await[0];
+    let record = &env.config_records_of("taken").await[0];
     assert_eq!(at(record, "status.state"), "Unknown");
     assert_eq!(at(record, "status.evidence"), "NotConverged");
     question(
@@ -324,29 +323,29 @@ async fn a_commit_that_was_taken_and_never_shows_is_asked_about_and_not_sent_aga
         &format!("HostUp took the change, but HostUp does not show {CHANGE}"),
         &format!("{CHANGE} was ordered for {PRICE}"),
     );
-    let object = stage.config_comes_to("billed", "AwaitingPayment").await;
+    let object = env.config_comes_to("billed", "AwaitingPayment").await;
     let message = ready(&object)["message"].as_str().unwrap();
     let invoice = "Pay invoice inv_1 of 40.00 SEK (due 2026-12-01) in HostUp's panel";
     assert!(message.contains(invoice), "{message}");
     assert_eq!(at(&object, "status.invoice.id"), "inv_1");
-    for (tenant, wanted) in [(&taken, "NotConverged"), (&billed, "AwaitingPayment")] {
-        sends_nothing_more(&stage, tenant, wanted, 1).await;
-        assert_eq!(stage.executed_of(tenant), 0, "{}", tenant.name);
+    for (customer, wanted) in [(&taken, "NotConverged"), (&billed, "AwaitingPayment")] {
+        sends_nothing_more(&env, customer, wanted, 1).await;
+        assert_eq!(env.executed_of(customer), 0, "{}", customer.name);
     }
     // What comes late is taken all the same.
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.set_option(&taken.vps, "bandwidthGb", 4096);
         world.set_option(&billed.vps, "bandwidthGb", 4096);
     });
     for name in ["taken", "billed"] {
-        stage.config_comes_to(name, "InSync").await;
-        let record = &stage.config_records_of(name).await[0];
+        env.config_comes_to(name, "InSync").await;
+        let record = &env.config_records_of(name).await[0];
         assert_eq!(at(record, "status.state"), "Succeeded", "{name}");
         assert_eq!(at(record, "status.evidence"), "ReadBack", "{name}");
     }
-    assert_eq!(stage.posts(), 2);
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 2);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
@@ -355,10 +354,10 @@ async fn a_call_that_found_no_connection_is_not_sent_and_a_second_attempt_follow
         finds_no_connection(
             "commit",
             &[],
-            |tenant, stage| tenant.config(stage, more_bandwidth()),
+            |customer, env| customer.config(env, more_bandwidth()),
             1
         ),
-        finds_no_connection("estimate", &["--enable-legacy-upgrade"], Tenant::legacy, 2),
+        finds_no_connection("estimate", &["--enable-legacy-upgrade"], Customer::legacy, 2),
     );
 }
 
@@ -366,83 +365,83 @@ async fn a_call_that_found_no_connection_is_not_sent_and_a_second_attempt_follow
 async fn finds_no_connection(
     name: &str,
     args: &[&str],
-    make: impl Fn(&Tenant, &Stage) -> Value,
+    make: impl Fn(&Customer, &TestEnv) -> Value,
     calls: usize,
 ) {
-    let behind = Behind::new(name).await;
-    let Behind { stage, proxy } = &behind;
+    let proxied = ProxiedEnv::new(name).await;
+    let ProxiedEnv { env, proxy } = &proxied;
     let gate = Gate::new();
     proxy.rule(claim(Action::HoldBefore(gate.clone())));
-    let _operator = stage.operator_for_many(args);
-    let tenant = stage.tenant("web").await;
-    stage.create(make(&tenant, stage)).await;
+    let _operator = env.operator_for_many(args);
+    let customer = env.customer("web").await;
+    env.create(make(&customer, env)).await;
     held(&gate).await;
     // All reads are done; only the POST is left.
-    stage.sim.go_down();
+    env.sim.go_down();
     gate.release();
-    behind.seen(1, is_claim).await;
+    proxied.seen(1, is_claim).await;
     let claimed = proxy.requests().into_iter().find(is_claim).unwrap();
     let name = claimed.json().unwrap()["metadata"]["name"].clone();
     let name = name.as_str().unwrap();
     let there = |record: Option<&kube::api::DynamicObject>| record.is_some();
-    let made = kube::runtime::wait::await_condition(stage.operations(), name, there);
+    let made = kube::runtime::wait::await_condition(env.operations(), name, there);
     tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
-    let record = stage
+    let record = env
         .wait_for_record(name, "NotSent", |record| at(record, "status.state") == "NotSent")
         .await;
     assert_eq!(
         at(&record, "status.message"),
         "no connection could be made: HostUp refuses it; check the network, the firewalls and --hostup-url"
     );
-    assert_eq!(stage.posts(), 0);
-    let object = stage
+    assert_eq!(env.posts(), 0);
+    let object = env
         .wait_config("web", "the announcement of another attempt", |object| {
             // Not before the test looks, for the announcement passes.
-            stage.sim.come_up();
+            env.sim.come_up();
             let message = ready(object)["message"].as_str().unwrap_or_default();
             message.contains("the last attempt failed: no connection could be made")
         })
         .await;
     assert_eq!(reason(&object), "ProviderUnavailable");
     assert_eq!(condition(&object, "Reconciling")["status"], "True");
-    stage.config_comes_to("web", "InSync").await;
-    let records = stage.config_records_of("web").await;
+    env.config_comes_to("web", "InSync").await;
+    let records = env.config_records_of("web").await;
     let states: Vec<_> = records.iter().map(|record| at(record, "status.state")).collect();
     assert_eq!(states[0], "NotSent");
     assert_eq!(states[1..], vec!["Succeeded"; calls]);
     let waited = time(&records[1], "spec.claim.madeAt").duration_since(time(&record, "status.quietSince"));
     assert!(waited.as_secs() >= 30, "{waited}");
-    assert_eq!((stage.posts(), stage.executed()), (calls, 1));
-    behind.check().await;
+    assert_eq!((env.posts(), env.executed()), (calls, 1));
+    proxied.check().await;
 }
 
 #[tokio::test]
 async fn after_a_429_to_a_commit_no_call_with_that_key_leaves_before_its_time() {
-    let stage = Stage::new("optlimited").await;
-    let _operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("optlimited").await;
+    let _operator = env.operator_for_many(&[]);
     let wait = Duration::from_secs(5);
-    let commit = |tenant: &Tenant, answer: Answer| {
-        let once = tenant.fault(Route::ConfigCommit).acted(false);
-        stage.sim.inject(once.answer(answer));
-        tenant.config(&stage, more_bandwidth())
+    let commit = |customer: &Customer, answer: Answer| {
+        let once = customer.fault(Route::ConfigCommit).acted(false);
+        env.sim.inject(once.answer(answer));
+        customer.config(&env, more_bandwidth())
     };
     let checks = limits().into_iter().map(|(name, answer, code)| {
-        let (stage, commit) = (&stage, &commit);
+        let (env, commit) = (&env, &commit);
         async move {
-            let tenant = stage.tenant(name).await;
-            stage.create(commit(&tenant, answer)).await;
-            let object = stage.config_comes_to(name, "RateLimited").await;
+            let customer = env.customer(name).await;
+            env.create(commit(&customer, answer)).await;
+            let object = env.config_comes_to(name, "RateLimited").await;
             assert_eq!(condition(&object, "Reconciling")["status"], "True", "{name}");
-            let record = &stage.config_records_of(name).await[0];
+            let record = &env.config_records_of(name).await[0];
             assert_eq!(at(record, "status.state"), "Rejected", "{name}");
             assert_eq!(at(record, "status.code"), code, "{name}");
             // With another generation there is no other wait than the one that was asked for.
-            stage.patch_config(name, ceiling("41.00")).await;
-            stage.config_comes_to(name, "InSync").await;
-            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+            env.patch_config(name, ceiling("41.00")).await;
+            env.config_comes_to(name, "InSync").await;
+            let silent = silence_after_the_first_post(env, &customer).unwrap();
             assert!(silent >= wait, "{name}: a call left after {silent:?}");
-            assert_eq!(stage.posts_of(&tenant).len(), 2, "{name}");
-            assert_eq!(stage.executed_of(&tenant), 1, "{name}");
+            assert_eq!(env.posts_of(&customer).len(), 2, "{name}");
+            assert_eq!(env.executed_of(&customer), 1, "{name}");
         }
     });
     // A documented limit that names no time.
@@ -451,16 +450,16 @@ async fn after_a_429_to_a_commit_no_call_with_that_key_leaves_before_its_time() 
         ("bare-limited", RateLimitStyle::Limited),
     ];
     let unnamed = styles.map(|(name, style)| {
-        let (stage, commit) = (&stage, &commit);
+        let (env, commit) = (&env, &commit);
         async move {
-            let tenant = stage.tenant(name).await;
-            stage.create(commit(&tenant, Answer::rate_limited(style))).await;
-            stage.config_comes_to(name, "RateLimited").await;
-            let record = &stage.config_records_of(name).await[0];
+            let customer = env.customer(name).await;
+            env.create(commit(&customer, Answer::rate_limited(style))).await;
+            env.config_comes_to(name, "RateLimited").await;
+            let record = &env.config_records_of(name).await[0];
             assert_eq!(at(record, "status.state"), "Rejected", "{name}");
             let asked = time(record, "status.notBefore").duration_since(time(record, "status.quietSince"));
             assert_eq!(asked.as_secs(), 30, "{name}");
-            tenant
+            customer
         }
     });
     // These prove nothing, and hold the key all the same.
@@ -469,30 +468,30 @@ async fn after_a_429_to_a_commit_no_call_with_that_key_leaves_before_its_time() 
         ("bare-legacy", Answer::rate_limited(RateLimitStyle::Legacy), 30),
     ];
     let undocumented = undocumented.map(|(name, answer, seconds)| {
-        let (stage, commit) = (&stage, &commit);
+        let (env, commit) = (&env, &commit);
         async move {
-            let tenant = stage.tenant(name).await;
-            stage.create(commit(&tenant, answer)).await;
-            stage.config_comes_to(name, "OutcomeUnknown").await;
-            let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+            let customer = env.customer(name).await;
+            env.create(commit(&customer, answer)).await;
+            env.config_comes_to(name, "OutcomeUnknown").await;
+            let silent = silence_after_the_first_post(env, &customer).unwrap();
             assert!(
                 silent >= Duration::from_secs(seconds),
                 "{name}: a call left after {silent:?}"
             );
-            assert_eq!(stage.posts_of(&tenant).len(), 1, "{name}");
+            assert_eq!(env.posts_of(&customer).len(), 1, "{name}");
         }
     });
     let (_, unnamed, _) = futures::join!(join_all(checks), join_all(unnamed), join_all(undocumented));
-    for tenant in unnamed {
-        let silent = silence_after_the_first_post(&stage, &tenant);
+    for customer in unnamed {
+        let silent = silence_after_the_first_post(&env, &customer);
         assert!(
             silent.is_none_or(|silent| silent >= Duration::from_secs(30)),
             "{}: a call left after {silent:?}",
-            tenant.name
+            customer.name
         );
     }
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 /// Every row as a customer of one provider who orders options, driven by one operator.
@@ -502,56 +501,54 @@ async fn check(rows: Vec<Row>) {
 
 /// The same for other goods.
 pub async fn check_of(goods: &Goods, rows: Vec<Row>) {
-    let stage = Stage::new("optanswers").await;
-    let operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("optanswers").await;
+    let operator = env.operator_for_many(&[]);
     let checks = rows.iter().map(|row| async {
-        let tenant = stage.tenant(&row.name).await;
-        let fault = tenant.fault(goods.paid);
-        stage
-            .sim
-            .inject(fault.acted(row.acted).answer(row.answer.clone()));
-        stage.create((goods.make)(&tenant, &stage)).await;
+        let customer = env.customer(&row.name).await;
+        let fault = customer.fault(goods.paid);
+        env.sim.inject(fault.acted(row.acted).answer(row.answer.clone()));
+        env.create((goods.make)(&customer, &env)).await;
         match &row.end {
-            End::Accepted => in_sync(&stage, &tenant, goods).await,
+            End::Accepted => in_sync(&env, &customer, goods).await,
             End::Unclear(says) => {
                 if row.acted {
-                    in_sync(&stage, &tenant, goods).await;
+                    in_sync(&env, &customer, goods).await;
                 } else {
-                    asks(&stage, &tenant, goods).await;
+                    asks(&env, &customer, goods).await;
                 }
-                said_unknown(&operator, &stage.config_records_of(&row.name).await[0], says);
+                said_unknown(&operator, &env.config_records_of(&row.name).await[0], says);
             }
             End::Refused(code, says) => {
-                refuses(&stage, &tenant, (code, says), (goods.gates, 1)).await;
+                refuses(&env, &customer, (code, says), (goods.gates, 1)).await;
             }
-            End::Lied => sees_what_was_denied(&stage, &tenant).await,
+            End::Lied => sees_what_was_denied(&env, &customer).await,
         }
-        assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
-        assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
+        assert_eq!(env.executed_of(&customer), usize::from(row.acted), "{}", row.name);
+        assert_eq!(env.posts_of(&customer).len(), 1, "{}", row.name);
     });
     join_all(checks).await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    assert_eq!(stage.posts(), rows.len());
-    let elsewhere = stage.sim.requests_on(Route::Unknown);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    assert_eq!(env.posts(), rows.len());
+    let elsewhere = env.sim.requests_on(Route::Unknown);
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
     let again = |request: &hostup_sim::RequestRecord| request.query.as_deref() == Some("again=yes");
-    assert!(!stage.sim.requests().iter().any(again));
-    stage.check_invariants().await;
+    assert!(!env.sim.requests().iter().any(again));
+    env.check_invariants().await;
 }
 
 /// The VPS has what was ordered, by one record that was read back, and nobody was asked.
-async fn in_sync(stage: &Stage, tenant: &Tenant, goods: &Goods) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "InSync").await;
+async fn in_sync(env: &TestEnv, customer: &Customer, goods: &Goods) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "InSync").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
     assert!(condition(&object, "Stalled").is_null(), "{name}");
-    let message = format!("{} has the {} of the spec", tenant.vps, goods.word);
+    let message = format!("{} has the {} of the spec", customer.vps, goods.word);
     assert_eq!(ready(&object)["message"], message, "{name}");
     let (key, value) = goods.shown;
     assert_eq!(at(&object, "status.current")[key], value, "{name}");
     assert_eq!(at(&object, "status.operation.state"), "Succeeded", "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "True", "{name}");
-    let records = stage.config_records_of(name).await;
+    let records = env.config_records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     assert_eq!(at(&records[0], "status.state"), "Succeeded", "{name}");
     assert_eq!(at(&records[0], "status.evidence"), "ReadBack", "{name}");
@@ -560,17 +557,17 @@ async fn in_sync(stage: &Stage, tenant: &Tenant, goods: &Goods) {
         &format!("HostUp shows {}", goods.change),
         "{name}"
     );
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 0, "{name}");
+    assert_eq!(events(env, name, "OutcomeUnknown").await, 0, "{name}");
 }
 
 /// A person is asked, with all that is needed for an answer, and nothing is sent again.
-async fn asks(stage: &Stage, tenant: &Tenant, goods: &Goods) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "OutcomeUnknown").await;
+async fn asks(env: &TestEnv, customer: &Customer, goods: &Goods) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "OutcomeUnknown").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     assert!(condition(&object, "Reconciling").is_null(), "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "Unknown", "{name}");
-    let record = &stage.config_records_of(name).await[0];
+    let record = &env.config_records_of(name).await[0];
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
     assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
     let (why, what) = (
@@ -579,9 +576,9 @@ async fn asks(stage: &Stage, tenant: &Tenant, goods: &Goods) {
     );
     question(record, &object, &why, &what);
     // It is looked for further on, and nothing else.
-    stage.wait_for_reads(tenant, goods.read, 1).await;
-    sends_nothing_under(stage, tenant, "OutcomeUnknown", 1, (goods.dearer)()).await;
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
+    env.wait_for_reads(customer, goods.read, 1).await;
+    sends_nothing_under(env, customer, "OutcomeUnknown", 1, (goods.dearer)()).await;
+    assert_eq!(events(env, name, "OutcomeUnknown").await, 1, "{name}");
 }
 
 /// The message names the record, what may have been executed for which price and when, and a command for
@@ -608,28 +605,34 @@ fn question(record: &Value, object: &Value, why: &str, what: &str) {
 }
 
 /// Another ceiling is decided upon anew, and changes nothing: so many records, and no further call.
-async fn sends_nothing_more(stage: &Stage, tenant: &Tenant, wanted: &str, records: usize) {
-    sends_nothing_under(stage, tenant, wanted, records, ceiling("999.00")).await;
+async fn sends_nothing_more(env: &TestEnv, customer: &Customer, wanted: &str, records: usize) {
+    sends_nothing_under(env, customer, wanted, records, ceiling("999.00")).await;
 }
 
-async fn sends_nothing_under(stage: &Stage, tenant: &Tenant, wanted: &str, records: usize, dearer: Value) {
-    let name = &tenant.name;
-    let sent = stage.posts_of(tenant).len();
-    stage.patch_config(name, dearer).await;
-    stage.config_comes_to_anew(name, wanted).await;
-    assert_eq!(stage.config_records_of(name).await.len(), records, "{name}");
-    assert_eq!(stage.posts_of(tenant).len(), sent, "{name}");
+async fn sends_nothing_under(
+    env: &TestEnv,
+    customer: &Customer,
+    wanted: &str,
+    records: usize,
+    dearer: Value,
+) {
+    let name = &customer.name;
+    let sent = env.posts_of(customer).len();
+    env.patch_config(name, dearer).await;
+    env.config_comes_to_anew(name, wanted).await;
+    assert_eq!(env.config_records_of(name).await.len(), records, "{name}");
+    assert_eq!(env.posts_of(customer).len(), sent, "{name}");
 }
 
 /// Stalled with the provider's words, through several reads of the same gates.
 async fn refuses(
-    stage: &Stage,
-    tenant: &Tenant,
+    env: &TestEnv,
+    customer: &Customer,
     (code, says): (&str, &str),
     (route, records): (Route, usize),
 ) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "Rejected").await;
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "Rejected").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "False", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
@@ -637,8 +640,8 @@ async fn refuses(
     for part in ["HostUp refused (", says, code, "request ", again] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    stage.wait_for_reads(tenant, route, 3).await;
-    let ledger = stage.config_records_of(name).await;
+    env.wait_for_reads(customer, route, 3).await;
+    let ledger = env.config_records_of(name).await;
     assert_eq!(ledger.len(), records, "{name}");
     let record = &ledger[records - 1];
     assert_eq!(at(record, "status.state"), "Rejected", "{name}");
@@ -649,10 +652,10 @@ async fn refuses(
 }
 
 /// The refusal stands in the ledger; what the provider did all the same is seen, and not ordered again.
-async fn sees_what_was_denied(stage: &Stage, tenant: &Tenant) {
-    let name = &tenant.name;
-    stage.config_comes_to(name, "InSync").await;
-    let records = stage.config_records_of(name).await;
+async fn sees_what_was_denied(env: &TestEnv, customer: &Customer) {
+    let name = &customer.name;
+    env.config_comes_to(name, "InSync").await;
+    let records = env.config_records_of(name).await;
     assert_eq!(records.len(), 1, "{name}");
     assert_eq!(at(&records[0], "status.state"), "Rejected", "{name}");
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Route, Stage as Moment, World};
+use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Route, Stage, World};
 use serde_json::{Value, json};
 
 use crate::support::death::{Dice, QUICK, died_at, died_before_more};
-use crate::support::{Operator, PATIENCE, Stage, at, each_row, reason};
+use crate::support::{Operator, PATIENCE, TestEnv, at, each_row, reason};
 
 /// Every point of a life of options, in its order.
 const POINTS: [&str; 12] = [
@@ -65,97 +65,93 @@ impl Life {
     }
 }
 
-fn approved(stage: &Stage, name: &str) -> Value {
-    stage.approved_config(name, json!({"bandwidthGb": 4096}))
+fn approved(env: &TestEnv, name: &str) -> Value {
+    env.approved_config(name, json!({"bandwidthGb": 4096}))
 }
 
-fn pay(stage: &Stage) {
-    stage.sim.world(|world| {
+fn pay(env: &TestEnv) {
+    env.sim.world(|world| {
         let open = world.invoices()[0].id.clone();
         world.pay_invoice(&open);
     });
 }
 
-async fn approve(stage: &Stage) {
-    let shown = stage.config_comes_to("web", "AwaitingApproval").await;
+async fn approve(env: &TestEnv) {
+    let shown = env.config_comes_to("web", "AwaitingApproval").await;
     let quote = at(&shown, "status.quote.id");
-    stage
-        .patch_config("web", json!({"approval": {"quoteId": quote}}))
+    env.patch_config("web", json!({"approval": {"quoteId": quote}}))
         .await;
 }
 
-async fn at_rest(stage: &Stage, name: &str) -> Value {
+async fn at_rest(env: &TestEnv, name: &str) -> Value {
     let ends = ["InSync", "OutcomeUnknown"];
-    stage
-        .wait_config(name, "an end", |object| ends.contains(&reason(object)))
+    env.wait_config(name, "an end", |object| ends.contains(&reason(object)))
         .await
 }
 
 /// Leads the life to the point, and to death.
-async fn to_death(stage: &Stage, life: Life, point: &'static str) {
+async fn to_death(env: &TestEnv, life: Life, point: &'static str) {
     let args = life.args();
     match life {
         Life::Approved => {
-            stage.create(approved(stage, "web")).await;
-            died_at(stage.armed(&args, point), point).await;
+            env.create(approved(env, "web")).await;
+            died_at(env.armed(&args, point), point).await;
         }
         Life::Resizing => {
-            stage.is_payg(&stage.vps);
-            stage.create(stage.approved_resize("web")).await;
-            died_at(stage.armed(&args, point), point).await;
+            env.is_payg(&env.vps);
+            env.create(env.approved_resize("web")).await;
+            died_at(env.armed(&args, point), point).await;
         }
         Life::Previewed => {
-            let preview = stage.config_preview("web", json!({"bandwidthGb": 4096}));
-            stage.create(preview).await;
-            let first = stage.armed(&args, point);
+            let preview = env.config_preview("web", json!({"bandwidthGb": 4096}));
+            env.create(preview).await;
+            let first = env.armed(&args, point);
             if !point.ends_with("-report") {
-                approve(stage).await;
+                approve(env).await;
             }
             died_at(first, point).await;
         }
         Life::AwaitingPayment => {
-            stage
-                .sim
+            env.sim
                 .world(|world| world.config = ConfigBehaviour::applied(Apply::WhenPaid));
-            stage.create(approved(stage, "web")).await;
-            let first = stage.armed(&args, point);
+            env.create(approved(env, "web")).await;
+            let first = env.armed(&args, point);
             if point.ends_with("-outcome-recorded") {
-                stage.config_comes_to("web", "AwaitingPayment").await;
-                pay(stage);
+                env.config_comes_to("web", "AwaitingPayment").await;
+                pay(env);
             }
             died_at(first, point).await;
         }
         Life::Correcting => {
-            let mut object = approved(stage, "web");
+            let mut object = approved(env, "web");
             object["spec"]["driftPolicy"] = json!("Correct");
-            stage.create(object).await;
-            let mut earlier = stage.operator(&args);
-            stage.config_comes_to("web", "InSync").await;
+            env.create(object).await;
+            let mut earlier = env.operator(&args);
+            env.config_comes_to("web", "InSync").await;
             earlier.kill_9();
-            stage
-                .sim
-                .world(|world| world.set_option(&stage.vps, "bandwidthGb", 2048));
-            died_at(stage.armed(&args, point), point).await;
+            env.sim
+                .world(|world| world.set_option(&env.vps, "bandwidthGb", 2048));
+            died_at(env.armed(&args, point), point).await;
         }
         Life::Estimating => {
-            stage.create(stage.legacy_preview("web")).await;
-            died_at(stage.armed(&args, point), point).await;
+            env.create(env.legacy_preview("web")).await;
+            died_at(env.armed(&args, point), point).await;
         }
         Life::Upgrading => {
-            stage.create(stage.legacy_preview("web")).await;
-            let mut earlier = stage.operator(&args);
-            approve(stage).await;
+            env.create(env.legacy_preview("web")).await;
+            let mut earlier = env.operator(&args);
+            approve(env).await;
             // The answer to the estimate is recorded, so that the next process claims only the order.
             earlier.kill_9();
-            died_at(stage.armed(&args, point), point).await;
+            died_at(env.armed(&args, point), point).await;
         }
     }
 }
 
 /// Dies, and lives again: at most one commit, the right end, and no needless question.
 async fn dies(life: Life, point: &'static str) {
-    let stage = Stage::new("options-crash").await;
-    to_death(&stage, life, point).await;
+    let env = TestEnv::new("options-crash").await;
+    to_death(&env, life, point).await;
     let earlier = usize::from(life == Life::Correcting);
     let (lost, answered) = match point {
         "before-claim" => (false, false),
@@ -167,12 +163,12 @@ async fn dies(life: Life, point: &'static str) {
         _ => (false, true),
     };
     let costs = life != Life::Estimating;
-    assert_eq!(stage.is_open().await, lost || point == "after-answer");
-    assert_eq!(stage.executed(), earlier + usize::from(answered && costs));
+    assert_eq!(env.is_open().await, lost || point == "after-answer");
+    assert_eq!(env.executed(), earlier + usize::from(answered && costs));
 
-    let _second = stage.operator(&life.args());
+    let _second = env.operator(&life.args());
     if life == Life::Previewed && point.ends_with("-report") {
-        approve(&stage).await;
+        approve(&env).await;
     }
     let nobody_knows = lost || life.is_legacy() && point == "after-answer";
     if life == Life::AwaitingPayment && !lost && !point.ends_with("-outcome-recorded") {
@@ -181,8 +177,8 @@ async fn dies(life: Life, point: &'static str) {
             "after-answer" => "OutcomeUnknown",
             _ => "AwaitingPayment",
         };
-        stage.config_comes_to("web", shown).await;
-        pay(&stage);
+        env.config_comes_to("web", shown).await;
+        pay(&env);
     }
     let wanted = match life {
         _ if nobody_knows => "OutcomeUnknown",
@@ -194,14 +190,14 @@ async fn dies(life: Life, point: &'static str) {
     let this_attempt = |object: &Value| {
         reason(object) == wanted && *at(object, "status.operation.attempt") == json!(before + 1)
     };
-    stage.wait_config("web", wanted, this_attempt).await;
+    env.wait_config("web", wanted, this_attempt).await;
     let bought = usize::from(!lost && costs);
-    assert_eq!(stage.executed(), earlier + bought);
-    assert_eq!(stage.sim.count(life.paid()), {
+    assert_eq!(env.executed(), earlier + bought);
+    assert_eq!(env.sim.count(life.paid()), {
         let by_this_route = if life.is_legacy() { 0 } else { bought };
         earlier + by_this_route
     });
-    let records = stage.records().await;
+    let records = env.records().await;
     assert_eq!(records.len(), before + 1, "{records:?}");
     let record = records.last().unwrap();
     let (state, evidence) = match wanted {
@@ -212,22 +208,22 @@ async fn dies(life: Life, point: &'static str) {
     assert_eq!(at(record, "status.state"), state);
     assert_eq!(at(record, "status.evidence"), evidence);
     if life.is_legacy() {
-        assert!(stage.sim.count(Route::LegacyEstimate) <= 1);
+        assert!(env.sim.count(Route::LegacyEstimate) <= 1);
         assert_eq!(
-            stage.sim.count(Route::LegacyUpgrade),
+            env.sim.count(Route::LegacyUpgrade),
             usize::from(life == Life::Upgrading && !lost)
         );
     }
     let asks = life == Life::AwaitingPayment && point == "after-answer";
     if !nobody_knows && !asks {
-        let told = stage.events_of("web").await;
+        let told = env.events_of("web").await;
         let questions = ["OutcomeUnknown", "NotConverged", "Rejected", "AccountMismatch"];
         assert!(
             !told.iter().any(|reason| questions.contains(&reason.as_str())),
             "a person was asked: {told:?}"
         );
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 async fn each_death(rows: impl IntoIterator<Item = (Life, &'static str)>) {
@@ -274,17 +270,17 @@ async fn estimate_and_order_of_the_older_route_are_sent_once_each_wherever_the_p
 
 /// Dies at `first`, again at `second` while that is put right, and is then left alone.
 async fn dies_twice(first: &'static str, second: &'static str) {
-    let stage = Stage::new("options-crash-twice").await;
-    stage.create(approved(&stage, "web")).await;
-    let process = stage.armed(&QUICK, first);
-    died_before_more(&stage, Route::ConfigCommit, Route::UpgradeOptions, process, first).await;
-    died_at(stage.armed(&QUICK, second), second).await;
-    let _third = stage.operator(&QUICK);
-    stage.config_comes_to("web", "InSync").await;
-    let records = stage.records().await;
-    assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
+    let env = TestEnv::new("options-crash-twice").await;
+    env.create(approved(&env, "web")).await;
+    let process = env.armed(&QUICK, first);
+    died_before_more(&env, Route::ConfigCommit, Route::UpgradeOptions, process, first).await;
+    died_at(env.armed(&QUICK, second), second).await;
+    let _third = env.operator(&QUICK);
+    env.config_comes_to("web", "InSync").await;
+    let records = env.records().await;
+    assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
     assert_eq!(at(&records[0], "status.evidence"), "ReadBack");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -310,58 +306,58 @@ enum Held {
 }
 
 async fn killed_in_call(life: Life, held: Held) {
-    let stage = Stage::new("options-kill").await;
+    let env = TestEnv::new("options-kill").await;
     let route = match life {
         Life::Upgrading => Route::LegacyUpgrade,
         _ => life.paid(),
     };
     let gate = match held {
-        Held::BeforeItActs => Some(stage.sim.hold(route, Moment::BeforeAct)),
-        Held::AfterItActed => Some(stage.sim.hold(route, Moment::AfterAct)),
+        Held::BeforeItActs => Some(env.sim.hold(route, Stage::BeforeAct)),
+        Held::AfterItActed => Some(env.sim.hold(route, Stage::AfterAct)),
         Held::Swallowed => {
             let fault = Fault::on(route).acted(false).answer(Answer::silence());
-            stage.sim.inject(fault);
+            env.sim.inject(fault);
             None
         }
     };
     let args = life.args();
-    let mut first: Operator = stage.operator(&args);
+    let mut first: Operator = env.operator(&args);
     if life == Life::Upgrading {
-        stage.create(stage.legacy_preview("web")).await;
-        approve(&stage).await;
+        env.create(env.legacy_preview("web")).await;
+        approve(&env).await;
     } else if life == Life::Resizing {
-        stage.is_payg(&stage.vps);
-        stage.create(stage.approved_resize("web")).await;
+        env.is_payg(&env.vps);
+        env.create(env.approved_resize("web")).await;
     } else {
-        stage.create(approved(&stage, "web")).await;
+        env.create(approved(&env, "web")).await;
     }
     let arrived = move |world: &World| world.count(route) == 1;
-    assert!(stage.sim.until(PATIENCE, arrived).await);
+    assert!(env.sim.until(PATIENCE, arrived).await);
     if let Some(gate) = &gate {
         assert!(gate.held(PATIENCE).await);
     }
     first.kill_9();
     drop(gate);
-    let _second = stage.operator(&args);
+    let _second = env.operator(&args);
     let executed = usize::from(held != Held::Swallowed);
     let wanted = if life == Life::Upgrading || executed == 0 {
         "OutcomeUnknown"
     } else {
         "InSync"
     };
-    stage.config_comes_to("web", wanted).await;
+    env.config_comes_to("web", wanted).await;
     let executed_now = move |world: &World| world.purchases().len() == executed;
-    assert!(stage.sim.until(PATIENCE, executed_now).await);
-    assert_eq!(stage.sim.count(route), 1);
-    let records = stage.records().await;
+    assert!(env.sim.until(PATIENCE, executed_now).await);
+    assert_eq!(env.sim.count(route), 1);
+    let records = env.records().await;
     let evidence = if wanted == "InSync" {
         "ReadBack"
     } else {
         "NoneFound"
     };
     assert_eq!(at(records.last().unwrap(), "status.evidence"), evidence);
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -376,18 +372,18 @@ async fn a_kill_while_the_commit_is_at_the_provider_is_read_back_if_it_was_execu
 async fn kills_at_random_moments_never_commit_twice_and_ask_only_where_nothing_was_bought() {
     const OBJECTS: usize = 6;
     const KILLS: usize = 15;
-    let stage = Stage::new("options-random").await;
+    let env = TestEnv::new("options-random").await;
     let mut dice = Dice::new();
     let until = Instant::now() + Duration::from_secs(12);
     for kill in 0..KILLS {
         if kill % 2 == 0 && kill / 2 < OBJECTS {
-            let (name, vps) = (format!("web-{}", kill / 2), format!("{}_{}", stage.vps, kill / 2));
-            stage.add_vps(&vps);
-            let mut object = approved(&stage, &name);
+            let (name, vps) = (format!("web-{}", kill / 2), format!("{}_{}", env.vps, kill / 2));
+            env.add_vps(&vps);
+            let mut object = approved(&env, &name);
             object["spec"]["vpsId"] = json!(vps);
-            stage.create(object).await;
+            env.create(object).await;
         }
-        let mut operator = stage.operator(&QUICK);
+        let mut operator = env.operator(&QUICK);
         // The random moment is the subject of this test.
         tokio::time::sleep(Duration::from_millis(100 + dice.below(1_200))).await;
         operator.kill_9();
@@ -395,13 +391,13 @@ async fn kills_at_random_moments_never_commit_twice_and_ask_only_where_nothing_w
             break;
         }
     }
-    let _last = stage.operator(&QUICK);
+    let _last = env.operator(&QUICK);
     for n in 0..OBJECTS {
-        let (name, vps) = (format!("web-{n}"), format!("{}_{n}", stage.vps));
-        let object = at_rest(&stage, &name).await;
-        let records = stage.records_of_config(&name).await;
+        let (name, vps) = (format!("web-{n}"), format!("{}_{n}", env.vps));
+        let object = at_rest(&env, &name).await;
+        let records = env.records_of_config(&name).await;
         assert_eq!(records.len(), 1, "{name}: {records:?}");
-        let purchases = stage.sim.purchases();
+        let purchases = env.sim.purchases();
         let bought = purchases.iter().filter(|bought| bought.source_vps == vps).count();
         let (executed, evidence) = match reason(&object) {
             "InSync" => (1, "ReadBack"),
@@ -410,5 +406,5 @@ async fn kills_at_random_moments_never_commit_twice_and_ask_only_where_nothing_w
         assert_eq!(bought, executed, "{name}");
         assert_eq!(at(&records[0], "status.evidence"), evidence, "{name}");
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }

@@ -3,11 +3,11 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Stage, at};
+use crate::support::{TestEnv, at};
 
 /// The approved example with one member replaced; a value of null removes it.
-fn with(stage: &Stage, name: &str, pointer: &str, value: &Value) -> Value {
-    let mut object = stage.approved_config(name, json!({"bandwidthGb": 4096}));
+fn with(env: &TestEnv, name: &str, pointer: &str, value: &Value) -> Value {
+    let mut object = env.approved_config(name, json!({"bandwidthGb": 4096}));
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     let parent = object["spec"].pointer_mut(parent).unwrap();
     match value {
@@ -19,7 +19,7 @@ fn with(stage: &Stage, name: &str, pointer: &str, value: &Value) -> Value {
 
 #[tokio::test]
 async fn wrong_configurations_are_refused_with_a_reason() {
-    let stage = Stage::new("wrongconfig").await;
+    let env = TestEnv::new("wrongconfig").await;
     let many: Value = (0..33)
         .map(|n| (format!("option{n}"), json!(1)))
         .collect::<serde_json::Map<_, _>>()
@@ -122,11 +122,11 @@ async fn wrong_configurations_are_refused_with_a_reason() {
         ),
     ];
     refused(
-        &stage,
+        &env,
         rows.iter().map(|(pointer, value, says)| {
             (
                 format!("{pointer} = {value}"),
-                with(&stage, "bad", pointer, value),
+                with(&env, "bad", pointer, value),
                 *says,
             )
         }),
@@ -136,21 +136,21 @@ async fn wrong_configurations_are_refused_with_a_reason() {
 
 #[tokio::test]
 async fn a_ceiling_for_a_vps_by_its_name_must_end() {
-    let stage = Stage::new("namedceiling").await;
-    let mut object = stage.approved_config("bad", json!({"bandwidthGb": 4096}));
+    let env = TestEnv::new("namedceiling").await;
+    let mut object = env.approved_config("bad", json!({"bandwidthGb": 4096}));
     object["spec"]["vpsId"] = Value::Null;
     object["spec"]["vpsName"] = json!("app-02");
     let says = "validUntil is required with maxPrice and vpsName";
-    refused(&stage, [("no end".to_owned(), object.clone(), says)].into_iter()).await;
+    refused(&env, [("no end".to_owned(), object.clone(), says)].into_iter()).await;
     object["spec"]["approval"]["validUntil"] = json!("2099-01-01T00:00:00Z");
-    stage.create(object).await;
+    env.create(object).await;
 }
 
 #[tokio::test]
 async fn wrong_sizes_are_refused_with_a_reason() {
-    let stage = Stage::new("wrongsize").await;
+    let env = TestEnv::new("wrongsize").await;
     let with = |pointer: &str, value: Value| {
-        let mut object = stage.approved_resize("bad");
+        let mut object = env.approved_resize("bad");
         let (parent, member) = pointer.rsplit_once('/').unwrap();
         object.pointer_mut(parent).unwrap()[member] = value;
         object
@@ -185,23 +185,23 @@ async fn wrong_sizes_are_refused_with_a_reason() {
         let what = format!("{pointer} = {value}");
         (what, with(pointer, value), says)
     });
-    refused(&stage, rows.into_iter()).await;
-    let mut options = stage.approved_config("bad", json!({"ipv6": true}));
+    refused(&env, rows.into_iter()).await;
+    let mut options = env.approved_config("bad", json!({"ipv6": true}));
     options["spec"]["approval"]["maxPrice"] = json!({"perHour": "9.00", "currencyCode": "SEK"});
     let says = "set maxPrice.perHour with cloudVm, and only with cloudVm";
     refused(
-        &stage,
+        &env,
         [("an hour of options".to_owned(), options, says)].into_iter(),
     )
     .await;
-    stage.create(stage.approved_resize("good")).await;
+    env.create(env.approved_resize("good")).await;
 }
 
 #[tokio::test]
 async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
-    let stage = Stage::new("wronglegacy").await;
+    let env = TestEnv::new("wronglegacy").await;
     let of = |spec: Value| {
-        let mut object = stage.config_preview("bad", json!({}));
+        let mut object = env.config_preview("bad", json!({}));
         object["spec"] = spec;
         object
     };
@@ -245,19 +245,19 @@ async fn wrong_orders_of_the_older_route_are_refused_with_a_reason() {
         ),
     ];
     refused(
-        &stage,
+        &env,
         rows.into_iter()
             .map(|(object, says)| (says.to_owned(), object, says)),
     )
     .await;
-    stage.create(of(good())).await;
+    env.create(of(good())).await;
 }
 
-async fn refused<'a>(stage: &Stage, rows: impl Iterator<Item = (String, Value, &'a str)>) {
+async fn refused<'a>(env: &TestEnv, rows: impl Iterator<Item = (String, Value, &'a str)>) {
     let tried = rows.enumerate().map(|(n, (what, mut object, says))| {
         object["metadata"]["name"] = json!(format!("bad-{n}"));
         async move {
-            let error = stage
+            let error = env
                 .try_create(object)
                 .await
                 .expect_err(&format!("{what} was taken"));
@@ -266,8 +266,7 @@ async fn refused<'a>(stage: &Stage, rows: impl Iterator<Item = (String, Value, &
     });
     join_all(tried).await;
     assert!(
-        stage
-            .configs()
+        env.configs()
             .list(&kube::api::ListParams::default())
             .await
             .unwrap()
@@ -278,20 +277,18 @@ async fn refused<'a>(stage: &Stage, rows: impl Iterator<Item = (String, Value, &
 
 #[tokio::test]
 async fn the_target_cannot_be_edited_and_wishes_and_consent_can() {
-    let stage = Stage::new("configedits").await;
-    stage
-        .create(stage.approved_config("web", json!({"bandwidthGb": 4096})))
+    let env = TestEnv::new("configedits").await;
+    env.create(env.approved_config("web", json!({"bandwidthGb": 4096})))
         .await;
-    let mut legacy = stage.config_preview("old", json!({}));
+    let mut legacy = env.config_preview("old", json!({}));
     legacy["spec"] = json!({"legacy": {"vmid": 10_000, "resources": {"2231": 400}}});
-    stage.create(legacy).await;
+    env.create(legacy).await;
     let edit = |name: &'static str, spec: Value| {
-        let stage = &stage;
+        let env = &env;
         async move {
             let patch = json!({"spec": spec});
             let by = kube::api::PatchParams::default();
-            stage
-                .configs()
+            env.configs()
                 .patch(name, &by, &kube::api::Patch::Merge(&patch))
                 .await
         }
@@ -338,19 +335,19 @@ async fn the_target_cannot_be_edited_and_wishes_and_consent_can() {
 
 #[tokio::test]
 async fn kubectl_shows_how_options_stand() {
-    let stage = Stage::new("configget").await;
-    let object = stage
-        .create(stage.config_preview("web", json!({"bandwidthGb": 4096})))
+    let env = TestEnv::new("configget").await;
+    let object = env
+        .create(env.config_preview("web", json!({"bandwidthGb": 4096})))
         .await;
     let object = serde_json::to_value(object).unwrap();
     assert_eq!(at(&object, "status.observedGeneration"), -1);
     assert_eq!(at(&object, "spec.driftPolicy"), "Report");
     assert_eq!(at(&object, "spec.credentialsSecretRef.name"), "hostup-api");
-    let _operator = stage.operator(&[]);
-    stage.config_comes_to("web", "AwaitingApproval").await;
+    let _operator = env.operator(&[]);
+    env.config_comes_to("web", "AwaitingApproval").await;
     let get = |wide: &str| {
-        let args = ["-n", &stage.namespace, "get", "vrc", "-o", wide];
-        stage.plane.kubectl_ok(&args).unwrap()
+        let args = ["-n", &env.namespace, "get", "vrc", "-o", wide];
+        env.plane.kubectl_ok(&args).unwrap()
     };
     let table = get("wide");
     let mut lines = table.lines();
@@ -374,15 +371,15 @@ async fn kubectl_shows_how_options_stand() {
         "web",
         "False",
         "AwaitingApproval",
-        &stage.vps,
+        &env.vps,
         "40.00 SEK now, 40.00 SEK/month",
     ] {
         assert!(row.contains(cell), "{cell} is not in {row}");
     }
     assert!(get("name").contains("vpsresourceconfig.vps.hostup.se/web"));
-    let all = stage
+    let all = env
         .plane
-        .kubectl_ok(&["-n", &stage.namespace, "get", "hostup", "-o", "name"])
+        .kubectl_ok(&["-n", &env.namespace, "get", "hostup", "-o", "name"])
         .unwrap();
     assert!(all.contains("vpsresourceconfig.vps.hostup.se/web"), "{all}");
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use control_plane::{Action, ControlPlane, Gate as ProxyGate, Rule};
 use hostup_operator::domain::ledger::names::ChainKey;
 use hostup_operator::domain::values::ids::VpsId;
-use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage as Moment, World};
+use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage, World};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::replicas::sent;
-use crate::support::behind::{Behind, claim, held, is_claim, refused_claims, unclear_claims};
+use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim, refused_claims, unclear_claims};
 use crate::support::{
-    HOUR, Operator, PATIENCE, Stage, at, condition, each_row, own_control_plane, ready, reason,
+    HOUR, Operator, PATIENCE, TestEnv, at, condition, each_row, own_control_plane, ready, reason,
 };
 
 /// A claim on a busy machine may take its time; whether it is in time is not the subject here.
@@ -22,13 +22,13 @@ fn bandwidth(gb: u32) -> Value {
     json!({"bandwidthGb": gb})
 }
 
-fn approved(stage: &Stage) -> Value {
-    stage.approved_config("web", bandwidth(4096))
+fn approved(env: &TestEnv) -> Value {
+    env.approved_config("web", bandwidth(4096))
 }
 
 /// What was committed, in order: from which bandwidth to which.
-fn commits(stage: &Stage) -> Vec<String> {
-    let purchases = stage.sim.purchases();
+fn commits(env: &TestEnv) -> Vec<String> {
+    let purchases = env.sim.purchases();
     let changes = purchases
         .iter()
         .filter_map(|bought| bought.config.as_ref())
@@ -39,21 +39,20 @@ fn commits(stage: &Stage) -> Vec<String> {
 }
 
 /// How the next commit goes.
-fn next(stage: &Stage, apply: Apply) {
-    stage
-        .sim
+fn next(env: &TestEnv, apply: Apply) {
+    env.sim
         .world(|world| world.config_next(ConfigBehaviour::applied(apply)));
 }
 
 /// The answer to the next commit is lost; it was executed or not.
-fn lose(stage: &Stage, executed: bool) {
+fn lose(env: &TestEnv, executed: bool) {
     let lost = Fault::on(Route::ConfigCommit).acted(executed);
-    stage.sim.inject(lost.answer(Answer::reset()));
+    env.sim.inject(lost.answer(Answer::reset()));
 }
 
 /// The invoice is paid, and what takes an hour is done.
-fn let_go(stage: &Stage) {
-    stage.sim.world(|world| {
+fn let_go(env: &TestEnv) {
+    env.sim.world(|world| {
         let open: Vec<String> = world.invoices().iter().map(|own| own.id.clone()).collect();
         for invoice in open {
             world.pay_invoice(&invoice);
@@ -66,43 +65,43 @@ fn name_of(record: &Value) -> &str {
     record["metadata"]["name"].as_str().unwrap()
 }
 
-/// The name of the record of an attempt at the stage's VPS.
-fn record_of(stage: &Stage, attempt: u32) -> String {
-    ChainKey::of_config(&VpsId::new(&stage.vps))
+/// The name of the record of an attempt at the environment's VPS.
+fn record_of(env: &TestEnv, attempt: u32) -> String {
+    ChainKey::of_config(&VpsId::new(&env.vps))
         .record(attempt)
         .to_string()
 }
 
-async fn comes_to(stage: &Stage, attempt: u32, state: &str) -> Value {
+async fn comes_to(env: &TestEnv, attempt: u32, state: &str) -> Value {
     let is = |record: &Value| at(record, "status.state") == state;
-    stage.wait_for_record(&record_of(stage, attempt), state, is).await
+    env.wait_for_record(&record_of(env, attempt), state, is).await
 }
 
-fn vps_of(stage: &Stage, n: usize) -> String {
-    format!("{}_{n}", stage.vps)
+fn vps_of(env: &TestEnv, n: usize) -> String {
+    format!("{}_{n}", env.vps)
 }
 
-/// A stage with so many VPSs, each with an approved object of its own.
-async fn stage_with(name: &str, count: usize) -> Stage {
-    let stage = Stage::new(name).await;
+/// An environment with so many VPSs, each with an approved object of its own.
+async fn env_with(name: &str, count: usize) -> TestEnv {
+    let env = TestEnv::new(name).await;
     for n in 0..count {
-        stage.add_vps(&vps_of(&stage, n));
-        let mut object = stage.approved_config(&format!("web-{n}"), bandwidth(4096));
-        object["spec"]["vpsId"] = json!(vps_of(&stage, n));
-        stage.create(object).await;
+        env.add_vps(&vps_of(&env, n));
+        let mut object = env.approved_config(&format!("web-{n}"), bandwidth(4096));
+        object["spec"]["vpsId"] = json!(vps_of(&env, n));
+        env.create(object).await;
     }
-    stage
+    env
 }
 
 /// One commit, one POST and one record for each VPS.
-async fn check_once_each(stage: &Stage, count: usize) {
-    let mut bought: Vec<String> = stage
+async fn check_once_each(env: &TestEnv, count: usize) {
+    let mut bought: Vec<String> = env
         .sim
         .purchases()
         .into_iter()
         .map(|bought| bought.source_vps)
         .collect();
-    let mut posted: Vec<String> = stage
+    let mut posted: Vec<String> = env
         .sim
         .requests_on(Route::ConfigCommit)
         .into_iter()
@@ -113,18 +112,18 @@ async fn check_once_each(stage: &Stage, count: usize) {
         each.dedup();
         assert_eq!(each.len(), count);
     }
-    let records = sent(stage).await;
-    assert_eq!((records, stage.posts(), stage.executed()), (count, count, count));
-    stage.check_invariants().await;
+    let records = sent(env).await;
+    assert_eq!((records, env.posts(), env.executed()), (count, count, count));
+    env.check_invariants().await;
 }
 
 async fn race(replicas: usize, objects: usize) {
-    let stage = stage_with("options-race", objects).await;
-    let operators: Vec<_> = (0..replicas).map(|_| stage.operator(&CALM)).collect();
+    let env = env_with("options-race", objects).await;
+    let operators: Vec<_> = (0..replicas).map(|_| env.operator(&CALM)).collect();
     for n in 0..objects {
-        stage.config_comes_to(&format!("web-{n}"), "InSync").await;
+        env.config_comes_to(&format!("web-{n}"), "InSync").await;
     }
-    check_once_each(&stage, objects).await;
+    check_once_each(&env, objects).await;
     let shares: Vec<_> = operators.iter().map(Operator::sent).collect();
     assert_eq!(shares.iter().sum::<usize>(), objects);
     assert!(
@@ -142,47 +141,46 @@ async fn two_and_three_replicas_without_election_order_options_of_each_of_thirty
 async fn two_installations_at_one_vps_order_its_options_once() {
     let ends = |object: &Value| ["InSync", "OtherInstance"].contains(&reason(object));
     let in_one_namespace = async {
-        let stage = stage_with("options-strangers", 5).await;
+        let env = env_with("options-strangers", 5).await;
         let _operators =
-            ["--instance-id=one", "--instance-id=two"].map(|id| stage.operator(&[id, CALM[0], CALM[1]]));
+            ["--instance-id=one", "--instance-id=two"].map(|id| env.operator(&[id, CALM[0], CALM[1]]));
         for n in 0..5 {
-            let key = ChainKey::of_config(&VpsId::new(vps_of(&stage, n)));
+            let key = ChainKey::of_config(&VpsId::new(vps_of(&env, n)));
             let ended = |record: &Value| at(record, "status.state") == "Succeeded";
-            stage.wait_config(&format!("web-{n}"), "an owner", ends).await;
-            stage
-                .wait_for_record(key.record(1).as_str(), "its end", ended)
+            env.wait_config(&format!("web-{n}"), "an owner", ends).await;
+            env.wait_for_record(key.record(1).as_str(), "its end", ended)
                 .await;
         }
-        check_once_each(&stage, 5).await;
+        check_once_each(&env, 5).await;
     };
     let in_two_namespaces = async {
-        let (stage, other) = (
-            Stage::new("options-here").await,
-            Stage::new("options-there").await,
+        let (env, other) = (
+            TestEnv::new("options-here").await,
+            TestEnv::new("options-there").await,
         );
-        stage.create(approved(&stage)).await;
+        env.create(approved(&env)).await;
         let mut theirs = other.approved_config("web", bandwidth(4096));
-        theirs["spec"]["vpsId"] = json!(stage.vps);
+        theirs["spec"]["vpsId"] = json!(env.vps);
         other.create(theirs).await;
-        let _one = stage.operator(&CALM);
-        let url = format!("--hostup-url={}", stage.sim.url());
+        let _one = env.operator(&CALM);
+        let url = format!("--hostup-url={}", env.sim.url());
         let _two = other.operator(&[&url, CALM[0], CALM[1]]);
-        let key = ChainKey::of_config(&VpsId::new(&stage.vps));
+        let key = ChainKey::of_config(&VpsId::new(&env.vps));
         let ended = |record: &Value| at(record, "status.state") == "Succeeded";
-        let record = stage
+        let record = env
             .wait_for_record(key.record(1).as_str(), "its end", ended)
             .await;
-        let (owner, latecomer) = if at(&record, "spec.subject.namespace") == stage.namespace.as_str() {
-            (&stage, &other)
+        let (customer, latecomer) = if at(&record, "spec.subject.namespace") == env.namespace.as_str() {
+            (&env, &other)
         } else {
-            (&other, &stage)
+            (&other, &env)
         };
-        owner.config_comes_to("web", "InSync").await;
+        customer.config_comes_to("web", "InSync").await;
         latecomer.config_comes_to("web", "OtherInstance").await;
-        assert_eq!((stage.posts(), stage.executed()), (1, 1));
-        let records = [stage.records().await, other.records().await].concat();
+        assert_eq!((env.posts(), env.executed()), (1, 1));
+        let records = [env.records().await, other.records().await].concat();
         assert_eq!(records.len(), 1);
-        stage.check_invariants_over(records);
+        env.check_invariants_over(records);
     };
     futures::join!(in_one_namespace, in_two_namespaces);
 }
@@ -194,164 +192,158 @@ async fn a_second_later() {
 
 /// Two objects for one VPS, the newer one in a namespace of its own or not.
 async fn rivals(apart: bool) {
-    let stage = Stage::new("options-rivals").await;
-    let other = Stage::new("options-neighbour").await;
-    let newer_home = if apart { &other } else { &stage };
-    let namespaces = format!("--watch-namespaces={},{}", stage.namespace, other.namespace);
-    let _operator = stage.operator(&[&namespaces]);
-    stage
-        .create(stage.approved_config("the-older", bandwidth(4096)))
+    let env = TestEnv::new("options-rivals").await;
+    let other = TestEnv::new("options-neighbour").await;
+    let newer_home = if apart { &other } else { &env };
+    let namespaces = format!("--watch-namespaces={},{}", env.namespace, other.namespace);
+    let _operator = env.operator(&[&namespaces]);
+    env.create(env.approved_config("the-older", bandwidth(4096)))
         .await;
-    stage.config_comes_to("the-older", "InSync").await;
+    env.config_comes_to("the-older", "InSync").await;
     a_second_later().await;
     let mut newer = newer_home.approved_config("the-newer", bandwidth(5120));
-    newer["spec"]["vpsId"] = json!(stage.vps);
+    newer["spec"]["vpsId"] = json!(env.vps);
     newer_home.create(newer).await;
     let object = newer_home.config_comes_to("the-newer", "TargetConflict").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True");
     let status = object["status"].to_string();
     for hidden in [
         "the-older",
-        &stage.namespace,
+        &env.namespace,
         "quote",
         "operation",
         "4096",
         "current",
     ] {
-        if apart || hidden != stage.namespace {
+        if apart || hidden != env.namespace {
             assert!(!status.contains(hidden), "{hidden} in {status}");
         }
     }
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.delete_config("the-older").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.delete_config("the-older").await;
     newer_home.config_comes_to("the-newer", "InSync").await;
-    assert_eq!(commits(&stage), ["2048 -> 4096", "4096 -> 5120"]);
-    let records = [stage.records().await, other.records().await].concat();
-    assert_eq!((records.len(), stage.posts()), (2, 2));
-    stage.check_invariants_over(records);
+    assert_eq!(commits(&env), ["2048 -> 4096", "4096 -> 5120"]);
+    let records = [env.records().await, other.records().await].concat();
+    assert_eq!((records.len(), env.posts()), (2, 2));
+    env.check_invariants_over(records);
 }
 
 /// The older object's key does not read the VPS until somebody puts it right.
 async fn rival_without_a_key() {
-    let stage = Stage::new("options-keyless").await;
-    let _operator = stage.operator(&[]);
-    stage.put_key("old", "a-key-of-nobody").await;
-    let mut older = stage.approved_config("the-older", bandwidth(4096));
+    let env = TestEnv::new("options-keyless").await;
+    let _operator = env.operator(&[]);
+    env.put_key("old", "a-key-of-nobody").await;
+    let mut older = env.approved_config("the-older", bandwidth(4096));
     older["spec"]["credentialsSecretRef"] = json!({"name": "old"});
-    stage.create(older).await;
-    stage.config_comes_to("the-older", "Unauthorized").await;
+    env.create(older).await;
+    env.config_comes_to("the-older", "Unauthorized").await;
     a_second_later().await;
-    stage
-        .create(stage.approved_config("the-newer", bandwidth(4096)))
+    env.create(env.approved_config("the-newer", bandwidth(4096)))
         .await;
-    stage.config_comes_to("the-newer", "InSync").await;
+    env.config_comes_to("the-newer", "InSync").await;
     let key = super::support::KEY;
-    stage.put_key("old", key).await;
+    env.put_key("old", key).await;
     // A change of the spec, so that it is looked at now.
-    stage
-        .patch_config("the-older", json!({"resources": {"snapshotSlots": 2}}))
+    env.patch_config("the-older", json!({"resources": {"snapshotSlots": 2}}))
         .await;
-    stage.config_comes_to_anew("the-older", "InSync").await;
-    stage.config_comes_to("the-newer", "TargetConflict").await;
-    assert_eq!(commits(&stage), ["2048 -> 4096", "1 -> 2"]);
-    stage.check_invariants().await;
+    env.config_comes_to_anew("the-older", "InSync").await;
+    env.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!(commits(&env), ["2048 -> 4096", "1 -> 2"]);
+    env.check_invariants().await;
 }
 
 /// Both are there before anybody looks, and want the same.
 async fn rivals_from_the_start() {
-    let stage = Stage::new("options-twins").await;
+    let env = TestEnv::new("options-twins").await;
     for name in ["the-older", "the-newer"] {
-        stage.create(stage.approved_config(name, bandwidth(4096))).await;
+        env.create(env.approved_config(name, bandwidth(4096))).await;
     }
-    let _operators = [stage.operator(&CALM), stage.operator(&CALM)];
+    let _operators = [env.operator(&CALM), env.operator(&CALM)];
     let end = |object: &Value| ["InSync", "TargetConflict"].contains(&reason(object));
-    stage.wait_config("the-older", "an end", end).await;
-    stage.wait_config("the-newer", "an end", end).await;
-    comes_to(&stage, 1, "Succeeded").await;
-    assert_eq!(commits(&stage), ["2048 -> 4096"]);
-    assert_eq!((stage.posts(), stage.records().await.len()), (1, 1));
-    stage.check_invariants().await;
+    env.wait_config("the-older", "an end", end).await;
+    env.wait_config("the-newer", "an end", end).await;
+    comes_to(&env, 1, "Succeeded").await;
+    assert_eq!(commits(&env), ["2048 -> 4096"]);
+    assert_eq!((env.posts(), env.records().await.len()), (1, 1));
+    env.check_invariants().await;
 }
 
 /// Both are there before anybody looks, want different things, and the older one's status comes late.
 async fn rivals_that_disagree() {
-    let behind = Behind::new("options-quarrel").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("options-quarrel").await;
+    let env = &proxied.env;
     let (gate, path) = (
         ProxyGate::new(),
         format!(
             "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsresourceconfigs/the-older/status",
-            stage.namespace
+            env.namespace
         ),
     );
     let late = Rule::on("PUT", move |request| request.path == path);
     let late = late.named("the older's status");
-    behind.proxy.rule(late.action(Action::HoldBefore(gate.clone())));
-    stage
-        .create(stage.approved_config("the-older", bandwidth(4096)))
+    proxied.proxy.rule(late.action(Action::HoldBefore(gate.clone())));
+    env.create(env.approved_config("the-older", bandwidth(4096)))
         .await;
-    let _operator = stage.operator(&CALM);
+    let _operator = env.operator(&CALM);
     held(&gate).await;
     a_second_later().await;
-    stage
-        .create(stage.approved_config("the-newer", bandwidth(5120)))
+    env.create(env.approved_config("the-newer", bandwidth(5120)))
         .await;
-    stage.config_comes_to("the-newer", "TargetConflict").await;
+    env.config_comes_to("the-newer", "TargetConflict").await;
     gate.release();
-    stage.config_comes_to("the-older", "InSync").await;
-    assert_eq!(commits(stage), ["2048 -> 4096"]);
-    behind.check().await;
+    env.config_comes_to("the-older", "InSync").await;
+    assert_eq!(commits(env), ["2048 -> 4096"]);
+    proxied.check().await;
 }
 
 /// Nobody can look at the older one for a while: the newer one waits for it, and others do not.
 async fn a_newer_one_waits_until_the_older_is_looked_at() {
-    let behind = Behind::new("options-unseen").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("options-unseen").await;
+    let env = &proxied.env;
     let gate = ProxyGate::new();
     let path = format!(
         "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsresourceconfigs/the-older",
-        stage.namespace
+        env.namespace
     );
     let looks = Rule::on("GET", move |request| request.path == path);
     let looks = looks.named("looks at the older").always();
-    behind.proxy.rule(looks.action(Action::HoldBefore(gate.clone())));
-    let _operator = stage.operator(&CALM);
+    proxied.proxy.rule(looks.action(Action::HoldBefore(gate.clone())));
+    let _operator = env.operator(&CALM);
     let approval = json!({"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}});
-    let mut older = stage.approved_config("the-older", bandwidth(8192));
+    let mut older = env.approved_config("the-older", bandwidth(8192));
     older["spec"]["approval"] = approval;
-    stage.create(older).await;
+    env.create(older).await;
     held(&gate).await;
     a_second_later().await;
-    stage
-        .create(stage.approved_config("the-newer", bandwidth(4096)))
+    env.create(env.approved_config("the-newer", bandwidth(4096)))
         .await;
     // Whoever came after it has bought meanwhile.
-    stage.add_vps(&vps_of(stage, 0));
-    let mut other = stage.approved_config("of-another-vps", bandwidth(4096));
-    other["spec"]["vpsId"] = json!(vps_of(stage, 0));
-    stage.create(other).await;
-    stage.config_comes_to("of-another-vps", "InSync").await;
-    assert_eq!(commits(stage), ["2048 -> 4096"]);
+    env.add_vps(&vps_of(env, 0));
+    let mut other = env.approved_config("of-another-vps", bandwidth(4096));
+    other["spec"]["vpsId"] = json!(vps_of(env, 0));
+    env.create(other).await;
+    env.config_comes_to("of-another-vps", "InSync").await;
+    assert_eq!(commits(env), ["2048 -> 4096"]);
     gate.release();
-    stage.config_comes_to("the-older", "InSync").await;
-    stage.config_comes_to("the-newer", "TargetConflict").await;
-    assert_eq!(commits(stage), ["2048 -> 4096", "2048 -> 8192"]);
-    behind.check().await;
+    env.config_comes_to("the-older", "InSync").await;
+    env.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!(commits(env), ["2048 -> 4096", "2048 -> 8192"]);
+    proxied.check().await;
 }
 
 /// Pairs that are made in one moment, the dearer or the cheaper wish first, and what becomes of each.
 async fn rivals_made_together(values: [u32; 2]) {
-    let stage = Stage::new("options-pairs").await;
-    let operator = stage.operator(&["--workers=16"]);
+    let env = TestEnv::new("options-pairs").await;
+    let operator = env.operator(&["--workers=16"]);
     let pairs = 6;
     let approval = json!({"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}});
     for n in 0..pairs {
-        stage.add_vps(&vps_of(&stage, n));
+        env.add_vps(&vps_of(&env, n));
         let made = ["a", "b"].into_iter().zip(values).map(|(name, gb)| {
-            let mut object = stage.approved_config(&format!("{name}-{n}"), json!({"bandwidthGb": gb}));
-            object["spec"]["vpsId"] = json!(vps_of(&stage, n));
+            let mut object = env.approved_config(&format!("{name}-{n}"), json!({"bandwidthGb": gb}));
+            object["spec"]["vpsId"] = json!(vps_of(&env, n));
             object["spec"]["approval"] = approval.clone();
-            stage.create(object)
+            env.create(object)
         });
         futures::future::join_all(made).await;
     }
@@ -360,7 +352,7 @@ async fn rivals_made_together(values: [u32; 2]) {
         let end = |object: &Value| ["InSync", "TargetConflict"].contains(&reason(object));
         let mut ends = Vec::new();
         for name in &names {
-            ends.push(stage.wait_config(name, "an end", end).await);
+            ends.push(env.wait_config(name, "an end", end).await);
         }
         let age = |object: &Value| {
             let of = |path| at(object, path).as_str().unwrap().to_owned();
@@ -374,45 +366,41 @@ async fn rivals_made_together(values: [u32; 2]) {
         }
         assert_eq!(said, ["InSync", "TargetConflict"], "pair {n}");
     }
-    assert_eq!((stage.posts(), stage.executed()), (pairs, pairs));
+    assert_eq!((env.posts(), env.executed()), (pairs, pairs));
     drop(operator);
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// The older one waits for a person, and the newer one has what is there already.
 async fn a_newer_one_that_is_satisfied_is_not_ready_beside_an_older_one() {
-    let stage = Stage::new("options-satisfied").await;
-    let mut older = stage.config_preview("the-older", bandwidth(8192));
+    let env = TestEnv::new("options-satisfied").await;
+    let mut older = env.config_preview("the-older", bandwidth(8192));
     older["spec"]["approval"] = Value::Null;
-    stage.create(older).await;
+    env.create(older).await;
     a_second_later().await;
-    stage
-        .create(stage.config_preview("the-newer", bandwidth(2048)))
-        .await;
-    let _operator = stage.operator(&["--resync-interval=1h"]);
-    stage.config_comes_to("the-older", "AwaitingApproval").await;
-    stage.config_comes_to("the-newer", "TargetConflict").await;
-    assert_eq!((stage.posts(), stage.executed()), (0, 0));
-    stage.check_invariants().await;
+    env.create(env.config_preview("the-newer", bandwidth(2048))).await;
+    let _operator = env.operator(&["--resync-interval=1h"]);
+    env.config_comes_to("the-older", "AwaitingApproval").await;
+    env.config_comes_to("the-newer", "TargetConflict").await;
+    assert_eq!((env.posts(), env.executed()), (0, 0));
+    env.check_invariants().await;
 }
 
 /// A newer one that was there alone learns of an older one whose key comes to read the VPS, at once.
 async fn a_newer_one_is_woken_when_the_older_is_looked_at() {
-    let stage = Stage::new("options-woken").await;
-    let _operator = stage.operator(&["--resync-interval=1h"]);
-    let mut older = stage.config_preview("the-older", bandwidth(8192));
+    let env = TestEnv::new("options-woken").await;
+    let _operator = env.operator(&["--resync-interval=1h"]);
+    let mut older = env.config_preview("the-older", bandwidth(8192));
     older["spec"]["suspend"] = json!(true);
-    stage.create(older).await;
-    stage.config_comes_to("the-older", "Suspended").await;
+    env.create(older).await;
+    env.config_comes_to("the-older", "Suspended").await;
     a_second_later().await;
-    stage
-        .create(stage.config_preview("the-newer", bandwidth(2048)))
-        .await;
-    stage.config_comes_to("the-newer", "InSync").await;
-    stage.patch_config("the-older", json!({"suspend": false})).await;
-    stage.config_comes_to("the-older", "AwaitingApproval").await;
-    stage.config_comes_to("the-newer", "TargetConflict").await;
-    stage.check_invariants().await;
+    env.create(env.config_preview("the-newer", bandwidth(2048))).await;
+    env.config_comes_to("the-newer", "InSync").await;
+    env.patch_config("the-older", json!({"suspend": false})).await;
+    env.config_comes_to("the-older", "AwaitingApproval").await;
+    env.config_comes_to("the-newer", "TargetConflict").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -467,20 +455,19 @@ impl Before {
     }
 
     /// Leads a life there.
-    async fn lead(self, stage: &Stage) -> (Operator, Option<Gate>) {
+    async fn lead(self, env: &TestEnv) -> (Operator, Option<Gate>) {
         let mut gate = None;
-        let mut object = approved(stage);
+        let mut object = approved(env);
         match self {
-            Self::Preview => object = stage.config_preview("web", bandwidth(4096)),
-            Self::Sending => gate = Some(stage.sim.hold(Route::ConfigCommit, Moment::AfterAct)),
-            Self::Converging => next(stage, Apply::After(HOUR)),
-            Self::AwaitingPayment => next(stage, Apply::WhenPaid),
-            Self::OutcomeUnknown => lose(stage, false),
+            Self::Preview => object = env.config_preview("web", bandwidth(4096)),
+            Self::Sending => gate = Some(env.sim.hold(Route::ConfigCommit, Stage::AfterAct)),
+            Self::Converging => next(env, Apply::After(HOUR)),
+            Self::AwaitingPayment => next(env, Apply::WhenPaid),
+            Self::OutcomeUnknown => lose(env, false),
             Self::InSync => {}
             Self::Rejected => {
                 let refusal = Fault::on(Route::ConfigCommit).acted(false);
-                stage
-                    .sim
+                env.sim
                     .inject(refusal.answer(Answer::problem(409, "vps_not_ready")));
             }
         }
@@ -488,8 +475,8 @@ impl Before {
             Self::OutcomeUnknown => "--settle-time=1s",
             _ => "--settle-time=60s",
         };
-        let operator = stage.operator(&[settle, "--paid-timeout=60s", "--request-timeout=20s"]);
-        stage.create(object).await;
+        let operator = env.operator(&[settle, "--paid-timeout=60s", "--request-timeout=20s"]);
+        env.create(object).await;
         let shown = match self {
             Self::Preview => "AwaitingApproval",
             Self::Sending => {
@@ -502,7 +489,7 @@ impl Before {
             Self::InSync => "InSync",
             Self::Rejected => "Rejected",
         };
-        stage.config_comes_to("web", shown).await;
+        env.config_comes_to("web", shown).await;
         (operator, gate)
     }
 }
@@ -534,10 +521,10 @@ impl Touch {
 }
 
 async fn touched(before: Before, touch: Touch) {
-    let stage = Stage::new("options-touched").await;
-    let (_operator, gate) = before.lead(&stage).await;
+    let env = TestEnv::new("options-touched").await;
+    let (_operator, gate) = before.lead(&env).await;
     let gb = if touch.is_otherwise() { 5120 } else { 4096 };
-    let mut again = stage.config_preview("web", bandwidth(gb));
+    let mut again = env.config_preview("web", bandwidth(gb));
     if before != Before::Preview {
         // Covers the 60 SEK of 5120 GB too.
         again["spec"]["approval"] =
@@ -545,21 +532,21 @@ async fn touched(before: Before, touch: Touch) {
     }
     match touch {
         Touch::Recreated | Touch::RecreatedOtherwise => {
-            stage.delete_config("web").await;
-            stage.create(again).await;
+            env.delete_config("web").await;
+            env.create(again).await;
         }
-        Touch::EditedOtherwise => stage.patch_config("web", again["spec"].clone()).await,
-        Touch::Suspended => stage.patch_config("web", json!({"suspend": true})).await,
-        Touch::Withdrawn => stage.patch_config("web", json!({"approval": null})).await,
-        Touch::Deleted => stage.delete_config("web").await,
+        Touch::EditedOtherwise => env.patch_config("web", again["spec"].clone()).await,
+        Touch::Suspended => env.patch_config("web", json!({"suspend": true})).await,
+        Touch::Withdrawn => env.patch_config("web", json!({"approval": null})).await,
+        Touch::Deleted => env.delete_config("web").await,
     }
     if touch != Touch::Deleted {
         let seen =
             |object: &Value| at(object, "status.observedGeneration") == at(object, "metadata.generation");
-        stage.wait_config("web", "a look at it", seen).await;
+        env.wait_config("web", "a look at it", seen).await;
     }
     drop(gate);
-    let_go(&stage);
+    let_go(&env);
     let wanted = match (before, touch) {
         (_, Touch::Deleted) => None,
         (Before::OutcomeUnknown, _) => Some("OutcomeUnknown"),
@@ -568,7 +555,7 @@ async fn touched(before: Before, touch: Touch) {
         (_, _) => Some("InSync"),
     };
     if before.is_executed() {
-        comes_to(&stage, 1, "Succeeded").await;
+        comes_to(&env, 1, "Succeeded").await;
     }
     let mut bought = Vec::new();
     if before.is_executed() {
@@ -577,19 +564,19 @@ async fn touched(before: Before, touch: Touch) {
     if wanted == Some("InSync") && (touch.is_otherwise() || before == Before::Rejected) {
         let from = if before.is_executed() { 4096 } else { 2048 };
         bought.push(format!("{from} -> {gb}"));
-        comes_to(&stage, 2, "Succeeded").await;
+        comes_to(&env, 2, "Succeeded").await;
     }
     if let Some(wanted) = wanted {
-        let object = stage.config_comes_to_anew("web", wanted).await;
+        let object = env.config_comes_to_anew("web", wanted).await;
         let is_ready = if wanted == "InSync" { "True" } else { "False" };
         assert_eq!(ready(&object)["status"], is_ready);
     }
-    assert_eq!(commits(&stage), bought);
+    assert_eq!(commits(&env), bought);
     let refused = usize::from(matches!(before, Before::OutcomeUnknown | Before::Rejected));
-    assert_eq!(stage.posts(), bought.len() + refused);
-    assert_eq!(stage.records().await.len(), stage.posts());
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), bought.len() + refused);
+    assert_eq!(env.records().await.len(), env.posts());
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -604,41 +591,39 @@ async fn touched_or_re_created_options_are_never_committed_twice_in_any_state() 
 
 #[tokio::test]
 async fn options_edited_back_and_forth_are_committed_as_often_as_they_change() {
-    let stage = Stage::new("options-swing").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.config_preview("web", bandwidth(4096))).await;
+    let env = TestEnv::new("options-swing").await;
+    let _operator = env.operator(&[]);
+    env.create(env.config_preview("web", bandwidth(4096))).await;
     let mut quotes = Vec::new();
     for gb in [4096, 5120, 4096, 5120] {
-        stage
-            .patch_config("web", json!({"resources": bandwidth(gb)}))
-            .await;
+        env.patch_config("web", json!({"resources": bandwidth(gb)})).await;
         // What was approved before is spent, also for the same way again.
-        let shown = stage.config_comes_to_anew("web", "AwaitingApproval").await;
+        let shown = env.config_comes_to_anew("web", "AwaitingApproval").await;
         quotes.push(at(&shown, "status.quote.id").to_string());
-        stage.follow(&shown, "To approve:").await;
-        stage.config_comes_to_anew("web", "InSync").await;
+        env.follow(&shown, "To approve:").await;
+        env.config_comes_to_anew("web", "InSync").await;
     }
     assert_eq!(
-        commits(&stage),
+        commits(&env),
         ["2048 -> 4096", "4096 -> 5120", "5120 -> 4096", "4096 -> 5120"]
     );
     quotes.sort();
     quotes.dedup();
     assert_eq!(quotes.len(), 4, "a quote came twice: {quotes:?}");
-    assert_eq!((stage.posts(), stage.records().await.len()), (4, 4));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.records().await.len()), (4, 4));
+    env.check_invariants().await;
 }
 
 async fn an_unclear_claim(action: Action) {
-    let behind = Behind::new("options-unclear").await;
-    behind.proxy.rule(claim(action));
-    let stage = &behind.stage;
-    stage.create(approved(stage)).await;
-    let _operator = stage.operator(&[]);
-    stage.config_comes_to("web", "InSync").await;
-    let records = stage.records().await.len();
-    assert_eq!((records, stage.posts(), stage.executed()), (1, 1, 1));
-    behind.check().await;
+    let proxied = ProxiedEnv::new("options-unclear").await;
+    proxied.proxy.rule(claim(action));
+    let env = &proxied.env;
+    env.create(approved(env)).await;
+    let _operator = env.operator(&[]);
+    env.config_comes_to("web", "InSync").await;
+    let records = env.records().await.len();
+    assert_eq!((records, env.posts(), env.executed()), (1, 1, 1));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -647,23 +632,23 @@ async fn a_claim_of_options_whose_answer_was_lost_is_known_by_its_holder_and_sen
 }
 
 async fn no_claims(action: Action) {
-    let behind = Behind::new("options-readonly").await;
-    behind.proxy.rule(
+    let proxied = ProxiedEnv::new("options-readonly").await;
+    proxied.proxy.rule(
         Rule::on("POST", is_claim)
             .named("no claims")
             .always()
             .action(action),
     );
-    let stage = &behind.stage;
-    stage.create(approved(stage)).await;
-    let _operator = stage.operator(&[]);
-    behind.seen(2, is_claim).await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    assert!(behind.proxy.unfired().is_empty());
-    behind.proxy.clear_rules();
-    stage.config_comes_to("web", "InSync").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    behind.check().await;
+    let env = &proxied.env;
+    env.create(approved(env)).await;
+    let _operator = env.operator(&[]);
+    proxied.seen(2, is_claim).await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    assert!(proxied.proxy.unfired().is_empty());
+    proxied.proxy.clear_rules();
+    env.config_comes_to("web", "InSync").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -683,12 +668,12 @@ enum Meanwhile {
 }
 
 async fn between_claim_and_second_look(what: Meanwhile) {
-    let behind = Behind::new("options-meanwhile").await;
-    let stage = &behind.stage;
-    stage.create(approved(stage)).await;
+    let proxied = ProxiedEnv::new("options-meanwhile").await;
+    let env = &proxied.env;
+    env.create(approved(env)).await;
     let gate = ProxyGate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    let _operator = stage.operator(&[]);
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = env.operator(&[]);
     held(&gate).await;
     let patched = match what {
         Meanwhile::Suspended => Some(json!({"suspend": true})),
@@ -696,18 +681,18 @@ async fn between_claim_and_second_look(what: Meanwhile) {
         Meanwhile::CeilingLowered => Some(json!({"approval": {"maxPrice": {"perMonth": "39.99"}}})),
         Meanwhile::Edited => Some(json!({"resources": bandwidth(3072)})),
         Meanwhile::Deleted | Meanwhile::Recreated => {
-            stage.delete_config("web").await;
+            env.delete_config("web").await;
             None
         }
     };
     if let Some(spec) = patched {
-        stage.patch_config("web", spec).await;
+        env.patch_config("web", spec).await;
     }
     if what == Meanwhile::Recreated {
-        stage.create(stage.config_preview("web", bandwidth(4096))).await;
+        env.create(env.config_preview("web", bandwidth(4096))).await;
     }
     gate.release();
-    let record = comes_to(stage, 1, "NotSent").await;
+    let record = comes_to(env, 1, "NotSent").await;
     let message = at(&record, "status.message").as_str().unwrap();
     assert!(message.starts_with("withdrawn: "), "{message}");
     let shown = match what {
@@ -718,17 +703,17 @@ async fn between_claim_and_second_look(what: Meanwhile) {
         Meanwhile::Deleted => None,
     };
     if let Some(shown) = shown {
-        stage.config_comes_to_anew("web", shown).await;
+        env.config_comes_to_anew("web", shown).await;
     }
     // Only what the object wants now is ordered.
     let ordered: &[&str] = match what {
         Meanwhile::Edited => &["2048 -> 3072"],
         _ => &[],
     };
-    assert_eq!(commits(stage), ordered);
-    assert_eq!(stage.posts(), ordered.len());
-    assert_eq!(stage.records().await.len(), 1 + ordered.len());
-    behind.check().await;
+    assert_eq!(commits(env), ordered);
+    assert_eq!(env.posts(), ordered.len());
+    assert_eq!(env.records().await.len(), 1 + ordered.len());
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -751,12 +736,12 @@ async fn reading_back_goes_on_when_the_api_server_comes_back() {
             .await
             .unwrap();
     let long = ["--paid-timeout=40s", "--settle-time=60s"];
-    let converging = Stage::on(plane, "converging").await;
+    let converging = TestEnv::on(plane, "converging").await;
     next(&converging, Apply::After(HOUR));
     converging.create(approved(&converging)).await;
     let _first = converging.operator(&long);
-    let answering = Stage::on(plane, "answering").await;
-    let gate = answering.sim.hold(Route::ConfigCommit, Moment::AfterAct);
+    let answering = TestEnv::on(plane, "answering").await;
+    let gate = answering.sim.hold(Route::ConfigCommit, Stage::AfterAct);
     answering.create(approved(&answering)).await;
     let _second = answering.operator(&long);
     converging.config_comes_to("web", "Converging").await;
@@ -775,32 +760,32 @@ async fn reading_back_goes_on_when_the_api_server_comes_back() {
         .unwrap()
         .unwrap();
 
-    for stage in [&converging, &answering] {
-        stage.config_comes_to("web", "InSync").await;
-        let records = stage.records().await;
+    for env in [&converging, &answering] {
+        env.config_comes_to("web", "InSync").await;
+        let records = env.records().await;
         assert_eq!(at(&records[0], "status.evidence"), "ReadBack");
-        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-        stage.check_invariants().await;
+        assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+        env.check_invariants().await;
     }
 }
 
 /// The call was lost on its way, and a person is asked.
-async fn asked(stage: &Stage) -> Value {
-    lose(stage, false);
-    stage.create(approved(stage)).await;
-    stage.config_comes_to("web", "OutcomeUnknown").await
+async fn asked(env: &TestEnv) -> Value {
+    lose(env, false);
+    env.create(approved(env)).await;
+    env.config_comes_to("web", "OutcomeUnknown").await
 }
 
-async fn end(stage: &Stage, states: &[&str], executed: usize) {
-    let records = stage.records().await;
+async fn end(env: &TestEnv, states: &[&str], executed: usize) {
+    let records = env.records().await;
     let ended: Vec<&str> = records
         .iter()
         .map(|record| at(record, "status.state").as_str().unwrap())
         .collect();
     assert_eq!(ended, states);
-    assert_eq!((stage.posts(), stage.executed()), (states.len(), executed));
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (states.len(), executed));
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
 }
 
 const NOT_EXECUTED: &str = "It was not executed:";
@@ -810,46 +795,46 @@ const GIVE_UP: &str = "Order nothing more for this VPS:";
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn not_executed_is_printed_and_lets_a_new_commit_follow() {
     let of_a_lost_call = async {
-        let stage = Stage::new("options-no").await;
-        let _operator = stage.operator(&[]);
-        let object = asked(&stage).await;
-        stage.follow(&object, NOT_EXECUTED).await;
-        stage.config_comes_to("web", "InSync").await;
-        assert_eq!(at(&stage.records().await[0], "status.evidence"), "Person");
-        end(&stage, &["NotExecuted", "Succeeded"], 1).await;
+        let env = TestEnv::new("options-no").await;
+        let _operator = env.operator(&[]);
+        let object = asked(&env).await;
+        env.follow(&object, NOT_EXECUTED).await;
+        env.config_comes_to("web", "InSync").await;
+        assert_eq!(at(&env.records().await[0], "status.evidence"), "Person");
+        end(&env, &["NotExecuted", "Succeeded"], 1).await;
     };
     // HostUp took it, and nothing came of it.
     let of_what_never_shows = async {
-        let stage = Stage::new("options-never").await;
-        next(&stage, Apply::Never);
-        let _operator = stage.operator(&[]);
-        stage.create(approved(&stage)).await;
-        let object = stage.config_comes_to("web", "NotConverged").await;
+        let env = TestEnv::new("options-never").await;
+        next(&env, Apply::Never);
+        let _operator = env.operator(&[]);
+        env.create(approved(&env)).await;
+        let object = env.config_comes_to("web", "NotConverged").await;
         assert_eq!(condition(&object, "Stalled")["status"], "True");
-        stage.follow(&object, NOT_EXECUTED).await;
-        stage.config_comes_to("web", "InSync").await;
-        end(&stage, &["NotExecuted", "Succeeded"], 2).await;
+        env.follow(&object, NOT_EXECUTED).await;
+        env.config_comes_to("web", "InSync").await;
+        end(&env, &["NotExecuted", "Succeeded"], 2).await;
     };
     let of_an_estimate = async {
-        let stage = Stage::new("options-estimate").await;
+        let env = TestEnv::new("options-estimate").await;
         let lost = Fault::on(Route::LegacyEstimate).acted(false);
-        stage.sim.inject(lost.answer(Answer::reset()));
-        let _operator = stage.operator(&["--enable-legacy-upgrade"]);
-        stage.create(stage.legacy_preview("web")).await;
-        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
-        stage.follow(&object, NOT_EXECUTED).await;
-        stage.config_comes_to("web", "AwaitingApproval").await;
-        end(&stage, &["NotExecuted", "Succeeded"], 0).await;
+        env.sim.inject(lost.answer(Answer::reset()));
+        let _operator = env.operator(&["--enable-legacy-upgrade"]);
+        env.create(env.legacy_preview("web")).await;
+        let object = env.config_comes_to("web", "OutcomeUnknown").await;
+        env.follow(&object, NOT_EXECUTED).await;
+        env.config_comes_to("web", "AwaitingApproval").await;
+        end(&env, &["NotExecuted", "Succeeded"], 0).await;
     };
     // The answer stands, and the approval is gone.
     let without_an_approval = async {
-        let stage = Stage::new("options-unapproved").await;
-        let _operator = stage.operator(&[]);
-        let object = asked(&stage).await;
-        stage.patch_config("web", json!({"approval": null})).await;
-        stage.follow(&object, NOT_EXECUTED).await;
-        stage.config_comes_to("web", "AwaitingApproval").await;
-        end(&stage, &["NotExecuted"], 0).await;
+        let env = TestEnv::new("options-unapproved").await;
+        let _operator = env.operator(&[]);
+        let object = asked(&env).await;
+        env.patch_config("web", json!({"approval": null})).await;
+        env.follow(&object, NOT_EXECUTED).await;
+        env.config_comes_to("web", "AwaitingApproval").await;
+        end(&env, &["NotExecuted"], 0).await;
     };
     futures::join!(
         of_a_lost_call,
@@ -862,114 +847,112 @@ async fn not_executed_is_printed_and_lets_a_new_commit_follow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn adopt_is_printed_and_what_is_adopted_is_read_back_and_not_sent_again() {
     let read_back = async {
-        let stage = Stage::new("options-yes").await;
-        next(&stage, Apply::After(HOUR));
-        lose(&stage, true);
-        let _operator = stage.operator(&["--settle-time=6s"]);
-        stage.create(approved(&stage)).await;
-        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
-        stage.follow(&object, EXECUTED).await;
-        stage.config_comes_to("web", "Converging").await;
+        let env = TestEnv::new("options-yes").await;
+        next(&env, Apply::After(HOUR));
+        lose(&env, true);
+        let _operator = env.operator(&["--settle-time=6s"]);
+        env.create(approved(&env)).await;
+        let object = env.config_comes_to("web", "OutcomeUnknown").await;
+        env.follow(&object, EXECUTED).await;
+        env.config_comes_to("web", "Converging").await;
         assert_eq!(
-            at(&comes_to(&stage, 1, "Accepted").await, "status.evidence"),
+            at(&comes_to(&env, 1, "Accepted").await, "status.evidence"),
             "Person"
         );
-        let_go(&stage);
-        stage.config_comes_to("web", "InSync").await;
-        assert_eq!(at(&stage.records().await[0], "status.evidence"), "ReadBack");
-        end(&stage, &["Succeeded"], 1).await;
+        let_go(&env);
+        env.config_comes_to("web", "InSync").await;
+        assert_eq!(at(&env.records().await[0], "status.evidence"), "ReadBack");
+        end(&env, &["Succeeded"], 1).await;
     };
     // It never shows: the answer is refused, and another one may be given.
     let refused = async {
-        let stage = Stage::new("options-wrong").await;
-        let _operator = stage.operator(&[]);
-        let object = asked(&stage).await;
-        stage.follow(&object, EXECUTED).await;
-        let object = stage.config_comes_to("web", "NotConverged").await;
-        let record = &stage.records().await[0];
+        let env = TestEnv::new("options-wrong").await;
+        let _operator = env.operator(&[]);
+        let object = asked(&env).await;
+        env.follow(&object, EXECUTED).await;
+        let object = env.config_comes_to("web", "NotConverged").await;
+        let record = &env.records().await[0];
         assert!(at(record, "status.resolutionRefused").is_string());
-        stage.follow(&object, NOT_EXECUTED).await;
-        stage.config_comes_to("web", "InSync").await;
-        end(&stage, &["NotExecuted", "Succeeded"], 1).await;
+        env.follow(&object, NOT_EXECUTED).await;
+        env.config_comes_to("web", "InSync").await;
+        end(&env, &["NotExecuted", "Succeeded"], 1).await;
     };
     let of_the_older_route = async {
-        let stage = Stage::new("options-order").await;
+        let env = TestEnv::new("options-order").await;
         let lost = Fault::on(Route::LegacyUpgrade).acted(true);
-        stage.sim.inject(lost.answer(Answer::reset()));
-        let _operator = stage.operator(&["--enable-legacy-upgrade"]);
-        stage.create(stage.legacy_preview("web")).await;
-        let shown = stage.config_comes_to("web", "AwaitingApproval").await;
-        stage.follow(&shown, "To approve:").await;
-        let object = stage.config_comes_to("web", "OutcomeUnknown").await;
-        stage.follow(&object, EXECUTED).await;
-        stage.config_comes_to("web", "InSync").await;
-        end(&stage, &["Succeeded", "Succeeded"], 1).await;
+        env.sim.inject(lost.answer(Answer::reset()));
+        let _operator = env.operator(&["--enable-legacy-upgrade"]);
+        env.create(env.legacy_preview("web")).await;
+        let shown = env.config_comes_to("web", "AwaitingApproval").await;
+        env.follow(&shown, "To approve:").await;
+        let object = env.config_comes_to("web", "OutcomeUnknown").await;
+        env.follow(&object, EXECUTED).await;
+        env.config_comes_to("web", "InSync").await;
+        end(&env, &["Succeeded", "Succeeded"], 1).await;
     };
     futures::join!(read_back, refused, of_the_older_route);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_abandoned_change_is_followed_by_none_for_any_object_of_the_vps() {
-    let stage = Stage::new("options-abandon").await;
-    let operator = stage.operator(&[]);
-    let object = asked(&stage).await;
-    stage.follow(&object, GIVE_UP).await;
-    stage.config_comes_to("web", "Abandoned").await;
+    let env = TestEnv::new("options-abandon").await;
+    let operator = env.operator(&[]);
+    let object = asked(&env).await;
+    env.follow(&object, GIVE_UP).await;
+    env.config_comes_to("web", "Abandoned").await;
     drop(operator);
-    let _operator = stage.operator(&[]);
-    stage.delete_config("web").await;
-    stage.create(approved(&stage)).await;
-    stage.config_comes_to("web", "Abandoned").await;
-    stage.delete_config("web").await;
-    stage
-        .create(stage.approved_config("other", bandwidth(5120)))
-        .await;
-    stage.config_comes_to("other", "Abandoned").await;
-    end(&stage, &["Abandoned"], 0).await;
+    let _operator = env.operator(&[]);
+    env.delete_config("web").await;
+    env.create(approved(&env)).await;
+    env.config_comes_to("web", "Abandoned").await;
+    env.delete_config("web").await;
+    env.create(env.approved_config("other", bandwidth(5120))).await;
+    env.config_comes_to("other", "Abandoned").await;
+    end(&env, &["Abandoned"], 0).await;
 }
 
 #[tokio::test]
 async fn an_answer_to_a_change_that_hostup_took_is_refused() {
-    let stage = Stage::new("options-early").await;
-    let (_operator, _) = Before::Converging.lead(&stage).await;
-    let record = record_of(&stage, 1);
+    let env = TestEnv::new("options-early").await;
+    let (_operator, _) = Before::Converging.lead(&env).await;
+    let record = record_of(&env, 1);
     for answer in ["NotExecuted", "Abandon", "Adopt"] {
-        let refusal = stage.resolve(&record, json!({"answer": answer})).await;
+        let refusal = env.resolve(&record, json!({"answer": answer})).await;
         let error = refusal.unwrap_err().to_string();
         assert!(
             error.contains("it can be set only while status.state is Unknown"),
             "{error}"
         );
     }
-    let_go(&stage);
-    stage.config_comes_to("web", "InSync").await;
-    end(&stage, &["Succeeded"], 1).await;
+    let_go(&env);
+    env.config_comes_to("web", "InSync").await;
+    end(&env, &["Succeeded"], 1).await;
 }
 
 async fn record_deleted(before: Before) {
-    let stage = Stage::new("options-lost").await;
-    let (mut operator, _gate) = before.lead(&stage).await;
-    let (posts, executed) = (stage.posts(), stage.executed());
-    let records = stage.records().await;
+    let env = TestEnv::new("options-lost").await;
+    let (mut operator, _gate) = before.lead(&env).await;
+    let (posts, executed) = (env.posts(), env.executed());
+    let records = env.records().await;
     let record = name_of(&records[0]);
     let by = DeleteParams::default();
-    stage.operations().delete(record, &by).await.unwrap();
-    let object = stage.config_comes_to("web", "LedgerMissing").await;
+    env.operations().delete(record, &by).await.unwrap();
+    let object = env.config_comes_to("web", "LedgerMissing").await;
     assert!(ready(&object)["message"].as_str().unwrap().contains(record));
     assert_eq!(condition(&object, "Stalled")["status"], "True");
-    let_go(&stage);
+    let_go(&env);
     operator.kill_9();
-    let _second = stage.operator(&[]);
+    let _second = env.operator(&[]);
     // Another object's whole look later it stands as it stood.
-    stage.add_vps(&vps_of(&stage, 0));
-    let mut other = stage.config_preview("other", bandwidth(4096));
-    other["spec"]["vpsId"] = json!(vps_of(&stage, 0));
-    stage.create(other).await;
-    stage.config_comes_to("other", "AwaitingApproval").await;
-    assert_eq!(reason(&stage.config("web").await), "LedgerMissing");
-    assert_eq!((stage.posts(), stage.executed()), (posts, executed));
-    assert!(stage.records().await.is_empty());
-    stage.check_invariants_over(records);
+    env.add_vps(&vps_of(&env, 0));
+    let mut other = env.config_preview("other", bandwidth(4096));
+    other["spec"]["vpsId"] = json!(vps_of(&env, 0));
+    env.create(other).await;
+    env.config_comes_to("other", "AwaitingApproval").await;
+    assert_eq!(reason(&env.config("web").await), "LedgerMissing");
+    assert_eq!((env.posts(), env.executed()), (posts, executed));
+    assert!(env.records().await.is_empty());
+    env.check_invariants_over(records);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

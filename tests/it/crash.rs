@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use hostup_operator::cluster::fail_point;
 use hostup_operator::domain::ledger::names::VmToken;
 use hostup_operator::domain::values::ids::InstanceId;
-use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage as Moment, Vps};
+use hostup_sim::{Answer, Fault, RestoreBehaviour, Route, Stage, Vps};
 use serde_json::{Value, json};
 
 use crate::support::death::{Dice, QUICK, died_at, died_before_more};
-use crate::support::{HOUR, PATIENCE, Stage, at, each_row, reason};
+use crate::support::{HOUR, PATIENCE, TestEnv, at, each_row, reason};
 
 /// Reasons at which an object of this file rests.
 const ENDS: [&str; 4] = ["Restored", "AlreadyExecuted", "OutcomeUnknown", "Suspended"];
@@ -33,76 +33,73 @@ enum Life {
     Adopted,
 }
 
-async fn at_rest(stage: &Stage, name: &str) -> Value {
-    stage
-        .wait(name, "an end", |object| ENDS.contains(&reason(object)))
+async fn at_rest(env: &TestEnv, name: &str) -> Value {
+    env.wait(name, "an end", |object| ENDS.contains(&reason(object)))
         .await
 }
 
 /// A VM that a purchase for the object `web` would have made.
-fn bearer(stage: &Stage, id: &str) -> Vps {
-    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+fn bearer(env: &TestEnv, id: &str) -> Vps {
+    let token = VmToken::new(&InstanceId::new(&env.namespace), &env.namespace, "web");
     Vps::payg(id, &format!("web-01-{}", token.as_str()), 2, 4, 80)
 }
 
 async fn dies(life: Life, point: &'static str) {
-    let stage = Stage::new("crash").await;
+    let env = TestEnv::new("crash").await;
     match life {
         Life::Approved | Life::SuspendedWhileDown | Life::RecreatedWhileDown => {
-            stage.create(stage.approved("web")).await;
-            died_at(stage.armed(&QUICK, point), point).await;
+            env.create(env.approved("web")).await;
+            died_at(env.armed(&QUICK, point), point).await;
         }
         Life::Adopted => {
-            let found = bearer(&stage, "vps_there");
-            stage.sim.world(|world| world.add_vps(stage.account, found));
-            stage.create(stage.approved("web")).await;
-            died_at(stage.armed(&QUICK, point), point).await;
+            let found = bearer(&env, "vps_there");
+            env.sim.world(|world| world.add_vps(env.account, found));
+            env.create(env.approved("web")).await;
+            died_at(env.armed(&QUICK, point), point).await;
         }
         Life::Previewed => {
-            stage.create(stage.preview("web")).await;
-            let mut first = stage.armed(&QUICK, point);
+            env.create(env.preview("web")).await;
+            let mut first = env.armed(&QUICK, point);
             if point.ends_with("-report") {
                 died_at(first, point).await;
-                first = stage.operator(&QUICK);
+                first = env.operator(&QUICK);
             }
-            let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
+            let shown = env.wait_for_reason("web", "AwaitingApproval").await;
             let quote = at(&shown, "status.quote.id");
             let approval = json!({"spec": {"approval": {"quoteId": quote}}});
-            stage.patch("web", approval).await.unwrap();
+            env.patch("web", approval).await.unwrap();
             if point.ends_with("-report") {
-                stage.wait_for_reason("web", "Restored").await;
+                env.wait_for_reason("web", "Restored").await;
                 first.kill_9();
             } else {
                 died_at(first, point).await;
             }
         }
         Life::Progressing => {
-            stage.sim.world(|world| {
+            env.sim.world(|world| {
                 world.restore_next(RestoreBehaviour {
                     job_duration: HOUR,
                     ..RestoreBehaviour::default()
                 });
             });
-            stage.create(stage.approved("web")).await;
-            let mut first = stage.operator(&QUICK);
-            stage.wait_for_reason("web", "JobRunning").await;
-            stage.sim.world(|world| world.advance(HOUR / 2));
-            stage
-                .wait("web", "progress", |object| {
-                    at(object, "status.job.progress").as_u64() >= Some(25)
-                })
-                .await;
+            env.create(env.approved("web")).await;
+            let mut first = env.operator(&QUICK);
+            env.wait_for_reason("web", "JobRunning").await;
+            env.sim.world(|world| world.advance(HOUR / 2));
+            env.wait("web", "progress", |object| {
+                at(object, "status.job.progress").as_u64() >= Some(25)
+            })
+            .await;
             first.kill_9();
-            stage.sim.world(|world| world.advance(HOUR));
-            died_at(stage.armed(&QUICK, point), point).await;
+            env.sim.world(|world| world.advance(HOUR));
+            died_at(env.armed(&QUICK, point), point).await;
         }
         Life::SuspendedInFlight => {
-            let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
-            stage.create(stage.approved("web")).await;
-            let first = stage.armed(&QUICK, point);
+            let gate = env.sim.hold(Route::RestoreToPayg, Stage::AfterAct);
+            env.create(env.approved("web")).await;
+            let first = env.armed(&QUICK, point);
             assert!(gate.held(PATIENCE).await);
-            stage
-                .patch("web", json!({"spec": {"suspend": true}}))
+            env.patch("web", json!({"spec": {"suspend": true}}))
                 .await
                 .unwrap();
             gate.release();
@@ -111,24 +108,23 @@ async fn dies(life: Life, point: &'static str) {
     }
     match life {
         Life::SuspendedWhileDown => {
-            stage
-                .patch("web", json!({"spec": {"suspend": true}}))
+            env.patch("web", json!({"spec": {"suspend": true}}))
                 .await
                 .unwrap();
         }
         Life::RecreatedWhileDown => {
-            stage.delete("web").await;
-            stage.create(stage.approved("web")).await;
+            env.delete("web").await;
+            env.create(env.approved("web")).await;
         }
         Life::Approved | Life::Previewed | Life::Progressing | Life::SuspendedInFlight | Life::Adopted => {}
     }
-    let open = stage.is_open().await;
-    let records = stage.records().await.len();
+    let open = env.is_open().await;
+    let records = env.records().await.len();
     assert!(records <= 1, "{records} records");
     let claimed = records == 1;
-    let _second = stage.operator(&QUICK);
-    let object = at_rest(&stage, "web").await;
-    let executed = stage.executed();
+    let _second = env.operator(&QUICK);
+    let object = at_rest(&env, "web").await;
+    let executed = env.executed();
     let wanted = match life {
         _ if open && executed == 0 && life != Life::Adopted => "OutcomeUnknown",
         Life::SuspendedWhileDown if !claimed => "Suspended",
@@ -138,7 +134,7 @@ async fn dies(life: Life, point: &'static str) {
     assert_eq!(reason(&object), wanted);
     let bought = usize::from(!matches!(wanted, "OutcomeUnknown" | "Suspended") && life != Life::Adopted);
     assert_eq!(executed, bought);
-    assert_eq!(stage.posts(), bought);
+    assert_eq!(env.posts(), bought);
     match point {
         "after-claim" | "after-second-look" | "before-send" => assert_eq!(wanted, "OutcomeUnknown"),
         "after-answer" => assert_ne!(wanted, "OutcomeUnknown"),
@@ -151,8 +147,8 @@ async fn dies(life: Life, point: &'static str) {
     if life == Life::Progressing {
         assert_eq!(at(&object, "status.job.progress"), 100);
     }
-    stage.check_trace("web").await;
-    stage.check_invariants().await;
+    env.check_trace("web").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -207,19 +203,19 @@ async fn a_death_at_any_point_is_survived_without_a_second_purchase_and_mostly_w
 
 /// Dies at `first`, again at `second` while that is put right, and is then left alone.
 async fn dies_twice(first: &'static str, second: &'static str) {
-    let stage = Stage::new("crash-twice").await;
-    stage.create(stage.approved("web")).await;
-    let process = stage.armed(&QUICK, first);
-    died_before_more(&stage, Route::RestoreToPayg, Route::Job, process, first).await;
-    died_at(stage.armed(&QUICK, second), second).await;
-    let _third = stage.operator(&QUICK);
-    let object = at_rest(&stage, "web").await;
+    let env = TestEnv::new("crash-twice").await;
+    env.create(env.approved("web")).await;
+    let process = env.armed(&QUICK, first);
+    died_before_more(&env, Route::RestoreToPayg, Route::Job, process, first).await;
+    died_at(env.armed(&QUICK, second), second).await;
+    let _third = env.operator(&QUICK);
+    let object = at_rest(&env, "web").await;
     assert_eq!(reason(&object), "Restored");
-    assert_eq!(stage.executed(), 1);
-    assert_eq!(stage.posts(), 1);
-    assert_eq!(stage.records().await.len(), 1);
-    stage.check_trace("web").await;
-    stage.check_invariants().await;
+    assert_eq!(env.executed(), 1);
+    assert_eq!(env.posts(), 1);
+    assert_eq!(env.records().await.len(), 1);
+    env.check_trace("web").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -241,88 +237,88 @@ async fn a_second_death_during_recovery_is_survived_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_kill_while_the_paid_call_is_at_the_provider_is_found_by_the_token_if_it_was_executed() {
-    let held = |moment: Moment| async move {
-        let stage = Stage::new("kill").await;
-        let gate = stage.sim.hold(Route::RestoreToPayg, moment);
-        stage.create(stage.approved("web")).await;
-        let mut first = stage.operator(&QUICK);
+    let held = |moment: Stage| async move {
+        let env = TestEnv::new("kill").await;
+        let gate = env.sim.hold(Route::RestoreToPayg, moment);
+        env.create(env.approved("web")).await;
+        let mut first = env.operator(&QUICK);
         assert!(gate.held(PATIENCE).await);
         first.kill_9();
         gate.release();
-        let _second = stage.operator(&QUICK);
-        assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
-        let records = stage.records().await;
+        let _second = env.operator(&QUICK);
+        assert_eq!(reason(&at_rest(&env, "web").await), "Restored");
+        let records = env.records().await;
         assert_eq!(at(&records[0], "status.evidence"), "VmFound");
-        assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-        stage.check_trace("web").await;
-        stage.check_invariants().await;
+        assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+        env.check_trace("web").await;
+        env.check_invariants().await;
     };
     let swallowed = async {
-        let stage = Stage::new("kill").await;
-        stage.sim.inject(
+        let env = TestEnv::new("kill").await;
+        env.sim.inject(
             Fault::on(Route::RestoreToPayg)
                 .acted(false)
                 .answer(Answer::silence()),
         );
-        stage.create(stage.approved("web")).await;
-        let mut first = stage.operator(&QUICK);
+        env.create(env.approved("web")).await;
+        let mut first = env.operator(&QUICK);
         let arrived = |world: &hostup_sim::World| world.count(Route::RestoreToPayg) == 1;
-        assert!(stage.sim.until(PATIENCE, arrived).await);
+        assert!(env.sim.until(PATIENCE, arrived).await);
         first.kill_9();
-        let _second = stage.operator(&QUICK);
-        assert_eq!(reason(&at_rest(&stage, "web").await), "OutcomeUnknown");
-        assert_eq!((stage.posts(), stage.executed()), (1, 0));
-        assert!(stage.sim.unfired().is_empty());
-        stage.check_trace("web").await;
-        stage.check_invariants().await;
+        let _second = env.operator(&QUICK);
+        assert_eq!(reason(&at_rest(&env, "web").await), "OutcomeUnknown");
+        assert_eq!((env.posts(), env.executed()), (1, 0));
+        assert!(env.sim.unfired().is_empty());
+        env.check_trace("web").await;
+        env.check_invariants().await;
     };
-    let rows = [Moment::BeforeAct, Moment::AfterAct].map(|moment| (format!("{moment:?}"), held(moment)));
+    let rows = [Stage::BeforeAct, Stage::AfterAct].map(|moment| (format!("{moment:?}"), held(moment)));
     futures::future::join(each_row(rows), each_row([("swallowed".to_owned(), swallowed)])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sigterm_lets_the_paid_call_in_flight_finish_and_be_recorded() {
-    let stage = Stage::new("term").await;
-    stage.sim.world(|world| {
+    let env = TestEnv::new("term").await;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });
-    let gate = stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct);
-    stage.create(stage.approved("web")).await;
-    let first = stage.operator(&QUICK);
+    let gate = env.sim.hold(Route::RestoreToPayg, Stage::AfterAct);
+    env.create(env.approved("web")).await;
+    let first = env.operator(&QUICK);
     assert!(gate.held(PATIENCE).await);
     first.signal("TERM");
     first.wait_for_line("waiting for paid calls in progress");
     assert!(!first.has_ended());
-    assert!(stage.is_open().await);
+    assert!(env.is_open().await);
     gate.release();
     let (_first, status) = first.ended().await;
     assert_eq!(status.code(), Some(0));
-    let records = stage.records().await;
+    let records = env.records().await;
     assert_eq!(at(&records[0], "status.state"), "Accepted");
-    stage.sim.world(|world| world.advance(HOUR));
-    let _second = stage.operator(&QUICK);
-    assert_eq!(reason(&at_rest(&stage, "web").await), "Restored");
-    assert_eq!(at(&stage.records().await[0], "status.evidence"), "Job");
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_trace("web").await;
-    stage.check_invariants().await;
+    env.sim.world(|world| world.advance(HOUR));
+    let _second = env.operator(&QUICK);
+    assert_eq!(reason(&at_rest(&env, "web").await), "Restored");
+    assert_eq!(at(&env.records().await[0], "status.evidence"), "Job");
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_trace("web").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn kills_at_random_moments_never_buy_twice_and_ask_only_where_nothing_was_bought() {
     const OBJECTS: usize = 6;
     const KILLS: usize = 15;
-    let stage = Stage::new("random").await;
+    let env = TestEnv::new("random").await;
     let mut dice = Dice::new();
     let until = Instant::now() + Duration::from_secs(15);
     for kill in 0..KILLS {
         if kill % 2 == 0 && kill / 2 < OBJECTS {
-            stage.create(stage.approved(&format!("web-{}", kill / 2))).await;
+            env.create(env.approved(&format!("web-{}", kill / 2))).await;
         }
-        let mut operator = stage.operator(&QUICK);
+        let mut operator = env.operator(&QUICK);
         // The random moment is the subject of this test.
         tokio::time::sleep(Duration::from_millis(100 + dice.below(1_800))).await;
         operator.kill_9();
@@ -330,16 +326,16 @@ async fn kills_at_random_moments_never_buy_twice_and_ask_only_where_nothing_was_
             break;
         }
     }
-    let _last = stage.operator(&QUICK);
+    let _last = env.operator(&QUICK);
     for n in 0..OBJECTS {
         let name = format!("web-{n}");
-        let object = at_rest(&stage, &name).await;
-        let records = stage.records().await;
+        let object = at_rest(&env, &name).await;
+        let records = env.records().await;
         let of_object: Vec<_> = records
             .iter()
             .filter(|record| at(record, "spec.subject.name") == name.as_str())
             .collect();
-        let bought = stage
+        let bought = env
             .sim
             .purchases()
             .iter()
@@ -357,7 +353,7 @@ async fn kills_at_random_moments_never_buy_twice_and_ask_only_where_nothing_was_
             }
             other => panic!("{name} rests at {other}"),
         }
-        stage.check_trace(&name).await;
+        env.check_trace(&name).await;
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }

@@ -15,7 +15,7 @@ use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
 use crate::support::printable::stored_is_printable;
-use crate::support::{PATIENCE, Stage, Tenant, at, condition, ready, reason};
+use crate::support::{Customer, PATIENCE, TestEnv, at, condition, ready, reason};
 
 /// Longest note of an event, in bytes.
 const NOTE: usize = 1024;
@@ -46,11 +46,11 @@ impl Call {
         matches!(self, Self::Estimate | Self::Upgrade)
     }
 
-    fn object(self, tenant: &Tenant, stage: &Stage) -> Value {
+    fn object(self, customer: &Customer, env: &TestEnv) -> Value {
         match self {
-            Self::Restore => tenant.restore(stage),
-            Self::Options => tenant.config(stage, json!({"bandwidthGb": 4096})),
-            Self::Estimate | Self::Upgrade => tenant.legacy(stage),
+            Self::Restore => customer.restore(env),
+            Self::Options => customer.config(env, json!({"bandwidthGb": 4096})),
+            Self::Estimate | Self::Upgrade => customer.legacy(env),
         }
     }
 }
@@ -139,27 +139,27 @@ fn rows() -> Vec<Row> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_hostup_says_of_a_paid_call_arrives_in_condition_event_and_record() {
-    let stage = Stage::new("said").await;
-    let _operator = stage.operator_for_many(&["--enable-legacy-upgrade"]);
+    let env = TestEnv::new("said").await;
+    let _operator = env.operator_for_many(&["--enable-legacy-upgrade"]);
     let rows = rows();
     let all = Call::ALL
         .iter()
         .flat_map(|call| rows.iter().map(move |row| (*call, row)));
     let checks = all.map(|(call, row)| {
-        let stage = &stage;
+        let env = &env;
         async move {
             let name = format!("{}-{}", format!("{call:?}").to_lowercase(), row.name);
-            let tenant = stage.tenant(&name).await;
-            let fault = tenant.fault(call.route()).acted(false);
-            stage.sim.inject(fault.answer(row.answer.clone()));
-            stage.create(call.object(&tenant, stage)).await;
-            arrives(stage, &name, call, row).await;
+            let customer = env.customer(&name).await;
+            let fault = customer.fault(call.route()).acted(false);
+            env.sim.inject(fault.answer(row.answer.clone()));
+            env.create(call.object(&customer, env)).await;
+            arrives(env, &name, call, row).await;
         }
     });
     join_all(checks).await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stored_is_printable(&stage).await;
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    stored_is_printable(&env).await;
+    env.check_invariants().await;
 }
 
 /// A reading that is answered with an error, of a restore or of options.
@@ -194,29 +194,26 @@ fn refused_reads() -> Vec<(&'static str, Route, u16, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_another_request() {
-    let stage = Stage::new("saidread").await;
-    let _operator = stage.operator_for_many(&["--gate-interval=1s"]);
+    let env = TestEnv::new("saidread").await;
+    let _operator = env.operator_for_many(&["--gate-interval=1s"]);
     let errors =
         json!([{"pointer": "/resources/bandwidthGb", "detail": "too much", "code": "invalid_request"}]);
     let checks = refused_reads().into_iter().map(|(of, route, status, code)| {
-        let (stage, errors) = (&stage, errors.to_string());
+        let (env, errors) = (&env, errors.to_string());
         async move {
             let name = format!("{of}-{status}");
-            let tenant = stage.tenant(&name).await;
+            let customer = env.customer(&name).await;
             let answer = Answer::problem(status, code)
                 .detail("the words of a clerk...")
                 .set("/errors", &errors);
-            stage.sim.inject(tenant.fault(route).always().answer(answer));
+            env.sim.inject(customer.fault(route).always().answer(answer));
             let is_restore = of.starts_with("r-");
             let (object, api) = if is_restore {
-                (tenant.restore(stage), stage.restores())
+                (customer.restore(env), env.restores())
             } else {
-                (
-                    tenant.config(stage, json!({"bandwidthGb": 4096})),
-                    stage.configs(),
-                )
+                (customer.config(env, json!({"bandwidthGb": 4096})), env.configs())
             };
-            stage.create(object).await;
+            env.create(object).await;
             let parts = [
                 "the words of a clerk",
                 "/resources/bandwidthGb: too much",
@@ -227,11 +224,11 @@ async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_anoth
                 parts.iter().all(|part| message.contains(part))
             };
             let told = if is_restore {
-                stage.wait(&name, "HostUp's words", tells).await
+                env.wait(&name, "HostUp's words", tells).await
             } else {
-                stage.wait_config(&name, "HostUp's words", tells).await
+                env.wait_config(&name, "HostUp's words", tells).await
             };
-            event(stage, &name, &parts.map(str::to_owned)).await;
+            event(env, &name, &parts.map(str::to_owned)).await;
             // That a route below the VPS finds nothing does not mean that the key does not read the VPS.
             let is_not_found = reason(&told) == "VpsNotFound";
             assert_eq!(
@@ -239,7 +236,7 @@ async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_anoth
                 status == 404 && route == Route::GetVps,
                 "{name}: {told}"
             );
-            stage.wait_for_reads(&tenant, route, 2).await;
+            env.wait_for_reads(&customer, route, 2).await;
             let later = api.get(&name).await.unwrap();
             let version = later.metadata.resource_version.unwrap();
             assert_eq!(
@@ -250,11 +247,11 @@ async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_anoth
         }
     });
     join_all(checks).await;
-    stored_is_printable(&stage).await;
-    assert_eq!(stage.posts(), 0);
+    stored_is_printable(&env).await;
+    assert_eq!(env.posts(), 0);
 }
 
-async fn arrives(stage: &Stage, name: &str, call: Call, row: &Row) {
+async fn arrives(env: &TestEnv, name: &str, call: Call, row: &Row) {
     let is_hidden = call.hides_odd_answers() && !row.is_documented;
     let mut parts = vec![format!("request {REQUEST}")];
     if !is_hidden {
@@ -266,20 +263,20 @@ async fn arrives(stage: &Stage, name: &str, call: Call, row: &Row) {
         parts.iter().all(|part| message.contains(part))
     };
     let object = if call == Call::Restore {
-        stage.wait(name, "HostUp's words", tells).await
+        env.wait(name, "HostUp's words", tells).await
     } else {
-        stage.wait_config(name, "HostUp's words", tells).await
+        env.wait_config(name, "HostUp's words", tells).await
     };
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.chars().count() < 2_500, "{name}: {message}");
     // Of the event, which is cut, all but the last words.
-    let note = event(stage, name, &parts[..parts.len().min(2)]).await;
+    let note = event(env, name, &parts[..parts.len().min(2)]).await;
     assert!(note.len() <= NOTE, "{name}: {note:?}");
 
     let records = if call == Call::Restore {
-        stage.records_of(name).await
+        env.records_of(name).await
     } else {
-        stage.config_records_of(name).await
+        env.config_records_of(name).await
     };
     let record = records.last().unwrap();
     assert_eq!(at(record, "status.requestId"), REQUEST, "{name}");
@@ -296,8 +293,8 @@ async fn arrives(stage: &Stage, name: &str, call: Call, row: &Row) {
 }
 
 /// The note of an event of the object that has all of these parts.
-async fn event(stage: &Stage, name: &str, parts: &[String]) -> String {
-    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+async fn event(env: &TestEnv, name: &str, parts: &[String]) -> String {
+    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
     let told = tokio::time::timeout(PATIENCE, async {
         loop {
             let about = ListParams::default().fields(&format!("regarding.name={name}"));
@@ -318,13 +315,13 @@ async fn event(stage: &Stage, name: &str, parts: &[String]) -> String {
 
 /// A restore whose job is polled many times, and the words that its object shows, each as often as it was written anew.
 async fn words_of_a_job(
-    stage: &Stage,
+    env: &TestEnv,
     name: &str,
     view: JobView,
     outcome: Outcome,
     ends: &str,
 ) -> Vec<String> {
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             view,
             job_duration: Duration::from_secs(6),
@@ -333,9 +330,9 @@ async fn words_of_a_job(
             ..RestoreBehaviour::ending(outcome)
         });
     });
-    stage.create(stage.approved(name)).await;
+    env.create(env.approved(name)).await;
     let mut words: Vec<String> = Vec::new();
-    let mut seen = pin!(watch_object(stage.restores(), name).default_backoff());
+    let mut seen = pin!(watch_object(env.restores(), name).default_backoff());
     let all = tokio::time::timeout(PATIENCE, async {
         while let Some(object) = seen.next().await {
             let Ok(Some(object)) = object else { continue };
@@ -352,7 +349,7 @@ async fn words_of_a_job(
     });
     all.await
         .unwrap_or_else(|_| panic!("{name} does not come to {ends}: {words:?}"));
-    let record = &stage.records_of(name).await[0];
+    let record = &env.records_of(name).await[0];
     assert_eq!(
         at(record, "status.job.status").as_str(),
         words.last().map(String::as_str),
@@ -409,9 +406,9 @@ async fn the_word_of_the_job_is_hostups_own_and_is_written_when_it_changes() {
         ),
     ];
     let checks = rows.map(|(name, view, outcome, ends, runs_as, ends_as)| async move {
-        let stage = Stage::new("words").await;
-        let _operator = stage.operator(&["--poll-interval=200ms"]);
-        let words = words_of_a_job(&stage, name, view, outcome, ends).await;
+        let env = TestEnv::new("words").await;
+        let _operator = env.operator(&["--poll-interval=200ms"]);
+        let words = words_of_a_job(&env, name, view, outcome, ends).await;
         let mut changes = words.clone();
         changes.dedup();
         // The first poll may come when it is queued no more.
@@ -422,9 +419,9 @@ async fn the_word_of_the_job_is_hostups_own_and_is_written_when_it_changes() {
         assert!(changes.len() <= 3 && changes[0] != ends_as, "{name}: {words:?}");
         // It is polled far more often than it is written: with a word, with the progress, and at the end.
         assert!(words.len() <= 7, "{name}: {words:?}");
-        assert!(stage.sim.count(Route::Job) > 8, "{name}");
-        stored_is_printable(&stage).await;
-        stage.check_invariants().await;
+        assert!(env.sim.count(Route::Job) > 8, "{name}");
+        stored_is_printable(&env).await;
+        env.check_invariants().await;
     });
     join_all(checks).await;
 }
@@ -443,8 +440,8 @@ fn warns(object: &Value, code: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_error_of_a_call_that_was_carried_out_is_a_warning_until_the_spec_changes() {
-    let stage = Stage::new("warns").await;
-    let operator = stage.operator_for_many(&["--gate-interval=1s"]);
+    let env = TestEnv::new("warns").await;
+    let operator = env.operator_for_many(&["--gate-interval=1s"]);
     let failed = |status, code: &str| {
         Answer::problem(status, code)
             .detail(BILLING)
@@ -453,62 +450,60 @@ async fn an_error_of_a_call_that_was_carried_out_is_a_warning_until_the_spec_cha
     let of_options = "upstream_renewal_regeneration_failed";
     let of_restore = "upstream_cloud_quick_deploy_shape_invalid";
     let (options, restore, plain) = (
-        stage.tenant("options").await,
-        stage.tenant("restore").await,
-        stage.tenant("plain").await,
+        env.customer("options").await,
+        env.customer("restore").await,
+        env.customer("plain").await,
     );
-    for (tenant, answer) in [
+    for (customer, answer) in [
         (&options, failed(502, of_options)),
         (&plain, failed(500, "internal_error")),
     ] {
-        let fault = tenant.fault(Route::ConfigCommit).acted(true);
-        stage.sim.inject(fault.answer(answer));
-        stage
-            .create(tenant.config(&stage, json!({"bandwidthGb": 4096})))
+        let fault = customer.fault(Route::ConfigCommit).acted(true);
+        env.sim.inject(fault.answer(answer));
+        env.create(customer.config(&env, json!({"bandwidthGb": 4096})))
             .await;
     }
     let fault = restore.fault(Route::RestoreToPayg).acted(true);
-    stage.sim.inject(fault.answer(failed(502, of_restore)));
-    stage.create(restore.restore(&stage)).await;
+    env.sim.inject(fault.answer(failed(502, of_restore)));
+    env.create(restore.restore(&env)).await;
 
-    let told = stage.config_comes_to("options", "InSync").await;
+    let told = env.config_comes_to("options", "InSync").await;
     assert!(warns(&told, of_options), "{told}");
     assert_eq!(ready(&told)["status"], "True");
-    let told = stage.wait_for_reason("restore", "Restored").await;
+    let told = env.wait_for_reason("restore", "Restored").await;
     assert!(warns(&told, of_restore), "{told}");
-    let told = stage.config_comes_to("plain", "InSync").await;
+    let told = env.config_comes_to("plain", "InSync").await;
     assert!(condition(&told, "ProviderWarning").is_null(), "{told}");
     for (name, code) in [("options", of_options), ("restore", of_restore)] {
         let note = event(
-            &stage,
+            &env,
             name,
             &[code.to_owned(), BILLING.to_owned(), REQUEST.to_owned()],
         )
         .await;
         assert!(note.len() <= NOTE, "{name}: {note}");
     }
-    let record = &stage.config_records_of("options").await[0];
+    let record = &env.config_records_of("options").await[0];
     assert_eq!(at(record, "status.state"), "Succeeded");
     assert_eq!(at(record, "status.code"), of_options);
     assert_eq!(at(record, "status.detail"), BILLING);
 
     // It stands through a restart and while HostUp is away.
     drop(operator);
-    stage
-        .sim
+    env.sim
         .inject(options.fault(Route::GetVps).always().answer(Answer::html(503)));
-    let _operator = stage.operator_for_many(&["--gate-interval=1s"]);
-    let told = stage.config_comes_to("options", "ProviderUnavailable").await;
+    let _operator = env.operator_for_many(&["--gate-interval=1s"]);
+    let told = env.config_comes_to("options", "ProviderUnavailable").await;
     assert!(warns(&told, of_options), "{told}");
-    stage.patch_config("options", json!({"approval": null})).await;
+    env.patch_config("options", json!({"approval": null})).await;
     let gone = |object: &Value| {
         condition(object, "ProviderWarning").is_null()
             && *at(object, "status.observedGeneration") == object["metadata"]["generation"]
     };
-    stage.wait_config("options", "no warning", gone).await;
+    env.wait_config("options", "no warning", gone).await;
     let approval = json!({"spec": {"approval": null}});
-    stage.patch("restore", approval).await.unwrap();
-    stage.wait("restore", "no warning", gone).await;
-    assert_eq!((stage.posts(), stage.executed()), (3, 3));
-    stage.check_invariants().await;
+    env.patch("restore", approval).await.unwrap();
+    env.wait("restore", "no warning", gone).await;
+    assert_eq!((env.posts(), env.executed()), (3, 3));
+    env.check_invariants().await;
 }

@@ -8,7 +8,7 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_sim::Route;
 use serde_json::json;
 
-use crate::support::{Operator, Stage};
+use crate::support::{Operator, TestEnv};
 
 const NO_CLUSTER: &str = "/nonexistent/kubeconfig";
 
@@ -238,42 +238,41 @@ async fn a_flag_before_the_subcommand_is_not_dropped() {
 
 #[tokio::test]
 async fn a_variable_brakes_as_its_flag_does() {
-    let stage = Stage::new("variable").await;
-    let _operator = stage.operator_with(&[], &[("READ_ONLY", "true")]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "ReadOnly").await;
-    assert_eq!(stage.posts(), 0);
+    let env = TestEnv::new("variable").await;
+    let _operator = env.operator_with(&[], &[("READ_ONLY", "true")]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "ReadOnly").await;
+    assert_eq!(env.posts(), 0);
 }
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
-    let stage = Stage::new("port").await;
-    stage.create(stage.approved("web")).await;
+    let env = TestEnv::new("port").await;
+    env.create(env.approved("web")).await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    let mut operator = stage.operator_with(&[&listen], &[("RUST_LOG", "off")]);
+    let mut operator = env.operator_with(&[&listen], &[("RUST_LOG", "off")]);
     assert_eq!(operator.wait_for_end().code(), Some(2));
     let lines = operator.log();
     assert_eq!(lines.len(), 1, "{lines:?}");
     let address = taken.local_addr().unwrap();
     assert!(lines[0].contains(&format!("--listen {address}")), "{lines:?}");
     assert!(lines[0].contains("choose another address"), "{lines:?}");
-    assert_eq!(stage.sim.count(Route::Any), 0);
+    assert_eq!(env.sim.count(Route::Any), 0);
 }
 
 #[tokio::test]
 async fn missing_rights_are_named_at_once() {
-    let mut stage = Stage::new("rights").await;
-    stage.create(stage.approved("web")).await;
-    stage
-        .create(json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": "nobody", "namespace": stage.namespace},
-        }))
-        .await;
-    let nobody = stage.plane.service_account_kubeconfig(&stage.namespace, "nobody");
-    stage.kubeconfig = nobody.unwrap();
-    let mut operator = stage.operator_with(&[], &[("RUST_LOG", "off")]);
+    let mut env = TestEnv::new("rights").await;
+    env.create(env.approved("web")).await;
+    env.create(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "nobody", "namespace": env.namespace},
+    }))
+    .await;
+    let nobody = env.plane.service_account_kubeconfig(&env.namespace, "nobody");
+    env.kubeconfig = nobody.unwrap();
+    let mut operator = env.operator_with(&[], &[("RUST_LOG", "off")]);
     assert_eq!(operator.wait_for_end().code(), Some(2));
     let lines = operator.log();
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -281,7 +280,7 @@ async fn missing_rights_are_named_at_once() {
         lines[0].contains("lacks rights") && lines[0].contains("apply deploy/rbac.yaml"),
         "{lines:?}"
     );
-    assert_eq!(stage.sim.count(Route::Any), 0);
+    assert_eq!(env.sim.count(Route::Any), 0);
 }
 
 #[tokio::test]

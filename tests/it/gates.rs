@@ -7,7 +7,7 @@ use hostup_sim::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Operator, Owner, Stage, at, condition, gates, ready, reason};
+use crate::support::{Customer, Operator, TestEnv, at, condition, gates, ready, reason};
 
 const LIMITS: [&str; 5] = [
     "cpu_limit_exceeded",
@@ -23,7 +23,7 @@ const OTHERS: [&str; 4] = [
     "no_cloud_access",
 ];
 
-type Change = Box<dyn Fn(&mut World, &Owner)>;
+type Change = Box<dyn Fn(&mut World, &Customer)>;
 
 /// One thing that can stand in the way of a restore.
 struct Row {
@@ -59,8 +59,8 @@ impl Row {
 
     fn closes(
         mut self,
-        close: impl Fn(&mut World, &Owner) + 'static,
-        open: impl Fn(&mut World, &Owner) + 'static,
+        close: impl Fn(&mut World, &Customer) + 'static,
+        open: impl Fn(&mut World, &Customer) + 'static,
     ) -> Self {
         self.close = Box::new(close);
         self.open = Box::new(open);
@@ -79,17 +79,17 @@ impl Row {
     }
 }
 
-fn vps<'a>(world: &'a mut World, owner: &Owner) -> &'a mut Vps {
-    world.vps_mut(&owner.vps).unwrap()
+fn vps<'a>(world: &'a mut World, customer: &Customer) -> &'a mut Vps {
+    world.vps_mut(&customer.vps).unwrap()
 }
 
-fn converts(convert: Convert) -> impl Fn(&mut World, &Owner) {
-    move |world, owner| vps(world, owner).convert = Some(convert.clone())
+fn converts(convert: Convert) -> impl Fn(&mut World, &Customer) {
+    move |world, customer| vps(world, customer).convert = Some(convert.clone())
 }
 
-fn limits(cpu: u32, memory: u32, storage: u32, count: u32) -> impl Fn(&mut World, &Owner) {
-    move |world, owner| {
-        world.account_mut(owner.account).limits_max = LimitSet::new(cpu, memory, storage, count);
+fn limits(cpu: u32, memory: u32, storage: u32, count: u32) -> impl Fn(&mut World, &Customer) {
+    move |world, customer| {
+        world.account_mut(customer.account).limits_max = LimitSet::new(cpu, memory, storage, count);
     }
 }
 
@@ -122,11 +122,11 @@ fn closing_rows() -> Vec<Row> {
         Row::new("can-restore", "canRestore")
             .says(Some("backup_in_progress"), "A backup is being made.")
             .closes(
-                |world, owner| {
-                    vps(world, owner).can_restore =
+                |world, customer| {
+                    vps(world, customer).can_restore =
                         ActionGate::closed("A backup is being made.", Some("backup_in_progress"));
                 },
-                |world, owner| vps(world, owner).can_restore = ActionGate::open(),
+                |world, customer| vps(world, customer).can_restore = ActionGate::open(),
             ),
         Row::new("not-available", convert)
             .says(None, "Not for this product.")
@@ -141,11 +141,11 @@ fn closing_rows() -> Vec<Row> {
         Row::new("can-deploy", "canDeploy")
             .says(Some("no_capacity"), "No capacity left.")
             .closes(
-                |world, owner| {
-                    world.account_mut(owner.account).can_deploy =
+                |world, customer| {
+                    world.account_mut(customer.account).can_deploy =
                         ActionGate::closed("No capacity left.", Some("no_capacity"));
                 },
-                |world, owner| world.account_mut(owner.account).can_deploy = ActionGate::open(),
+                |world, customer| world.account_mut(customer.account).can_deploy = ActionGate::open(),
             ),
         Row::new("deploy-unavailable", "canDeploy").answers(
             Route::PaygDeployments,
@@ -154,8 +154,8 @@ fn closing_rows() -> Vec<Row> {
         Row::new("region", "region")
             .says(None, "stockholm is not on offer; HostUp offers gothenburg")
             .closes(
-                |world, owner| world.account_mut(owner.account).regions = vec!["gothenburg".to_owned()],
-                |world, owner| world.account_mut(owner.account).regions = vec!["stockholm".to_owned()],
+                |world, customer| world.account_mut(customer.account).regions = vec!["gothenburg".to_owned()],
+                |world, customer| world.account_mut(customer.account).regions = vec!["stockholm".to_owned()],
             ),
         Row::new("limit-cpu", "limits")
             .says(None, "2 CPU cores wanted, 1 left")
@@ -174,19 +174,19 @@ fn closing_rows() -> Vec<Row> {
             .says(None, "60 GB are too small; source and backup need 80 GB")
             .closes(
                 |_, _| (),
-                |world, owner| vps(world, owner).resources = Resources::new(2, 4, 60),
+                |world, customer| vps(world, customer).resources = Resources::new(2, 4, 60),
             ),
         Row::new("below-backup", "storage")
             .says(None, "80 GB are too small; source and backup need 91 GB")
             .closes(
-                |world, owner| vps(world, owner).backups[0].size_gb = dec("90.5"),
-                |world, owner| vps(world, owner).backups[0].size_gb = dec("80"),
+                |world, customer| vps(world, customer).backups[0].size_gb = dec("90.5"),
+                |world, customer| vps(world, customer).backups[0].size_gb = dec("80"),
             ),
         Row::new("below-the-smallest", "storage")
             .storage(49)
             .says(None, "49 GB are too small; source and backup need 50 GB")
             .closes(
-                |world, owner| vps(world, owner).resources = Resources::new(2, 4, 20),
+                |world, customer| vps(world, customer).resources = Resources::new(2, 4, 20),
                 |_, _| (),
             ),
     ];
@@ -244,14 +244,16 @@ fn open_rows() -> Vec<Row> {
         Row::new("restore-code", "canRestore")
             .says(Some("ok_with_a_code"), "")
             .closes(
-                |world, owner| vps(world, owner).can_restore = ActionGate::open_with_code("ok_with_a_code"),
+                |world, customer| {
+                    vps(world, customer).can_restore = ActionGate::open_with_code("ok_with_a_code")
+                },
                 |_, _| (),
             ),
         Row::new("deploy-code", "canDeploy")
             .says(Some("ok_with_a_code"), "")
             .closes(
-                |world, owner| {
-                    world.account_mut(owner.account).can_deploy =
+                |world, customer| {
+                    world.account_mut(customer.account).can_deploy =
                         ActionGate::open_with_code("ok_with_a_code");
                 },
                 |_, _| (),
@@ -293,18 +295,18 @@ fn open_rows() -> Vec<Row> {
 }
 
 /// One customer and one approved restore for each row, the row's obstacle in place before.
-async fn set_up(stage: &Stage, rows: &[Row]) -> Vec<Owner> {
+async fn set_up(env: &TestEnv, rows: &[Row]) -> Vec<Customer> {
     let set_up = rows.iter().map(|row| async move {
-        let owner = stage.owner(&row.name).await;
-        stage.sim.world(|world| (row.close)(world, &owner));
+        let customer = env.customer(&row.name).await;
+        env.sim.world(|world| (row.close)(world, &customer));
         if let Some((route, answer)) = &row.answer {
-            let fault = Fault::on(*route).always().key(&owner.key);
-            stage.sim.inject(fault.answer(answer.clone()));
+            let fault = Fault::on(*route).always().key(&customer.key);
+            env.sim.inject(fault.answer(answer.clone()));
         }
-        let mut object = stage.approved_for(&owner);
+        let mut object = customer.restore(env);
         object["spec"]["target"]["cloudVm"]["storageGb"] = json!(row.storage);
-        stage.create(object).await;
-        owner
+        env.create(object).await;
+        customer
     });
     join_all(set_up).await
 }
@@ -328,12 +330,12 @@ fn assert_row(row: &Row, object: &Value, allowed: bool) {
 
 #[tokio::test]
 async fn every_closed_gate_is_shown_holds_the_purchase_and_opens_by_itself() {
-    let stage = Stage::new("gates").await;
+    let env = TestEnv::new("gates").await;
     let rows = closing_rows();
-    let owners = set_up(&stage, &rows).await;
-    let _operator = stage.operator(&["--gate-interval=1s"]);
+    let customers = set_up(&env, &rows).await;
+    let _operator = env.operator(&["--gate-interval=1s"]);
     join_all(rows.iter().map(|row| async {
-        let object = stage.wait_for_reason(&row.name, "GatesClosed").await;
+        let object = env.wait_for_reason(&row.name, "GatesClosed").await;
         assert_row(row, &object, false);
         let closed: Vec<_> = at(&object, "status.gates").as_array().unwrap().clone();
         let closed: Vec<_> = closed.iter().filter(|gate| gate["allowed"] == false).collect();
@@ -347,56 +349,55 @@ async fn every_closed_gate_is_shown_holds_the_purchase_and_opens_by_itself() {
         assert_eq!(condition(&object, "Stalled"), &Value::Null);
     }))
     .await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
 
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.sim.clear_faults();
-    stage.sim.world(|world| {
-        for (row, owner) in rows.iter().zip(&owners) {
-            (row.open)(world, owner);
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.sim.clear_faults();
+    env.sim.world(|world| {
+        for (row, customer) in rows.iter().zip(&customers) {
+            (row.open)(world, customer);
         }
     });
     // The one whose target is too small for ever stays closed.
     let small = "below-the-smallest";
     join_all(rows.iter().filter(|row| row.name != small).map(|row| async {
-        let object = stage.wait_for_reason(&row.name, "Restored").await;
+        let object = env.wait_for_reason(&row.name, "Restored").await;
         assert_eq!(condition(&object, "GatesPassed")["status"], "True");
     }))
     .await;
-    assert_eq!(reason(&stage.restore(small).await), "GatesClosed");
-    assert_eq!(stage.executed(), rows.len() - 1);
-    assert_eq!(stage.posts(), rows.len() - 1);
-    stage.check_invariants().await;
+    assert_eq!(reason(&env.restore(small).await), "GatesClosed");
+    assert_eq!(env.executed(), rows.len() - 1);
+    assert_eq!(env.posts(), rows.len() - 1);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_code_a_limit_blocker_and_a_payg_source_are_shown_and_close_nothing() {
-    let stage = Stage::new("opengates").await;
+    let env = TestEnv::new("opengates").await;
     // The limit blockers speak of the source's own size; what the POST checks is the ordered one.
     let rows = open_rows();
-    let _owners = set_up(&stage, &rows).await;
-    let _operator = stage.operator(&["--gate-interval=1s"]);
+    let _customers = set_up(&env, &rows).await;
+    let _operator = env.operator(&["--gate-interval=1s"]);
     join_all(rows.iter().map(|row| async {
-        let object = stage.wait_for_reason(&row.name, "Restored").await;
+        let object = env.wait_for_reason(&row.name, "Restored").await;
         assert_row(row, &object, true);
     }))
     .await;
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    assert_eq!((stage.executed(), stage.posts()), (rows.len(), rows.len()));
-    stage.check_invariants().await;
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    assert_eq!((env.executed(), env.posts()), (rows.len(), rows.len()));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn what_hostup_advises_against_takes_the_approval_of_a_quote_and_a_ceiling_is_not_enough() {
-    let stage = Stage::new("advice").await;
-    let owner = stage.owner("advised").await;
+    let env = TestEnv::new("advice").await;
+    let customer = env.customer("advised").await;
     let blocked = |words: &'static [&'static str]| converts(Convert::blocked(SAID, words));
-    stage
-        .sim
-        .world(|world| blocked(&["pending_order"])(world, &owner));
-    let _operator = stage.operator(&["--gate-interval=1s"]);
-    stage.create(stage.approved_for(&owner)).await;
-    let object = stage.wait_for_reason("advised", "AwaitingApproval").await;
+    env.sim
+        .world(|world| blocked(&["pending_order"])(world, &customer));
+    let _operator = env.operator(&["--gate-interval=1s"]);
+    env.create(customer.restore(&env)).await;
+    let object = env.wait_for_reason("advised", "AwaitingApproval").await;
     let shown = &gates(&object, "canConvertToCloud")[0];
     assert_eq!(
         (
@@ -422,63 +423,61 @@ async fn what_hostup_advises_against_takes_the_approval_of_a_quote_and_a_ceiling
     let quote = at(&object, "status.quote.id").as_str().unwrap().to_owned();
 
     // Other advice makes another quote, and the approval of the first one buys nothing.
-    stage
-        .sim
-        .world(|world| blocked(&["pending_order", "brand_new"])(world, &owner));
+    env.sim
+        .world(|world| blocked(&["pending_order", "brand_new"])(world, &customer));
     let approve = |quote: &str| json!({"spec": {"approval": {"quoteId": quote, "maxPrice": null}}});
-    stage.patch("advised", approve(&quote)).await.unwrap();
+    env.patch("advised", approve(&quote)).await.unwrap();
     let another = |object: &Value| at(object, "status.quote.id") != quote.as_str();
-    let object = stage.wait("advised", "another quote", another).await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
+    let object = env.wait("advised", "another quote", another).await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
     let quote = at(&object, "status.quote.id").as_str().unwrap().to_owned();
-    stage.patch("advised", approve(&quote)).await.unwrap();
-    stage.wait_for_reason("advised", "Restored").await;
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    env.patch("advised", approve(&quote)).await.unwrap();
+    env.wait_for_reason("advised", "Restored").await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_gate_of_another_type_is_never_taken_for_open() {
-    let stage = Stage::new("wrongtype").await;
+    let env = TestEnv::new("wrongtype").await;
     let answer = Answer::normal().set("/actions/canRestore/allowed", "\"true\"");
-    stage
-        .sim
+    env.sim
         .inject(Fault::on(Route::ListBackups).always().answer(answer));
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "ProviderUnavailable").await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.sim.clear_faults();
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.executed(), 1);
-    stage.check_invariants().await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "ProviderUnavailable").await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.sim.clear_faults();
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.executed(), 1);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_large_order_is_decided_by_its_own_size_and_not_by_the_sources() {
-    let stage = Stage::new("ownsize").await;
-    let owner = stage.owner("large").await;
+    let env = TestEnv::new("ownsize").await;
+    let customer = env.customer("large").await;
     // 2 cores of the source fit, 8 ordered ones do not.
-    stage.sim.world(|world| limits(4, 64, 1000, 10)(world, &owner));
-    let _operator = stage.operator(&[]);
-    let mut object = stage.approved_for(&owner);
+    env.sim.world(|world| limits(4, 64, 1000, 10)(world, &customer));
+    let _operator = env.operator(&[]);
+    let mut object = customer.restore(&env);
     object["spec"]["target"]["cloudVm"]["cpuCores"] = json!(8);
     object["spec"]["approval"]["maxPrice"]["perHour"] = json!("9.00");
-    stage.create(object).await;
-    let object = stage.wait_for_reason("large", "GatesClosed").await;
+    env.create(object).await;
+    let object = env.wait_for_reason("large", "GatesClosed").await;
     assert_eq!(gates(&object, "canConvertToCloud")[0]["allowed"], true);
     let limit = gates(&object, "limits")[0]["reason"].as_str().unwrap();
     assert!(limit.contains("8 CPU cores wanted, 4 left"), "{limit}");
-    assert_eq!(stage.posts(), 0);
-    stage.sim.world(|world| limits(8, 64, 1000, 10)(world, &owner));
-    stage.wait_for_reason("large", "Restored").await;
-    assert_eq!(stage.executed(), 1);
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 0);
+    env.sim.world(|world| limits(8, 64, 1000, 10)(world, &customer));
+    env.wait_for_reason("large", "Restored").await;
+    assert_eq!(env.executed(), 1);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn blockers_at_both_places_are_shown_once() {
-    let stage = Stage::new("twice").await;
+    let env = TestEnv::new("twice").await;
     let word = json!(["no_card_on_file", "not_verified"]).to_string();
     let extensions = json!({"blockerReasons": ["no_card_on_file", "not_verified"]}).to_string();
     let answer = Answer::normal()
@@ -486,12 +485,11 @@ async fn blockers_at_both_places_are_shown_once() {
         .set("/requiresVerification", "true")
         .set("/blockerReasons", &word)
         .set("/extensions", &extensions);
-    stage
-        .sim
+    env.sim
         .inject(Fault::on(Route::ConvertToCloud).always().answer(answer));
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "GatesClosed").await;
     let rows = gates(&object, "canConvertToCloud");
     let codes: Vec<_> = rows.iter().map(|row| row["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["no_card_on_file", "not_verified"]);
@@ -501,8 +499,8 @@ async fn blockers_at_both_places_are_shown_once() {
             .unwrap()
             .contains("verification is required")
     );
-    assert_eq!(stage.posts(), 0);
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 0);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
@@ -564,7 +562,7 @@ async fn the_codes_of_a_closed_account_are_shown_wherever_hostup_puts_them() {
             card,
         ),
     ];
-    let stage = Stage::new("codes").await;
+    let env = TestEnv::new("codes").await;
     let rows: Vec<Row> = places
         .into_iter()
         .flat_map(|(name, place, blockers, codes)| {
@@ -588,106 +586,105 @@ async fn the_codes_of_a_closed_account_are_shown_wherever_hostup_puts_them() {
                 })
         })
         .collect();
-    let _operator = stage.operator_for_many(&[]);
-    set_up(&stage, &rows).await;
+    let _operator = env.operator_for_many(&[]);
+    set_up(&env, &rows).await;
     for row in &rows {
-        let object = stage.wait_for_reason(&row.name, "GatesClosed").await;
+        let object = env.wait_for_reason(&row.name, "GatesClosed").await;
         assert_row(row, &object, false);
     }
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_backup_that_is_gone_or_incomplete_stalls_until_it_is_there() {
-    let stage = Stage::new("nobackup").await;
-    let not_there = |how: &str, world: &mut World, owner: &Owner| match how {
+    let env = TestEnv::new("nobackup").await;
+    let not_there = |how: &str, world: &mut World, customer: &Customer| match how {
         "gone" => {
-            world.remove_backup(&owner.backup);
+            world.remove_backup(&customer.backup);
         }
-        "undated" => vps(world, owner).backups[0].created_at = None,
-        _ => vps(world, owner).backups[0].size_gb = dec("0"),
+        "undated" => vps(world, customer).backups[0].created_at = None,
+        _ => vps(world, customer).backups[0].size_gb = dec("0"),
     };
-    let _operator = stage.operator(&[]);
+    let _operator = env.operator(&[]);
     join_all(["gone", "undated", "empty"].map(|how| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let owner = stage.owner(how).await;
-            stage.sim.world(|world| not_there(how, world, &owner));
-            stage.create(stage.approved_for(&owner)).await;
-            let object = stage.wait_for_reason(how, "BackupNotFound").await;
+            let customer = env.customer(how).await;
+            env.sim.world(|world| not_there(how, world, &customer));
+            env.create(customer.restore(env)).await;
+            let object = env.wait_for_reason(how, "BackupNotFound").await;
             assert_eq!(condition(&object, "Stalled")["status"], "True");
             let message = ready(&object)["message"].as_str().unwrap();
-            assert!(message.contains(&owner.backup), "{message}");
-            assert!(stage.records().await.is_empty());
-            stage.sim.world(|world| {
-                world.remove_backup(&owner.backup);
-                world.add_backup(&owner.vps, Backup::new(&owner.backup, "12.4"));
+            assert!(message.contains(&customer.backup), "{message}");
+            assert!(env.records().await.is_empty());
+            env.sim.world(|world| {
+                world.remove_backup(&customer.backup);
+                world.add_backup(&customer.vps, Backup::new(&customer.backup, "12.4"));
             });
-            let object = stage.wait_for_reason(how, "Restored").await;
+            let object = env.wait_for_reason(how, "Restored").await;
             assert_eq!(condition(&object, "Stalled"), &Value::Null);
         }
     }))
     .await;
-    assert_eq!((stage.executed(), stage.posts()), (3, 3));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (3, 3));
+    env.check_invariants().await;
 }
 
-fn latest(stage: &Stage, name: &str) -> Value {
-    let mut object = stage.preview(name);
+fn latest(env: &TestEnv, name: &str) -> Value {
+    let mut object = env.preview(name);
     object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backup": "Latest"});
     object
 }
 
 /// Waits until the operator has looked at the account once more from beginning to end.
-async fn another_look(stage: &Stage, name: &str) {
-    let seen = stage.sim.count(Route::PaygLimits);
+async fn another_look(env: &TestEnv, name: &str) {
+    let seen = env.sim.count(Route::PaygLimits);
     let poke = json!({"metadata": {"annotations": {"look": seen.to_string()}}});
-    stage.patch(name, poke).await.unwrap();
+    env.patch(name, poke).await.unwrap();
     let looked = move |world: &World| world.count_answered(Route::PaygLimits) > seen;
-    assert!(stage.sim.until(crate::support::PATIENCE, looked).await);
+    assert!(env.sim.until(crate::support::PATIENCE, looked).await);
 }
 
 #[tokio::test]
 async fn latest_is_the_newest_complete_backup_and_is_resolved_once() {
-    let stage = Stage::new("latest").await;
+    let env = TestEnv::new("latest").await;
     let made = |id: &str, at: Option<&str>| Backup::new(id, "12.4").created(at);
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.add_backup(SOURCE_VPS, made("bkp_newest", Some("2026-05-02T10:00:00.000Z")));
         world.add_backup(SOURCE_VPS, made("bkp_undated", None));
         let empty = Backup::new("bkp_empty", "0").created(Some("2026-05-09T10:00:00.000Z"));
         world.add_backup(SOURCE_VPS, empty);
     });
-    let _operator = stage.operator(&[]);
-    stage.create(latest(&stage, "web")).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let _operator = env.operator(&[]);
+    env.create(latest(&env, "web")).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
     assert_eq!(at(&object, "status.backup.id"), "bkp_newest");
     let quote = at(&object, "status.quote.id").clone();
-    stage
-        .sim
+    env.sim
         .world(|world| world.add_backup(SOURCE_VPS, made("bkp_later", Some("2026-06-01T10:00:00.000Z"))));
-    another_look(&stage, "web").await;
-    another_look(&stage, "web").await;
-    let object = stage.restore("web").await;
+    another_look(&env, "web").await;
+    another_look(&env, "web").await;
+    let object = env.restore("web").await;
     assert_eq!(at(&object, "status.backup.id"), "bkp_newest");
     assert_eq!(at(&object, "status.quote.id"), &quote);
     let approve = json!({"spec": {"approval": {"quoteId": quote}}});
-    stage.patch("web", approve).await.unwrap();
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.sim.purchases()[0].backup, "bkp_newest");
-    assert_eq!(stage.executed(), 1);
-    stage.check_invariants().await;
+    env.patch("web", approve).await.unwrap();
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.sim.purchases()[0].backup, "bkp_newest");
+    assert_eq!(env.executed(), 1);
+    env.check_invariants().await;
 }
 
-fn selecting(stage: &Stage, name: &str, selector: Value) -> Value {
-    let mut object = stage.preview(name);
+fn selecting(env: &TestEnv, name: &str, selector: Value) -> Value {
+    let mut object = env.preview(name);
     object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backupSelector": selector});
     object
 }
 
 #[tokio::test]
 async fn a_selector_chooses_the_newest_backup_that_fits_and_says_which_came_closest() {
-    let stage = Stage::new("selected").await;
+    let env = TestEnv::new("selected").await;
     let made = |id: &str, at: &str, kind: &str, note: &str| Backup {
         backup_type: kind.to_owned(),
         note: Some(note.to_owned()),
@@ -700,32 +697,32 @@ async fn a_selector_chooses_the_newest_backup_that_fits_and_says_which_came_clos
         made("bkp_d", "2026-05-04T10:00:00.000Z", "scheduled", "nightly"),
     ];
     for backup in backups {
-        stage.sim.world(|world| world.add_backup(SOURCE_VPS, backup));
+        env.sim.world(|world| world.add_backup(SOURCE_VPS, backup));
     }
-    let _operator = stage.operator(&["--resync-interval=1s"]);
+    let _operator = env.operator(&["--resync-interval=1s"]);
     let before = "2026-05-04T10:00:00Z";
     for (name, selector, chosen) in [
         ("by-type", json!({"before": before, "type": "scheduled"}), "bkp_b"),
         ("by-note", json!({"note": "before the move"}), "bkp_c"),
         ("all", json!({}), "bkp_d"),
     ] {
-        stage.create(selecting(&stage, name, selector)).await;
-        let object = stage.wait_for_reason(name, "AwaitingApproval").await;
+        env.create(selecting(&env, name, selector)).await;
+        let object = env.wait_for_reason(name, "AwaitingApproval").await;
         assert_eq!(at(&object, "status.backup.id"), chosen, "{name}");
         let message = ready(&object)["message"].as_str().unwrap();
         assert!(message.contains(chosen), "{message}");
     }
-    let object = stage.restore("by-note").await;
+    let object = env.restore("by-note").await;
     assert_eq!(at(&object, "status.backup.type"), "manual");
     assert_eq!(at(&object, "status.backup.note"), "before the move");
 
     let wanted = json!({"before": before, "type": "manual", "note": "before the upgrade"});
-    stage.create(selecting(&stage, "none", wanted)).await;
-    let object = stage.wait_for_reason("none", "BackupNotFound").await;
+    env.create(selecting(&env, "none", wanted)).await;
+    let object = env.wait_for_reason("none", "BackupNotFound").await;
     let message = ready(&object)["message"].as_str().unwrap();
     let closest = "the closest is bkp_c of 2026-05-03T11:00:00Z: its note is not \"before the upgrade\"";
     assert!(message.contains(closest), "{message}");
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.add_backup(
             SOURCE_VPS,
             made(
@@ -736,36 +733,35 @@ async fn a_selector_chooses_the_newest_backup_that_fits_and_says_which_came_clos
             ),
         );
     });
-    let object = stage.wait_for_reason("none", "AwaitingApproval").await;
+    let object = env.wait_for_reason("none", "AwaitingApproval").await;
     let quote = at(&object, "status.quote.id").clone();
-    stage
-        .patch("none", json!({"spec": {"approval": {"quoteId": quote}}}))
+    env.patch("none", json!({"spec": {"approval": {"quoteId": quote}}}))
         .await
         .unwrap();
-    stage.wait_for_reason("none", "Restored").await;
-    assert_eq!(stage.sim.purchases()[0].backup, "bkp_e");
-    let record = &stage.records().await[0];
+    env.wait_for_reason("none", "Restored").await;
+    assert_eq!(env.sim.purchases()[0].backup, "bkp_e");
+    let record = &env.records().await[0];
     assert_eq!(at(record, "spec.backup.note"), "before the upgrade");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_backup_that_is_older_than_allowed_closes_its_gate_whatever_is_approved() {
-    let stage = Stage::new("old").await;
+    let env = TestEnv::new("old").await;
     let hours_ago =
         |hours: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours)).to_string();
     let backup = |id: &str, hours| Backup::new(id, "12.4").created(Some(&hours_ago(hours)));
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.add_backup(SOURCE_VPS, backup("bkp_old", 37));
         world.add_backup(SOURCE_VPS, backup("bkp_young", 35));
     });
-    let _operator = stage.operator(&[]);
+    let _operator = env.operator(&[]);
     for (name, id) in [("old", "bkp_old"), ("young", "bkp_young")] {
-        let mut object = stage.approved(name);
+        let mut object = env.approved(name);
         object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backupId": id, "maxAge": "36h"});
-        stage.create(object).await;
+        env.create(object).await;
     }
-    let object = stage.wait_for_reason("old", "GatesClosed").await;
+    let object = env.wait_for_reason("old", "GatesClosed").await;
     let gate = &gates(&object, "backupAge")[0];
     assert_eq!(
         (&gate["source"], &gate["allowed"]),
@@ -773,52 +769,49 @@ async fn a_backup_that_is_older_than_allowed_closes_its_gate_whatever_is_approve
     );
     let reason = gate["reason"].as_str().unwrap();
     assert!(reason.contains("bkp_old is older than 36h since"), "{reason}");
-    stage.wait_for_reason("young", "Restored").await;
+    env.wait_for_reason("young", "Restored").await;
     // One that is chosen by its age misses for the same reason.
-    stage
-        .create(selecting(&stage, "none", json!({"maxAge": "30m"})))
+    env.create(selecting(&env, "none", json!({"maxAge": "30m"})))
         .await;
-    let object = stage.wait_for_reason("none", "BackupNotFound").await;
+    let object = env.wait_for_reason("none", "BackupNotFound").await;
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(
         message.contains("bkp_young") && message.contains("older than 30m"),
         "{message}"
     );
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_resolved_latest_that_vanishes_is_not_replaced_by_an_older_one() {
-    let stage = Stage::new("vanished").await;
+    let env = TestEnv::new("vanished").await;
     let newest = Backup::new("bkp_newest", "12.4").created(Some("2026-05-02T10:00:00.000Z"));
-    stage
-        .sim
+    env.sim
         .world(|world| world.add_backup(SOURCE_VPS, newest.clone()));
-    let _operator = stage.operator(&[]);
-    stage.create(latest(&stage, "web")).await;
-    stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.sim.world(|world| world.remove_backup("bkp_newest"));
-    let ceiling = stage.approved("web")["spec"]["approval"].clone();
-    stage
-        .patch("web", json!({"spec": {"approval": ceiling}}))
+    let _operator = env.operator(&[]);
+    env.create(latest(&env, "web")).await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
+    env.sim.world(|world| world.remove_backup("bkp_newest"));
+    let ceiling = env.approved("web")["spec"]["approval"].clone();
+    env.patch("web", json!({"spec": {"approval": ceiling}}))
         .await
         .unwrap();
-    let object = stage.wait_for_reason("web", "BackupNotFound").await;
+    let object = env.wait_for_reason("web", "BackupNotFound").await;
     assert!(ready(&object)["message"].as_str().unwrap().contains("bkp_newest"));
-    another_look(&stage, "web").await;
-    another_look(&stage, "web").await;
-    assert_eq!(reason(&stage.restore("web").await), "BackupNotFound");
-    assert_eq!(stage.posts(), 0);
-    stage.sim.world(|world| world.add_backup(SOURCE_VPS, newest));
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.sim.purchases()[0].backup, "bkp_newest");
-    stage.check_invariants().await;
+    another_look(&env, "web").await;
+    another_look(&env, "web").await;
+    assert_eq!(reason(&env.restore("web").await), "BackupNotFound");
+    assert_eq!(env.posts(), 0);
+    env.sim.world(|world| world.add_backup(SOURCE_VPS, newest));
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.sim.purchases()[0].backup, "bkp_newest");
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn without_a_complete_price_nothing_is_quoted_or_claimed() {
-    let stage = Stage::new("noprice").await;
+    let env = TestEnv::new("noprice").await;
     let gone = |pointer: &str| Answer::normal().remove(pointer);
     let rows = [
         ("cpu", gone("/pricing/cpuPerCoreHour")),
@@ -839,49 +832,49 @@ async fn without_a_complete_price_nothing_is_quoted_or_claimed() {
         ("huge", Answer::normal().set("/pricing/cpuPerCoreHour", "7e27")),
         ("money", Answer::normal().set("/pricing/currencyCode", "\"kr.\"")),
     ];
-    let owners = join_all(rows.iter().map(|(name, _)| stage.owner(name))).await;
-    for (owner, (_, answer)) in owners.iter().zip(&rows) {
-        let fault = Fault::on(Route::PaygDeployments).always().key(&owner.key);
-        stage.sim.inject(fault.answer(answer.clone()));
+    let customers = join_all(rows.iter().map(|(name, _)| env.customer(name))).await;
+    for (customer, (_, answer)) in customers.iter().zip(&rows) {
+        let fault = Fault::on(Route::PaygDeployments).always().key(&customer.key);
+        env.sim.inject(fault.answer(answer.clone()));
     }
-    let _operator = stage.operator(&["--gate-interval=1s"]);
-    join_all(owners.iter().map(|owner| async {
-        stage.create(stage.approved_for(owner)).await;
-        let object = stage.wait_for_reason(&owner.name, "ProviderUnavailable").await;
-        assert_eq!(at(&object, "status.quote"), &Value::Null, "{}", owner.name);
+    let _operator = env.operator(&["--gate-interval=1s"]);
+    join_all(customers.iter().map(|customer| async {
+        env.create(customer.restore(&env)).await;
+        let object = env.wait_for_reason(&customer.name, "ProviderUnavailable").await;
+        assert_eq!(at(&object, "status.quote"), &Value::Null, "{}", customer.name);
         let message = ready(&object)["message"].as_str().unwrap();
-        assert!(message.contains("price"), "{}: {message}", owner.name);
+        assert!(message.contains("price"), "{}: {message}", customer.name);
     }))
     .await;
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.sim.clear_faults();
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.sim.clear_faults();
     join_all(
-        owners
+        customers
             .iter()
-            .map(|owner| stage.wait_for_reason(&owner.name, "Restored")),
+            .map(|customer| env.wait_for_reason(&customer.name, "Restored")),
     )
     .await;
-    assert_eq!(stage.executed(), rows.len());
-    stage.check_invariants().await;
+    assert_eq!(env.executed(), rows.len());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn what_is_omitted_is_filled_in_rounded_up_and_sent_explicitly() {
-    let stage = Stage::new("omitted").await;
+    let env = TestEnv::new("omitted").await;
     // Source storage and backup size; what storage follows.
     let rows = [
         ("small", "20", "12.4", 50),
         ("by.source", "100.2", "12.4", 101),
         ("by-backup", "20", "60.3", 61),
     ];
-    let _operator = stage.operator(&[]);
+    let _operator = env.operator(&[]);
     let made = join_all(rows.map(|(name, storage, backup, ordered)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let owner = stage.owner(name).await;
-            stage.sim.world(|world| {
-                let vps = vps(world, &owner);
+            let customer = env.customer(name).await;
+            env.sim.world(|world| {
+                let vps = vps(world, &customer);
                 vps.resources = Resources {
                     cpu_cores: dec("3"),
                     memory_gb: dec("3.5"),
@@ -889,13 +882,16 @@ async fn what_is_omitted_is_filled_in_rounded_up_and_sent_explicitly() {
                 };
                 vps.backups[0].size_gb = dec(backup);
             });
-            let mut object = stage.approved_for(&owner);
+            let mut object = customer.restore(env);
             object["spec"]["target"] = json!({"cloudVm": {}});
             object["spec"]["approval"]["maxPrice"]["perHour"] = json!("9.00");
-            stage.create(object).await;
-            let object = stage.wait_for_reason(name, "Restored").await;
-            let posts = stage.sim.requests_on(Route::RestoreToPayg);
-            let post = posts.iter().find(|post| post.path.contains(&owner.vps)).unwrap();
+            env.create(object).await;
+            let object = env.wait_for_reason(name, "Restored").await;
+            let posts = env.sim.requests_on(Route::RestoreToPayg);
+            let post = posts
+                .iter()
+                .find(|post| post.path.contains(&customer.vps))
+                .unwrap();
             let body: Value = serde_json::from_str(&post.body_text()).unwrap();
             let mut members: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
             members.sort();
@@ -912,13 +908,13 @@ async fn what_is_omitted_is_filled_in_rounded_up_and_sent_explicitly() {
         }
     }))
     .await;
-    assert_eq!((stage.executed(), stage.posts()), (made.len(), made.len()));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (made.len(), made.len()));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn the_price_is_exact_rounded_up_and_says_what_it_holds() {
-    let stage = Stage::new("price").await;
+    let env = TestEnv::new("price").await;
     // 2 cores, 4 GB, 80 GB; the rate of a core, what an hour and a month of 730 hours cost.
     let rows = [
         ("example", "0.12", "0.66 SEK/h", "481.80"),
@@ -926,18 +922,18 @@ async fn the_price_is_exact_rounded_up_and_says_what_it_holds() {
         ("fine", "0.12001", "0.6601 SEK/h", "481.82"),
         ("dear", "1000000.12", "2000000.66 SEK/h", "1460000481.80"),
     ];
-    let _operator = stage.operator(&[]);
+    let _operator = env.operator(&[]);
     join_all(rows.map(|(name, rate, summary, month)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let owner: Owner = stage.owner(name).await;
-            stage.sim.world(|world| {
-                world.account_mut(owner.account).pricing.cpu_per_core_hour = Some(dec(rate));
+            let customer: Customer = env.customer(name).await;
+            env.sim.world(|world| {
+                world.account_mut(customer.account).pricing.cpu_per_core_hour = Some(dec(rate));
             });
-            let mut object = stage.approved_for(&owner);
+            let mut object = customer.restore(env);
             object["spec"].as_object_mut().unwrap().remove("approval");
-            stage.create(object).await;
-            let object = stage.wait_for_reason(name, "AwaitingApproval").await;
+            env.create(object).await;
+            let object = env.wait_for_reason(name, "AwaitingApproval").await;
             assert_eq!(at(&object, "status.quote.summary"), summary);
             assert_eq!(at(&object, "status.quote.perMonth"), month);
             assert_eq!(at(&object, "status.quote.currencyCode"), "SEK");
@@ -951,28 +947,27 @@ async fn the_price_is_exact_rounded_up_and_says_what_it_holds() {
         }
     }))
     .await;
-    assert_eq!(stage.posts(), 0);
-    assert!(stage.records().await.is_empty());
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 0);
+    assert!(env.records().await.is_empty());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_missing_region_closes_unless_hostup_names_a_default() {
-    let stage = Stage::new("region").await;
-    stage
-        .sim
+    let env = TestEnv::new("region").await;
+    env.sim
         .world(|world| world.patch(Route::PaygDeployments, "/defaults", None));
-    let _operator: Operator = stage.operator(&[]);
-    let mut object = stage.approved("web");
+    let _operator: Operator = env.operator(&[]);
+    let mut object = env.approved("web");
     object["spec"]["target"] = json!({"cloudVm": {}});
     object["spec"]["source"] = json!({"vpsId": SOURCE_VPS, "backupId": SOURCE_BACKUP});
-    stage.create(object).await;
-    let object = stage.wait_for_reason("web", "GatesClosed").await;
+    env.create(object).await;
+    let object = env.wait_for_reason("web", "GatesClosed").await;
     assert_eq!(gates(&object, "region")[0]["allowed"], false);
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains("target.cloudVm.region"), "{message}");
-    stage.sim.world(World::clear_patches);
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.executed(), 1);
-    stage.check_invariants().await;
+    env.sim.world(World::clear_patches);
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.executed(), 1);
+    env.check_invariants().await;
 }

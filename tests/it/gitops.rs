@@ -7,7 +7,7 @@ use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, helm};
-use crate::support::{HOUR, Stage, at, reason};
+use crate::support::{HOUR, TestEnv, at, reason};
 
 /// A chart that holds this object and nothing else.
 fn chart_of(object: &Value) -> tempfile::TempDir {
@@ -22,11 +22,11 @@ fn chart_of(object: &Value) -> tempfile::TempDir {
     folder
 }
 
-async fn install(stage: &Stage, object: Value, timeout: &str) -> Result<String, String> {
-    let plane: &'static ControlPlane = stage.plane;
+async fn install(env: &TestEnv, object: Value, timeout: &str) -> Result<String, String> {
+    let plane: &'static ControlPlane = env.plane;
     let release = at(&object, "metadata.name").as_str().unwrap().to_owned();
     let args = [
-        format!("--namespace={}", stage.namespace),
+        format!("--namespace={}", env.namespace),
         format!("--timeout={timeout}"),
     ];
     let run = move || {
@@ -38,10 +38,10 @@ async fn install(stage: &Stage, object: Value, timeout: &str) -> Result<String, 
 }
 
 /// Applies the object with Helm, as a release of its own: the first time, or once more.
-async fn helm_applies(stage: &Stage, object: &Value) {
-    let (plane, object) = (stage.plane, object.clone());
+async fn helm_applies(env: &TestEnv, object: &Value) {
+    let (plane, object) = (env.plane, object.clone());
     let release = at(&object, "metadata.name").as_str().unwrap().to_owned();
-    let namespace = format!("--namespace={}", stage.namespace);
+    let namespace = format!("--namespace={}", env.namespace);
     let run = move || {
         let chart = chart_of(&object);
         let chart = chart.path().to_str().unwrap();
@@ -53,87 +53,87 @@ async fn helm_applies(stage: &Stage, object: &Value) {
 /// A release without an approval, and one with a ceiling that the price exceeds; a person approves both by hand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_helm_applies_is_approved_by_hand_and_the_next_upgrade_takes_nothing_away() {
-    let stage = Stage::new("helmapproval").await;
-    let _operator = stage.operator(&[]);
-    let mut low = stage.approved("low");
+    let env = TestEnv::new("helmapproval").await;
+    let _operator = env.operator(&[]);
+    let mut low = env.approved("low");
     low["spec"]["approval"]["maxPrice"]["perHour"] = json!("0.10");
     let rows = [
-        (stage.preview("plan"), "plan", "AwaitingApproval", Value::Null),
+        (env.preview("plan"), "plan", "AwaitingApproval", Value::Null),
         (low, "low", "QuoteExceedsCeiling", json!("0.10")),
     ];
     for (mut object, name, waits, ceiling) in rows {
-        helm_applies(&stage, &object).await;
-        let shown = stage.wait_for_reason(name, waits).await;
-        stage.follow(&shown, "To approve:").await;
-        let restored = stage.wait_for_reason(name, "Restored").await;
+        helm_applies(&env, &object).await;
+        let shown = env.wait_for_reason(name, waits).await;
+        env.follow(&shown, "To approve:").await;
+        let restored = env.wait_for_reason(name, "Restored").await;
         let quote = at(&restored, "spec.approval.quoteId").clone();
         assert!(quote.is_string(), "{name}");
         object["metadata"]["labels"] = json!({"release": "two"});
-        helm_applies(&stage, &object).await;
+        helm_applies(&env, &object).await;
         let upgraded = |object: &Value| at(object, "metadata.labels.release") == "two";
-        let object = stage.wait(name, "the upgrade", upgraded).await;
+        let object = env.wait(name, "the upgrade", upgraded).await;
         assert_eq!(at(&object, "spec.approval.quoteId"), &quote, "{name}");
         assert_eq!(at(&object, "spec.approval.maxPrice.perHour"), &ceiling, "{name}");
         assert_eq!(reason(&object), "Restored", "{name}");
     }
-    assert_eq!((stage.posts(), stage.executed()), (2, 2));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (2, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn helm_waits_for_what_is_under_way_and_not_for_what_stalls() {
-    let stage = Stage::new("helm").await;
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    let env = TestEnv::new("helm").await;
+    env.sim.world(|world| world.restore.job_duration = HOUR);
     // Before anything is written to its status it is not taken for done either.
-    let created = install(&stage, stage.preview("untouched"), "2s").await;
+    let created = install(&env, env.preview("untouched"), "2s").await;
     assert!(created.is_err(), "{created:?}");
-    let _operator = stage.operator(&[]);
-    let restored = install(&stage, stage.approved("web"), "100s");
+    let _operator = env.operator(&[]);
+    let restored = install(&env, env.approved("web"), "100s");
     let ends_after = async {
-        stage.wait_for_reason("web", "JobRunning").await;
-        stage.polled_again().await;
-        stage.sim.world(|world| world.advance(HOUR));
+        env.wait_for_reason("web", "JobRunning").await;
+        env.polled_again().await;
+        env.sim.world(|world| world.advance(HOUR));
     };
     let (restored, ()) = futures::join!(restored, ends_after);
     assert!(restored.is_ok(), "{restored:?}");
-    assert_eq!(reason(&stage.restore("web").await), "Restored");
+    assert_eq!(reason(&env.restore("web").await), "Restored");
     // A preview waits for a person, and so does Helm.
-    let preview = install(&stage, stage.preview("plan"), "2s").await;
+    let preview = install(&env, env.preview("plan"), "2s").await;
     assert!(preview.is_err(), "{preview:?}");
-    let mut lost = stage.preview("lost");
+    let mut lost = env.preview("lost");
     lost["spec"]["source"]["backupId"] = json!("bkp_00000000000000000000000000");
     let started = std::time::Instant::now();
-    let stalled = install(&stage, lost, "1h").await;
+    let stalled = install(&env, lost, "1h").await;
     assert!(
         stalled.is_err_and(|why| why.contains("backup")),
         "it does not say why"
     );
     // Not the hour that it was given.
     assert!(started.elapsed() < crate::support::PATIENCE);
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
-/// An example, as it would stand in the stage's own repository.
-fn example(stage: &Stage, file: &str) -> Value {
+/// An example, as it would stand in the environment's own repository.
+fn example(env: &TestEnv, file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.replace("2026-01-31", "2099-01-31");
     let mut object: Value = serde_saphyr::from_str(&text).unwrap();
-    object["metadata"]["namespace"] = json!(stage.namespace);
+    object["metadata"]["namespace"] = json!(env.namespace);
     if object["kind"] == "VpsResourceConfig" {
         object["metadata"]["name"] = json!(file.trim_end_matches(".yaml"));
         if object["spec"]["legacy"].is_null() {
-            object["spec"]["vpsId"] = json!(stage.vps);
+            object["spec"]["vpsId"] = json!(env.vps);
         } else {
-            object["spec"]["legacy"]["vmid"] = json!(stage.vmid);
+            object["spec"]["legacy"]["vmid"] = json!(env.vmid);
         }
     }
     object
 }
 
-async fn applied(stage: &Stage, object: &Value, dry_run: bool) -> Value {
-    let (plane, object): (&'static ControlPlane, _) = (stage.plane, object.clone());
+async fn applied(env: &TestEnv, object: &Value, dry_run: bool) -> Value {
+    let (plane, object): (&'static ControlPlane, _) = (env.plane, object.clone());
     let run = move || {
         let mut args = vec![
             "apply",
@@ -162,24 +162,24 @@ fn is_part_of(part: &Value, whole: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_that_the_operator_or_the_api_server_writes_differs_from_git() {
-    let stage = Stage::new("git").await;
-    let _operator = stage.operator(&["--enable-legacy-upgrade"]);
+    let env = TestEnv::new("git").await;
+    let _operator = env.operator(&["--enable-legacy-upgrade"]);
     for (file, end) in [
         ("restore-preview.yaml", "AwaitingApproval"),
         ("restore-approved-ceiling.yaml", "Restored"),
         ("config-approved-ceiling.yaml", "InSync"),
         ("config-legacy.yaml", "AwaitingApproval"),
     ] {
-        let wanted = example(&stage, file);
+        let wanted = example(&env, file);
         let name = at(&wanted, "metadata.name").as_str().unwrap();
-        applied(&stage, &wanted, false).await;
+        applied(&env, &wanted, false).await;
         let done = if wanted["kind"] == "VpsBackupRestore" {
-            stage.wait_for_reason(name, end).await
+            env.wait_for_reason(name, end).await
         } else {
-            stage.config_comes_to(name, end).await
+            env.config_comes_to(name, end).await
         };
         // As Flux and Argo CD's server-side diff look.
-        let again = applied(&stage, &wanted, true).await;
+        let again = applied(&env, &wanted, true).await;
         for part in [
             "spec",
             "metadata.labels",
@@ -197,13 +197,13 @@ async fn nothing_that_the_operator_or_the_api_server_writes_differs_from_git() {
         assert!(at(&done, "metadata.labels").is_null() && at(&done, "metadata.annotations").is_null());
         assert!(at(&done, "metadata.finalizers").is_null());
     }
-    assert_eq!(stage.sim.count(Route::RestoreToPayg), 1);
-    stage.check_invariants().await;
+    assert_eq!(env.sim.count(Route::RestoreToPayg), 1);
+    env.check_invariants().await;
 }
 
 /// One look of a tool that applies from Git: whatever people did by hand is put back.
-async fn looks(stage: &Stage, in_git: &Value) -> Value {
-    let (plane, object): (&'static ControlPlane, _) = (stage.plane, in_git.clone());
+async fn looks(env: &TestEnv, in_git: &Value) -> Value {
+    let (plane, object): (&'static ControlPlane, _) = (env.plane, in_git.clone());
     let run = move || {
         let apply = [
             "apply",
@@ -223,38 +223,36 @@ async fn looks(stage: &Stage, in_git: &Value) -> Value {
 /// As the runbook says it: by hand it does not last, in Git it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_suspend_in_git_lasts_through_not_executed_and_one_by_hand_does_not() {
-    let stage = Stage::new("hold").await;
+    let env = TestEnv::new("hold").await;
     let lost = Fault::on(Route::RestoreToPayg).acted(false);
-    stage.sim.inject(lost.answer(Answer::reset()));
-    let _operator = stage.operator(&[]);
-    let mut in_git = stage.approved("web");
+    env.sim.inject(lost.answer(Answer::reset()));
+    let _operator = env.operator(&[]);
+    let mut in_git = env.approved("web");
     in_git["spec"]["suspend"] = json!(false);
-    looks(&stage, &in_git).await;
-    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    looks(&env, &in_git).await;
+    let object = env.wait_for_reason("web", "OutcomeUnknown").await;
     let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
-    stage
-        .patch("web", json!({"spec": {"suspend": true}}))
+    env.patch("web", json!({"spec": {"suspend": true}}))
         .await
         .unwrap();
-    assert_eq!(at(&looks(&stage, &in_git).await, "spec.suspend"), false);
+    assert_eq!(at(&looks(&env, &in_git).await, "spec.suspend"), false);
     in_git["spec"]["suspend"] = json!(true);
-    assert_eq!(at(&looks(&stage, &in_git).await, "spec.suspend"), true);
-    stage
-        .resolve(&record, json!({"answer": "NotExecuted"}))
+    assert_eq!(at(&looks(&env, &in_git).await, "spec.suspend"), true);
+    env.resolve(&record, json!({"answer": "NotExecuted"}))
         .await
         .unwrap();
-    let held = stage.wait_for_reason("web", "Suspended").await;
+    let held = env.wait_for_reason("web", "Suspended").await;
     assert_eq!(at(&held, "status.operation.state"), "NotExecuted");
-    let looked = looks(&stage, &in_git).await;
+    let looked = looks(&env, &in_git).await;
     assert_eq!(
         at(&looked, "metadata.generation"),
         at(&held, "metadata.generation")
     );
-    assert_eq!((stage.posts(), stage.executed()), (1, 0));
+    assert_eq!((env.posts(), env.executed()), (1, 0));
     // The approval still stands, and pays as soon as Git lets go.
     in_git["spec"]["suspend"] = json!(false);
-    looks(&stage, &in_git).await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (2, 1));
-    stage.check_invariants().await;
+    looks(&env, &in_git).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (2, 1));
+    env.check_invariants().await;
 }

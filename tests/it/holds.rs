@@ -4,8 +4,8 @@
 use control_plane::{Action, Gate};
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, claim, held};
-use crate::support::{HOUR, Stage, at, condition, ready, reason};
+use crate::support::proxied_env::{ProxiedEnv, claim, held};
+use crate::support::{HOUR, TestEnv, at, condition, ready, reason};
 
 /// What the annotation can be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,26 +17,25 @@ enum On {
 
 const EVERYWHERE: [On; 3] = [On::Object, On::Namespace, On::Installation];
 
-/// The namespace that the stage's operator takes for its own.
-fn own(stage: &Stage) -> String {
-    format!("{}-system", stage.namespace)
+/// The namespace that the environment's operator takes for its own.
+fn own(env: &TestEnv) -> String {
+    format!("{}-system", env.namespace)
 }
 
-async fn with_own_namespace(stage: &Stage) {
-    let metadata = json!({"name": own(stage)});
-    stage
-        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+async fn with_own_namespace(env: &TestEnv) {
+    let metadata = json!({"name": own(env)});
+    env.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
         .await;
 }
 
 /// Sets the annotation by kubectl, or (`None`) takes it away.
-async fn annotate(stage: &Stage, on: On, object: &str, value: Option<&str>) {
-    let own = own(stage);
-    let namespace = format!("--namespace={}", stage.namespace);
+async fn annotate(env: &TestEnv, on: On, object: &str, value: Option<&str>) {
+    let own = own(env);
+    let namespace = format!("--namespace={}", env.namespace);
     let (object_kind, name) = object.split_once('/').unwrap();
     let what = match on {
         On::Object => vec![object_kind, name, &namespace],
-        On::Namespace => vec!["namespace", &stage.namespace],
+        On::Namespace => vec!["namespace", &env.namespace],
         On::Installation => vec!["namespace", &own],
     };
     let hold = value.map_or("vps.hostup.se/hold-".to_owned(), |value| {
@@ -48,7 +47,7 @@ async fn annotate(stage: &Stage, on: On, object: &str, value: Option<&str>) {
         .chain([hold.as_str()])
         .map(str::to_owned)
         .collect();
-    let plane = stage.plane;
+    let plane = env.plane;
     let run = move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         plane.kubectl_ok(&args).unwrap();
@@ -58,10 +57,10 @@ async fn annotate(stage: &Stage, on: On, object: &str, value: Option<&str>) {
 
 #[tokio::test]
 async fn a_hold_buys_nothing_says_what_lifts_it_and_the_printed_command_lifts_it() {
-    let stage = Stage::new("holds").await;
-    with_own_namespace(&stage).await;
-    let own = format!("--operator-namespace={}", own(&stage));
-    let _operator = stage.operator(&[&own]);
+    let env = TestEnv::new("holds").await;
+    with_own_namespace(&env).await;
+    let own = format!("--operator-namespace={}", own(&env));
+    let _operator = env.operator(&[&own]);
     for on in EVERYWHERE {
         let (web, options) = (
             format!("web-{on:?}").to_lowercase(),
@@ -70,10 +69,10 @@ async fn a_hold_buys_nothing_says_what_lifts_it_and_the_printed_command_lifts_it
         for (object, value) in [(&web, "true"), (&options, "until the audit is over")] {
             let is_restore = *object == web;
             let mut made = if is_restore {
-                stage.approved(object)
+                env.approved(object)
             } else {
                 let gb = 4096 + 1024 * (on as u32);
-                let mut config = stage.config_preview(object, json!({"bandwidthGb": gb}));
+                let mut config = env.config_preview(object, json!({"bandwidthGb": gb}));
                 config["spec"]["approval"] =
                     json!({"maxPrice": {"dueNow": "900", "perMonth": "900", "currencyCode": "SEK"}});
                 config
@@ -82,85 +81,85 @@ async fn a_hold_buys_nothing_says_what_lifts_it_and_the_printed_command_lifts_it
             match on {
                 On::Object => made["metadata"]["annotations"] = json!({"vps.hostup.se/hold": value}),
                 On::Namespace | On::Installation => {
-                    annotate(&stage, on, &format!("{kind}/{object}"), Some(value)).await;
+                    annotate(&env, on, &format!("{kind}/{object}"), Some(value)).await;
                 }
             }
-            let (executed, posts) = (stage.executed(), stage.posts());
-            stage.create(made).await;
+            let (executed, posts) = (env.executed(), env.posts());
+            env.create(made).await;
             let shown = if is_restore {
-                stage.wait_for_reason(object, "Held").await
+                env.wait_for_reason(object, "Held").await
             } else {
-                stage.config_comes_to(object, "Held").await
+                env.config_comes_to(object, "Held").await
             };
             assert_eq!(condition(&shown, "Approved")["status"], "True", "{on:?}");
             assert_eq!(condition(&shown, "Quoted")["status"], "True", "{on:?}");
             assert_eq!(condition(&shown, "Stalled"), &Value::Null, "{on:?}");
-            assert_eq!((stage.executed(), stage.posts()), (executed, posts), "{on:?}");
-            stage.follow(&shown, "To go on:").await;
+            assert_eq!((env.executed(), env.posts()), (executed, posts), "{on:?}");
+            env.follow(&shown, "To go on:").await;
             if is_restore {
-                stage.wait_for_reason(object, "Restored").await;
+                env.wait_for_reason(object, "Restored").await;
             } else {
-                stage.config_comes_to(object, "InSync").await;
-                stage.delete_config(object).await;
+                env.config_comes_to(object, "InSync").await;
+                env.delete_config(object).await;
             }
         }
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_hold_that_is_set_after_the_claim_withdraws_it() {
     for on in EVERYWHERE {
-        let behind = Behind::new("holdlate").await;
-        let stage = &behind.stage;
-        with_own_namespace(stage).await;
+        let proxied = ProxiedEnv::new("holdlate").await;
+        let env = &proxied.env;
+        with_own_namespace(env).await;
         let gate = Gate::new();
-        behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-        let own = format!("--operator-namespace={}", own(stage));
-        let _operator = stage.operator(&[&own]);
-        stage.create(stage.approved("web")).await;
+        proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+        let own = format!("--operator-namespace={}", own(env));
+        let _operator = env.operator(&[&own]);
+        env.create(env.approved("web")).await;
         held(&gate).await;
-        annotate(stage, on, "vbr/web", Some("true")).await;
+        annotate(env, on, "vbr/web", Some("true")).await;
         gate.release();
-        stage.wait_for_reason("web", "Held").await;
-        let records = stage.records().await;
+        env.wait_for_reason("web", "Held").await;
+        let records = env.records().await;
         assert_eq!(records.len(), 1, "{on:?}");
         assert_eq!(at(&records[0], "status.state"), "NotSent", "{on:?}");
         let why = at(&records[0], "status.message").as_str().unwrap();
         assert!(why.contains("vps.hostup.se/hold was set"), "{on:?}: {why}");
-        assert_eq!(stage.posts(), 0, "{on:?}");
-        behind.check().await;
+        assert_eq!(env.posts(), 0, "{on:?}");
+        proxied.check().await;
     }
 }
 
 #[tokio::test]
 async fn what_was_sent_is_followed_under_a_hold_and_a_preview_is_shown() {
-    let stage = Stage::new("holdjob").await;
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "JobRunning").await;
-    annotate(&stage, On::Namespace, "vbr/web", Some("true")).await;
-    annotate(&stage, On::Object, "vbr/web", Some("true")).await;
-    stage.create(stage.preview("plan")).await;
-    let plan = stage.wait_for_reason("plan", "AwaitingApproval").await;
+    let env = TestEnv::new("holdjob").await;
+    env.sim.world(|world| world.restore.job_duration = HOUR);
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "JobRunning").await;
+    annotate(&env, On::Namespace, "vbr/web", Some("true")).await;
+    annotate(&env, On::Object, "vbr/web", Some("true")).await;
+    env.create(env.preview("plan")).await;
+    let plan = env.wait_for_reason("plan", "AwaitingApproval").await;
     assert_eq!(at(&plan, "status.quote.summary"), "0.66 SEK/h");
-    stage.sim.world(|world| world.advance(HOUR));
-    let object = stage.wait_for_reason("web", "Restored").await;
+    env.sim.world(|world| world.advance(HOUR));
+    let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(ready(&object)["status"], "True");
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn the_value_false_holds_nothing() {
-    let stage = Stage::new("holdfalse").await;
-    let _operator = stage.operator(&[]);
-    let mut object = stage.approved("web");
+    let env = TestEnv::new("holdfalse").await;
+    let _operator = env.operator(&[]);
+    let mut object = env.approved("web");
     object["metadata"]["annotations"] = json!({"vps.hostup.se/hold": "false"});
-    annotate(&stage, On::Namespace, "vbr/web", Some("false")).await;
-    stage.create(object).await;
-    let object = stage.wait_for_reason("web", "Restored").await;
+    annotate(&env, On::Namespace, "vbr/web", Some("false")).await;
+    env.create(object).await;
+    let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(reason(&object), "Restored");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }

@@ -13,7 +13,7 @@ use hostup_sim::{
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
-use crate::support::{HOUR, PATIENCE, Stage, Tenant, at, ready, reason};
+use crate::support::{Customer, HOUR, PATIENCE, TestEnv, at, ready, reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -453,15 +453,15 @@ async fn a_poll_url_is_used_only_as_a_path_on_the_configured_origin() {
         end: End::Restored("VmFound"),
         ..ordinary("nowhere", "/api/v3/jobs/job_1")
     });
-    let stage = check(rows, &[]).await;
+    let env = check(rows, &[]).await;
     assert_eq!(foreign.world(|world| world.connections().len()), 0);
-    let asked: BTreeSet<String> = stage
+    let asked: BTreeSet<String> = env
         .sim
         .requests_on(Route::Job)
         .into_iter()
         .map(|poll| poll.path)
         .collect();
-    let jobs = stage.sim.world(|world| {
+    let jobs = env.sim.world(|world| {
         world
             .jobs
             .iter()
@@ -474,8 +474,8 @@ async fn a_poll_url_is_used_only_as_a_path_on_the_configured_origin() {
 
 #[tokio::test]
 async fn polls_that_fail_are_repeated_and_prove_nothing() {
-    let stage = Stage::new("polls").await;
-    let _operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("polls").await;
+    let _operator = env.operator_for_many(&[]);
     let rows = [
         ("p500", Answer::problem(500, "internal_error"), "Job"),
         ("p503", Answer::html(503), "Job"),
@@ -496,23 +496,23 @@ async fn polls_that_fail_are_repeated_and_prove_nothing() {
         ("p403", Answer::problem(403, "forbidden"), "VmFound"),
     ];
     join_all(rows.map(|(name, answer, evidence)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
-            let fault = tenant.fault(Route::Job).answer(answer);
+            let customer = env.customer(name).await;
+            let fault = customer.fault(Route::Job).answer(answer);
             // A job that HostUp knows again is followed again; one that it forgot is found by its VM.
             let fault = if evidence == "Job" {
                 fault.times(4)
             } else {
                 fault.always()
             };
-            stage.sim.inject(fault);
-            stage.create(tenant.restore(stage)).await;
-            stage.wait_for_reason(name, "Restored").await;
-            let record = &stage.records_of(name).await[0];
+            env.sim.inject(fault);
+            env.create(customer.restore(env)).await;
+            env.wait_for_reason(name, "Restored").await;
+            let record = &env.records_of(name).await[0];
             assert_eq!(at(record, "status.evidence"), evidence, "{name}");
             assert_eq!(
-                (stage.posts_of(&tenant).len(), stage.executed_of(&tenant)),
+                (env.posts_of(&customer).len(), env.executed_of(&customer)),
                 (1, 1),
                 "{name}"
             );
@@ -520,14 +520,13 @@ async fn polls_that_fail_are_repeated_and_prove_nothing() {
     }))
     .await;
     assert!(
-        !stage
-            .sim
+        !env.sim
             .requests()
             .iter()
             .any(|r| r.query.as_deref() == Some("again=yes"))
     );
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
@@ -565,42 +564,42 @@ async fn a_job_that_never_ends_is_given_up_after_its_deadline_and_still_looked_f
 
 #[tokio::test]
 async fn a_vm_that_boots_late_is_waited_for() {
-    let stage = Stage::new("boot").await;
-    let _operator = stage.operator_for_many(&[]);
-    stage.sim.world(|world| {
+    let env = TestEnv::new("boot").await;
+    let _operator = env.operator_for_many(&[]);
+    env.sim.world(|world| {
         world.restore.boots = Boots::Never;
     });
-    stage.create(stage.approved("web")).await;
-    let booting = stage.wait_for_reason("web", "Booting").await;
+    env.create(env.approved("web")).await;
+    let booting = env.wait_for_reason("web", "Booting").await;
     assert_eq!(ready(&booting)["status"], "False");
     let vps = at(&booting, "status.vm.vpsId").as_str().unwrap().to_owned();
-    stage.sim.world(|world| world.boot(&vps));
-    let object = stage.wait_for_reason("web", "Restored").await;
+    env.sim.world(|world| world.boot(&vps));
+    let object = env.wait_for_reason("web", "Restored").await;
     assert!(at(&object, "status.vm.primaryIp").is_string());
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
-    let stage = Stage::new("progress").await;
-    let _operator = stage.operator_for_many(&["--poll-interval=300ms"]);
+    let env = TestEnv::new("progress").await;
+    let _operator = env.operator_for_many(&["--poll-interval=300ms"]);
     let config = watcher::Config::default().fields("metadata.name=web");
-    let watched = watcher(stage.restores(), config).applied_objects();
+    let watched = watcher(env.restores(), config).applied_objects();
     let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watched.for_each(move |object| {
         // Nobody listens any more once the test has failed.
         let _gone = sender.send(serde_json::to_value(object.unwrap()).unwrap());
         std::future::ready(())
     }));
-    stage.sim.world(|world| {
+    env.sim.world(|world| {
         world.restore.job_duration = HOUR;
         world.restore.progress_steps = 20;
     });
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "JobRunning").await;
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "JobRunning").await;
     // Nothing that happens to the objects makes the job polled faster.
-    let record = at(&stage.records().await[0], "metadata.name")
+    let record = at(&env.records().await[0], "metadata.name")
         .as_str()
         .unwrap()
         .to_owned();
@@ -608,14 +607,14 @@ async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
     for n in 0..20 {
         let touched =
             kube::api::Patch::Merge(json!({"metadata": {"annotations": {"touched": n.to_string()}}}));
-        stage.operations().patch(&record, &by, &touched).await.unwrap();
-        stage.restores().patch("web", &by, &touched).await.unwrap();
+        env.operations().patch(&record, &by, &touched).await.unwrap();
+        env.restores().patch("web", &by, &touched).await.unwrap();
     }
     for _ in 0..10 {
-        stage.polled_again().await;
-        stage.sim.world(|world| world.advance(HOUR / 10));
+        env.polled_again().await;
+        env.sim.world(|world| world.advance(HOUR / 10));
     }
-    let done = stage.wait_for_reason("web", "Restored").await;
+    let done = env.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&done, "status.job.progress"), 100);
     let mut shown: Vec<u64> = Vec::new();
     loop {
@@ -633,76 +632,76 @@ async fn progress_is_shown_in_quarters_and_polls_keep_their_distance() {
         shown.iter().all(|per_cent| [25, 50, 75, 100].contains(per_cent)),
         "{shown:?}"
     );
-    let polls = stage.sim.requests_on(Route::Job);
+    let polls = env.sim.requests_on(Route::Job);
     for pair in polls.windows(2) {
         let between = pair[1].first_byte_at - pair[0].finished_at.unwrap();
         assert!(between >= Duration::from_millis(290), "{between:?}");
     }
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 /// Orders the rows one after the other, so that each job behaves as its row says, and follows them all
 /// at once.
-async fn check(rows: Vec<Row>, args: &[&str]) -> Stage {
-    let stage = Stage::new("jobs").await;
-    let _operator = stage.operator_for_many(args);
-    let mut tenants = Vec::new();
+async fn check(rows: Vec<Row>, args: &[&str]) -> TestEnv {
+    let env = TestEnv::new("jobs").await;
+    let _operator = env.operator_for_many(args);
+    let mut customers = Vec::new();
     for row in &rows {
-        let tenant = stage.tenant(&row.name).await;
+        let customer = env.customer(&row.name).await;
         if let Some(answer) = &row.answer {
-            let fault = tenant.fault(Route::RestoreToPayg).acted(true);
-            stage.sim.inject(fault.answer(answer.clone()));
+            let fault = customer.fault(Route::RestoreToPayg).acted(true);
+            env.sim.inject(fault.answer(answer.clone()));
         }
-        stage.sim.world(|world| world.restore_next(row.behaviour.clone()));
-        stage.create(tenant.restore(&stage)).await;
-        let account = tenant.account;
+        env.sim.world(|world| world.restore_next(row.behaviour.clone()));
+        env.create(customer.restore(&env)).await;
+        let account = customer.account;
         let ordered = move |world: &hostup_sim::World| !world.purchases_of(account).is_empty();
         assert!(
-            stage.sim.until(PATIENCE, ordered).await,
+            env.sim.until(PATIENCE, ordered).await,
             "{} was not ordered",
             row.name
         );
-        tenants.push(tenant);
+        customers.push(customer);
     }
     join_all(
         rows.iter()
-            .zip(&tenants)
-            .map(|(row, tenant)| ends(&stage, row, tenant)),
+            .zip(&customers)
+            .map(|(row, customer)| ends(&env, row, customer)),
     )
     .await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    assert_eq!((stage.posts(), stage.executed()), (rows.len(), rows.len()));
-    stage.check_invariants().await;
-    stage
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    assert_eq!((env.posts(), env.executed()), (rows.len(), rows.len()));
+    env.check_invariants().await;
+    env
 }
 
-async fn ends(stage: &Stage, row: &Row, tenant: &Tenant) {
+async fn ends(env: &TestEnv, row: &Row, customer: &Customer) {
     let name = &row.name;
     let first = match &row.end {
         End::Restored(_) => "Restored",
         End::Stays(reason, ..) | End::Passes(reason) => reason,
     };
-    let object = stage.wait_for_reason(name, first).await;
+    let object = env.wait_for_reason(name, first).await;
     match &row.end {
         End::Restored(evidence) => {
-            let record = &stage.records_of(name).await[0];
+            let record = &env.records_of(name).await[0];
             assert_eq!(at(record, "status.state"), "Succeeded", "{name}");
             assert_eq!(at(record, "status.evidence"), *evidence, "{name}");
-            shows_the_vm(stage, tenant, &object);
+            shows_the_vm(env, customer, &object);
         }
         End::Passes(_) => {
-            let object = stage.wait_for_reason(name, "Restored").await;
-            shows_the_vm(stage, tenant, &object);
+            let object = env.wait_for_reason(name, "Restored").await;
+            shows_the_vm(env, customer, &object);
         }
         End::Stays(_, state, says) => {
-            let record = &stage.records_of(name).await[0];
+            let record = &env.records_of(name).await[0];
             assert_eq!(at(record, "status.state"), *state, "{name}");
             let message = ready(&object)["message"].as_str().unwrap();
             for part in says {
                 assert!(message.contains(part), "{name}: no {part:?} in {message}");
             }
-            let made = made(stage, tenant);
+            let made = made(env, customer);
             let told_of_each = reason(&object) == "VpsLeftBilling" || message.contains("several VMs");
             for vps in made.iter().filter(|_| told_of_each) {
                 assert!(message.contains(vps), "{name}: no {vps} in {message}");
@@ -711,28 +710,28 @@ async fn ends(stage: &Stage, row: &Row, tenant: &Tenant) {
                 assert_eq!(at(&object, "status.vm.vpsId"), made[0].as_str(), "{name}");
             }
             if *state == "Unknown" {
-                stage.wait_for_list_reads(tenant, 1).await;
-                assert_eq!(reason(&stage.restore(name).await), first, "{name}");
+                env.wait_for_list_reads(customer, 1).await;
+                assert_eq!(reason(&env.restore(name).await), first, "{name}");
             }
         }
     }
-    assert_eq!(stage.records_of(name).await.len(), 1, "{name}");
-    assert_eq!(stage.posts_of(tenant).len(), 1, "{name}");
+    assert_eq!(env.records_of(name).await.len(), 1, "{name}");
+    assert_eq!(env.posts_of(customer).len(), 1, "{name}");
 }
 
-fn made(stage: &Stage, tenant: &Tenant) -> Vec<String> {
-    stage.sim.world(|world| {
-        let bought = &world.purchases_of(tenant.account)[0];
+fn made(env: &TestEnv, customer: &Customer) -> Vec<String> {
+    env.sim.world(|world| {
+        let bought = &world.purchases_of(customer.account)[0];
         bought.vps_id.iter().chain(&bought.also_made).cloned().collect()
     })
 }
 
-fn shows_the_vm(stage: &Stage, tenant: &Tenant, object: &Value) {
-    assert_eq!(ready(object)["status"], "True", "{}", tenant.name);
+fn shows_the_vm(env: &TestEnv, customer: &Customer, object: &Value) {
+    assert_eq!(ready(object)["status"], "True", "{}", customer.name);
     assert_eq!(
         at(object, "status.vm.vpsId"),
-        made(stage, tenant)[0].as_str(),
+        made(env, customer)[0].as_str(),
         "{}",
-        tenant.name
+        customer.name
     );
 }

@@ -5,15 +5,15 @@ use futures::future::join_all;
 use hostup_operator::api::crds;
 use serde_json::{Value, json};
 
-use crate::support::{Stage, at};
+use crate::support::{TestEnv, at};
 
 const RESTORE: &str = "source cannot be changed: create a VpsBackupRestore with another name";
 const TARGET: &str = "target cannot be changed: create a VpsBackupRestore with another name";
 const RECORD: &str = "a VpsOperation is immutable except for spec.resolution";
 
 /// The approved example with one member replaced; a value of null removes it.
-fn with(stage: &Stage, name: &str, pointer: &str, value: Value) -> Value {
-    let mut object = stage.approved(name);
+fn with(env: &TestEnv, name: &str, pointer: &str, value: Value) -> Value {
+    let mut object = env.approved(name);
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     let parent = object["spec"].pointer_mut(parent).unwrap();
     match value {
@@ -25,7 +25,7 @@ fn with(stage: &Stage, name: &str, pointer: &str, value: Value) -> Value {
 
 #[tokio::test]
 async fn wrong_manifests_are_refused_with_a_reason() {
-    let stage = Stage::new("wrong").await;
+    let env = TestEnv::new("wrong").await;
     let long = "a".repeat(41);
     let id = "in body should match '^[A-Za-z0-9_-]+$'";
     let name = "in body should match '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'";
@@ -145,10 +145,10 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         ("/suspend", json!("yes"), "must be of type boolean"),
     ];
     let refused = rows.iter().enumerate().map(|(n, (pointer, value, says))| {
-        let object = with(&stage, &format!("bad-{n}"), pointer, value.clone());
-        let stage = &stage;
+        let object = with(&env, &format!("bad-{n}"), pointer, value.clone());
+        let env = &env;
         async move {
-            let error = stage
+            let error = env
                 .try_create(object)
                 .await
                 .expect_err(&format!("{pointer} = {value} was taken"));
@@ -157,7 +157,7 @@ async fn wrong_manifests_are_refused_with_a_reason() {
         }
     });
     join_all(refused).await;
-    let none = stage
+    let none = env
         .restores()
         .list(&kube::api::ListParams::default())
         .await
@@ -167,11 +167,11 @@ async fn wrong_manifests_are_refused_with_a_reason() {
 
 #[tokio::test]
 async fn an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others() {
-    let stage = Stage::new("unknown").await;
-    let object = with(&stage, "web", "/target/cloudVm/cores", json!(2));
+    let env = TestEnv::new("unknown").await;
+    let object = with(&env, "web", "/target/cloudVm/cores", json!(2));
     let yaml = object.to_string();
-    let admin = stage.plane.kubeconfig(User::Admin);
-    let output = stage
+    let admin = env.plane.kubeconfig(User::Admin);
+    let output = env
         .plane
         .kubectl_as(&admin, &["create", "-f", "-"], Some(&yaml))
         .unwrap();
@@ -181,17 +181,17 @@ async fn an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others() {
         error.contains("unknown field \"spec.target.cloudVm.cores\""),
         "{error}"
     );
-    let created = stage.create(object).await;
+    let created = env.create(object).await;
     assert_eq!(created.data["spec"]["target"]["cloudVm"].get("cores"), None);
 }
 
 #[tokio::test]
 async fn what_was_decided_cannot_be_edited_and_what_is_a_switch_can() {
-    let stage = Stage::new("edits").await;
-    stage.create(stage.approved("web")).await;
-    let mut plain = stage.preview("plain");
+    let env = TestEnv::new("edits").await;
+    env.create(env.approved("web")).await;
+    let mut plain = env.preview("plain");
     plain["spec"]["target"] = json!({"cloudVm": {}});
-    stage.create(plain).await;
+    env.create(plain).await;
     let secret = "credentialsSecretRef cannot be changed: put the new key into the same Secret, \
                   or create a VpsBackupRestore with another name";
     let refused = [
@@ -215,12 +215,12 @@ async fn what_was_decided_cannot_be_edited_and_what_is_a_switch_can() {
         ("web", json!({"credentialsSecretRef": {"key": "other"}}), secret),
     ];
     for (name, spec, says) in refused {
-        let error = stage.patch(name, json!({"spec": spec})).await.unwrap_err();
+        let error = env.patch(name, json!({"spec": spec})).await.unwrap_err();
         assert!(error.to_string().contains(says), "{spec}: {error}");
     }
     // Removing what has a default is no change.
     let same = json!({"spec": {"credentialsSecretRef": null, "suspend": null}});
-    stage.patch("web", same).await.unwrap();
+    env.patch("web", same).await.unwrap();
     for spec in [
         json!({"suspend": true}),
         json!({"suspend": false}),
@@ -230,10 +230,10 @@ async fn what_was_decided_cannot_be_edited_and_what_is_a_switch_can() {
         json!({"approval": {"quoteId": "q-aaaaaaaaaa", "maxPrice": null, "validUntil": null}}),
         json!({"approval": null}),
     ] {
-        let patched = stage.patch("web", json!({"spec": spec})).await;
+        let patched = env.patch("web", json!({"spec": spec})).await;
         assert!(patched.is_ok(), "{spec}: {patched:?}");
     }
-    let object = stage.restore("web").await;
+    let object = env.restore("web").await;
     assert_eq!(at(&object, "spec.approval"), &Value::Null);
     assert_eq!(at(&object, "spec.credentialsSecretRef.name"), "hostup-api");
     assert_eq!(at(&object, "spec.credentialsSecretRef.key"), "token");
@@ -242,32 +242,32 @@ async fn what_was_decided_cannot_be_edited_and_what_is_a_switch_can() {
 
 #[tokio::test]
 async fn an_object_that_nobody_has_looked_at_says_so() {
-    let stage = Stage::new("unseen").await;
-    let mut object = stage.preview("web");
+    let env = TestEnv::new("unseen").await;
+    let mut object = env.preview("web");
     object.as_object_mut().unwrap().remove("status");
-    stage.create(object).await;
-    let object = stage.restore("web").await;
+    env.create(object).await;
+    let object = env.restore("web").await;
     assert_eq!(object["status"], json!({"observedGeneration": -1}));
 }
 
 #[tokio::test]
 async fn a_record_cannot_be_edited_but_for_one_resolution() {
-    let stage = Stage::new("record").await;
-    let operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    let env = TestEnv::new("record").await;
+    let operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
     drop(operator);
-    let name = stage.records().await[0]["metadata"]["name"]
+    let name = env.records().await[0]["metadata"]["name"]
         .as_str()
         .unwrap()
         .to_owned();
     let patch = |spec: Value| {
-        let stage = &stage;
+        let env = &env;
         let name = name.clone();
         async move {
             let patch = kube::api::Patch::Merge(json!({"spec": spec}));
             let by = kube::api::PatchParams::default();
-            stage.operations().patch(&name, &by, &patch).await
+            env.operations().patch(&name, &by, &patch).await
         }
     };
     for spec in [
@@ -311,8 +311,7 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
     let only = "resolution answers an unknown outcome: it can be set only while status.state is Unknown";
     assert!(early.to_string().contains(only), "{early}");
     let unknown = json!({"status": {"state": "Unknown"}});
-    stage
-        .operations()
+    env.operations()
         .patch_status(
             &name,
             &kube::api::PatchParams::default(),
@@ -330,7 +329,7 @@ async fn a_record_cannot_be_edited_but_for_one_resolution() {
         let error = patch(json!({"resolution": again})).await.unwrap_err();
         assert!(error.to_string().contains(once), "{again}: {error}");
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// Every field below `spec` and `status`, as `kubectl explain` wants its path.
@@ -345,16 +344,13 @@ pub fn fields(path: &str, schema: &Value, found: &mut Vec<String>) {
 
 #[tokio::test]
 async fn kubectl_explains_every_field() {
-    let stage = Stage::new("explain").await;
+    let env = TestEnv::new("explain").await;
     let explained = tokio::task::spawn_blocking(move || {
         for (file, crd) in crds::all() {
             let crd = serde_json::to_value(&crd).unwrap();
             let plural = crd["spec"]["names"]["plural"].as_str().unwrap();
             let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-            let whole = stage
-                .plane
-                .kubectl_ok(&["explain", "--recursive", plural])
-                .unwrap();
+            let whole = env.plane.kubectl_ok(&["explain", "--recursive", plural]).unwrap();
             let mut paths = Vec::new();
             for part in ["spec", "status"] {
                 fields(
@@ -376,7 +372,7 @@ async fn kubectl_explains_every_field() {
             // One of each depth as people ask for it, with its description.
             let deepest = paths.iter().max_by_key(|path| path.matches('.').count()).unwrap();
             for path in [&paths[0], deepest] {
-                let text = stage.plane.kubectl_ok(&["explain", path]).unwrap();
+                let text = env.plane.kubectl_ok(&["explain", path]).unwrap();
                 let description = text.split("DESCRIPTION:").nth(1).unwrap_or_default().trim();
                 assert!(
                     !description.is_empty() && !description.starts_with("<empty>"),
@@ -390,23 +386,23 @@ async fn kubectl_explains_every_field() {
 
 #[tokio::test]
 async fn kubectl_get_shows_what_people_look_for() {
-    let stage = Stage::new("columns").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.create(stage.preview("plan")).await;
-    let object = stage.wait_for_reason("web", "Restored").await;
-    stage.wait_for_reason("plan", "AwaitingApproval").await;
+    let env = TestEnv::new("columns").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.create(env.preview("plan")).await;
+    let object = env.wait_for_reason("web", "Restored").await;
+    env.wait_for_reason("plan", "AwaitingApproval").await;
     let ip = at(&object, "status.vm.primaryIp").as_str().unwrap();
     let vm = at(&object, "status.vm.vpsId").as_str().unwrap();
     let record = at(&object, "status.operation.name").as_str().unwrap();
     let source = at(&object, "spec.source.vpsId").as_str().unwrap();
     let table = |plane: &ControlPlane, args: &[&str]| -> Vec<Vec<String>> {
-        let args = [&["-n", &stage.namespace, "get"], args].concat();
+        let args = [&["-n", &env.namespace, "get"], args].concat();
         let text = plane.kubectl_ok(&args).unwrap();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
         text.lines().map(words).collect()
     };
-    let rows = table(stage.plane, &["vbr"]);
+    let rows = table(env.plane, &["vbr"]);
     assert_eq!(rows[0], ["NAME", "READY", "REASON", "PRICE", "JOB", "IP", "AGE"]);
     let plan = ["plan", "False", "AwaitingApproval", "0.66", "SEK/h"];
     assert_eq!(rows[1][..5], plan);
@@ -414,7 +410,7 @@ async fn kubectl_get_shows_what_people_look_for() {
         rows[2][..7],
         ["web", "True", "Restored", "0.66", "SEK/h", "completed", ip]
     );
-    let wide = table(stage.plane, &["vbr", "web", "-o", "wide"]);
+    let wide = table(env.plane, &["vbr", "web", "-o", "wide"]);
     let named = at(&object, "status.vm.name").as_str().unwrap();
     assert_eq!(
         wide[0][7..],
@@ -442,11 +438,11 @@ async fn kubectl_get_shows_what_people_look_for() {
     );
     let of_it = format!(
         "spec.subject.namespace={},spec.subject.name=web,status.state=",
-        stage.namespace
+        env.namespace
     );
     let named = |state: &str| {
         table(
-            stage.plane,
+            env.plane,
             &["vop", "-o", "name", "--field-selector", &(of_it.clone() + state)],
         )
     };
@@ -455,7 +451,7 @@ async fn kubectl_get_shows_what_people_look_for() {
         [[format!("vpsoperation.vps.hostup.se/{record}")]]
     );
     assert!(named("Unknown").is_empty());
-    let records = table(stage.plane, &["vop", record]);
+    let records = table(env.plane, &["vop", record]);
     assert_eq!(
         records[0],
         [
@@ -476,17 +472,17 @@ async fn kubectl_get_shows_what_people_look_for() {
             record,
             "Succeeded",
             restored,
-            &stage.namespace,
+            &env.namespace,
             "web",
             "0.66",
             "SEK/h",
             vm
         ]
     );
-    let both = table(stage.plane, &["hostup"]);
+    let both = table(env.plane, &["hostup"]);
     let lists = |word: &str| both.iter().flatten().any(|cell| cell.contains(word));
     assert!(
         lists("vpsbackuprestore.vps.hostup.se/web") && lists(&format!("vpsoperation.vps.hostup.se/{record}"))
     );
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }

@@ -13,7 +13,7 @@ use hostup_sim::RestoreBehaviour;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, Stage, own_control_plane};
+use crate::support::{Operator, PATIENCE, TestEnv, own_control_plane};
 
 /// Finished records beside those of the test itself. `HOSTUP_TEST_RECORDS` says another number.
 const RECORDS: usize = 3_000;
@@ -21,13 +21,13 @@ const RECORDS: usize = 3_000;
 const RESTORES: usize = 4;
 
 /// Makes finished records after the pattern of a real one, each of a restore that is long gone.
-async fn make_records(stage: &Stage, pattern: &Value, count: usize) {
-    let records = stage.operations();
+async fn make_records(env: &TestEnv, pattern: &Value, count: usize) {
+    let records = env.operations();
     let made = (0..count).map(|n| {
         let (records, mut record) = (records.clone(), pattern.clone());
         let object = format!("gone-{n}");
-        let name = ChainKey::of_restore(&stage.namespace, &object).record(1);
-        let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, &object);
+        let name = ChainKey::of_restore(&env.namespace, &object).record(1);
+        let token = VmToken::new(&InstanceId::new(&env.namespace), &env.namespace, &object);
         record["metadata"] = json!({"name": name.as_str()});
         record["spec"]["subject"]["name"] = json!(object);
         record["spec"]["expectedVmName"] = json!(format!("web-01-{}", token.as_str()));
@@ -47,12 +47,12 @@ async fn make_records(stage: &Stage, pattern: &Value, count: usize) {
 }
 
 /// Buys some restores one after the other; what the operator asked the API server for meanwhile.
-async fn requests_of_restores(stage: &Stage, requests: impl Fn() -> Vec<Request>, names: &str) -> usize {
+async fn requests_of_restores(env: &TestEnv, requests: impl Fn() -> Vec<Request>, names: &str) -> usize {
     let before = requests().len();
     for n in 0..RESTORES {
         let name = format!("{names}-{n}");
-        stage.create(stage.approved(&name)).await;
-        stage.wait_for_reason(&name, "Restored").await;
+        env.create(env.approved(&name)).await;
+        env.wait_for_reason(&name, "Restored").await;
     }
     let asked = requests().split_off(before);
     asked.iter().filter(|request| !request.is_watch()).count()
@@ -83,28 +83,28 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
             .await
             .unwrap();
     let count = std::env::var("HOSTUP_TEST_RECORDS").map_or(RECORDS, |count| count.parse().unwrap());
-    let mut stage = Stage::on(plane, "many").await;
-    stage.sim.world(|world| {
+    let mut env = TestEnv::on(plane, "many").await;
+    env.sim.world(|world| {
         world.restore = RestoreBehaviour {
             job_duration: Duration::from_millis(200),
             ..RestoreBehaviour::default()
         };
     });
-    let proxy = stage.plane.proxy().unwrap();
-    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+    let proxy = env.plane.proxy().unwrap();
+    env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();
     // Done is done: nothing is looked at by the clock.
     let args = ["--resync-interval=1h", "--gate-interval=1h"];
-    let operator = stage.operator(&args);
-    let among_few = requests_of_restores(&stage, || proxy.requests(), "few").await;
+    let operator = env.operator(&args);
+    let among_few = requests_of_restores(&env, || proxy.requests(), "few").await;
     let idle = share_of_memory(&operator);
     drop(operator);
-    let pattern = stage.records().await.swap_remove(0);
+    let pattern = env.records().await.swap_remove(0);
     assert_eq!(pattern["status"]["state"], "Succeeded");
-    make_records(&stage, &pattern, count).await;
+    make_records(&env, &pattern, count).await;
 
-    let (before, calls) = (proxy.requests().len(), stage.sim.requests().len());
+    let (before, calls) = (proxy.requests().len(), env.sim.requests().len());
     let started = Instant::now();
-    let operator = stage.operator(&args);
+    let operator = env.operator(&args);
     let succeeded = "hostup_operator_operations{state=\"Succeeded\"}";
     let is_known = |known: usize| move |sample| sample == Some(known as f64);
     operator.samples_with(succeeded, is_known(count + RESTORES));
@@ -117,7 +117,7 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
     let asked = proxy.requests().split_off(before);
     let writes: Vec<&Request> = asked.iter().filter(|request| request.method != "GET").collect();
     assert!(writes.is_empty(), "{writes:?}");
-    assert_eq!(stage.sim.requests().len(), calls);
+    assert_eq!(env.sim.requests().len(), calls);
     assert_eq!(looks(&operator, "vpsoperation"), 0.0);
     let restarted = share_of_memory(&operator);
     // Far less than the records themselves take; a process that has worked keeps some pages that one at rest lacks.
@@ -127,7 +127,7 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
         "{restarted} kB, {idle} kB without records"
     );
 
-    let among_many = requests_of_restores(&stage, || proxy.requests(), "many").await;
+    let among_many = requests_of_restores(&env, || proxy.requests(), "many").await;
     assert!(
         among_many <= among_few + among_few / 4,
         "{among_many} requests among {count} records, {among_few} among none"
@@ -137,7 +137,7 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
     let samples = operator.samples();
     let spent = format!(
         "hostup_operator_spend_per_hour{{namespace=\"{}\",currency=\"SEK\"}}",
-        stage.namespace
+        env.namespace
     );
     let cents = (samples[&spent] * 100.0).round();
     assert_eq!(cents, known as f64 * 66.0);
@@ -146,7 +146,7 @@ async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothi
         "{count} records: {idle} kB without them, {restarted} kB after a restart among them, {bought} kB after \
          restores; known within {listed:?}; requests of {RESTORES} restores: {among_few}, {among_many}"
     );
-    assert_eq!((stage.posts(), stage.executed()), (2 * RESTORES, 2 * RESTORES));
+    assert_eq!((env.posts(), env.executed()), (2 * RESTORES, 2 * RESTORES));
 }
 
 /// Records enough that nothing else counts.

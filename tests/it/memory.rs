@@ -5,7 +5,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::support::printable::peak_memory;
-use crate::support::{Operator, Stage, own_control_plane};
+use crate::support::{Operator, TestEnv, own_control_plane};
 
 /// The chart gives it 128 MiB. This is the binary of the tests, which takes more than the shipped one.
 const MOST_KB: u64 = 96 * 1024;
@@ -25,19 +25,19 @@ fn large(mut object: Value) -> Value {
     object
 }
 
-async fn stage_with_large_objects() -> Stage {
+async fn env_with_large_objects() -> TestEnv {
     let plane: &'static ControlPlane =
         tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
             .await
             .unwrap();
-    let stage = Stage::on(plane, "large").await;
+    let env = TestEnv::on(plane, "large").await;
     let objects = (0..OBJECTS).map(|n| {
         let object = if n % 2 == 0 {
-            stage.preview(&format!("r-{n}"))
+            env.preview(&format!("r-{n}"))
         } else {
-            stage.config_preview(&format!("c-{n}"), json!({"bandwidthGb": 4096}))
+            env.config_preview(&format!("c-{n}"), json!({"bandwidthGb": 4096}))
         };
-        stage.create(large(object))
+        env.create(large(object))
     });
     let created: Vec<usize> = stream::iter(objects)
         .buffer_unordered(4)
@@ -46,10 +46,10 @@ async fn stage_with_large_objects() -> Stage {
         .await;
     let whole: usize = created.iter().sum();
     assert!(whole > 55 << 20, "only {whole} bytes");
-    stage
+    env
 }
 
-async fn all_looked_at(stage: &Stage, operator: &Operator, times: usize) {
+async fn all_looked_at(env: &TestEnv, operator: &Operator, times: usize) {
     let deadline = std::time::Instant::now() + crate::support::PATIENCE;
     let looks = |operator: &Operator| {
         let samples = operator.samples();
@@ -65,28 +65,28 @@ async fn all_looked_at(stage: &Stage, operator: &Operator, times: usize) {
         assert!(std::time::Instant::now() < deadline, "{} looks", looks(operator));
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-    let shown = stage.restores().get_metadata("r-0").await.unwrap();
+    let shown = env.restores().get_metadata("r-0").await.unwrap();
     assert!(shown.metadata.uid.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn objects_of_a_megabyte_take_no_room_however_they_are_listed() {
-    let mut stage = stage_with_large_objects().await;
+    let mut env = env_with_large_objects().await;
     // The first writes each status, the next ones only read.
-    let streamed: &[&str] = if stage.streams_lists().await {
+    let streamed: &[&str] = if env.streams_lists().await {
         &["streamed", "streamed again"]
     } else {
         &[]
     };
     for how in streamed {
-        let operator = stage.operator(&["--resync-interval=1h"]);
-        all_looked_at(&stage, &operator, 1).await;
+        let operator = env.operator(&["--resync-interval=1h"]);
+        all_looked_at(&env, &operator, 1).await;
         let peak = peak_memory(&operator);
         println!("{how}: {peak} kB");
         assert!(peak < MOST_STREAMED_KB, "{how}: {peak} kB");
     }
-    let proxy = stage.plane.proxy().unwrap();
-    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
+    let proxy = env.plane.proxy().unwrap();
+    env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();
     let version = json!({
         "major": "1", "minor": "30", "gitVersion": "v1.30.0", "gitCommit": "", "gitTreeState": "", "buildDate": "",
         "goVersion": "", "compiler": "", "platform": "",
@@ -104,8 +104,8 @@ async fn objects_of_a_megabyte_take_no_room_however_they_are_listed() {
             .always()
             .action(Action::Respond(422, forbidden)),
     );
-    let operator = stage.operator(&["--resync-interval=1h"]);
-    all_looked_at(&stage, &operator, 1).await;
+    let operator = env.operator(&["--resync-interval=1h"]);
+    all_looked_at(&env, &operator, 1).await;
     let peak = peak_memory(&operator);
     println!("listed: {peak} kB");
     assert!(peak < MOST_KB, "listed: {peak} kB");

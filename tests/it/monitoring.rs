@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::budgets;
-use crate::support::behind::{Behind, OPERATIONS};
 use crate::support::chart::render;
-use crate::support::{HOUR, PATIENCE, Stage, at};
+use crate::support::proxied_env::{OPERATIONS, ProxiedEnv};
+use crate::support::{HOUR, PATIENCE, TestEnv, at};
 
 const ALERTS: &str = "charts/hostup-operator/files/alerts.yaml";
 const DASHBOARD: &str = "charts/hostup-operator/files/dashboard.json";
@@ -102,65 +102,63 @@ fn promtool(args: &[&str], input: &str) -> Result<String, String> {
 
 /// The metrics of an operator that has restored, changed options, lost answers and been refused.
 async fn a_whole_life() -> String {
-    let stage = budgets::stage("monitoring").await;
+    let env = budgets::env("monitoring").await;
     let limits = json!({"perHour": "100", "perMonth": "1000", "dueNow": {"amount": "1000", "window": "7d"}});
-    stage.create(budgets::budget(&stage, "team", limits)).await;
-    stage.sim.world(|world| {
-        world.account_mut(stage.account).rate_limit = Some(RateLimit {
+    env.create(budgets::budget(&env, "team", limits)).await;
+    env.sim.world(|world| {
+        world.account_mut(env.account).rate_limit = Some(RateLimit {
             requests: 1_000_000,
             window: HOUR,
         });
     });
-    let operator = stage.operator(&["--max-paid-calls=20", "--settle-time=1s"]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    let operator = env.operator(&["--max-paid-calls=20", "--settle-time=1s"]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
     let options = json!({"bandwidthGb": 4096});
-    stage
-        .create(stage.approved_config("options", options.clone()))
-        .await;
-    stage.config_comes_to("options", "InSync").await;
+    env.create(env.approved_config("options", options.clone())).await;
+    env.config_comes_to("options", "InSync").await;
 
     let lose = |route| {
         let lost = Fault::on(route).acted(false).answer(Answer::reset());
-        stage.sim.inject(lost);
+        env.sim.inject(lost);
     };
     lose(Route::RestoreToPayg);
-    stage.create(stage.approved("lost")).await;
-    stage.wait_for_reason("lost", "OutcomeUnknown").await;
+    env.create(env.approved("lost")).await;
+    env.wait_for_reason("lost", "OutcomeUnknown").await;
     lose(Route::ConfigCommit);
-    let other = format!("{}_lost", stage.vps);
-    stage.add_vps(&other);
-    let mut lost = stage.approved_config("lost", options);
+    let other = format!("{}_lost", env.vps);
+    env.add_vps(&other);
+    let mut lost = env.approved_config("lost", options);
     lost["spec"]["vpsId"] = json!(other);
-    stage.create(lost).await;
-    stage.config_comes_to("lost", "OutcomeUnknown").await;
-    stage.sim.world(|world| {
+    env.create(lost).await;
+    env.config_comes_to("lost", "OutcomeUnknown").await;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             job_duration: HOUR,
             ..RestoreBehaviour::default()
         });
     });
-    stage.create(stage.approved("long")).await;
-    stage.wait_for_reason("long", "JobRunning").await;
+    env.create(env.approved("long")).await;
+    env.wait_for_reason("long", "JobRunning").await;
 
     for (name, status, reason) in [
         ("forbidden", 403, "Unauthorized"),
         ("unauthorized", 401, "Unauthorized"),
         ("internal_error", 503, "ProviderUnavailable"),
     ] {
-        let tenant = stage.tenant(&name.replace('_', "-")).await;
-        let refused = tenant.fault(Route::ListBackups).always();
-        stage.sim.inject(refused.answer(Answer::problem(status, name)));
-        stage.create(tenant.restore(&stage)).await;
-        stage.wait_for_reason(&tenant.name, reason).await;
+        let customer = env.customer(&name.replace('_', "-")).await;
+        let refused = customer.fault(Route::ListBackups).always();
+        env.sim.inject(refused.answer(Answer::problem(status, name)));
+        env.create(customer.restore(&env)).await;
+        env.wait_for_reason(&customer.name, reason).await;
     }
 
-    stage.create(stage.preview("plan")).await;
-    stage.wait_for_reason("plan", "AwaitingApproval").await;
+    env.create(env.preview("plan")).await;
+    env.wait_for_reason("plan", "AwaitingApproval").await;
 
     let shown = operator.metrics();
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
     shown
 }
 
@@ -504,20 +502,20 @@ fn the_chart_renders_the_alerts_and_the_dashboard_as_they_are() {
 
 #[tokio::test]
 async fn open_and_left_money_is_shown_until_it_is_settled() {
-    let stage = Stage::new("open").await;
-    let operator = stage.operator(&["--settle-time=1s"]);
-    let of_stage = |series: &str| {
+    let env = TestEnv::new("open").await;
+    let operator = env.operator(&["--settle-time=1s"]);
+    let of_env = |series: &str| {
         format!(
             "hostup_operator_{series}{{namespace=\"{}\",currency=\"SEK\"}}",
-            stage.namespace
+            env.namespace
         )
     };
-    let (open, spent) = (of_stage("approved_per_hour"), of_stage("spend_per_hour"));
+    let (open, spent) = (of_env("approved_per_hour"), of_env("spend_per_hour"));
     let left = "hostup_operator_vms_left_billing".to_owned();
     let oldest = |state| format!("hostup_operator_oldest_operation_timestamp_seconds{{state=\"{state}\"}}");
     operator.wait_for_line("\"ready\"");
     for (job_duration, outcome) in [(HOUR, Outcome::Completes), (Duration::ZERO, Outcome::FailsWithVm)] {
-        stage.sim.world(|world| {
+        env.sim.world(|world| {
             world.restore_next(RestoreBehaviour {
                 job_duration,
                 outcome,
@@ -525,10 +523,10 @@ async fn open_and_left_money_is_shown_until_it_is_settled() {
             });
         });
     }
-    stage.create(stage.approved("long")).await;
-    let object = stage.wait_for_reason("long", "JobRunning").await;
+    env.create(env.approved("long")).await;
+    let object = env.wait_for_reason("long", "JobRunning").await;
     let name = at(&object, "status.operation.name").as_str().unwrap();
-    let record = stage.operations().get(name).await.unwrap();
+    let record = env.operations().get(name).await.unwrap();
     let made_at: Timestamp = text(&record.data, "spec.claim.madeAt").parse().unwrap();
     let samples = operator.samples_with(&oldest("Accepted"), |value| value.is_some());
     assert_eq!(samples.get(&open), Some(&0.66));
@@ -543,29 +541,29 @@ async fn open_and_left_money_is_shown_until_it_is_settled() {
         "there is no cap"
     );
 
-    stage.create(stage.approved("left")).await;
-    stage.wait_for_reason("left", "VpsLeftBilling").await;
+    env.create(env.approved("left")).await;
+    env.wait_for_reason("left", "VpsLeftBilling").await;
     let samples = operator.samples_with(&left, |value| value == Some(1.0));
     assert_eq!(samples.get(&open), Some(&0.66));
     assert_eq!(samples.get(&spent), Some(&0.66));
 
-    stage.sim.world(|world| world.advance(HOUR));
-    stage.wait_for_reason("long", "Restored").await;
+    env.sim.world(|world| world.advance(HOUR));
+    env.wait_for_reason("long", "Restored").await;
     let samples = operator.samples_with(&open, |value| value.is_none());
     assert_eq!(samples.get(&spent), Some(&1.32));
     assert_eq!(samples.get(&oldest("Accepted")), None);
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_start_does_not_look_as_if_nothing_had_been_bought() {
-    let behind = Behind::new("start").await;
+    let proxied = ProxiedEnv::new("start").await;
     let listed = Gate::new();
     let lists = Rule::on("GET", |request| request.path == OPERATIONS && request.is_watch());
-    behind
+    proxied
         .proxy
         .rule(lists.action(Action::HoldBefore(listed.clone())));
-    let operator = behind.stage.operator(&["--max-paid-calls=7"]);
+    let operator = proxied.env.operator(&["--max-paid-calls=7"]);
     listed.wait_held(PATIENCE).unwrap();
     let early = operator.samples();
     let of_ledger = |sample: &&String| {
@@ -582,42 +580,42 @@ async fn a_start_does_not_look_as_if_nothing_had_been_bought() {
     };
     assert_eq!(early.keys().find(of_ledger), None);
     listed.release();
-    behind.stage.create(behind.stage.approved("web")).await;
-    behind.stage.wait_for_reason("web", "Restored").await;
+    proxied.env.create(proxied.env.approved("web")).await;
+    proxied.env.wait_for_reason("web", "Restored").await;
     let succeeded = "hostup_operator_operations{state=\"Succeeded\"}";
     let samples = operator.samples_with(succeeded, |value| value == Some(1.0));
     assert_eq!(samples.get("hostup_operator_max_paid_calls"), Some(&7.0));
-    behind.check().await;
+    proxied.check().await;
 }
 
 #[tokio::test]
 async fn what_hostup_says_of_its_rate_limit_is_shown_by_secret() {
-    let stage = Stage::new("budget").await;
+    let env = TestEnv::new("budget").await;
     let of_key = |series: &str| {
         format!(
             "hostup_operator_provider_ratelimit_{series}{{namespace=\"{}\",secret=\"hostup-api\"}}",
-            stage.namespace
+            env.namespace
         )
     };
     let (left, waited) = (of_key("remaining"), of_key("wait_seconds_total"));
     // So that each object reads once, and none is served by what another has read.
-    let operator = stage.operator(&["--resync-interval=1h", "--gate-interval=1ms"]);
-    stage.create(stage.preview("unlimited")).await;
-    stage.wait_for_reason("unlimited", "AwaitingApproval").await;
+    let operator = env.operator(&["--resync-interval=1h", "--gate-interval=1ms"]);
+    env.create(env.preview("unlimited")).await;
+    env.wait_for_reason("unlimited", "AwaitingApproval").await;
     let samples = operator.samples();
     assert_eq!(samples.get(&left), None, "HostUp said nothing");
     assert_eq!(samples.get(&waited), Some(&0.0));
 
-    stage.sim.world(|world| {
-        world.account_mut(stage.account).rate_limit = Some(RateLimit {
+    env.sim.world(|world| {
+        world.account_mut(env.account).rate_limit = Some(RateLimit {
             requests: 1000,
             window: HOUR,
         });
     });
-    stage.create(stage.preview("limited")).await;
-    stage.wait_for_reason("limited", "AwaitingApproval").await;
+    env.create(env.preview("limited")).await;
+    env.wait_for_reason("limited", "AwaitingApproval").await;
     let samples = operator.samples();
-    let (calls, budget) = (stage.sim.requests().len(), samples[&left]);
+    let (calls, budget) = (env.sim.requests().len(), samples[&left]);
     assert!(
         budget < 1000.0 && budget > 1000.0 - calls as f64 - 1.0,
         "{budget} left"
@@ -625,19 +623,19 @@ async fn what_hostup_says_of_its_rate_limit_is_shown_by_secret() {
     assert_eq!(samples.get(&waited), Some(&0.0));
 
     let too_many = Answer::rate_limited(hostup_sim::RateLimitStyle::Exceeded).retry_after("600");
-    stage.sim.inject(Fault::on(Route::ListBackups).answer(too_many));
-    stage.create(stage.preview("turned-away")).await;
-    stage.wait_for_reason("turned-away", "RateLimited").await;
+    env.sim.inject(Fault::on(Route::ListBackups).answer(too_many));
+    env.create(env.preview("turned-away")).await;
+    env.wait_for_reason("turned-away", "RateLimited").await;
     let samples = operator.samples();
     assert_eq!(samples.get(&left), Some(&0.0));
     assert_eq!(samples.get(&waited), Some(&600.0), "once, whoever waits");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn both_formats_are_served_and_say_the_same() {
-    let stage = Stage::new("formats").await;
-    let operator = stage.operator(&[]);
+    let env = TestEnv::new("formats").await;
+    let operator = env.operator(&[]);
     // Once the ledger is read.
     operator.samples_with("hostup_operator_vms_left_billing", |value| value.is_some());
     let older = operator.http("/metrics").1;
@@ -662,15 +660,15 @@ async fn both_formats_are_served_and_say_the_same() {
 
 #[tokio::test]
 async fn calls_to_the_api_server_failures_and_places_for_reconciles_are_counted() {
-    let behind = Behind::new("client").await;
-    let stage = &behind.stage;
-    let also = Stage::new("also-watched").await;
+    let proxied = ProxiedEnv::new("client").await;
+    let env = &proxied.env;
+    let also = TestEnv::new("also-watched").await;
     let cut = Rule::on("GET", |request| request.path.ends_with("/vpsbackuprestores/web"));
-    behind.proxy.rule(cut.action(Action::CutBefore));
-    let two = format!("--watch-namespaces={},{}", stage.namespace, also.namespace);
-    let operator = stage.operator(&[&two, "--workers=3"]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    proxied.proxy.rule(cut.action(Action::CutBefore));
+    let two = format!("--watch-namespaces={},{}", env.namespace, also.namespace);
+    let operator = env.operator(&[&two, "--workers=3"]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
     let samples = operator.samples();
     let calls = |code: &str, method: &str| {
         let labels =
@@ -693,5 +691,5 @@ async fn calls_to_the_api_server_failures_and_places_for_reconciles_are_counted(
         let series = format!("controller_runtime_max_concurrent_reconciles{{controller=\"{controller}\"}}");
         assert_eq!(samples.get(&series), Some(&places));
     }
-    behind.check().await;
+    proxied.check().await;
 }

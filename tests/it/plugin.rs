@@ -20,7 +20,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::support::chart::installed;
-use crate::support::{PATIENCE, Stage, at};
+use crate::support::{PATIENCE, TestEnv, at};
 use terminal::Terminal;
 
 const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-hostup");
@@ -31,10 +31,10 @@ const APPROVER: &str = "hostup-approver";
 const RECORDS: &str = "hostup-operator-view-records";
 const RESOLVER: &str = "hostup-resolver";
 
-/// A stage on the control plane that Helm installed everything on.
-async fn stage(name: &str) -> Stage {
+/// An environment on the control plane that Helm installed everything on.
+async fn env(name: &str) -> TestEnv {
     let plane = tokio::task::spawn_blocking(installed).await.unwrap();
-    Stage::on(plane, name).await
+    TestEnv::on(plane, name).await
 }
 
 /// A user, and the namespace that they work in.
@@ -79,38 +79,38 @@ impl Ran {
 
 impl Person {
     /// The admin.
-    fn admin(stage: &Stage) -> Self {
+    fn admin(env: &TestEnv) -> Self {
         Self {
             name: "admin".to_owned(),
-            kubeconfig: stage.plane.kubeconfig(control_plane::User::Admin),
-            namespace: stage.namespace.clone(),
+            kubeconfig: env.plane.kubeconfig(control_plane::User::Admin),
+            namespace: env.namespace.clone(),
         }
     }
 
     /// A user with these roles of the chart, and no other rights.
-    async fn with(stage: &Stage, roles: &[&str]) -> Self {
+    async fn with(env: &TestEnv, roles: &[&str]) -> Self {
         let name = format!(
             "{}of-{}",
             roles.iter().map(|role| format!("{role}-")).collect::<String>(),
-            stage.namespace
+            env.namespace
         );
         for role in roles {
-            stage.create(binding(stage, &name, role)).await;
+            env.create(binding(env, &name, role)).await;
         }
-        let kubeconfig = stage.plane.user_kubeconfig(&name, &[]).unwrap();
+        let kubeconfig = env.plane.user_kubeconfig(&name, &[]).unwrap();
         let person = Self {
             name,
             kubeconfig,
-            namespace: stage.namespace.clone(),
+            namespace: env.namespace.clone(),
         };
         for role in roles {
-            person.has(stage, role).await;
+            person.has(env, role).await;
         }
         person
     }
 
     /// Waits until the authorizer knows a role.
-    async fn has(&self, stage: &Stage, role: &str) {
+    async fn has(&self, env: &TestEnv, role: &str) {
         let (verb, resource) = match role {
             VIEW => ("list", "vpsresourceconfigs"),
             APPROVER => ("approve", "vpsresourceconfigs"),
@@ -126,7 +126,7 @@ impl Person {
         }
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": spec});
         let review: SubjectAccessReview = serde_json::from_value(review).unwrap();
-        let reviews: Api<SubjectAccessReview> = Api::all(stage.client.clone());
+        let reviews: Api<SubjectAccessReview> = Api::all(env.client.clone());
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
@@ -194,11 +194,11 @@ fn is_of_the_cluster(role: &str) -> bool {
     [RECORDS, RESOLVER].contains(&role)
 }
 
-fn binding(stage: &Stage, user: &str, role: &str) -> Value {
+fn binding(env: &TestEnv, user: &str, role: &str) -> Value {
     let (kind, namespace) = if is_of_the_cluster(role) {
         ("ClusterRoleBinding", Value::Null)
     } else {
-        ("RoleBinding", json!(stage.namespace))
+        ("RoleBinding", json!(env.namespace))
     };
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
@@ -209,24 +209,24 @@ fn binding(stage: &Stage, user: &str, role: &str) -> Value {
 }
 
 /// 2 cores make each 0.01 of a core's rate 0.02 of the price: 0.66 at 0.12.
-fn core_rate(stage: &Stage, rate: &str) {
-    let account = stage.account;
-    stage.sim.world(|world| {
+fn core_rate(env: &TestEnv, rate: &str) {
+    let account = env.account;
+    env.sim.world(|world| {
         world.account_mut(account).pricing.cpu_per_core_hour = Some(dec(rate));
     });
 }
 
 /// The answer to the next paid call is lost; it was not executed.
-fn lose(stage: &Stage) {
+fn lose(env: &TestEnv) {
     let lost = Fault::on(Route::RestoreToPayg).acted(false);
-    stage.sim.inject(lost.answer(Answer::reset()));
+    env.sim.inject(lost.answer(Answer::reset()));
 }
 
 /// An approved restore whose outcome a person is asked about, and the name of its record.
-async fn asked(stage: &Stage, name: &str) -> String {
-    lose(stage);
-    stage.create(stage.approved(name)).await;
-    let object = stage.wait_for_reason(name, "OutcomeUnknown").await;
+async fn asked(env: &TestEnv, name: &str) -> String {
+    lose(env);
+    env.create(env.approved(name)).await;
+    let object = env.wait_for_reason(name, "OutcomeUnknown").await;
     at(&object, "status.operation.name").as_str().unwrap().to_owned()
 }
 

@@ -7,23 +7,22 @@ use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, documents, installed, try_install};
-use crate::support::{HOUR, PATIENCE, Stage, at, bare_control_plane, client_of};
+use crate::support::{HOUR, PATIENCE, TestEnv, at, bare_control_plane, client_of};
 
-/// A stage on the control plane that Helm installed everything on, whose users have the chart's roles.
-async fn stage(name: &str) -> Stage {
+/// An environment on the control plane that Helm installed everything on, whose users have the chart's roles.
+async fn env(name: &str) -> TestEnv {
     let plane = tokio::task::spawn_blocking(installed).await.unwrap();
-    let stage = Stage::on(plane, name).await;
+    let env = TestEnv::on(plane, name).await;
     for (user, role) in [
         ("author", "hostup-operator-view"),
         ("author", "hostup-operator-edit-configs"),
         ("author", "hostup-operator-edit-restores"),
         ("approver", "hostup-approver"),
     ] {
-        stage
-            .create(binding("RoleBinding", user, role, Some(&stage.namespace)))
+        env.create(binding("RoleBinding", user, role, Some(&env.namespace)))
             .await;
     }
-    stage
+    env
 }
 
 fn binding(kind: &str, user: &str, role: &str, namespace: Option<&str>) -> Value {
@@ -35,9 +34,9 @@ fn binding(kind: &str, user: &str, role: &str, namespace: Option<&str>) -> Value
     })
 }
 
-async fn kubectl(stage: &Stage, user: User, args: &[&str], stdin: Option<Value>) -> Result<String, String> {
-    let plane: &'static ControlPlane = stage.plane;
-    let namespace = format!("--namespace={}", stage.namespace);
+async fn kubectl(env: &TestEnv, user: User, args: &[&str], stdin: Option<Value>) -> Result<String, String> {
+    let plane: &'static ControlPlane = env.plane;
+    let namespace = format!("--namespace={}", env.namespace);
     let args: Vec<String> = args
         .iter()
         .map(|arg| (*arg).to_owned())
@@ -53,12 +52,12 @@ async fn kubectl(stage: &Stage, user: User, args: &[&str], stdin: Option<Value>)
 const NEEDS: &str = "you need the verb approve on";
 
 /// A policy is in force some time after it was made, and nothing tells when.
-async fn in_force(stage: &Stage) {
-    let asked = stage.approved("asked");
+async fn in_force(env: &TestEnv) {
+    let asked = env.approved("asked");
     let deadline = Instant::now() + PATIENCE;
     loop {
         let dry = ["create", "--dry-run=server", "-f", "-"];
-        match kubectl(stage, User::Author, &dry, Some(asked.clone())).await {
+        match kubectl(env, User::Author, &dry, Some(asked.clone())).await {
             Err(why) if why.contains(NEEDS) => return,
             other => assert!(Instant::now() < deadline, "the policy is not in force: {other:?}"),
         }
@@ -68,8 +67,8 @@ async fn in_force(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve() {
-    let stage = stage("approve").await;
-    in_force(&stage).await;
+    let env = env("approve").await;
+    in_force(&env).await;
     let ceiling = json!({"maxPrice": {"dueNow": "40.00", "perMonth": "40.00", "currencyCode": "SEK"}});
     let quote = json!({"quoteId": "q-abcdefghij"});
     let both = |approval: &Value, by: &str| {
@@ -78,7 +77,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         approval
     };
     let config = |name: &str, approval: &Value, suspend: bool| {
-        let mut object = stage.config_preview(name, json!({"bandwidthGb": 4096}));
+        let mut object = env.config_preview(name, json!({"bandwidthGb": 4096}));
         object["spec"]["approval"] = approval.clone();
         object["spec"]["suspend"] = json!(suspend);
         object
@@ -90,7 +89,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         config("resting", &ceiling, true),
         config("held", &quote, true),
     ] {
-        stage.create(object).await;
+        env.create(object).await;
     }
     // State, patch of the spec, whether it takes the verb.
     let rows = [
@@ -163,7 +162,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
             "-p",
             &patch,
         ];
-        let author = kubectl(&stage, User::Author, &args, None).await;
+        let author = kubectl(&env, User::Author, &args, None).await;
         let refused = author.as_ref().is_err_and(|why| why.contains(NEEDS));
         assert_eq!(refused, takes_the_verb, "author, {name} {spec}: {author:?}");
         assert_eq!(
@@ -171,7 +170,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
             !takes_the_verb,
             "author, {name} {spec}: {author:?}"
         );
-        let approver = kubectl(&stage, User::Approver, &args, None).await;
+        let approver = kubectl(&env, User::Approver, &args, None).await;
         assert!(approver.is_ok(), "approver, {name} {spec}: {approver:?}");
     }
     // The name of one who approves is that of the user who writes, and no other.
@@ -192,7 +191,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
             "-p",
             &patch,
         ];
-        let patched = kubectl(&stage, User::Approver, &args, None).await;
+        let patched = kubectl(&env, User::Approver, &args, None).await;
         assert_eq!(patched.is_ok(), is_taken, "{name} {spec}: {patched:?}");
     }
     // Anybody holds; to lift a hold under an approval may pay.
@@ -207,34 +206,34 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
     ] {
         let hold = hold(value);
         let args = ["annotate", "--overwrite", "vrc", name, &hold];
-        let author = kubectl(&stage, User::Author, &args, None).await;
+        let author = kubectl(&env, User::Author, &args, None).await;
         assert_eq!(author.is_err(), takes_the_verb, "{name} {value}: {author:?}");
         if takes_the_verb {
             assert!(author.unwrap_err().contains(NEEDS));
         }
     }
     let lift = ["annotate", "vrc", "ceiling", "vps.hostup.se/hold-"];
-    kubectl(&stage, User::Approver, &lift, None).await.unwrap();
+    kubectl(&env, User::Approver, &lift, None).await.unwrap();
     // What is not of the spec is nobody's price.
     let annotate = ["annotate", "vrc", "ceiling", "note=here", "--dry-run=server"];
-    kubectl(&stage, User::Author, &annotate, None).await.unwrap();
+    kubectl(&env, User::Author, &annotate, None).await.unwrap();
     let create = ["create", "--dry-run=server", "-f", "-"];
     for (object, takes_the_verb) in [
-        (stage.preview("web"), false),
-        (stage.approved("web"), true),
+        (env.preview("web"), false),
+        (env.approved("web"), true),
         (config("new", &Value::Null, false), false),
         (config("new", &quote, false), true),
     ] {
-        let made = kubectl(&stage, User::Author, &create, Some(object.clone())).await;
+        let made = kubectl(&env, User::Author, &create, Some(object.clone())).await;
         assert_eq!(made.is_err(), takes_the_verb, "{object}: {made:?}");
     }
-    let shown = kubectl(&stage, User::Author, &create, Some(stage.approved("web"))).await;
+    let shown = kubectl(&env, User::Author, &create, Some(env.approved("web"))).await;
     let why = shown.unwrap_err();
     for part in [
         "spec.approval approves a price",
         "vpsbackuprestores",
         "ClusterRole hostup-approver",
-        &stage.namespace,
+        &env.namespace,
     ] {
         assert!(why.contains(part), "no {part:?} in {why}");
     }
@@ -242,9 +241,9 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_account_that_applies_from_git_needs_the_verb_where_approval_lives_in_git() {
-    let stage = stage("gitops").await;
-    in_force(&stage).await;
-    let account = format!("system:serviceaccount:{}:kustomize-controller", stage.namespace);
+    let env = env("gitops").await;
+    in_force(&env).await;
+    let account = format!("system:serviceaccount:{}:kustomize-controller", env.namespace);
     let as_account = format!("--as={account}");
     let args = [
         "apply",
@@ -255,21 +254,19 @@ async fn the_account_that_applies_from_git_needs_the_verb_where_approval_lives_i
         "-",
     ];
     for role in ["hostup-operator-view", "hostup-operator-edit-restores"] {
-        stage
-            .create(binding("RoleBinding", &account, role, Some(&stage.namespace)))
+        env.create(binding("RoleBinding", &account, role, Some(&env.namespace)))
             .await;
     }
-    let apply = async || kubectl(&stage, User::Admin, &args, Some(stage.approved("web"))).await;
+    let apply = async || kubectl(&env, User::Admin, &args, Some(env.approved("web"))).await;
     let refused = apply().await.unwrap_err();
     assert!(refused.contains(NEEDS), "{refused}");
-    stage
-        .create(binding(
-            "RoleBinding",
-            &account,
-            "hostup-approver",
-            Some(&stage.namespace),
-        ))
-        .await;
+    env.create(binding(
+        "RoleBinding",
+        &account,
+        "hostup-approver",
+        Some(&env.namespace),
+    ))
+    .await;
     let deadline = Instant::now() + PATIENCE;
     // The authorizer learns of a binding by a watch.
     while let Err(why) = apply().await {
@@ -280,64 +277,62 @@ async fn the_account_that_applies_from_git_needs_the_verb_where_approval_lives_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn only_a_resolver_answers_and_nobody_deletes_a_record_without_an_outcome() {
-    let stage = stage("resolve").await;
-    in_force(&stage).await;
+    let env = env("resolve").await;
+    in_force(&env).await;
     // Whoever may write records at all, but has not the verb.
     let writer = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": "record-writer"},
         "rules": [{"apiGroups": ["vps.hostup.se"], "resources": ["vpsoperations"], "verbs": ["get", "patch", "delete"]}],
     });
-    stage.create(writer).await;
-    stage
-        .create(binding("ClusterRoleBinding", "author", "record-writer", None))
+    env.create(writer).await;
+    env.create(binding("ClusterRoleBinding", "author", "record-writer", None))
         .await;
-    stage
-        .create(binding("ClusterRoleBinding", "resolver", "hostup-resolver", None))
+    env.create(binding("ClusterRoleBinding", "resolver", "hostup-resolver", None))
         .await;
-    stage.sim.inject(
+    env.sim.inject(
         Fault::on(Route::RestoreToPayg)
             .acted(false)
             .answer(Answer::reset()),
     );
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
-    let _operator = stage.operator(&["--settle-time=1s"]);
-    stage.create(stage.approved("web")).await;
-    let object = stage.wait_for_reason("web", "OutcomeUnknown").await;
+    env.sim.world(|world| world.restore.job_duration = HOUR);
+    let _operator = env.operator(&["--settle-time=1s"]);
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "OutcomeUnknown").await;
     let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
     let delete = ["delete", "vop", &record, "--dry-run=server"];
     let answer = r#"{"spec":{"resolution":{"answer":"NotExecuted"}}}"#;
     let patch = ["patch", "vop", &record, "--type=merge", "-p", answer];
     for user in [User::Author, User::Admin] {
-        let kept = kubectl(&stage, user, &delete, None).await.unwrap_err();
+        let kept = kubectl(&env, user, &delete, None).await.unwrap_err();
         assert!(kept.contains("has no outcome yet (Unknown)"), "{kept}");
     }
-    let refused = kubectl(&stage, User::Author, &patch, None).await.unwrap_err();
+    let refused = kubectl(&env, User::Author, &patch, None).await.unwrap_err();
     assert!(
         refused.contains("you need the verb resolve on vpsoperations"),
         "{refused}"
     );
-    kubectl(&stage, User::Resolver, &patch, None).await.unwrap();
+    kubectl(&env, User::Resolver, &patch, None).await.unwrap();
     // With the rights and under the policies of the chart the operator goes on.
-    stage.wait_for_reason("web", "JobRunning").await;
+    env.wait_for_reason("web", "JobRunning").await;
     // A record that is finished is part of the log all the same.
-    let logged = kubectl(&stage, User::Author, &delete, None).await.unwrap_err();
+    let logged = kubectl(&env, User::Author, &delete, None).await.unwrap_err();
     assert!(
         logged.contains("you need the verb forget on vpsoperations"),
         "{logged}"
     );
-    kubectl(&stage, User::Admin, &delete, None).await.unwrap();
-    let second = at(&stage.restore("web").await, "status.operation.name")
+    kubectl(&env, User::Admin, &delete, None).await.unwrap();
+    let second = at(&env.restore("web").await, "status.operation.name")
         .as_str()
         .unwrap()
         .to_owned();
     let delete = ["delete", "vop", &second, "--dry-run=server"];
-    let kept = kubectl(&stage, User::Admin, &delete, None).await.unwrap_err();
+    let kept = kubectl(&env, User::Admin, &delete, None).await.unwrap_err();
     assert!(kept.contains("has no outcome yet (Accepted)"), "{kept}");
-    stage.sim.world(|world| world.advance(HOUR));
-    stage.wait_for_reason("web", "Restored").await;
-    kubectl(&stage, User::Admin, &delete, None).await.unwrap();
-    stage.check_invariants().await;
+    env.sim.world(|world| world.advance(HOUR));
+    env.wait_for_reason("web", "Restored").await;
+    kubectl(&env, User::Admin, &delete, None).await.unwrap();
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -358,17 +353,16 @@ async fn where_the_api_server_can_it_writes_who_approves() {
         return;
     }
     installed.unwrap();
-    let stage = Stage::on(plane, "filled").await;
+    let env = TestEnv::on(plane, "filled").await;
     for (user, role) in [("approver", "hostup-approver"), ("author", "hostup-approver")] {
-        stage
-            .create(binding("RoleBinding", user, role, Some(&stage.namespace)))
+        env.create(binding("RoleBinding", user, role, Some(&env.namespace)))
             .await;
     }
-    stage.create(stage.preview("web")).await;
+    env.create(env.preview("web")).await;
     let approved_by = async |user, approval: Value| {
         let patch = json!({"spec": {"approval": approval}}).to_string();
         let args = ["patch", "vbr", "web", "--type=merge", "-o=json", "-p", &patch];
-        let object: Value = serde_json::from_str(&kubectl(&stage, user, &args, None).await?).unwrap();
+        let object: Value = serde_json::from_str(&kubectl(&env, user, &args, None).await?).unwrap();
         Ok::<_, String>(at(&object, "spec.approval.approvedBy").clone())
     };
     let deadline = Instant::now() + PATIENCE;
@@ -388,39 +382,38 @@ async fn where_the_api_server_can_it_writes_who_approves() {
     assert_eq!(approved_by(User::Author, claimed).await.unwrap(), "author");
     // Nothing of the approval changes: the name stays.
     let annotate = ["annotate", "vbr", "web", "note=here", "-o=json"];
-    let object = kubectl(&stage, User::Admin, &annotate, None).await.unwrap();
+    let object = kubectl(&env, User::Admin, &annotate, None).await.unwrap();
     let object: Value = serde_json::from_str(&object).unwrap();
     assert_eq!(at(&object, "spec.approval.approvedBy"), "author");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
-    let stage = stage("bounded").await;
-    in_force(&stage).await;
+    let env = env("bounded").await;
+    in_force(&env).await;
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/examples/policies/bound-ceilings.yaml"
     );
     let text = std::fs::read_to_string(file).unwrap();
-    let here = format!("kubernetes.io/metadata.name: {}", stage.namespace);
+    let here = format!("kubernetes.io/metadata.name: {}", env.namespace);
     let text = text.replace("kubernetes.io/metadata.name: shop", &here);
     assert!(text.contains(&here));
-    let plane = stage.plane;
+    let plane = env.plane;
     tokio::task::spawn_blocking(move || plane.apply(&text).unwrap())
         .await
         .unwrap();
-    let large = binding("RoleBinding", "author", "approver-large", Some(&stage.namespace));
-    stage.create(large).await;
-    stage.sim.world(|world| {
-        world.account_mut(stage.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("0.12"));
+    let large = binding("RoleBinding", "author", "approver-large", Some(&env.namespace));
+    env.create(large).await;
+    env.sim.world(|world| {
+        world.account_mut(env.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("0.12"));
     });
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    stage
-        .create(stage.config_preview("options", json!({"bandwidthGb": 4096})))
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    env.create(env.config_preview("options", json!({"bandwidthGb": 4096})))
         .await;
-    let web = stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.config_comes_to("options", "AwaitingApproval").await;
+    let web = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.config_comes_to("options", "AwaitingApproval").await;
     let quote = json!({"quoteId": at(&web, "status.quote.id")});
     let hourly = |per_hour: &str, currency: &str| json!({"maxPrice": {"perHour": per_hour, "currencyCode": currency}, "validUntil": "2099-01-01T00:00:00Z"});
     let change = |due_now: &str, per_month: &str| json!({"maxPrice": {"dueNow": due_now, "perMonth": per_month, "currencyCode": "SEK"}});
@@ -439,7 +432,7 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
             "-p",
             &patch,
         ];
-        kubectl(&stage, user, &args, None).await
+        kubectl(&env, user, &args, None).await
     };
     let deadline = Instant::now() + PATIENCE;
     while approve(User::Approver, "vbr", "web", &hourly("99", "SEK"))
@@ -470,11 +463,11 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
         assert!(author.is_ok(), "{approval}: {author:?}");
     }
     // The quote of a VM that costs more than 2 SEK an hour.
-    stage.sim.world(|world| {
-        world.account_mut(stage.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("1.20"));
+    env.sim.world(|world| {
+        world.account_mut(env.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("1.20"));
     });
     let dear = |object: &Value| at(object, "status.quote.summary") == "2.82 SEK/h";
-    let web = stage.wait("web", "the price of today", dear).await;
+    let web = env.wait("web", "the price of today", dear).await;
     let quote = json!({"quoteId": at(&web, "status.quote.id")});
     assert!(approve(User::Approver, "vbr", "web", &quote).await.is_err());
     approve(User::Author, "vbr", "web", &quote).await.unwrap();
@@ -482,16 +475,16 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn to_approve_that_a_vps_is_overwritten_takes_the_verb_overwrite_and_approve_is_not_enough() {
-    let stage = stage("overwriteverb").await;
-    in_force(&stage).await;
-    let mut object = stage.preview("web");
+    let env = env("overwriteverb").await;
+    in_force(&env).await;
+    let mut object = env.preview("web");
     object["spec"]["target"] = json!({"existingVps": {"vpsId": "vps_target"}});
     let mut approved = object.clone();
     approved["metadata"]["name"] = json!("born-approved");
     approved["spec"]["approval"] = json!({"quoteId": "q-abcdefghij"});
-    stage.create(object).await;
+    env.create(object).await;
     let create = ["create", "--dry-run=server", "-f", "-"];
-    let born = kubectl(&stage, User::Author, &create, Some(approved)).await;
+    let born = kubectl(&env, User::Author, &create, Some(approved)).await;
     let needs = "you need the verb overwrite on";
     assert!(born.as_ref().is_err_and(|why| why.contains(needs)), "{born:?}");
     let patch = json!({"spec": {"approval": {"quoteId": "q-abcdefghij"}}}).to_string();
@@ -505,23 +498,22 @@ async fn to_approve_that_a_vps_is_overwritten_takes_the_verb_overwrite_and_appro
         &patch,
     ];
     for user in [User::Author, User::Approver] {
-        let refused = kubectl(&stage, user, &patch, None).await;
+        let refused = kubectl(&env, user, &patch, None).await;
         assert!(
             refused.as_ref().is_err_and(|why| why.contains(needs)),
             "{refused:?}"
         );
     }
-    stage
-        .create(binding(
-            "RoleBinding",
-            "approver",
-            "hostup-overwriter",
-            Some(&stage.namespace),
-        ))
-        .await;
+    env.create(binding(
+        "RoleBinding",
+        "approver",
+        "hostup-overwriter",
+        Some(&env.namespace),
+    ))
+    .await;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match kubectl(&stage, User::Approver, &patch, None).await {
+        match kubectl(&env, User::Approver, &patch, None).await {
             Ok(_) => break,
             Err(why) => assert!(Instant::now() < deadline, "{why}"),
         }

@@ -4,7 +4,7 @@ use control_plane::{ControlPlane, User};
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, install, render};
-use crate::support::{Stage, bare_control_plane};
+use crate::support::{TestEnv, bare_control_plane};
 
 const GUARDS: [&str; 3] = ["approval", "resolution", "records"];
 
@@ -13,8 +13,8 @@ fn sample(guard: &str) -> String {
 }
 
 /// What a fresh operator says at its start: each guard in force, out of force, or not known.
-async fn said(stage: &Stage) -> ([Option<f64>; 3], String) {
-    let operator = stage.operator(&[]);
+async fn said(env: &TestEnv) -> ([Option<f64>; 3], String) {
+    let operator = env.operator(&[]);
     tokio::task::spawn_blocking(move || {
         let line = operator.wait_for_line("admission policies");
         let samples = operator.samples();
@@ -135,8 +135,8 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
     })
     .await
     .unwrap();
-    let stage = Stage::on(plane, "inforce").await;
-    let (shown, line) = said(&stage).await;
+    let env = TestEnv::on(plane, "inforce").await;
+    let (shown, line) = said(&env).await;
     assert_eq!(shown, [YES, YES, YES], "{line}");
     assert!(
         line.contains("\"INFO\"") && line.contains("the admission policies are in force"),
@@ -205,7 +205,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
             }
         }
         let changed = |guard: &str| changes.iter().any(|(of, _, _)| *of == guard);
-        let (shown, line) = said(&stage).await;
+        let (shown, line) = said(&env).await;
         let wanted = GUARDS.map(|guard| if changed(guard) { NO } else { YES });
         assert_eq!(shown, wanted, "{row}: {line}");
         let missing: Vec<&str> = GUARDS.into_iter().filter(|guard| changed(guard)).collect();
@@ -215,7 +215,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
             apply(&find(kind, guard)).await;
         }
     }
-    let (shown, line) = said(&stage).await;
+    let (shown, line) = said(&env).await;
     assert_eq!(shown, [YES, YES, YES], "put back: {line}");
 
     // Under other names they are as good, if the names fit each other.
@@ -230,7 +230,7 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
             apply(&object).await;
         }
     }
-    let (shown, line) = said(&stage).await;
+    let (shown, line) = said(&env).await;
     assert_eq!(shown, [YES, YES, YES], "{line}");
 
     // Without the right to look nothing is claimed.
@@ -242,20 +242,20 @@ async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
     let rules = role["rules"].as_array_mut().unwrap();
     rules.retain(|rule| rule["apiGroups"][0] != "admissionregistration.k8s.io");
     apply(&role).await;
-    let (shown, line) = said(&stage).await;
+    let (shown, line) = said(&env).await;
     assert_eq!(shown, [None, None, None], "{line}");
     assert!(line.contains("cannot check whether"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_installation_without_policies_is_told_so_and_works() {
-    let stage = Stage::new("unguarded").await;
-    let operator = stage.operator(&[]);
+    let env = TestEnv::new("unguarded").await;
+    let operator = env.operator(&[]);
     let line = operator.wait_for_line("admission policies are not in force");
     assert!(line.contains("approval, resolution, records"), "{line}");
     for guard in GUARDS {
         operator.samples_with(&sample(guard), |shown| shown == NO);
     }
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
 }

@@ -9,9 +9,9 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use crate::support::behind::{Behind, claim, held, is_claim};
+use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim};
 use crate::support::tls::{Ca, Listening, Proxy, Server, proxy, server};
-use crate::support::{KEY, PATIENCE, Stage, at, each_row, ready, reason};
+use crate::support::{KEY, PATIENCE, TestEnv, at, each_row, ready, reason};
 
 const YEARS: (i32, i32) = (2000, 2100);
 
@@ -24,7 +24,7 @@ fn address(url: &str) -> SocketAddr {
         .unwrap()
 }
 
-/// The simulator of a stage behind TLS, for `localhost`.
+/// The simulator of an environment behind TLS, for `localhost`.
 struct Secured {
     ca: Ca,
     folder: tempfile::TempDir,
@@ -32,9 +32,9 @@ struct Secured {
 }
 
 impl Secured {
-    fn of(stage: &Stage) -> Self {
+    fn of(env: &TestEnv) -> Self {
         let ca = Ca::new();
-        let relays = Server::Relays(ca.signs("localhost", YEARS), address(&stage.sim.url()));
+        let relays = Server::Relays(ca.signs("localhost", YEARS), address(&env.sim.url()));
         Self {
             ca,
             folder: tempfile::tempdir().unwrap(),
@@ -66,8 +66,8 @@ enum Unreachable {
 }
 
 async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
-    let stage = Stage::new("way").await;
-    let secured = Secured::of(&stage);
+    let env = TestEnv::new("way").await;
+    let secured = Secured::of(&env);
     let (url, ca) = (secured.url(), secured.ca());
     let mut flags = vec![url, ca];
     let mut proxies = Vec::new();
@@ -88,16 +88,16 @@ async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
         "--paid-timeout=20s".to_owned(),
     ]);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut operator = stage.operator(&flags);
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "ProviderUnavailable").await;
+    let mut operator = env.operator(&flags);
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "ProviderUnavailable").await;
     let message = ready(&object)["message"].as_str().unwrap().to_owned();
     assert!(message.contains(says), "{row}: {message}");
     for varying in ["127.0.0.1", "localhost", "os error", "geheim", KEY] {
         assert!(!message.contains(varying), "{row}: {message}");
     }
     operator.wait_for_line(says);
-    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
     let told = tokio::time::timeout(PATIENCE, async {
         loop {
             let events = events.list(&ListParams::default()).await.unwrap();
@@ -116,14 +116,14 @@ async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
     let calls = "hostup_operator_provider_requests_total{route=\"vps\",class=\"unavailable\"}";
     let so_far = operator.samples_with(calls, |calls| calls.is_some())[calls];
     operator.samples_with(calls, |calls| calls.is_some_and(|calls| calls >= so_far + 2.0));
-    let later = stage.restore("web").await;
+    let later = env.restore("web").await;
     assert_eq!(ready(&later)["message"], message.as_str(), "{row}");
     assert_eq!(at(&later, "metadata.resourceVersion"), &version, "{row}: {later}");
     operator.kill_9();
     for line in operator.log() {
         assert!(!line.contains("geheim") && !line.contains(KEY), "{row}: {line}");
     }
-    assert_eq!(stage.posts(), 0);
+    assert_eq!(env.posts(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -229,22 +229,22 @@ async fn each_reason_why_hostup_cannot_be_reached_is_told_in_words_of_its_own() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_company_ca_and_a_proxy_lead_to_hostup_and_the_environments_proxies_do_not() {
-    let stage = Stage::new("company").await;
-    let secured = Secured::of(&stage);
+    let env = TestEnv::new("company").await;
+    let secured = Secured::of(&env);
     let proxy = proxy(Proxy::Tunnels);
     let (url, ca, by) = (secured.url(), secured.ca(), through(&proxy));
     let environments = crate::support::tls::proxy(Proxy::Ends);
     let other = format!("http://{}", environments.address);
-    let env = [
+    let variables = [
         ("HTTPS_PROXY", other.as_str()),
         ("ALL_PROXY", &other),
         ("https_proxy", &other),
         ("NO_PROXY", "127.0.0.1,localhost"),
     ];
-    let operator = stage.operator_with(&[&url, &ca, &by], &env);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    let operator = env.operator_with(&[&url, &ca, &by], &variables);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
     let asked = proxy.asked();
     assert!(!asked.is_empty());
     for head in asked {
@@ -277,22 +277,22 @@ async fn a_company_ca_and_a_proxy_lead_to_hostup_and_the_environments_proxies_do
         lines[0].contains("HTTPS_PROXY") && lines[0].contains("--hostup-proxy"),
         "{lines:?}"
     );
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// The paid POST meets `does` on its way, all reads before and after it do not.
 async fn met_by_the_post(row: String, meets: Meets, not_sent: bool) {
-    let behind = Behind::new("post").await;
-    let secured = Secured::of(&behind.stage);
+    let proxied = ProxiedEnv::new("post").await;
+    let secured = Secured::of(&proxied.env);
     let proxy = proxy(Proxy::Tunnels);
     let (url, ca, by) = (secured.url(), secured.ca(), through(&proxy));
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    let _operator = behind.stage.operator(&[&url, &ca, &by]);
-    behind.stage.create(behind.stage.approved("web")).await;
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = proxied.env.operator(&[&url, &ca, &by]);
+    proxied.env.create(proxied.env.approved("web")).await;
     held(&gate).await;
     let own = secured.ca.signs("localhost", YEARS);
-    let relays = Server::Relays(own.clone(), address(&behind.stage.sim.url()));
+    let relays = Server::Relays(own.clone(), address(&proxied.env.sim.url()));
     match meets {
         Meets::Proxy(does) => proxy.does(does),
         Meets::Foreign => proxy.does(Proxy::TunnelsTo(Server::EndsAfterTls(
@@ -301,16 +301,16 @@ async fn met_by_the_post(row: String, meets: Meets, not_sent: bool) {
         Meets::Server(does) => secured.server.does(does(own)),
     }
     gate.release();
-    let name = behind.proxy.requests().into_iter().find(is_claim).unwrap();
+    let name = proxied.proxy.requests().into_iter().find(is_claim).unwrap();
     let name = name.json().unwrap()["metadata"]["name"]
         .as_str()
         .unwrap()
         .to_owned();
     let wanted = if not_sent { "NotSent" } else { "Unknown" };
     let decided = |record: &Value| at(record, "status.state").is_string();
-    let record = behind.stage.wait_for_record(&name, wanted, decided).await;
+    let record = proxied.env.wait_for_record(&name, wanted, decided).await;
     assert_eq!(at(&record, "status.state"), wanted, "{row}: {record}");
-    assert_eq!((behind.stage.posts(), behind.stage.executed()), (0, 0), "{row}");
+    assert_eq!((proxied.env.posts(), proxied.env.executed()), (0, 0), "{row}");
     let whole = secured
         .server
         .asked()
@@ -321,11 +321,11 @@ async fn met_by_the_post(row: String, meets: Meets, not_sent: bool) {
     proxy.does(Proxy::Tunnels);
     secured.server.does(relays);
     if not_sent {
-        behind.stage.wait_for_reason("web", "Restored").await;
-        assert_eq!((behind.stage.posts(), behind.stage.executed()), (1, 1), "{row}");
+        proxied.env.wait_for_reason("web", "Restored").await;
+        assert_eq!((proxied.env.posts(), proxied.env.executed()), (1, 1), "{row}");
     } else {
-        behind.stage.wait_for_reason("web", "OutcomeUnknown").await;
-        assert_eq!((behind.stage.posts(), behind.stage.executed()), (0, 0), "{row}");
+        proxied.env.wait_for_reason("web", "OutcomeUnknown").await;
+        assert_eq!((proxied.env.posts(), proxied.env.executed()), (0, 0), "{row}");
     }
 }
 
@@ -386,9 +386,9 @@ async fn a_paid_call_through_a_proxy_is_not_sent_before_tls_stands_and_unknown_e
 }
 
 /// A kubeconfig whose server has a name that only a proxy can resolve.
-fn named(stage: &Stage, more: &str) -> std::path::PathBuf {
-    let text = std::fs::read_to_string(&stage.kubeconfig).unwrap();
-    let port = stage.plane.url().rsplit(':').next().unwrap().to_owned();
+fn named(env: &TestEnv, more: &str) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(&env.kubeconfig).unwrap();
+    let port = env.plane.url().rsplit(':').next().unwrap().to_owned();
     let of_server = |line: &str| {
         if line.trim_start().starts_with("server: ") {
             format!(
@@ -399,7 +399,7 @@ fn named(stage: &Stage, more: &str) -> std::path::PathBuf {
             format!("{line}\n")
         }
     };
-    let path = stage.plane.dir().join(format!("{}.kubeconfig", stage.namespace));
+    let path = env.plane.dir().join(format!("{}.kubeconfig", env.namespace));
     std::fs::write(&path, text.lines().map(of_server).collect::<String>()).unwrap();
     path
 }
@@ -456,21 +456,24 @@ async fn the_api_server_is_reached_through_the_proxy_that_kubectl_would_use() {
             false,
         ),
     ];
-    for (row, in_kubeconfig, env, used) in rows {
-        let mut stage = Stage::new("kubectl").await;
+    for (row, in_kubeconfig, variables, used) in rows {
+        let mut env = TestEnv::new("kubectl").await;
         let proxy = proxy(Proxy::Tunnels);
         let more = if in_kubeconfig {
             by_kubeconfig(&proxy.address)
         } else {
             String::new()
         };
-        stage.kubeconfig = named(&stage, &more);
-        let env = env(&proxy.address);
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let operator = stage.operator_with(&[], &env);
+        env.kubeconfig = named(&env, &more);
+        let variables = variables(&proxy.address);
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let operator = env.operator_with(&[], &variables);
         if used {
-            stage.create(stage.preview("web")).await;
-            stage.wait_for_reason("web", "AwaitingApproval").await;
+            env.create(env.preview("web")).await;
+            env.wait_for_reason("web", "AwaitingApproval").await;
             let asked = proxy.asked();
             assert!(
                 asked.iter().all(|head| head.starts_with("CONNECT xxx")),
@@ -519,16 +522,20 @@ async fn the_api_server_is_reached_through_proxies_of_every_kind_that_kubectl_kn
     ];
     for (row, does, scheme, wanted) in rows {
         for in_kubeconfig in [true, false] {
-            let mut stage = Stage::new("kinds").await;
+            let mut env = TestEnv::new("kinds").await;
             let proxy = proxy(does.clone());
             let url = format!("{scheme}{}", proxy.address);
             let line = format!("    proxy-url: {url}\n");
-            stage.kubeconfig = named(&stage, if in_kubeconfig { &line } else { "" });
-            let env = [("HTTPS_PROXY", url.as_str())];
-            let env = if in_kubeconfig { &env[..0] } else { &env[..] };
-            let mut operator = stage.operator_with(&[], env);
-            stage.create(stage.preview("web")).await;
-            stage.wait_for_reason("web", "AwaitingApproval").await;
+            env.kubeconfig = named(&env, if in_kubeconfig { &line } else { "" });
+            let variables = [("HTTPS_PROXY", url.as_str())];
+            let variables = if in_kubeconfig {
+                &variables[..0]
+            } else {
+                &variables[..]
+            };
+            let mut operator = env.operator_with(&[], variables);
+            env.create(env.preview("web")).await;
+            env.wait_for_reason("web", "AwaitingApproval").await;
             let asked = proxy.asked();
             assert!(!asked.is_empty(), "{row}");
             assert!(
@@ -566,10 +573,10 @@ async fn the_api_server_is_reached_through_proxies_of_every_kind_that_kubectl_kn
             "the API server cannot be used",
         ),
     ] {
-        let mut stage = Stage::new("kindless").await;
+        let mut env = TestEnv::new("kindless").await;
         let proxy = proxy(does);
-        stage.kubeconfig = named(&stage, &format!("    proxy-url: {url}{}\n", proxy.address));
-        let (operator, status) = stage.operator(&[]).ended().await;
+        env.kubeconfig = named(&env, &format!("    proxy-url: {url}{}\n", proxy.address));
+        let (operator, status) = env.operator(&[]).ended().await;
         assert_eq!(status.code(), Some(2), "{row}");
         let last = operator.log().last().unwrap().clone();
         assert!(last.contains(says) && !last.contains("other@"), "{row}: {last}");
@@ -578,12 +585,12 @@ async fn the_api_server_is_reached_through_proxies_of_every_kind_that_kubectl_kn
 
 #[tokio::test]
 async fn nothing_on_this_host_is_reached_through_the_environments_proxy() {
-    let stage = Stage::new("loopback").await;
+    let env = TestEnv::new("loopback").await;
     let proxy = proxy(Proxy::Ends);
     let other = format!("http://{}", proxy.address);
-    let _operator = stage.operator_with(&[], &[("HTTPS_PROXY", &other), ("HTTP_PROXY", &other)]);
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    let _operator = env.operator_with(&[], &[("HTTPS_PROXY", &other), ("HTTP_PROXY", &other)]);
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
     assert_eq!(reason(&object), "AwaitingApproval");
     assert!(proxy.asked().is_empty());
 }

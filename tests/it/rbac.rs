@@ -8,7 +8,7 @@ use hostup_sim::{Answer, Fault, Route};
 use serde_json::Value;
 
 use crate::budgets;
-use crate::support::{OPERATOR, PATIENCE, Stage, at};
+use crate::support::{OPERATOR, PATIENCE, TestEnv, at};
 
 /// Every right of the shipped roles that the audit log can show in use, as `verb resource`.
 const SHIPPED: [&str; 24] = [
@@ -40,48 +40,46 @@ const SHIPPED: [&str; 24] = [
 
 #[tokio::test]
 async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
-    let stage = budgets::stage("rbac").await;
-    stage.shipped_rights_only().await;
+    let env = budgets::env("rbac").await;
+    env.shipped_rights_only().await;
     // An empty instance id is the default: the uid of kube-system, which must be readable.
-    let mut operator = stage.operator(&["--leader-elect=true", "--instance-id="]);
+    let mut operator = env.operator(&["--leader-elect=true", "--instance-id="]);
     operator.wait_for_line("\"leading\"");
 
     let limits = serde_json::json!({"perHour": "100"});
-    stage.create(budgets::budget(&stage, "team", limits)).await;
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.follow(&object, "To approve:").await;
-    stage.wait_for_reason("web", "Restored").await;
+    env.create(budgets::budget(&env, "team", limits)).await;
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.follow(&object, "To approve:").await;
+    env.wait_for_reason("web", "Restored").await;
 
     let lost = |acted| {
         Fault::on(Route::RestoreToPayg)
             .acted(acted)
             .answer(Answer::reset())
     };
-    stage.sim.inject(lost(true));
-    stage.create(stage.approved("found")).await;
-    let object = stage.wait_for_reason("found", "Restored").await;
+    env.sim.inject(lost(true));
+    env.create(env.approved("found")).await;
+    let object = env.wait_for_reason("found", "Restored").await;
     assert_eq!(at(&object, "status.operation.state"), "Succeeded");
 
-    stage.sim.inject(lost(false));
-    stage.create(stage.approved("asked")).await;
-    let object = stage.wait_for_reason("asked", "OutcomeUnknown").await;
-    stage.follow(&object, "It was not executed:").await;
-    stage.wait_for_reason("asked", "Restored").await;
+    env.sim.inject(lost(false));
+    env.create(env.approved("asked")).await;
+    let object = env.wait_for_reason("asked", "OutcomeUnknown").await;
+    env.follow(&object, "It was not executed:").await;
+    env.wait_for_reason("asked", "Restored").await;
 
-    stage
-        .create(stage.approved_config("options", serde_json::json!({"bandwidthGb": 4096})))
+    env.create(env.approved_config("options", serde_json::json!({"bandwidthGb": 4096})))
         .await;
-    stage.config_comes_to("options", "InSync").await;
+    env.config_comes_to("options", "InSync").await;
 
     let kube_system: Value = serde_json::from_str(
-        &stage
-            .plane
+        &env.plane
             .kubectl_ok(&["get", "ns", "kube-system", "-o", "json"])
             .unwrap(),
     )
     .unwrap();
-    let records = stage.records().await;
+    let records = env.records().await;
     assert_eq!(records.len(), 5);
     for record in &records {
         assert_eq!(
@@ -89,29 +87,29 @@ async fn the_shipped_rights_are_enough_for_a_whole_life_and_each_is_used() {
             at(&kube_system, "metadata.uid")
         );
     }
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    assert_eq!((stage.executed(), stage.posts()), (4, 5));
-    stage.check_invariants().await;
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    assert_eq!((env.executed(), env.posts()), (4, 5));
+    env.check_invariants().await;
 
     // A watch stands in the log once it has ended.
     operator.signal("TERM");
     assert!(operator.wait_for_end().success());
     let deadline = Instant::now() + PATIENCE;
-    while used(&stage, &records) != BTreeSet::from(SHIPPED.map(str::to_owned)) {
-        let so_far = used(&stage, &records);
+    while used(&env, &records) != BTreeSet::from(SHIPPED.map(str::to_owned)) {
+        let so_far = used(&env, &records);
         assert!(Instant::now() < deadline, "{so_far:?} is not {SHIPPED:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
-/// Which rights an operator has used for this stage.
-fn used(stage: &Stage, records: &[Value]) -> BTreeSet<String> {
+/// Which rights an operator has used for this environment.
+fn used(env: &TestEnv, records: &[Value]) -> BTreeSet<String> {
     let name = |record: &Value| at(record, "metadata.name").as_str().unwrap().to_owned();
     let mut names: BTreeSet<String> = records.iter().map(name).collect();
-    names.insert(format!("{}-team", stage.namespace));
-    let audit = stage.plane.audit().unwrap();
+    names.insert(format!("{}-team", env.namespace));
+    let audit = env.plane.audit().unwrap();
     let ours = audit.iter().filter(|event| {
-        let here = [stage.namespace.as_str(), "hostup-system"].contains(&event.namespace.as_str());
+        let here = [env.namespace.as_str(), "hostup-system"].contains(&event.namespace.as_str());
         // Lists and watches of the ledger are for the whole cluster, and look alike for all.
         let ledger = event.namespace.is_empty() && (event.name.is_empty() || names.contains(&event.name));
         event.user == OPERATOR && (here || ledger)
@@ -127,7 +125,7 @@ fn used(stage: &Stage, records: &[Value]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
-    let stage = Stage::new("norights").await;
+    let env = TestEnv::new("norights").await;
     for (verb, resource, allowed) in [
         ("create", "vpsoperations.vps.hostup.se", "yes"),
         ("update", "vpsoperations.vps.hostup.se/status", "yes"),
@@ -159,7 +157,7 @@ async fn the_shipped_rights_let_nobody_spend_delete_or_list_secrets() {
         let (resource, part) = resource.split_once("/status").unwrap_or((resource, "none"));
         let part = format!("--subresource={}", if part == "none" { "" } else { "status" });
         let asked = ["auth", "can-i", verb, resource, &part, "-n", "default", &account];
-        let answer = stage.plane.kubectl(&asked).unwrap();
+        let answer = env.plane.kubectl(&asked).unwrap();
         assert_eq!(
             String::from_utf8_lossy(&answer.stdout).trim(),
             allowed,

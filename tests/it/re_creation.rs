@@ -3,12 +3,12 @@
 use control_plane::{Action, Gate as ProxyGate};
 use hostup_operator::domain::ledger::names::VmToken;
 use hostup_operator::domain::values::ids::InstanceId;
-use hostup_sim::{Answer, Fault, Gate, Outcome, RestoreBehaviour, Route, Stage as Moment, Vps};
+use hostup_sim::{Answer, Fault, Gate, Outcome, RestoreBehaviour, Route, Stage, Vps};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, OPERATIONS, claim, held};
-use crate::support::{HOUR, Operator, PATIENCE, Stage, at, condition, each_row, ready, reason};
+use crate::support::proxied_env::{OPERATIONS, ProxiedEnv, claim, held};
+use crate::support::{HOUR, Operator, PATIENCE, TestEnv, at, condition, each_row, ready, reason};
 
 /// Where the first object of the name stands when it is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,29 +63,29 @@ enum Touch {
 
 /// A life that was led to a state, and the means to let it go on.
 struct Scene {
-    behind: Behind,
+    proxied: ProxiedEnv,
     operator: Operator,
     gate: Option<Gate>,
 }
 
 impl Scene {
     async fn at(before: Before) -> Self {
-        let behind = Behind::new("again").await;
-        let stage = &behind.stage;
-        let next = |behaviour| stage.sim.world(|world| world.restore_next(behaviour));
+        let proxied = ProxiedEnv::new("again").await;
+        let env = &proxied.env;
+        let next = |behaviour| env.sim.world(|world| world.restore_next(behaviour));
         let lost = |acted| {
             let answer = Fault::on(Route::RestoreToPayg).acted(acted);
-            stage.sim.inject(answer.answer(Answer::reset()));
+            env.sim.inject(answer.answer(Answer::reset()));
         };
         let mut gate = None;
-        let mut object = stage.approved("web");
+        let mut object = env.approved("web");
         let settle = match before {
             Before::OutcomeUnknown => "--settle-time=1s",
             _ => "--settle-time=12s",
         };
         match before {
-            Before::Preview => object = stage.preview("web"),
-            Before::Sending => gate = Some(stage.sim.hold(Route::RestoreToPayg, Moment::AfterAct)),
+            Before::Preview => object = env.preview("web"),
+            Before::Sending => gate = Some(env.sim.hold(Route::RestoreToPayg, Stage::AfterAct)),
             Before::JobRunning => next(RestoreBehaviour {
                 job_duration: HOUR,
                 ..RestoreBehaviour::default()
@@ -100,33 +100,33 @@ impl Scene {
             Before::OutcomeUnknown => lost(false),
             Before::Restored => {}
             Before::VmLeft => next(RestoreBehaviour::ending(Outcome::FailsWithVm)),
-            Before::Rejected => stage.sim.inject(
+            Before::Rejected => env.sim.inject(
                 Fault::on(Route::RestoreToPayg)
                     .acted(false)
                     .answer(Answer::problem(409, "vps_not_ready")),
             ),
             Before::NotSent => {
                 let claimed = ProxyGate::new();
-                behind.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
-                stage.create(object.clone()).await;
-                let operator = stage.operator(&[settle]);
+                proxied.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
+                env.create(object.clone()).await;
+                let operator = env.operator(&[settle]);
                 held(&claimed).await;
-                stage.sim.go_down();
+                env.sim.go_down();
                 claimed.release();
-                let record = only_record(stage).await;
+                let record = only_record(env).await;
                 let refused = |record: &Value| at(record, "status.state") == "NotSent";
-                stage.wait_for_record(&record, "NotSent", refused).await;
+                env.wait_for_record(&record, "NotSent", refused).await;
                 let shown = |object: &Value| at(object, "status.operation.state") == "NotSent";
-                stage.wait("web", "NotSent", shown).await;
+                env.wait("web", "NotSent", shown).await;
                 return Self {
-                    behind,
+                    proxied,
                     operator,
                     gate,
                 };
             }
         }
-        stage.create(object).await;
-        let operator = stage.operator(&[settle, "--paid-timeout=30s"]);
+        env.create(object).await;
+        let operator = env.operator(&[settle, "--paid-timeout=30s"]);
         let shown = match before {
             Before::Preview => "AwaitingApproval",
             Before::Sending => "Submitting",
@@ -137,12 +137,12 @@ impl Scene {
             Before::VmLeft => "VpsLeftBilling",
             Before::Rejected | Before::NotSent => "Rejected",
         };
-        stage.wait_for_reason("web", shown).await;
+        env.wait_for_reason("web", shown).await;
         if let Some(gate) = &gate {
             assert!(gate.held(PATIENCE).await);
         }
         Self {
-            behind,
+            proxied,
             operator,
             gate,
         }
@@ -151,7 +151,7 @@ impl Scene {
     /// What was held, runs, is hidden or cannot be reached at the provider comes to its end.
     fn let_go(&mut self) {
         drop(self.gate.take());
-        let sim = &self.behind.stage.sim;
+        let sim = &self.proxied.env.sim;
         sim.come_up();
         let jobs: Vec<_> = sim.purchases().into_iter().map(|bought| bought.job_id).collect();
         sim.world(|world| world.advance(HOUR));
@@ -160,59 +160,56 @@ impl Scene {
 }
 
 /// The object has been looked at as it stands.
-async fn seen(stage: &Stage) -> Value {
-    stage
-        .wait("web", "a look at it", |object| {
-            at(object, "status.observedGeneration") == at(object, "metadata.generation")
-        })
-        .await
+async fn seen(env: &TestEnv) -> Value {
+    env.wait("web", "a look at it", |object| {
+        at(object, "status.observedGeneration") == at(object, "metadata.generation")
+    })
+    .await
 }
 
 /// Another storage size, at 0.69 SEK/h.
-fn otherwise(stage: &Stage) -> Value {
-    let mut object = stage.approved("web");
+fn otherwise(env: &TestEnv) -> Value {
+    let mut object = env.approved("web");
     object["spec"]["target"]["cloudVm"]["storageGb"] = json!(90);
     object
 }
 
 async fn touched(before: Before, touch: Touch) {
     let mut scene = Scene::at(before).await;
-    let stage = &scene.behind.stage;
+    let env = &scene.proxied.env;
     let again = if before == Before::Preview {
-        stage.preview("web")
+        env.preview("web")
     } else {
-        stage.approved("web")
+        env.approved("web")
     };
     match touch {
         Touch::Recreated => {
-            stage.delete("web").await;
-            stage.create(again).await;
+            env.delete("web").await;
+            env.create(again).await;
         }
         Touch::RecreatedOtherwise => {
-            stage.delete("web").await;
-            stage.create(otherwise(stage)).await;
+            env.delete("web").await;
+            env.create(otherwise(env)).await;
         }
         Touch::Suspended => drop(
-            stage
-                .patch("web", json!({"spec": {"suspend": true}}))
+            env.patch("web", json!({"spec": {"suspend": true}}))
                 .await
                 .unwrap(),
         ),
         Touch::Edited => {
-            let mut approval = stage.approved("web")["spec"]["approval"].clone();
+            let mut approval = env.approved("web")["spec"]["approval"].clone();
             approval["maxPrice"]["perHour"] = json!("0.79");
-            stage
-                .patch("web", json!({"spec": {"approval": approval}}))
+            env.patch("web", json!({"spec": {"approval": approval}}))
                 .await
                 .unwrap();
         }
-        Touch::Deleted => stage.delete("web").await,
+        Touch::Deleted => env.delete("web").await,
     }
     if touch != Touch::Deleted {
-        seen(stage).await;
+        seen(env).await;
     }
     scene.let_go();
-    let stage = &scene.behind.stage;
+    let env = &scene.proxied.env;
     let wanted = match (before, touch) {
         (_, Touch::Deleted) => None,
         (Before::Preview, Touch::Recreated) => Some("AwaitingApproval"),
@@ -226,7 +223,7 @@ async fn touched(before: Before, touch: Touch) {
         (_, Touch::Recreated) => Some("AlreadyExecuted"),
         (_, Touch::Suspended | Touch::Edited) => Some("Restored"),
     };
-    let first = stage
+    let first = env
         .records()
         .await
         .first()
@@ -243,12 +240,10 @@ async fn touched(before: Before, touch: Touch) {
             Before::Rejected => at(record, "status.state") == "Rejected",
             Before::NotSent => at(record, "status.state") == "NotSent",
         };
-        stage
-            .wait_for_record(first.as_str().unwrap(), "its end", end)
-            .await;
+        env.wait_for_record(first.as_str().unwrap(), "its end", end).await;
     }
     if let Some(wanted) = wanted {
-        let object = stage.wait_for_reason("web", wanted).await;
+        let object = env.wait_for_reason("web", wanted).await;
         match wanted {
             "NameReused" => {
                 for hidden in ["vm", "operation", "job", "quote"] {
@@ -260,7 +255,7 @@ async fn touched(before: Before, touch: Touch) {
             }
             "AlreadyExecuted" | "Restored" => {
                 assert_eq!(ready(&object)["status"], "True");
-                let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
+                let bought = env.sim.purchases()[0].vps_id.clone().unwrap();
                 assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
             }
             _ => assert_eq!(ready(&object)["status"], "False"),
@@ -268,11 +263,11 @@ async fn touched(before: Before, touch: Touch) {
     }
     let bought_now = usize::from(before.leaves_the_name_free() && wanted == Some("Restored"));
     let executed = usize::from(before.is_executed()) + bought_now;
-    assert_eq!(stage.executed(), executed);
+    assert_eq!(env.executed(), executed);
     assert!(executed <= 1);
     let refused_before = usize::from(matches!(before, Before::OutcomeUnknown | Before::Rejected));
-    assert_eq!(stage.posts(), executed + refused_before);
-    scene.behind.check().await;
+    assert_eq!(env.posts(), executed + refused_before);
+    scene.proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -292,36 +287,36 @@ async fn a_touched_or_re_created_object_never_buys_twice_in_any_state() {
 
 #[tokio::test]
 async fn the_quote_of_an_earlier_object_approves_nothing() {
-    let stage = Stage::new("spent").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    let shown = stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.delete("web").await;
-    let mut again = stage.preview("web");
+    let env = TestEnv::new("spent").await;
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.delete("web").await;
+    let mut again = env.preview("web");
     again["spec"]["approval"] = json!({"quoteId": at(&shown, "status.quote.id")});
-    stage.create(again).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
+    env.create(again).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
     assert_ne!(at(&object, "status.quote.id"), at(&shown, "status.quote.id"));
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.check_invariants().await;
 }
 
-async fn remove_namespace(stage: &Stage) {
-    let (plane, namespace) = (stage.plane, stage.namespace.clone());
+async fn remove_namespace(env: &TestEnv) {
+    let (plane, namespace) = (env.plane, env.namespace.clone());
     let removed = tokio::task::spawn_blocking(move || {
         plane.kubectl_ok(&["delete", "namespace", &namespace, "--wait", "--timeout=100s"])
     });
     removed.await.unwrap().unwrap();
 }
 
-async fn bring_namespace_back(stage: &Stage) {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}});
-    stage.create(namespace).await;
-    stage.put_secret(crate::support::KEY).await;
+async fn bring_namespace_back(env: &TestEnv) {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": env.namespace}});
+    env.create(namespace).await;
+    env.put_secret(crate::support::KEY).await;
 }
 
-async fn only_record(stage: &Stage) -> String {
-    let records = stage.records().await;
+async fn only_record(env: &TestEnv) -> String {
+    let records = env.records().await;
     assert_eq!(records.len(), 1);
     records[0]["metadata"]["name"].as_str().unwrap().to_owned()
 }
@@ -332,49 +327,49 @@ async fn a_record_outlives_its_namespace_and_is_followed_as_far_as_there_is_a_ke
     let with_a_key = async {
         let mut scene = Scene::at(Before::JobRunning).await;
         // What goes first when a namespace is removed; the rest may take longer than a key is kept.
-        scene.behind.stage.delete("web").await;
-        scene.behind.stage.delete_secret().await;
+        scene.proxied.env.delete("web").await;
+        scene.proxied.env.delete_secret().await;
         scene.let_go();
-        let stage = &scene.behind.stage;
-        let record = only_record(stage).await;
+        let env = &scene.proxied.env;
+        let record = only_record(env).await;
         let ended = |record: &Value| at(record, "status.state") == "Succeeded";
-        stage.wait_for_record(&record, "its end", ended).await;
-        remove_namespace(stage).await;
-        bring_namespace_back(stage).await;
-        stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "AlreadyExecuted").await;
-        assert_eq!((stage.posts(), stage.executed()), (1, 1));
-        scene.behind.check().await;
+        env.wait_for_record(&record, "its end", ended).await;
+        remove_namespace(env).await;
+        bring_namespace_back(env).await;
+        env.create(env.approved("web")).await;
+        env.wait_for_reason("web", "AlreadyExecuted").await;
+        assert_eq!((env.posts(), env.executed()), (1, 1));
+        scene.proxied.check().await;
     };
     // The next process finds none until the namespace is back.
     let without_a_key = |before: Before| async move {
         let mut scene = Scene::at(before).await;
         scene.operator.kill_9();
-        remove_namespace(&scene.behind.stage).await;
+        remove_namespace(&scene.proxied.env).await;
         scene.let_go();
-        let stage = &scene.behind.stage;
-        let record = only_record(stage).await;
-        let asked = stage.sim.requests().len();
-        let _second = stage.operator(&["--settle-time=1s"]);
-        let secret = format!("/api/v1/namespaces/{}/secrets/hostup-api", stage.namespace);
-        let earlier = scene.behind.proxy.requests().len();
+        let env = &scene.proxied.env;
+        let record = only_record(env).await;
+        let asked = env.sim.requests().len();
+        let _second = env.operator(&["--settle-time=1s"]);
+        let secret = format!("/api/v1/namespaces/{}/secrets/hostup-api", env.namespace);
+        let earlier = scene.proxied.proxy.requests().len();
         scene
-            .behind
+            .proxied
             .seen(2, move |request| request.n > earlier && request.path == secret)
             .await;
-        let state = stage.records().await[0]["status"]["state"].clone();
+        let state = env.records().await[0]["status"]["state"].clone();
         assert!(
             ["Accepted", "Unknown"].contains(&state.as_str().unwrap()),
             "{state}"
         );
-        assert_eq!(stage.sim.requests().len(), asked);
-        bring_namespace_back(stage).await;
+        assert_eq!(env.sim.requests().len(), asked);
+        bring_namespace_back(env).await;
         let ended = |record: &Value| at(record, "status.state") == "Succeeded";
-        stage.wait_for_record(&record, "its end", ended).await;
-        stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "AlreadyExecuted").await;
-        assert_eq!((stage.posts(), stage.executed()), (1, 1));
-        scene.behind.check().await;
+        env.wait_for_record(&record, "its end", ended).await;
+        env.create(env.approved("web")).await;
+        env.wait_for_reason("web", "AlreadyExecuted").await;
+        assert_eq!((env.posts(), env.executed()), (1, 1));
+        scene.proxied.check().await;
     };
     futures::join!(
         with_a_key,
@@ -385,33 +380,32 @@ async fn a_record_outlives_its_namespace_and_is_followed_as_far_as_there_is_a_ke
 
 async fn record_deleted(before: Before) {
     let mut scene = Scene::at(before).await;
-    let stage = &scene.behind.stage;
-    let (posts, executed) = (stage.posts(), stage.executed());
-    let record = only_record(stage).await;
-    let body = stage.records().await[0].clone();
-    stage
-        .operations()
+    let env = &scene.proxied.env;
+    let (posts, executed) = (env.posts(), env.executed());
+    let record = only_record(env).await;
+    let body = env.records().await[0].clone();
+    env.operations()
         .delete(&record, &DeleteParams::default())
         .await
         .unwrap();
-    let object = stage.wait_for_reason("web", "LedgerMissing").await;
+    let object = env.wait_for_reason("web", "LedgerMissing").await;
     assert!(ready(&object)["message"].as_str().unwrap().contains(&record));
     assert_eq!(ready(&object)["status"], "False");
     scene.let_go();
-    let stage = &scene.behind.stage;
+    let env = &scene.proxied.env;
     scene.operator.kill_9();
-    let _second = stage.operator(&[]);
-    stage.create(stage.preview("other")).await;
-    stage.wait_for_reason("other", "AwaitingApproval").await;
-    assert_eq!(reason(&stage.restore("web").await), "LedgerMissing");
-    assert_eq!((stage.posts(), stage.executed()), (posts, executed));
-    assert!(stage.records().await.is_empty());
+    let _second = env.operator(&[]);
+    env.create(env.preview("other")).await;
+    env.wait_for_reason("other", "AwaitingApproval").await;
+    assert_eq!(reason(&env.restore("web").await), "LedgerMissing");
+    assert_eq!((env.posts(), env.executed()), (posts, executed));
+    assert!(env.records().await.is_empty());
     // Brought back from a backup, as far as the API server lets a person write it.
     let mut back = body;
     let metadata = json!({"name": record});
     back["metadata"] = metadata;
-    stage.create(back).await;
-    stage.check_invariants().await;
+    env.create(back).await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -431,47 +425,47 @@ async fn an_object_whose_record_was_deleted_is_stalled_and_buys_nothing() {
 async fn a_record_of_another_installation_is_neither_driven_nor_bought_over() {
     let mut scene = Scene::at(Before::JobRunning).await;
     scene.operator.kill_9();
-    let stage = &scene.behind.stage;
-    let asked = stage.sim.requests().len();
-    let mut stranger = stage.operator(&["--instance-id=stranger"]);
-    let object = stage.wait_for_reason("web", "OtherInstance").await;
+    let env = &scene.proxied.env;
+    let asked = env.sim.requests().len();
+    let mut stranger = env.operator(&["--instance-id=stranger"]);
+    let object = env.wait_for_reason("web", "OtherInstance").await;
     assert!(at(&object, "status.vm").is_null());
     scene.let_go();
-    let stage = &scene.behind.stage;
-    stage.delete("web").await;
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "OtherInstance").await;
+    let env = &scene.proxied.env;
+    env.delete("web").await;
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "OtherInstance").await;
     stranger.kill_9();
-    assert_eq!(stage.sim.requests().len(), asked, "the stranger asked HostUp");
-    assert_eq!(at(&stage.records().await[0], "status.state"), "Accepted");
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    let _own = stage.operator(&[]);
-    stage.wait_for_reason("web", "AlreadyExecuted").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    scene.behind.check().await;
+    assert_eq!(env.sim.requests().len(), asked, "the stranger asked HostUp");
+    assert_eq!(at(&env.records().await[0], "status.state"), "Accepted");
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    let _own = env.operator(&[]);
+    env.wait_for_reason("web", "AlreadyExecuted").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    scene.proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_record_of_another_installation_is_not_even_read() {
     let mut scene = Scene::at(Before::JobRunning).await;
     scene.operator.kill_9();
-    let stage = &scene.behind.stage;
-    let record = format!("{OPERATIONS}/{}", only_record(stage).await);
-    stage.delete("web").await;
-    let earlier = scene.behind.proxy.requests().len();
-    let _stranger = stage.operator(&["--instance-id=stranger"]);
-    stage.create(stage.preview("other")).await;
-    stage.wait_for_reason("other", "AwaitingApproval").await;
-    let requests = scene.behind.proxy.requests();
+    let env = &scene.proxied.env;
+    let record = format!("{OPERATIONS}/{}", only_record(env).await);
+    env.delete("web").await;
+    let earlier = scene.proxied.proxy.requests().len();
+    let _stranger = env.operator(&["--instance-id=stranger"]);
+    env.create(env.preview("other")).await;
+    env.wait_for_reason("other", "AwaitingApproval").await;
+    let requests = scene.proxied.proxy.requests();
     let mut since = requests.iter().filter(|request| request.n > earlier);
     assert!(!since.any(|request| request.path == record), "{record} was read");
     scene.let_go();
-    scene.behind.check().await;
+    scene.proxied.check().await;
 }
 
 /// A VM that has the token of the object `web`.
-fn bearer(stage: &Stage, id: &str) -> Vps {
-    let token = VmToken::new(&InstanceId::new(&stage.namespace), &stage.namespace, "web");
+fn bearer(env: &TestEnv, id: &str) -> Vps {
+    let token = VmToken::new(&InstanceId::new(&env.namespace), &env.namespace, "web");
     Vps::payg(id, &format!("web-01-{}", token.as_str()), 2, 4, 80)
 }
 
@@ -479,32 +473,30 @@ fn bearer(stage: &Stage, id: &str) -> Vps {
 async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
     let mut scene = Scene::at(Before::Restored).await;
     scene.operator.kill_9();
-    let stage = &scene.behind.stage;
-    let record = only_record(stage).await;
-    stage.delete("web").await;
-    stage
-        .operations()
+    let env = &scene.proxied.env;
+    let record = only_record(env).await;
+    env.delete("web").await;
+    env.operations()
         .delete(&record, &DeleteParams::default())
         .await
         .unwrap();
     if twins {
-        let twin = bearer(stage, "vps_twin");
-        stage.sim.world(|world| world.add_vps(stage.account, twin));
+        let twin = bearer(env, "vps_twin");
+        env.sim.world(|world| world.add_vps(env.account, twin));
     }
-    stage
-        .create(if preview {
-            stage.preview("web")
-        } else {
-            stage.approved("web")
-        })
-        .await;
-    let _second = stage.operator(args);
-    if twins {
-        stage.wait_for_reason("web", "OutcomeUnknown").await;
-        assert_eq!(at(&stage.records().await[0], "status.evidence"), "SeveralFound");
+    env.create(if preview {
+        env.preview("web")
     } else {
-        let object = stage.wait_for_reason("web", "AlreadyExecuted").await;
-        let bought = stage.sim.purchases()[0].vps_id.clone().unwrap();
+        env.approved("web")
+    })
+    .await;
+    let _second = env.operator(args);
+    if twins {
+        env.wait_for_reason("web", "OutcomeUnknown").await;
+        assert_eq!(at(&env.records().await[0], "status.evidence"), "SeveralFound");
+    } else {
+        let object = env.wait_for_reason("web", "AlreadyExecuted").await;
+        let bought = env.sim.purchases()[0].vps_id.clone().unwrap();
         assert_eq!(at(&object, "status.vm.vpsId"), bought.as_str());
         let message = ready(&object)["message"].as_str().unwrap();
         assert!(message.contains("nothing was bought"), "{message}");
@@ -520,16 +512,13 @@ async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
             assert!(condition(&object, step).is_null(), "{step}");
         }
         assert_eq!(condition(&object, "Submitted")["status"], "False");
-        assert_eq!(
-            at(&stage.records().await[0], "status.evidence"),
-            "FoundBeforeClaim"
-        );
+        assert_eq!(at(&env.records().await[0], "status.evidence"), "FoundBeforeClaim");
     }
     assert_eq!(
-        (stage.records().await.len(), stage.posts(), stage.executed()),
+        (env.records().await.len(), env.posts(), env.executed()),
         (1, 1, 1)
     );
-    scene.behind.check().await;
+    scene.proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

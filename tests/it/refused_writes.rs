@@ -6,8 +6,8 @@ use control_plane::{Action, Request, Rule, status};
 use hostup_sim::RestoreBehaviour;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, OPERATIONS, is_claim};
-use crate::support::{PATIENCE, Stage, at, condition, each_row, ready, reason};
+use crate::support::proxied_env::{OPERATIONS, ProxiedEnv, is_claim};
+use crate::support::{PATIENCE, TestEnv, at, condition, each_row, ready, reason};
 
 /// How soon a person must see why nothing goes on.
 const SOON: Duration = Duration::from_secs(30);
@@ -37,8 +37,8 @@ fn is_status_of(request: &Request, plural: &str) -> bool {
         && request.path.ends_with("/status")
 }
 
-fn count(behind: &Behind, sort: impl Fn(&Request) -> bool) -> usize {
-    behind
+fn count(proxied: &ProxiedEnv, sort: impl Fn(&Request) -> bool) -> usize {
+    proxied
         .proxy
         .requests()
         .iter()
@@ -53,47 +53,46 @@ fn tells_of_the_refusal(object: &Value) {
 }
 
 async fn a_claim_that_is_refused(action: Action) {
-    let behind = Behind::new("denied").await;
-    let stage = &behind.stage;
-    behind.proxy.rule(
+    let proxied = ProxiedEnv::new("denied").await;
+    let env = &proxied.env;
+    proxied.proxy.rule(
         Rule::on("POST", is_claim)
             .named("the claims")
             .always()
             .action(action),
     );
-    stage.create(stage.approved("web")).await;
-    stage
-        .create(stage.approved_config("options", json!({"bandwidthGb": 4096})))
+    env.create(env.approved("web")).await;
+    env.create(env.approved_config("options", json!({"bandwidthGb": 4096})))
         .await;
-    let _operator = stage.operator(&SHIPPED);
+    let _operator = env.operator(&SHIPPED);
     let started = Instant::now();
-    let object = stage.wait_for_reason("web", "ClusterRefuses").await;
+    let object = env.wait_for_reason("web", "ClusterRefuses").await;
     tells_of_the_refusal(&object);
-    let options = stage.config_comes_to("options", "ClusterRefuses").await;
+    let options = env.config_comes_to("options", "ClusterRefuses").await;
     tells_of_the_refusal(&options);
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
-    stage.warned("web", &["ClusterRefuses"]).await;
-    stage.warned("options", &["ClusterRefuses"]).await;
-    assert_eq!(stage.posts(), 0);
+    env.warned("web", &["ClusterRefuses"]).await;
+    env.warned("options", &["ClusterRefuses"]).await;
+    assert_eq!(env.posts(), 0);
     // The next try comes after a minute, so that none comes meanwhile.
-    let tries = count(&behind, is_claim);
+    let tries = count(&proxied, is_claim);
     assert_eq!(tries, 2, "a claim of each object");
     tokio::time::sleep(Duration::from_secs(12)).await;
-    assert_eq!(count(&behind, is_claim), tries);
+    assert_eq!(count(&proxied, is_claim), tries);
 
     // A change of the object is a reason to look at once.
-    behind.proxy.clear_rules();
-    for (api, name) in [(stage.restores(), "web"), (stage.configs(), "options")] {
+    proxied.proxy.clear_rules();
+    for (api, name) in [(env.restores(), "web"), (env.configs(), "options")] {
         let poked = json!({"metadata": {"annotations": {"test/poked": "now"}}});
         let by = kube::api::PatchParams::default();
         api.patch(name, &by, &kube::api::Patch::Merge(&poked))
             .await
             .unwrap();
     }
-    stage.wait_for_reason("web", "Restored").await;
-    stage.config_comes_to("options", "InSync").await;
-    assert_eq!((stage.posts(), stage.executed()), (2, 2));
-    stage.check_invariants().await;
+    env.wait_for_reason("web", "Restored").await;
+    env.config_comes_to("options", "InSync").await;
+    assert_eq!((env.posts(), env.executed()), (2, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -106,78 +105,76 @@ async fn a_claim_that_the_api_server_refuses_is_told_soon_and_tried_ever_more_ra
     .await;
 }
 
-/// With the words of a real policy, which refuses only the records of this stage.
+/// With the words of a real policy, which refuses only the records of this environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_policy_against_records_is_told_in_its_own_words() {
-    let stage = Stage::new("policy").await;
-    let name = format!("no-records-{}", stage.namespace);
+    let env = TestEnv::new("policy").await;
+    let name = format!("no-records-{}", env.namespace);
     let group = "admissionregistration.k8s.io/v1";
-    stage
-        .create(json!({
-            "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
-            "spec": {
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["vps.hostup.se"], "apiVersions": ["*"], "operations": ["CREATE"],
-                    "resources": ["vpsoperations"],
-                }]},
-                "validations": [{
-                    "expression": format!("object.spec.subject.namespace != '{}'", stage.namespace),
-                    "message": "nobody buys on a Friday",
-                }],
-            },
-        }))
-        .await;
-    stage
-        .create(json!({
-            "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        }))
-        .await;
+    env.create(json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["vps.hostup.se"], "apiVersions": ["*"], "operations": ["CREATE"],
+                "resources": ["vpsoperations"],
+            }]},
+            "validations": [{
+                "expression": format!("object.spec.subject.namespace != '{}'", env.namespace),
+                "message": "nobody buys on a Friday",
+            }],
+        },
+    }))
+    .await;
+    env.create(json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }))
+    .await;
     let deadline = Instant::now() + PATIENCE;
     loop {
         // It is in force some time after it was made, and nothing tells when.
         let mut probe = crate::schema::record("probe");
-        probe["spec"]["subject"]["namespace"] = json!(stage.namespace);
+        probe["spec"]["subject"]["namespace"] = json!(env.namespace);
         let dry = kube::api::PostParams {
             dry_run: true,
             ..Default::default()
         };
         let probe = serde_json::from_value(probe).unwrap();
-        if stage.operations().create(&dry, &probe).await.is_err() {
+        if env.operations().create(&dry, &probe).await.is_err() {
             break;
         }
         assert!(Instant::now() < deadline, "the policy is not in force");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&SHIPPED);
-    let object = stage.wait_for_reason("web", "ClusterRefuses").await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&SHIPPED);
+    let object = env.wait_for_reason("web", "ClusterRefuses").await;
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains("nobody buys on a Friday. Change"), "{message}");
-    assert_eq!(stage.posts(), 0);
-    assert!(stage.records().await.is_empty());
+    assert_eq!(env.posts(), 0);
+    assert!(env.records().await.is_empty());
 }
 
 async fn a_status_that_is_refused(action: Action) {
-    let behind = Behind::new("mute").await;
-    let stage = &behind.stage;
-    behind.proxy.rule(
+    let proxied = ProxiedEnv::new("mute").await;
+    let env = &proxied.env;
+    proxied.proxy.rule(
         Rule::on("PUT", |request| is_status_of(request, "vpsbackuprestores"))
             .named("the status")
             .always()
             .action(action),
     );
-    stage.create(stage.preview("web")).await;
-    let _operator = stage.operator(&SHIPPED);
-    stage.warned("web", &["ClusterRefuses"]).await;
-    let first = count(&behind, |request| is_status_of(request, "vpsbackuprestores"));
+    env.create(env.preview("web")).await;
+    let _operator = env.operator(&SHIPPED);
+    env.warned("web", &["ClusterRefuses"]).await;
+    let first = count(&proxied, |request| is_status_of(request, "vpsbackuprestores"));
     tokio::time::sleep(Duration::from_secs(25)).await;
     // Waits of 5, 10 and 20 s, each a try to say how it stands and one to say what is in the way.
-    let tries = count(&behind, |request| is_status_of(request, "vpsbackuprestores")) - first;
+    let tries = count(&proxied, |request| is_status_of(request, "vpsbackuprestores")) - first;
     assert!((1..=5).contains(&tries), "{tries} further tries in 25 s");
-    stage.warned("web", &["ClusterRefuses"]).await;
-    behind.proxy.clear_rules();
-    stage.wait_for_reason("web", "AwaitingApproval").await;
+    env.warned("web", &["ClusterRefuses"]).await;
+    proxied.proxy.clear_rules();
+    env.wait_for_reason("web", "AwaitingApproval").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -203,43 +200,43 @@ async fn an_outcome_that_the_api_server_refuses_is_told_and_written_once_it_is_t
 }
 
 async fn an_outcome_that_is_refused(action: Action) {
-    let behind = Behind::new("kept").await;
-    let stage = &behind.stage;
-    behind.proxy.rule(
+    let proxied = ProxiedEnv::new("kept").await;
+    let env = &proxied.env;
+    proxied.proxy.rule(
         Rule::on("PUT", |request| is_status_of(request, "vpsoperations"))
             .named("the outcome")
             .always()
             .action(action),
     );
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&["--paid-timeout=60s"]);
-    let object = stage.wait_for_reason("web", "ClusterRefuses").await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&["--paid-timeout=60s"]);
+    let object = env.wait_for_reason("web", "ClusterRefuses").await;
     tells_of_the_refusal(&object);
-    assert_eq!(stage.posts(), 1);
-    behind.proxy.clear_rules();
-    stage.wait_for_reason("web", "Restored").await;
-    let records = stage.records().await;
+    assert_eq!(env.posts(), 1);
+    proxied.proxy.clear_rules();
+    env.wait_for_reason("web", "Restored").await;
+    let records = env.records().await;
     assert_eq!(at(&records[0], "status.evidence"), "Job", "the answer was lost");
-    assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-    stage.check_invariants().await;
+    assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lease_that_the_api_server_refuses_is_asked_for_ever_more_rarely() {
-    let behind = Behind::new("lease").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("lease").await;
+    let env = &proxied.env;
     let is_lease = |request: &Request| request.path.contains("/leases");
-    behind.proxy.rule(
+    proxied.proxy.rule(
         Rule::on("*", is_lease)
             .named("the Lease")
             .always()
             .action(refused(403, "Forbidden")),
     );
-    let namespace = format!("--operator-namespace={}", stage.namespace);
-    let operator = stage.operator(&["--leader-elect=true", &namespace]);
+    let namespace = format!("--operator-namespace={}", env.namespace);
+    let operator = env.operator(&["--leader-elect=true", &namespace]);
     operator.wait_for_line("the Lease could not be read or written");
     tokio::time::sleep(Duration::from_secs(20)).await;
-    let asked = count(&behind, is_lease);
+    let asked = count(&proxied, is_lease);
     assert!((2..=5).contains(&asked), "asked {asked} times in 20 s");
 }
 
@@ -258,27 +255,27 @@ fn astray() -> [(&'static str, Action); 3] {
 }
 
 async fn an_outcome_that_went_astray(action: Action, times: usize) {
-    let behind = Behind::new("astray").await;
-    let stage = &behind.stage;
-    stage.sim.world(|world| {
+    let proxied = ProxiedEnv::new("astray").await;
+    let env = &proxied.env;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             job_duration: Duration::from_secs(1),
             ..RestoreBehaviour::default()
         });
     });
-    behind.proxy.rule(
+    proxied.proxy.rule(
         Rule::on("PUT", |request| is_status_of(request, "vpsoperations"))
             .named("the outcome")
             .times(times)
             .action(action),
     );
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    stage.wait_for_reason("web", "Restored").await;
-    let records = stage.records().await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait_for_reason("web", "Restored").await;
+    let records = env.records().await;
     assert_eq!(at(&records[0], "status.evidence"), "Job", "the job id was lost");
-    assert_eq!((records.len(), stage.posts(), stage.executed()), (1, 1, 1));
-    behind.check().await;
+    assert_eq!((records.len(), env.posts(), env.executed()), (1, 1, 1));
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -292,39 +289,39 @@ async fn an_outcome_is_written_though_a_proxy_says_that_its_record_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_api_servers_own_404_is_believed_only_once_reads_confirm_it() {
-    let behind = Behind::new("lagging").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("lagging").await;
+    let env = &proxied.env;
     let mut gone = status(404, "NotFound", "vpsoperations \"x\" not found");
     gone["details"] = json!({"name": "x", "group": "vps.hostup.se", "kind": "vpsoperations"});
-    behind.proxy.rule(
+    proxied.proxy.rule(
         Rule::on("PUT", |request| is_status_of(request, "vpsoperations"))
             .named("the outcome")
             .times(2)
             .action(Action::Respond(404, gone)),
     );
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(at(&stage.records().await[0], "status.evidence"), "Job");
-    behind.check().await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&env.records().await[0], "status.evidence"), "Job");
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_known_of_a_record_that_is_really_gone_stands_in_the_log() {
-    let behind = Behind::new("gone").await;
-    let stage = &behind.stage;
-    let gate = stage
+    let proxied = ProxiedEnv::new("gone").await;
+    let env = &proxied.env;
+    let gate = env
         .sim
         .hold(hostup_sim::Route::RestoreToPayg, hostup_sim::Stage::AfterAct);
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator(&["--paid-timeout=60s"]);
+    env.create(env.approved("web")).await;
+    let operator = env.operator(&["--paid-timeout=60s"]);
     assert!(gate.held(PATIENCE).await);
-    let record = at(&stage.records().await[0], "metadata.name")
+    let record = at(&env.records().await[0], "metadata.name")
         .as_str()
         .unwrap()
         .to_owned();
     let by = kube::api::DeleteParams::default();
-    stage.operations().delete(&record, &by).await.unwrap();
+    env.operations().delete(&record, &by).await.unwrap();
     gate.release();
     let line = tokio::task::spawn_blocking(move || {
         operator.wait_for_line("the record was deleted while its call was under way")
@@ -332,33 +329,32 @@ async fn what_is_known_of_a_record_that_is_really_gone_stands_in_the_log() {
     .await
     .unwrap();
     assert!(line.contains(&record), "{line}");
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    assert_eq!((env.posts(), env.executed()), (1, 1));
 }
 
 /// A 404 of a proxy for an object or a Secret that is there must not be taken for its absence either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_proxy_does_not_find_is_not_taken_for_absent() {
-    let behind = Behind::new("notfound").await;
-    let stage = &behind.stage;
-    let namespace = stage.namespace.clone();
+    let proxied = ProxiedEnv::new("notfound").await;
+    let env = &proxied.env;
+    let namespace = env.namespace.clone();
     for part in ["secrets", "vpsbackuprestores"] {
         let prefix = format!("namespaces/{namespace}/{part}/");
-        behind.proxy.rule(
+        proxied.proxy.rule(
             Rule::on("GET", move |request| request.path.contains(&prefix))
                 .named(part)
                 .times(1)
                 .action(Action::Respond(404, status(404, "NotFound", "nothing here"))),
         );
     }
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&[]);
-    stage
-        .wait("web", "Restored, and never CredentialsMissing", |object| {
-            assert_ne!(reason(object), "CredentialsMissing");
-            reason(object) == "Restored"
-        })
-        .await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    assert!(count(&behind, |request| request.path.starts_with(OPERATIONS)) > 0);
-    behind.check().await;
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&[]);
+    env.wait("web", "Restored, and never CredentialsMissing", |object| {
+        assert_ne!(reason(object), "CredentialsMissing");
+        reason(object) == "Restored"
+    })
+    .await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    assert!(count(&proxied, |request| request.path.starts_with(OPERATIONS)) > 0);
+    proxied.check().await;
 }

@@ -7,7 +7,7 @@ use crate::answers::{
     BROKEN, End, NO_PROOF, Row, only_lost, redirect_rows, refused, row, status_rows, transport_rows, unclear,
 };
 use crate::config_answers::{Goods, check_of};
-use crate::support::{PATIENCE, Stage, at, condition, gates, ready, says};
+use crate::support::{PATIENCE, TestEnv, at, condition, gates, ready, says};
 
 const SIZE: Goods = Goods {
     paid: Route::Resize,
@@ -17,7 +17,7 @@ const SIZE: Goods = Goods {
     change: "cpuCores 2 -> 4, memoryGb 4 -> 8",
     price: "1.06 SEK/h (+0.40)",
     shown: ("memoryGb", "8"),
-    make: |tenant, stage| tenant.resize(stage),
+    make: |customer, env| customer.resize(env),
     dearer: || per_hour("9.99"),
 };
 
@@ -25,32 +25,32 @@ fn per_hour(most: &str) -> Value {
     json!({"approval": {"maxPrice": {"perHour": most, "currencyCode": "SEK"}}})
 }
 
-/// A stage whose VPS is a pay-as-you-go VM of 2 cores, 4 GB of memory and 80 GB of disk.
-async fn stage(name: &str) -> Stage {
-    let stage = Stage::new(name).await;
-    stage.is_payg(&stage.vps);
-    stage
+/// An environment whose VPS is a pay-as-you-go VM of 2 cores, 4 GB of memory and 80 GB of disk.
+async fn env(name: &str) -> TestEnv {
+    let env = TestEnv::new(name).await;
+    env.is_payg(&env.vps);
+    env
 }
 
-fn size(stage: &Stage) -> (String, String) {
-    stage.sim.world(|world| {
-        let has = &world.vps(&stage.vps).unwrap().resources;
+fn size(env: &TestEnv) -> (String, String) {
+    env.sim.world(|world| {
+        let has = &world.vps(&env.vps).unwrap().resources;
         (has.cpu_cores.to_string(), has.memory_gb.to_string())
     })
 }
 
-async fn ends_with(stage: &Stage, executed: usize, posts: usize) {
-    assert_eq!((stage.executed(), stage.posts()), (executed, posts));
-    assert!(stage.sim.unfired().is_empty(), "{:?}", stage.sim.unfired());
-    stage.check_invariants().await;
+async fn ends_with(env: &TestEnv, executed: usize, posts: usize) {
+    assert_eq!((env.executed(), env.posts()), (executed, posts));
+    assert!(env.sim.unfired().is_empty(), "{:?}", env.sim.unfired());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn an_approved_size_is_ordered_once_and_read_back_with_four_writes() {
-    let stage = stage("resize").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved_resize("web")).await;
-    let object = stage.config_comes_to("web", "InSync").await;
+    let env = env("resize").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved_resize("web")).await;
+    let object = env.config_comes_to("web", "InSync").await;
     assert_eq!(at(&object, "status.quote.summary"), "1.06 SEK/h (+0.40)");
     assert_eq!(at(&object, "status.quote.perHour"), "1.06");
     assert_eq!(at(&object, "status.quote.perHourDifference"), "0.40");
@@ -58,10 +58,10 @@ async fn an_approved_size_is_ordered_once_and_read_back_with_four_writes() {
         at(&object, "status.current"),
         &json!({"cpuCores": "4", "memoryGb": "8"})
     );
-    assert_eq!(size(&stage), ("4".to_owned(), "8".to_owned()));
+    assert_eq!(size(&env), ("4".to_owned(), "8".to_owned()));
     let record = at(&object, "status.operation.name").as_str().unwrap();
     assert_eq!(
-        stage.writes().await,
+        env.writes().await,
         [
             "create vpsresourceconfigs/ web".to_owned(),
             format!("create vpsoperations/ {record}"),
@@ -70,7 +70,7 @@ async fn an_approved_size_is_ordered_once_and_read_back_with_four_writes() {
             "update vpsresourceconfigs/status web".to_owned(),
         ]
     );
-    let record = &stage.records().await[0];
+    let record = &env.records().await[0];
     assert_eq!(at(record, "spec.type"), "ResizeCloudVm");
     assert_eq!(at(record, "spec.request.body"), r#"{"cpuCores":4,"memoryGb":8}"#);
     assert_eq!(
@@ -78,209 +78,204 @@ async fn an_approved_size_is_ordered_once_and_read_back_with_four_writes() {
         &json!({"cpuCores": "2", "memoryGb": "4"})
     );
     assert_eq!(at(record, "status.evidence"), "ReadBack");
-    ends_with(&stage, 1, 1).await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn a_preview_tells_the_price_and_the_restart_and_the_printed_command_orders_it() {
-    let stage = stage("resizepreview").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.resize_preview("web")).await;
-    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    let env = env("resizepreview").await;
+    let _operator = env.operator(&[]);
+    env.create(env.resize_preview("web")).await;
+    let object = env.config_comes_to("web", "AwaitingApproval").await;
     says(
         &object,
         "cpuCores 2 -> 4, memoryGb 4 -> 8 (HostUp may restart the VM for it) would cost 1.06 SEK/h, 0.40 SEK/h more than now",
     );
     assert_eq!(gates(&object, "canResize")[0]["allowed"], true);
     assert_eq!(gates(&object, "limits")[0]["allowed"], true);
-    assert_eq!((stage.posts(), stage.records().await.len()), (0, 0));
-    stage.follow(&object, "To approve:").await;
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 1, 1).await;
+    assert_eq!((env.posts(), env.records().await.len()), (0, 0));
+    env.follow(&object, "To approve:").await;
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn the_gate_is_found_in_the_details_too_and_one_that_is_nowhere_is_closed() {
-    let stage = stage("resizegate").await;
-    stage.sim.world(|world| {
+    let env = env("resizegate").await;
+    env.sim.world(|world| {
         world.patch(Route::GetVps, "/actions", None);
         world.patch(Route::VpsDetails, "/actions", None);
     });
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    stage.create(stage.approved_resize("web")).await;
-    let object = stage.config_comes_to("web", "GatesClosed").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.create(env.approved_resize("web")).await;
+    let object = env.config_comes_to("web", "GatesClosed").await;
     says(&object, "closed: canResize");
-    assert!(stage.sim.count(Route::VpsDetails) > 0);
+    assert!(env.sim.count(Route::VpsDetails) > 0);
     let open = r#"{"canResize": {"allowed": true, "reason": null}}"#;
-    stage
-        .sim
+    env.sim
         .world(|world| world.patch(Route::VpsDetails, "/actions", Some(open)));
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 1, 1).await;
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn a_closed_gate_and_a_used_up_limit_hold_it_back_until_they_open() {
-    let stage = stage("resizeclosed").await;
-    stage.sim.world(|world| {
+    let env = env("resizeclosed").await;
+    env.sim.world(|world| {
         let closed = ActionGate::closed("A backup is being restored.", Some("vps_not_ready"));
-        world.vps_mut(&stage.vps).unwrap().can_resize = Some(closed);
+        world.vps_mut(&env.vps).unwrap().can_resize = Some(closed);
     });
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    stage.create(stage.approved_resize("web")).await;
-    let object = stage.config_comes_to("web", "GatesClosed").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.create(env.approved_resize("web")).await;
+    let object = env.config_comes_to("web", "GatesClosed").await;
     says(&object, "canResize (vps_not_ready): A backup is being restored.");
-    stage.sim.world(|world| {
-        world.vps_mut(&stage.vps).unwrap().can_resize = None;
-        world.account_mut(stage.account).limits_max = LimitSet::new(4, 7, 500, 5);
+    env.sim.world(|world| {
+        world.vps_mut(&env.vps).unwrap().can_resize = None;
+        world.account_mut(env.account).limits_max = LimitSet::new(4, 7, 500, 5);
     });
     let full = |object: &Value| {
         let message = ready(object)["message"].as_str().unwrap_or_default();
         message.contains("limits: 4 GB of memory wanted, 3 left")
     };
-    stage.wait_config("web", "the used up limit", full).await;
-    assert_eq!(stage.posts(), 0);
-    stage
-        .sim
-        .world(|world| world.account_mut(stage.account).limits_max = LimitSet::new(4, 8, 500, 5));
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 1, 1).await;
+    env.wait_config("web", "the used up limit", full).await;
+    assert_eq!(env.posts(), 0);
+    env.sim
+        .world(|world| world.account_mut(env.account).limits_max = LimitSet::new(4, 8, 500, 5));
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn a_smaller_size_needs_its_quote_and_each_vps_takes_what_is_sold_with_it() {
-    let stage = stage("smaller").await;
-    let _operator = stage.operator(&[]);
-    let mut smaller = stage.approved_resize("web");
+    let env = env("smaller").await;
+    let _operator = env.operator(&[]);
+    let mut smaller = env.approved_resize("web");
     smaller["spec"]["cloudVm"] = json!({"cpuCores": 1, "memoryGb": 4});
-    stage.create(smaller).await;
-    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    env.create(smaller).await;
+    let object = env.config_comes_to("web", "AwaitingApproval").await;
     says(&object, "0.12 SEK/h less than now");
     says(
         &object,
         "A ceiling cannot approve this, because it lowers cpuCores from 2 to 1",
     );
-    stage.follow(&object, "To approve:").await;
-    let object = stage.config_comes_to("web", "InSync").await;
+    env.follow(&object, "To approve:").await;
+    let object = env.config_comes_to("web", "InSync").await;
     assert_eq!(at(&object, "status.quote.summary"), "0.54 SEK/h (-0.12)");
-    stage.delete_config("web").await;
-    stage
-        .create(stage.config_preview("options", json!({"bandwidthGb": 4096})))
+    env.delete_config("web").await;
+    env.create(env.config_preview("options", json!({"bandwidthGb": 4096})))
         .await;
-    let object = stage.config_comes_to("options", "NotConfigurable").await;
+    let object = env.config_comes_to("options", "NotConfigurable").await;
     says(&object, "set spec.cloudVm instead of spec.resources");
-    let fixed = format!("{}_fixed", stage.vps);
-    stage.add_vps(&fixed);
-    let mut of_fixed = stage.resize_preview("fixed");
+    let fixed = format!("{}_fixed", env.vps);
+    env.add_vps(&fixed);
+    let mut of_fixed = env.resize_preview("fixed");
     of_fixed["spec"]["vpsId"] = json!(fixed);
-    stage.create(of_fixed).await;
-    let object = stage.config_comes_to("fixed", "NotConfigurable").await;
+    env.create(of_fixed).await;
+    let object = env.config_comes_to("fixed", "NotConfigurable").await;
     says(&object, "set spec.resources instead of spec.cloudVm");
-    ends_with(&stage, 1, 1).await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn drift_of_a_size_is_told_and_corrected_once() {
-    let stage = stage("resizedrift").await;
-    let _operator = stage.operator(&[
+    let env = env("resizedrift").await;
+    let _operator = env.operator(&[
         "--resync-interval=500ms",
         "--gate-interval=500ms",
         "--settle-time=1s",
     ]);
-    let mut object = stage.approved_resize("web");
+    let mut object = env.approved_resize("web");
     object["spec"]["driftPolicy"] = json!("Correct");
-    stage.create(object).await;
-    stage.config_comes_to("web", "InSync").await;
+    env.create(object).await;
+    env.config_comes_to("web", "InSync").await;
     let by_panel = |world: &mut World| {
-        let vps = world.vps_mut(&stage.vps).unwrap();
+        let vps = world.vps_mut(&env.vps).unwrap();
         vps.resources.memory_gb = 4.into();
     };
-    stage.sim.world(by_panel);
+    env.sim.world(by_panel);
     let corrected = |world: &World| world.count(Route::Resize) == 2;
-    assert!(stage.sim.until(PATIENCE, corrected).await);
-    stage.config_comes_to("web", "InSync").await;
-    assert_eq!(size(&stage), ("4".to_owned(), "8".to_owned()));
-    let records = stage.records().await;
+    assert!(env.sim.until(PATIENCE, corrected).await);
+    env.config_comes_to("web", "InSync").await;
+    assert_eq!(size(&env), ("4".to_owned(), "8".to_owned()));
+    let records = env.records().await;
     assert_eq!(at(&records[1], "spec.changes.correctsDrift"), true);
-    stage.sim.world(by_panel);
-    let object = stage.config_comes_to("web", "DriftContested").await;
+    env.sim.world(by_panel);
+    let object = env.config_comes_to("web", "DriftContested").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True");
-    ends_with(&stage, 2, 2).await;
+    ends_with(&env, 2, 2).await;
 }
 
 #[tokio::test]
 async fn a_resize_that_never_shows_is_asked_about_and_one_that_shows_late_is_awaited() {
-    let stage = stage("resizelate").await;
-    stage
-        .sim
+    let env = env("resizelate").await;
+    env.sim
         .world(|world| world.resize_next(ResizeBehaviour::applied(Apply::Never)));
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved_resize("web")).await;
-    let object = stage.config_comes_to("web", "NotConverged").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved_resize("web")).await;
+    let object = env.config_comes_to("web", "NotConverged").await;
     says(
         &object,
         "HostUp took the change, but HostUp does not show cpuCores 2 -> 4, memoryGb 4 -> 8",
     );
-    stage.sim.world(|world| {
-        let vps = world.vps_mut(&stage.vps).unwrap();
+    env.sim.world(|world| {
+        let vps = world.vps_mut(&env.vps).unwrap();
         vps.resources.cpu_cores = 4.into();
         vps.resources.memory_gb = 8.into();
     });
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 1, 1).await;
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn an_object_that_is_made_anew_finds_the_size_and_buys_nothing() {
-    let stage = stage("resizeanew").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved_resize("web")).await;
-    stage.config_comes_to("web", "InSync").await;
-    stage.delete_config("web").await;
-    stage.create(stage.approved_resize("web")).await;
-    stage.config_comes_to("web", "InSync").await;
-    ends_with(&stage, 1, 1).await;
+    let env = env("resizeanew").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved_resize("web")).await;
+    env.config_comes_to("web", "InSync").await;
+    env.delete_config("web").await;
+    env.create(env.approved_resize("web")).await;
+    env.config_comes_to("web", "InSync").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn two_objects_that_want_sizes_of_one_vm_buy_once() {
-    let stage = stage("resizerivals").await;
+    let env = env("resizerivals").await;
     let _operators = [
-        stage.operator(&["--leader-elect=false"]),
-        stage.operator(&["--leader-elect=false"]),
+        env.operator(&["--leader-elect=false"]),
+        env.operator(&["--leader-elect=false"]),
     ];
-    stage.create(stage.approved_resize("web")).await;
-    stage.config_comes_to("web", "InSync").await;
-    let mut other = stage.approved_resize("web-2");
+    env.create(env.approved_resize("web")).await;
+    env.config_comes_to("web", "InSync").await;
+    let mut other = env.approved_resize("web-2");
     other["spec"]["cloudVm"] = json!({"cpuCores": 3, "memoryGb": 8});
-    stage.create(other).await;
-    stage.config_comes_to("web-2", "TargetConflict").await;
-    ends_with(&stage, 1, 1).await;
+    env.create(other).await;
+    env.config_comes_to("web-2", "TargetConflict").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]
 async fn two_resizes_do_not_take_the_same_room_of_the_limits() {
-    let stage = stage("resizeroom").await;
-    let second = format!("{}_2", stage.vps);
-    stage.add_vps(&second);
-    stage.is_payg(&second);
-    stage
-        .sim
-        .world(|world| world.account_mut(stage.account).limits_max = LimitSet::new(6, 12, 500, 5));
-    let _operator = stage.operator(&["--gate-interval=500ms"]);
-    let mut other = stage.approved_resize("web-2");
+    let env = env("resizeroom").await;
+    let second = format!("{}_2", env.vps);
+    env.add_vps(&second);
+    env.is_payg(&second);
+    env.sim
+        .world(|world| world.account_mut(env.account).limits_max = LimitSet::new(6, 12, 500, 5));
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    let mut other = env.approved_resize("web-2");
     other["spec"]["vpsId"] = json!(second);
-    stage.create(other).await;
-    stage.create(stage.approved_resize("web")).await;
+    env.create(other).await;
+    env.create(env.approved_resize("web")).await;
     let ended = |object: &Value| ["InSync", "GatesClosed"].contains(&crate::support::reason(object));
     let mut reasons = Vec::new();
     for name in ["web", "web-2"] {
-        let object = stage.wait_config(name, "an end", ended).await;
+        let object = env.wait_config(name, "an end", ended).await;
         reasons.push(crate::support::reason(&object).to_owned());
     }
     reasons.sort();
     assert_eq!(reasons, ["GatesClosed", "InSync"]);
-    ends_with(&stage, 1, 1).await;
+    ends_with(&env, 1, 1).await;
 }
 
 const NOT_RESIZED: &str = "without saying that it resized the VM";

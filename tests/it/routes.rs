@@ -3,36 +3,34 @@
 use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Stage, at, each_row, ready, reason};
+use crate::support::{PATIENCE, TestEnv, at, each_row, ready, reason};
 
 fn nothing(route: Route, code: &str) -> Fault {
     Fault::on(route).always().answer(Answer::problem(404, code))
 }
 
 async fn is_named(kind: &'static str, route: Route, path: &'static str, code: &'static str) {
-    let stage = Stage::new("route").await;
+    let env = TestEnv::new("route").await;
     if route == Route::BillingCycle {
         // Invoices are looked at only after a refusal for one.
         let refusal = Answer::problem(409, "existing_invoice_blocking");
-        stage
-            .sim
+        env.sim
             .inject(Fault::on(Route::ConfigCommit).acted(false).answer(refusal));
     }
-    stage.sim.inject(nothing(route, code));
-    let _operator = stage.operator(&[]);
+    env.sim.inject(nothing(route, code));
+    let _operator = env.operator(&[]);
     let object = if kind == "restore" {
-        stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "ProviderUnavailable").await
+        env.create(env.approved("web")).await;
+        env.wait_for_reason("web", "ProviderUnavailable").await
     } else {
-        stage
-            .create(stage.approved_config("web", json!({"bandwidthGb": 4096})))
+        env.create(env.approved_config("web", json!({"bandwidthGb": 4096})))
             .await;
-        stage.config_comes_to("web", "ProviderUnavailable").await
+        env.config_comes_to("web", "ProviderUnavailable").await
     };
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains(path), "{message}");
     assert!(!message.contains("does not read"), "{message}");
-    assert_eq!(stage.executed(), 0);
+    assert_eq!(env.executed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -68,15 +66,14 @@ async fn a_404_of_a_route_below_a_vps_that_is_shown_names_the_route() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_404_of_the_vps_itself_says_that_the_key_does_not_read_it() {
-    let stage = Stage::new("itself").await;
-    stage.sim.inject(nothing(Route::GetVps, "not_found"));
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    stage
-        .create(stage.config_preview("web", json!({"bandwidthGb": 4096})))
+    let env = TestEnv::new("itself").await;
+    env.sim.inject(nothing(Route::GetVps, "not_found"));
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    env.create(env.config_preview("web", json!({"bandwidthGb": 4096})))
         .await;
-    let restore = stage.wait_for_reason("web", "VpsNotFound").await;
-    let config = stage.config_comes_to("web", "VpsNotFound").await;
+    let restore = env.wait_for_reason("web", "VpsNotFound").await;
+    let config = env.config_comes_to("web", "VpsNotFound").await;
     for object in [restore, config] {
         assert!(
             ready(&object)["message"]
@@ -90,35 +87,33 @@ async fn a_404_of_the_vps_itself_says_that_the_key_does_not_read_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn options_that_are_not_found_when_they_are_read_back_prove_nothing_of_the_account() {
-    let stage = Stage::new("readback").await;
+    let env = TestEnv::new("readback").await;
     // One read for the price, one after the claim; those that read back find nothing for a while.
     let lost = Answer::reset();
-    stage
-        .sim
+    env.sim
         .inject(Fault::on(Route::ConfigCommit).acted(true).answer(lost));
-    let _operator = stage.operator(&["--settle-time=1s"]);
-    let paid = stage.sim.count(Route::ConfigCommit);
-    stage
-        .create(stage.config_preview("web", json!({"bandwidthGb": 4096})))
+    let _operator = env.operator(&["--settle-time=1s"]);
+    let paid = env.sim.count(Route::ConfigCommit);
+    env.create(env.config_preview("web", json!({"bandwidthGb": 4096})))
         .await;
-    stage.config_comes_to("web", "AwaitingApproval").await;
-    let approval = stage.approved_config("web", json!({"bandwidthGb": 4096}))["spec"]["approval"].clone();
-    stage.sim.inject(
+    env.config_comes_to("web", "AwaitingApproval").await;
+    let approval = env.approved_config("web", json!({"bandwidthGb": 4096}))["spec"]["approval"].clone();
+    env.sim.inject(
         Fault::on(Route::UpgradeOptions)
             .skip(2)
             .times(40)
             .answer(Answer::problem(404, "not_found")),
     );
-    stage.patch_config("web", json!({"approval": approval})).await;
+    env.patch_config("web", json!({"approval": approval})).await;
     let sent = move |world: &hostup_sim::World| world.count(Route::ConfigCommit) > paid;
-    assert!(stage.sim.until(PATIENCE, sent).await);
-    let read = stage.sim.count(Route::UpgradeOptions);
+    assert!(env.sim.until(PATIENCE, sent).await);
+    let read = env.sim.count(Route::UpgradeOptions);
     let again = move |world: &hostup_sim::World| world.count(Route::UpgradeOptions) > read + 6;
-    assert!(stage.sim.until(PATIENCE, again).await);
-    let object: Value = stage.config("web").await;
+    assert!(env.sim.until(PATIENCE, again).await);
+    let object: Value = env.config("web").await;
     assert_ne!(reason(&object), "AccountMismatch", "{object}");
-    stage.config_comes_to("web", "InSync").await;
-    let record = stage.records_of_config("web").await.remove(0);
+    env.config_comes_to("web", "InSync").await;
+    let record = env.records_of_config("web").await.remove(0);
     assert_eq!(at(&record, "status.state"), "Succeeded");
-    assert_eq!(stage.executed(), 1);
+    assert_eq!(env.executed(), 1);
 }

@@ -17,7 +17,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::budgets;
-use crate::support::{PATIENCE, Stage, at, condition, own_control_plane, ready};
+use crate::support::{PATIENCE, TestEnv, at, condition, own_control_plane, ready};
 
 /// Whole numbers that JSON's readers agree upon.
 const EXACT: i64 = 9_007_199_254_740_991;
@@ -471,7 +471,7 @@ async fn tried(api: &Api<DynamicObject>, object: &Value, in_status: bool) -> Res
 async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
     // Its budget would be counted for by the operators of others.
     let plane = tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())));
-    let stage = Stage::on(plane.await.unwrap(), "bounds").await;
+    let env = TestEnv::on(plane.await.unwrap(), "bounds").await;
     let mut wrong = Vec::new();
     let mut tries = Vec::new();
     for kind in kinds() {
@@ -484,18 +484,18 @@ async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
             &mut known,
         );
         let api: Api<DynamicObject> = match kind.plural {
-            "vpsbackuprestores" => stage.restores(),
-            "vpsresourceconfigs" => stage.configs(),
-            "vpsbudgets" => budgets::budgets(&stage),
-            _ => stage.operations(),
+            "vpsbackuprestores" => env.restores(),
+            "vpsresourceconfigs" => env.configs(),
+            "vpsbudgets" => budgets::budgets(&env),
+            _ => env.operations(),
         };
         let mut had = Vec::new();
         for mut base in kind.objects {
             let name = at(&base, "metadata.name").as_str().unwrap().to_owned();
-            let name = format!("{name}-{}", stage.namespace);
+            let name = format!("{name}-{}", env.namespace);
             base["metadata"]["name"] = json!(name);
             if !["vpsoperations", "vpsbudgets"].contains(&kind.plural) {
-                base["metadata"]["namespace"] = json!(stage.namespace);
+                base["metadata"]["namespace"] = json!(env.namespace);
             }
             let mut found = Vec::new();
             for part in ["spec", "status"] {
@@ -509,7 +509,7 @@ async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
                 }
             }
             // Its status can be tried on an object that is there only.
-            let there = stage.create(base.clone()).await;
+            let there = env.create(base.clone()).await;
             let version = there.metadata.resource_version.clone().unwrap();
             for (path, schema) in found {
                 let in_status = path.starts_with("/status");
@@ -627,11 +627,11 @@ fn times() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_time_that_the_api_server_admits_is_understood_and_the_others_are_explained() {
-    let stage = Stage::new("times").await;
+    let env = TestEnv::new("times").await;
     let rows = times().into_iter().map(|time| {
-        let mut object = stage.approved("web");
+        let mut object = env.approved("web");
         object["spec"]["approval"]["validUntil"] = json!(time);
-        let api = stage.restores();
+        let api = env.restores();
         async move {
             match tried(&api, &object, false).await {
                 Ok(stored) => {
@@ -654,13 +654,13 @@ async fn every_time_that_the_api_server_admits_is_understood_and_the_others_are_
 
 #[tokio::test]
 async fn an_approval_until_the_end_of_times_buys() {
-    let stage = Stage::new("forever").await;
-    let _operator = stage.operator(&[]);
-    let mut object = stage.approved("web");
+    let env = TestEnv::new("forever").await;
+    let _operator = env.operator(&[]);
+    let mut object = env.approved("web");
     object["spec"]["approval"]["validUntil"] = json!("9999-12-31T23:59:59Z");
-    stage.create(object).await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
+    env.create(object).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
 }
 
 /// Lets the API server take anything for a while, as an older schema would have.
@@ -689,17 +689,17 @@ fn relaxed(plane: &ControlPlane, relax: bool) {
 }
 
 /// Creates it as soon as the API server takes it.
-async fn created(stage: &Stage, object: Value) {
+async fn created(env: &TestEnv, object: Value) {
     let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = stage.try_create(object.clone()).await {
+    while let Err(error) = env.try_create(object.clone()).await {
         assert!(Instant::now() < deadline, "{error} on {object}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// The first warning that the object is told.
-async fn warning_about(stage: &Stage, name: &str) -> Event {
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+async fn warning_about(env: &TestEnv, name: &str) -> Event {
+    let events: Api<Event> = Api::namespaced(env.client.clone(), &env.namespace);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let listed = events.list(&kube::api::ListParams::default()).await.unwrap();
@@ -717,11 +717,11 @@ async fn warning_about(stage: &Stage, name: &str) -> Event {
 }
 
 /// Waits until the schema is the shipped one again.
-async fn strict(stage: &Stage) {
-    let mut odd = stage.preview("odd");
+async fn strict(env: &TestEnv) {
+    let mut odd = env.preview("odd");
     odd["spec"]["source"]["vpsId"] = json!(7);
     let deadline = Instant::now() + PATIENCE;
-    while tried(&stage.restores(), &odd, false).await.is_ok() {
+    while tried(&env.restores(), &odd, false).await.is_ok() {
         assert!(Instant::now() < deadline, "the schema is still relaxed");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -733,7 +733,7 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
         tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
             .await
             .unwrap();
-    let stage = Stage::on(plane, "older").await;
+    let env = TestEnv::on(plane, "older").await;
     tokio::task::spawn_blocking(move || relaxed(plane, true))
         .await
         .unwrap();
@@ -861,40 +861,40 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
     };
     for (name, pointer, value, path) in restores {
         put(
-            stage.restores(),
-            stage.approved(&format!("r-{name}")),
+            env.restores(),
+            env.approved(&format!("r-{name}")),
             pointer,
             value,
             path,
         );
     }
     for (name, pointer, value, path) in configs {
-        let object = stage.config_preview(&format!("c-{name}"), json!({"bandwidthGb": 4096}));
-        put(stage.configs(), object, pointer, value, path);
+        let object = env.config_preview(&format!("c-{name}"), json!({"bandwidthGb": 4096}));
+        put(env.configs(), object, pointer, value, path);
     }
     for (name, pointer, value, path) in legacy {
         put(
-            stage.configs(),
-            stage.legacy_preview(&format!("l-{name}")),
+            env.configs(),
+            env.legacy_preview(&format!("l-{name}")),
             pointer,
             value,
             path,
         );
     }
     for (_, object, _) in &rows {
-        created(&stage, object.clone()).await;
+        created(&env, object.clone()).await;
     }
     tokio::task::spawn_blocking(move || relaxed(plane, false))
         .await
         .unwrap();
-    strict(&stage).await;
-    let operator = stage.operator(&["--enable-legacy-upgrade=true", "--gate-interval=1m"]);
-    let version = stage.client.apiserver_version().await.unwrap();
+    strict(&env).await;
+    let operator = env.operator(&["--enable-legacy-upgrade=true", "--gate-interval=1m"]);
+    let version = env.client.apiserver_version().await.unwrap();
     let ratchets = version.minor.trim_end_matches('+').parse::<u32>().unwrap() >= 33;
     let mut with_a_status = 0;
     for (api, object, path) in &rows {
         let name = at(object, "metadata.name").as_str().unwrap();
-        let told = warning_about(&stage, name).await;
+        let told = warning_about(&env, name).await;
         if told.reason.as_deref() == Some("ClusterRefuses") {
             // An older API server judges the spec again at each write of the status, and admits none.
             // None takes a status beside a target of another kind.
@@ -903,7 +903,7 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
             continue;
         }
         assert_eq!(told.reason.as_deref(), Some("InvalidSpec"), "{name}");
-        let notes = stage.notes_of(name).await;
+        let notes = env.notes_of(name).await;
         assert!(
             notes.len() == 1 && notes[0].starts_with(&format!("{path}: ")),
             "{name}: {notes:?}"
@@ -941,14 +941,14 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
         assert!(tries(name) <= 5, "{name} failed {} times", tries(name));
     }
     assert!(with_a_status >= 12, "{with_a_status} have a status");
-    assert_eq!((stage.posts(), stage.sim.requests().len()), (0, 0));
+    assert_eq!((env.posts(), env.sim.requests().len()), (0, 0));
 
     // One that is put right goes on.
     let patch = json!({"spec": {"resources": {"extra": null}}});
     let by = kube::api::PatchParams::default();
     let put_right = kube::api::Patch::Merge(&patch);
-    stage.configs().patch("c-extra", &by, &put_right).await.unwrap();
-    stage.config_comes_to("c-extra", "AwaitingApproval").await;
+    env.configs().patch("c-extra", &by, &put_right).await.unwrap();
+    env.config_comes_to("c-extra", "AwaitingApproval").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -957,7 +957,7 @@ async fn a_record_that_cannot_be_read_counts_as_one_that_exists() {
         tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
             .await
             .unwrap();
-    let stage = Stage::on(plane, "garbled").await;
+    let env = TestEnv::on(plane, "garbled").await;
     tokio::task::spawn_blocking(move || relaxed(plane, true))
         .await
         .unwrap();
@@ -969,23 +969,23 @@ async fn a_record_that_cannot_be_read_counts_as_one_that_exists() {
         ("bare", "/spec", json!({}), "spec"),
     ];
     for (name, pointer, value, _) in &rows {
-        let key = ChainKey::of_restore(&stage.namespace, name);
+        let key = ChainKey::of_restore(&env.namespace, name);
         let mut broken = record(key.record(1).as_str());
         *broken.pointer_mut(pointer).unwrap() = value.clone();
-        created(&stage, broken).await;
+        created(&env, broken).await;
     }
     tokio::task::spawn_blocking(move || relaxed(plane, false))
         .await
         .unwrap();
-    strict(&stage).await;
+    strict(&env).await;
     for (name, ..) in &rows {
-        stage.create(stage.approved(name)).await;
+        env.create(env.approved(name)).await;
     }
-    let operator = stage.operator(&["--gate-interval=1m"]);
+    let operator = env.operator(&["--gate-interval=1m"]);
     for (name, _, _, path) in &rows {
-        let object = stage.wait_for_reason(name, "OtherInstance").await;
+        let object = env.wait_for_reason(name, "OtherInstance").await;
         let message = ready(&object)["message"].as_str().unwrap();
-        let record = ChainKey::of_restore(&stage.namespace, name).record(1);
+        let record = ChainKey::of_restore(&env.namespace, name).record(1);
         assert!(
             message.contains(&format!("VpsOperation {record} ({path}: ")),
             "{message}"
@@ -997,13 +997,13 @@ async fn a_record_that_cannot_be_read_counts_as_one_that_exists() {
             .count()
     };
     assert_eq!(tries(operator.log()), 0);
-    assert_eq!(stage.posts(), 0);
+    assert_eq!(env.posts(), 0);
 }
 
 /// An order of as many and as long options as the schema admits fits into its record.
 #[tokio::test]
 async fn the_largest_order_is_recorded_and_read_back() {
-    let stage = Stage::new("largest").await;
+    let env = TestEnv::new("largest").await;
     let word = |n: usize, letter: &str| format!("{n:02}{}", letter.repeat(254));
     let extra: serde_json::Map<String, Value> = (0..32)
         .map(|n| {
@@ -1011,8 +1011,8 @@ async fn the_largest_order_is_recorded_and_read_back() {
             (format!("option{n:02}{}", "x".repeat(56)), json!(word(n, letter)))
         })
         .collect();
-    stage.sim.world(|world| {
-        let vps = world.vps_mut(&stage.vps).unwrap();
+    env.sim.world(|world| {
+        let vps = world.vps_mut(&env.vps).unwrap();
         for (n, (key, _)) in extra.iter().enumerate() {
             let now = word(n, "-");
             vps.options
@@ -1023,22 +1023,21 @@ async fn the_largest_order_is_recorded_and_read_back() {
         "bandwidthGb": 4096, "backupSlots": 2, "snapshotSlots": 3, "ipv4Count": 2, "additionalStorageGb": 10,
         "ipv6": true, "extra": extra,
     });
-    let operator = stage.operator(&[]);
-    stage.create(stage.config_preview("web", resources)).await;
-    let object = stage.config_comes_to("web", "AwaitingApproval").await;
+    let operator = env.operator(&[]);
+    env.create(env.config_preview("web", resources)).await;
+    let object = env.config_comes_to("web", "AwaitingApproval").await;
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains("To approve: kubectl"), "{message}");
     let quote = at(&object, "status.quote.id").clone();
-    stage
-        .patch_config("web", json!({"approval": {"quoteId": quote}}))
+    env.patch_config("web", json!({"approval": {"quoteId": quote}}))
         .await;
-    let object = stage.config_comes_to("web", "InSync").await;
-    for object in [&object, &stage.records().await[0]] {
+    let object = env.config_comes_to("web", "InSync").await;
+    for object in [&object, &env.records().await[0]] {
         let size = object.to_string().len();
         assert!(size < 200 * 1024, "{size} bytes");
     }
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
     drop(operator);
 }
 
@@ -1046,33 +1045,32 @@ async fn the_largest_order_is_recorded_and_read_back() {
 /// nothing for their objects and serves the others.
 #[tokio::test]
 async fn a_record_with_words_of_a_later_version_is_kept_and_nothing_is_bought_for_its_object() {
-    let stage = Stage::new("later").await;
-    let operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    let object = stage.wait_for_reason("web", "Restored").await;
+    let env = TestEnv::new("later").await;
+    let operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "Restored").await;
     drop(operator);
     let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
     let later = json!({"status": {"state": "Refunded", "evidence": "CreditNote"}});
-    stage
-        .operations()
+    env.operations()
         .patch_status(&record, &PatchParams::default(), &Patch::Merge(&later))
         .await
         .unwrap();
-    stage.delete("web").await;
+    env.delete("web").await;
 
-    let operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.create(stage.approved("other")).await;
-    let object = stage.wait_for_reason("web", "OtherInstance").await;
+    let operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.create(env.approved("other")).await;
+    let object = env.wait_for_reason("web", "OtherInstance").await;
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains("another version"), "{message}");
-    stage.wait_for_reason("other", "Restored").await;
+    env.wait_for_reason("other", "Restored").await;
     let unreadable = operator
         .samples()
         .get("hostup_operator_operations_unreadable")
         .copied();
     assert_eq!(unreadable, Some(1.0));
-    let kept = stage.operations().get(&record).await.unwrap();
+    let kept = env.operations().get(&record).await.unwrap();
     assert_eq!(kept.data["status"]["state"], "Refunded");
-    assert_eq!((stage.posts(), stage.executed()), (2, 2));
+    assert_eq!((env.posts(), env.executed()), (2, 2));
 }

@@ -5,20 +5,20 @@ use hostup_sim::ActionGate;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::support::behind::{Behind, claim, held, is_claim};
 use crate::support::clocks::Clocks;
-use crate::support::{HOUR, Stage, at, each_row};
+use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim};
+use crate::support::{HOUR, TestEnv, at, each_row};
 
 /// A claim on a busy machine may take its time; whether it is in time is not the subject here.
 const CALM: [&str; 2] = ["--request-timeout=20s", "--paid-timeout=25s"];
 
-async fn record_comes_to(stage: &Stage, state: &str) -> Value {
-    let name = stage.records().await[0]["metadata"]["name"]
+async fn record_comes_to(env: &TestEnv, state: &str) -> Value {
+    let name = env.records().await[0]["metadata"]["name"]
         .as_str()
         .unwrap()
         .to_owned();
     let is = |record: &Value| at(record, "status.state") == state;
-    stage.wait_for_record(&name, state, is).await
+    env.wait_for_record(&name, state, is).await
 }
 
 fn message(record: &Value) -> &str {
@@ -29,21 +29,21 @@ fn message(record: &Value) -> &str {
 const LONG: [&str; 2] = ["--request-timeout=90s", "--paid-timeout=95s"];
 
 async fn a_claim_that_slept(args: [&str; 2], ahead: [u32; 3]) {
-    let behind = Behind::new("slept").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("slept").await;
+    let env = &proxied.env;
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
     let clocks = Clocks::right();
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator_with(&args, &[clocks.env()]);
+    env.create(env.approved("web")).await;
+    let operator = env.operator_with(&args, &[clocks.env()]);
     held(&gate).await;
     clocks.ahead(ahead);
     gate.release();
-    let record = record_comes_to(stage, "NotSent").await;
+    let record = record_comes_to(env, "NotSent").await;
     assert!(message(&record).contains("too old"), "{}", message(&record));
-    assert_eq!((operator.sent(), stage.posts()), (0, 0));
+    assert_eq!((operator.sent(), env.posts()), (0, 0));
     drop(operator);
-    behind.check().await;
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -68,11 +68,11 @@ async fn a_claim_that_is_too_old_by_any_clock_is_never_sent() {
 /// What nobody tells this process: its watches are frozen, and what it knows of the object is older.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_suspended_behind_a_frozen_watch_is_not_even_claimed() {
-    let behind = Behind::new("unseen").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("unseen").await;
+    let env = &proxied.env;
     let open = |is_open: bool| {
-        stage.sim.world(|world| {
-            world.account_mut(stage.account).vps[0].can_restore = if is_open {
+        env.sim.world(|world| {
+            world.account_mut(env.account).vps[0].can_restore = if is_open {
                 ActionGate::open()
             } else {
                 ActionGate::closed("later", Some("maintenance"))
@@ -80,48 +80,46 @@ async fn what_was_suspended_behind_a_frozen_watch_is_not_even_claimed() {
         });
     };
     open(false);
-    stage.create(stage.approved("web")).await;
-    let _operator = stage.operator(&["--gate-interval=1s"]);
-    stage.wait_for_reason("web", "GatesClosed").await;
-    behind.proxy.freeze_watches(true);
-    stage
-        .patch("web", json!({"spec": {"suspend": true}}))
+    env.create(env.approved("web")).await;
+    let _operator = env.operator(&["--gate-interval=1s"]);
+    env.wait_for_reason("web", "GatesClosed").await;
+    proxied.proxy.freeze_watches(true);
+    env.patch("web", json!({"spec": {"suspend": true}}))
         .await
         .unwrap();
     open(true);
-    stage.wait_for_reason("web", "Suspended").await;
-    assert_eq!(stage.records().await.len(), 0);
-    behind.proxy.freeze_watches(false);
-    stage
-        .patch("web", json!({"spec": {"suspend": false}}))
+    env.wait_for_reason("web", "Suspended").await;
+    assert_eq!(env.records().await.len(), 0);
+    proxied.proxy.freeze_watches(false);
+    env.patch("web", json!({"spec": {"suspend": false}}))
         .await
         .unwrap();
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.posts(), stage.executed()), (1, 1));
-    behind.check().await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    proxied.check().await;
 }
 
 /// What a webhook makes of a record.
 type Change = fn(&mut Value);
 
 async fn a_record_that_was_changed(change: Change) {
-    let behind = Behind::new("changed").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("changed").await;
+    let env = &proxied.env;
     let rule = Rule::on("POST", is_claim).named("a webhook").always();
-    behind.proxy.rule(rule.action(Action::Rewrite(change)));
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator(&CALM);
-    behind.seen(1, is_claim).await;
+    proxied.proxy.rule(rule.action(Action::Rewrite(change)));
+    env.create(env.approved("web")).await;
+    let operator = env.operator(&CALM);
+    proxied.seen(1, is_claim).await;
     let appeared = |object: &Value| !at(object, "status.operation.name").is_null();
-    stage.wait("web", "the attempt", appeared).await;
-    let record = record_comes_to(stage, "NotSent").await;
+    env.wait("web", "the attempt", appeared).await;
+    let record = record_comes_to(env, "NotSent").await;
     assert!(
         message(&record).contains("not what was drafted"),
         "{}",
         message(&record)
     );
     assert!(message(&record).contains("webhook"), "{}", message(&record));
-    assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+    assert_eq!((operator.sent(), env.posts(), env.executed()), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -162,84 +160,83 @@ async fn a_record_that_was_changed_on_its_way_is_withdrawn_and_never_sent() {
 }
 
 /// The one record there is, which another process and a person settle while its holder waits.
-async fn settle(stage: &Stage, answer: &str, state: &str) {
-    let record = stage.records().await[0]["metadata"]["name"]
+async fn settle(env: &TestEnv, answer: &str, state: &str) {
+    let record = env.records().await[0]["metadata"]["name"]
         .as_str()
         .unwrap()
         .to_owned();
-    let mut object = stage.operations().get(&record).await.unwrap();
+    let mut object = env.operations().get(&record).await.unwrap();
     object.data["status"] = json!({"state": "Unknown", "quietSince": "2026-11-23T00:00:00Z"});
     let by = PostParams::default();
-    stage
-        .operations()
+    env.operations()
         .replace_status(&record, &by, &object)
         .await
         .unwrap();
-    stage.resolve(&record, json!({"answer": answer})).await.unwrap();
+    env.resolve(&record, json!({"answer": answer})).await.unwrap();
     let settled = |record: &Value| at(record, "status.state") == state;
-    stage.wait_for_record(&record, state, settled).await;
+    env.wait_for_record(&record, state, settled).await;
 }
 
 /// Another process, and a person, have settled the record while its holder stood still.
 async fn a_record_that_was_settled(answer: &'static str, state: &'static str) {
-    let behind = Behind::new("settled").await;
-    let stage = &behind.stage;
-    stage.sim.world(|world| world.restore.job_duration = HOUR);
+    let proxied = ProxiedEnv::new("settled").await;
+    let env = &proxied.env;
+    env.sim.world(|world| world.restore.job_duration = HOUR);
     let gate = Gate::new();
-    behind.proxy.rule(claim(Action::HoldAfter(gate.clone())));
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator(&CALM);
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    env.create(env.approved("web")).await;
+    let operator = env.operator(&CALM);
     held(&gate).await;
-    settle(stage, answer, state).await;
+    settle(env, answer, state).await;
     gate.release();
     operator.wait_for_line("the record was settled before anything was sent");
     if state == "NotExecuted" {
         // The answer lets another attempt follow, and that one alone is sent.
-        stage.wait_for_reason("web", "JobRunning").await;
-        assert_eq!((operator.sent(), stage.posts(), stage.executed()), (1, 1, 1));
+        env.wait_for_reason("web", "JobRunning").await;
+        assert_eq!((operator.sent(), env.posts(), env.executed()), (1, 1, 1));
     } else {
-        assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+        assert_eq!((operator.sent(), env.posts(), env.executed()), (0, 0, 0));
     }
     drop(operator);
-    behind.check().await;
+    proxied.check().await;
 }
 
-/// The path of a request of a stage.
-type PathOf = fn(&Stage) -> String;
+/// The path of a request of an environment.
+type PathOf = fn(&TestEnv) -> String;
 
 /// The record was settled while another answer of the second look was on its way.
 async fn a_record_that_was_settled_during(read: PathOf) {
-    let behind = Behind::new("during").await;
-    let stage = &behind.stage;
+    let proxied = ProxiedEnv::new("during").await;
+    let env = &proxied.env;
     let (claimed, slow) = (Gate::new(), Gate::new());
-    behind.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
-    stage.create(stage.approved("web")).await;
-    let operator = stage.operator(&CALM);
+    proxied.proxy.rule(claim(Action::HoldAfter(claimed.clone())));
+    env.create(env.approved("web")).await;
+    let operator = env.operator(&CALM);
     held(&claimed).await;
-    let path = read(stage);
+    let path = read(env);
     let rule = Rule::on("GET", move |asked| asked.path == path).named("a slow answer");
-    behind.proxy.rule(rule.action(Action::HoldAfter(slow.clone())));
+    proxied.proxy.rule(rule.action(Action::HoldAfter(slow.clone())));
     claimed.release();
     held(&slow).await;
-    settle(stage, "Abandon", "Abandoned").await;
+    settle(env, "Abandon", "Abandoned").await;
     slow.release();
     operator.wait_for_line("the record was settled before anything was sent");
-    assert_eq!((operator.sent(), stage.posts(), stage.executed()), (0, 0, 0));
+    assert_eq!((operator.sent(), env.posts(), env.executed()), (0, 0, 0));
     drop(operator);
-    behind.check().await;
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_record_is_read_after_every_other_answer_of_the_second_look() {
     let rows: [(&str, PathOf); 2] = [
-        ("the object", |stage| {
+        ("the object", |env| {
             format!(
                 "/apis/vps.hostup.se/v1alpha1/namespaces/{}/vpsbackuprestores/web",
-                stage.namespace
+                env.namespace
             )
         }),
-        ("its Namespace", |stage| {
-            format!("/api/v1/namespaces/{}", stage.namespace)
+        ("its Namespace", |env| {
+            format!("/api/v1/namespaces/{}", env.namespace)
         }),
     ];
     each_row(rows.map(|(name, read)| (name.to_owned(), a_record_that_was_settled_during(read)))).await;

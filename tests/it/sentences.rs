@@ -4,7 +4,7 @@ use futures::future::join_all;
 use hostup_sim::{ActionGate, Answer, Route};
 use serde_json::Value;
 
-use crate::support::{Stage, at, ready};
+use crate::support::{TestEnv, at, ready};
 
 /// What HostUp may end its words with.
 const ENDS: [&str; 8] = ["", ".", "..", "...", "!", "?", "; ", ": ."];
@@ -67,45 +67,45 @@ impl Words {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_words_of_hostup_make_no_double_stops() {
-    let stage = Stage::new("stops").await;
+    let env = TestEnv::new("stops").await;
     let mut rows = Vec::new();
     for (n, end) in ENDS.into_iter().enumerate() {
         for words in Words::ALL {
             let name = format!("{}{n}", format!("{words:?}").to_lowercase());
-            let tenant = stage.tenant(&name).await;
+            let customer = env.customer(&name).await;
             let said = format!("Not in this state{end}");
             match words {
-                Words::ClosedGate => stage.sim.world(|world| {
+                Words::ClosedGate => env.sim.world(|world| {
                     let gate = ActionGate::closed(&said, None);
-                    world.vps_mut(&tenant.vps).unwrap().can_restore = gate;
+                    world.vps_mut(&customer.vps).unwrap().can_restore = gate;
                 }),
-                Words::Refused => stage.sim.inject(
-                    tenant
+                Words::Refused => env.sim.inject(
+                    customer
                         .fault(Route::RestoreToPayg)
                         .acted(false)
                         .answer(Answer::problem(400, "invalid_request").detail(&said)),
                 ),
-                Words::NoKey => stage.sim.inject(
-                    tenant
+                Words::NoKey => env.sim.inject(
+                    customer
                         .fault(Route::Any)
                         .acted(false)
                         .always()
                         .answer(Answer::problem(401, "unauthorized").detail(&said)),
                 ),
-                Words::NoVps => stage.sim.inject(
-                    tenant
+                Words::NoVps => env.sim.inject(
+                    customer
                         .fault(Route::GetVps)
                         .always()
                         .answer(Answer::problem(404, "vps_not_found").detail(&said)),
                 ),
             }
-            rows.push((words, tenant));
+            rows.push((words, customer));
         }
     }
-    let _operator = stage.operator_for_many(&[]);
-    let shown: Vec<Value> = join_all(rows.iter().map(|(words, tenant)| async {
-        stage.create(tenant.restore(&stage)).await;
-        stage.wait_for_reason(&tenant.name, words.reason()).await
+    let _operator = env.operator_for_many(&[]);
+    let shown: Vec<Value> = join_all(rows.iter().map(|(words, customer)| async {
+        env.create(customer.restore(&env)).await;
+        env.wait_for_reason(&customer.name, words.reason()).await
     }))
     .await;
     for object in &shown {

@@ -8,15 +8,15 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::support::{KEY, PATIENCE, Stage, at};
+use crate::support::{KEY, PATIENCE, TestEnv, at};
 
 #[tokio::test]
 async fn probes_tell_life_and_readiness() {
-    let stage = Stage::new("probes").await;
-    let proxy = stage.plane.proxy().unwrap();
-    let through = Stage {
-        kubeconfig: proxy.kubeconfig(&stage.kubeconfig).unwrap(),
-        ..stage
+    let env = TestEnv::new("probes").await;
+    let proxy = env.plane.proxy().unwrap();
+    let through = TestEnv {
+        kubeconfig: proxy.kubeconfig(&env.kubeconfig).unwrap(),
+        ..env
     };
     let operator = through.operator(&[]);
     operator.wait_for_line("\"ready\"");
@@ -37,21 +37,21 @@ async fn probes_tell_life_and_readiness() {
 
 #[tokio::test]
 async fn a_replica_that_does_not_lead_is_ready_and_says_that_it_does_not_lead() {
-    let stage = Stage::new("replicas").await;
-    let election = format!("--operator-namespace={}", stage.namespace);
+    let env = TestEnv::new("replicas").await;
+    let election = format!("--operator-namespace={}", env.namespace);
     let flags = ["--leader-elect=true", election.as_str()];
     let leads = "leader_election_master_status{name=\"hostup-operator\"}";
-    let first = stage.operator(&flags);
+    let first = env.operator(&flags);
     first.wait_for_line("\"leading\"");
-    let second = stage.operator(&flags);
+    let second = env.operator(&flags);
     second.wait_for_line("\"ready\"");
     assert!(second.http("/readyz").0.contains("200"));
     assert_eq!(first.samples().get(leads), Some(&1.0));
     assert_eq!(second.samples().get(leads), Some(&0.0));
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 const SERIES: [&str; 15] = [
@@ -73,7 +73,7 @@ const SERIES: [&str; 15] = [
 ];
 
 /// Asserts that there is no label but these, and that none names a thing of a single object.
-fn assert_few_labels(stage: &Stage, samples: &BTreeMap<String, f64>, records: &[Value]) {
+fn assert_few_labels(env: &TestEnv, samples: &BTreeMap<String, f64>, records: &[Value]) {
     let known = [
         "class",
         "code",
@@ -119,30 +119,29 @@ fn assert_few_labels(stage: &Stage, samples: &BTreeMap<String, f64>, records: &[
     assert!(
         without_buckets < 150,
         "{without_buckets} series in {}",
-        stage.namespace
+        env.namespace
     );
 }
 
 #[tokio::test]
 async fn metrics_count_what_happened() {
-    let stage = Stage::new("metrics").await;
+    let env = TestEnv::new("metrics").await;
     let flags = ["--settle-time=1s"];
-    let operator = stage.operator(&flags);
+    let operator = env.operator(&flags);
     for name in ["bought-one", "bought-two"] {
-        stage.create(stage.approved(name)).await;
-        stage.wait_for_reason(name, "Restored").await;
+        env.create(env.approved(name)).await;
+        env.wait_for_reason(name, "Restored").await;
     }
     let post = || Fault::on(Route::RestoreToPayg).acted(false);
-    stage
-        .sim
+    env.sim
         .inject(post().answer(Answer::problem(400, "invalid_request")));
-    stage.create(stage.approved("turned-down")).await;
-    stage.wait_for_reason("turned-down", "Rejected").await;
-    stage.sim.inject(post().answer(Answer::reset()));
-    stage.create(stage.approved("lost-one")).await;
-    stage.wait_for_reason("lost-one", "OutcomeUnknown").await;
-    stage.create(stage.preview("preview-one")).await;
-    stage.wait_for_reason("preview-one", "AwaitingApproval").await;
+    env.create(env.approved("turned-down")).await;
+    env.wait_for_reason("turned-down", "Rejected").await;
+    env.sim.inject(post().answer(Answer::reset()));
+    env.create(env.approved("lost-one")).await;
+    env.wait_for_reason("lost-one", "OutcomeUnknown").await;
+    env.create(env.preview("preview-one")).await;
+    env.wait_for_reason("preview-one", "AwaitingApproval").await;
 
     let shown = operator.samples();
     let names: BTreeSet<&str> = shown.keys().map(|name| name.split('{').next().unwrap()).collect();
@@ -152,7 +151,7 @@ async fn metrics_count_what_happened() {
     }
     let spend = format!(
         "hostup_operator_spend_per_hour{{namespace=\"{}\",currency=\"SEK\"}}",
-        stage.namespace
+        env.namespace
     );
     for (sample, value) in [
         ("hostup_operator_paid_calls_total{state=\"Accepted\"}", 2.0),
@@ -197,16 +196,15 @@ async fn metrics_count_what_happened() {
     ] {
         assert_eq!(shown.get(sample), Some(&value), "{sample} in {shown:#?}");
     }
-    assert_few_labels(&stage, &shown, &stage.records().await);
+    assert_few_labels(&env, &shown, &env.records().await);
     assert!(operator.metrics().contains(env!("CARGO_PKG_VERSION")));
 
     // The gauges are of the ledger and survive; the counters are of the process and begin anew.
     drop(operator);
-    let operator = stage.operator(&flags);
-    let looked = stage.sim.count(Route::ListVps);
+    let operator = env.operator(&flags);
+    let looked = env.sim.count(Route::ListVps);
     assert!(
-        stage
-            .sim
+        env.sim
             .until(PATIENCE, move |world| world.count_answered(Route::ListVps)
                 > looked)
             .await
@@ -219,9 +217,9 @@ async fn metrics_count_what_happened() {
     assert_eq!(shown.get(&spend), Some(&1.32));
     assert_eq!(shown.get("hostup_operator_paid_calls_last_24h"), Some(&3.0));
     assert_eq!(shown.get("hostup_operator_questions_total"), Some(&0.0));
-    assert_eq!((stage.executed(), stage.posts()), (2, 4));
-    assert!(stage.sim.unfired().is_empty());
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (2, 4));
+    assert!(env.sim.unfired().is_empty());
+    env.check_invariants().await;
 }
 
 /// JSON that has no member twice; most readers would silently drop one of the two.
@@ -273,12 +271,12 @@ impl<'de> Deserialize<'de> for Strict {
 
 #[tokio::test]
 async fn every_log_line_is_json_with_one_span_and_without_the_key() {
-    let stage = Stage::new("logs").await;
-    let mut operator = stage.operator_with(&[], &[("RUST_LOG", "trace")]);
-    stage.create(stage.approved("web")).await;
-    stage.create(stage.preview("plan")).await;
-    stage.wait_for_reason("web", "Restored").await;
-    stage.wait_for_reason("plan", "AwaitingApproval").await;
+    let env = TestEnv::new("logs").await;
+    let mut operator = env.operator_with(&[], &[("RUST_LOG", "trace")]);
+    env.create(env.approved("web")).await;
+    env.create(env.preview("plan")).await;
+    env.wait_for_reason("web", "Restored").await;
+    env.wait_for_reason("plan", "AwaitingApproval").await;
     operator.signal("TERM");
     assert!(operator.wait_for_end().success());
     let lines = operator.log();
@@ -300,7 +298,7 @@ async fn every_log_line_is_json_with_one_span_and_without_the_key() {
         if span["kind"].is_string() {
             kinds.insert(span["kind"].as_str().unwrap().to_owned());
             if span["kind"] == "vpsbackuprestore" {
-                assert_eq!(span["namespace"], stage.namespace.as_str(), "{line}");
+                assert_eq!(span["namespace"], env.namespace.as_str(), "{line}");
                 let name = span["object"].as_str().unwrap_or_default();
                 assert!(["web", "plan"].contains(&name), "{line}");
             }
@@ -311,16 +309,16 @@ async fn every_log_line_is_json_with_one_span_and_without_the_key() {
         kinds.into_iter().collect::<Vec<_>>(),
         ["vpsbackuprestore", "vpsoperation"]
     );
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn logs_can_be_read_as_text_too() {
-    let stage = Stage::new("text").await;
-    let mut operator = stage.operator_with(&["--log-format=text"], &[("RUST_LOG", "info")]);
-    stage.create(stage.preview("web")).await;
-    stage.wait_for_reason("web", "AwaitingApproval").await;
+    let env = TestEnv::new("text").await;
+    let mut operator = env.operator_with(&["--log-format=text"], &[("RUST_LOG", "info")]);
+    env.create(env.preview("web")).await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
     operator.signal("TERM");
     assert!(operator.wait_for_end().success());
     let lines = operator.log();
@@ -334,5 +332,5 @@ async fn logs_can_be_read_as_text_too() {
             .iter()
             .all(|line| !line.starts_with('{') && !line.contains('\u{1b}'))
     );
-    assert_eq!(stage.posts(), 0);
+    assert_eq!(env.posts(), 0);
 }

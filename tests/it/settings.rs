@@ -6,8 +6,8 @@ use control_plane::{Action, Rule};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::behind::Behind;
-use crate::support::{KEY, Stage, at, reason};
+use crate::support::proxied_env::ProxiedEnv;
+use crate::support::{KEY, TestEnv, at, reason};
 
 /// Every setting with a value that is good. What the flag is called follows from the variable.
 const VARIABLES: [(&str, &str); 21] = [
@@ -141,47 +141,46 @@ fn a_file_without_certificates_is_refused() {
 #[tokio::test]
 async fn an_id_from_a_file_is_the_same_installation_after_a_rebuild_and_buys_nothing_twice() {
     for (before, after) in [("", "\n"), ("", "\r\n"), ("", " "), ("\t", "")] {
-        let stage = Stage::new("newline").await;
-        let id = format!("{before}{}{after}", stage.namespace);
-        let mut operator = stage.operator(&[&format!("--instance-id={id}")]);
-        stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "Restored").await;
-        let record = stage.records().await.remove(0);
-        assert_eq!(at(&record, "spec.claim.instanceId"), stage.namespace.as_str());
+        let env = TestEnv::new("newline").await;
+        let id = format!("{before}{}{after}", env.namespace);
+        let mut operator = env.operator(&[&format!("--instance-id={id}")]);
+        env.create(env.approved("web")).await;
+        env.wait_for_reason("web", "Restored").await;
+        let record = env.records().await.remove(0);
+        assert_eq!(at(&record, "spec.claim.instanceId"), env.namespace.as_str());
         operator.kill_9();
-        lose(&stage, &record).await;
-        let _rebuilt = stage.operator(&[]);
-        stage.create(stage.approved("web")).await;
-        stage.wait_for_reason("web", "AlreadyExecuted").await;
-        assert_eq!((stage.executed(), stage.posts()), (1, 1), "{id:?}");
-        stage.check_invariants().await;
+        lose(&env, &record).await;
+        let _rebuilt = env.operator(&[]);
+        env.create(env.approved("web")).await;
+        env.wait_for_reason("web", "AlreadyExecuted").await;
+        assert_eq!((env.executed(), env.posts()), (1, 1), "{id:?}");
+        env.check_invariants().await;
     }
 }
 
 /// The cluster is lost with the object and its record.
-async fn lose(stage: &Stage, record: &Value) {
-    stage.delete("web").await;
+async fn lose(env: &TestEnv, record: &Value) {
+    env.delete("web").await;
     let name = at(record, "metadata.name").as_str().unwrap();
     let by = DeleteParams::default();
-    stage.operations().delete(name, &by).await.unwrap();
+    env.operations().delete(name, &by).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_record_of_an_older_version_that_took_the_newline_into_the_id_is_still_ours() {
-    let stage = Stage::new("older").await;
-    let mut operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    let env = TestEnv::new("older").await;
+    let mut operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
     operator.kill_9();
-    let mut record = stage.records().await.remove(0);
-    lose(&stage, &record).await;
+    let mut record = env.records().await.remove(0);
+    lose(&env, &record).await;
     let name = at(&record, "metadata.name").clone();
     record["metadata"] = json!({"name": name});
-    record["spec"]["claim"]["instanceId"] = json!(format!("{}\n", stage.namespace));
-    stage.create(record.clone()).await;
+    record["spec"]["claim"]["instanceId"] = json!(format!("{}\n", env.namespace));
+    env.create(record.clone()).await;
     let status = json!({"status": record["status"]});
-    stage
-        .operations()
+    env.operations()
         .patch_status(
             name.as_str().unwrap(),
             &PatchParams::default(),
@@ -189,14 +188,14 @@ async fn a_record_of_an_older_version_that_took_the_newline_into_the_id_is_still
         )
         .await
         .unwrap();
-    let operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "AlreadyExecuted").await;
+    let operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "AlreadyExecuted").await;
     let shown = operator.samples_with("hostup_operator_operations{state=\"Succeeded\"}", |n| {
         n == Some(1.0)
     });
     assert_eq!(shown.get("hostup_operator_paid_calls_last_24h"), Some(&1.0));
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    assert_eq!((env.executed(), env.posts()), (1, 1));
 }
 
 #[tokio::test]
@@ -212,21 +211,21 @@ async fn a_secret_that_cannot_be_read_is_in_no_log_whatever_is_logged() {
         ),
         ("off,kube_client::client[HTTP]=trace", json!({"token": KEY})),
     ] {
-        let behind = Behind::new("unread").await;
+        let proxied = ProxiedEnv::new("unread").await;
         let whole = |request: &control_plane::Request| request.path.contains("/secrets/");
         let rule = Rule::on("GET", whole).always();
-        behind
+        proxied
             .proxy
             .rule(rule.action(Action::Respond(200, answer.clone())));
-        let mut operator = behind.stage.operator_with(&[], &[("RUST_LOG", level)]);
-        behind.stage.create(behind.stage.preview("web")).await;
-        let object = behind.stage.wait_for_reason("web", "CredentialsMissing").await;
+        let mut operator = proxied.env.operator_with(&[], &[("RUST_LOG", level)]);
+        proxied.env.create(proxied.env.preview("web")).await;
+        let object = proxied.env.wait_for_reason("web", "CredentialsMissing").await;
         operator.kill_9();
         assert!(!object.to_string().contains(KEY), "{object}");
         for line in operator.log() {
             assert!(!line.contains(KEY), "{level}: {line}");
         }
         assert_eq!(reason(&object), "CredentialsMissing");
-        behind.check().await;
+        proxied.check().await;
     }
 }

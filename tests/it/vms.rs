@@ -3,164 +3,160 @@
 use hostup_sim::{Answer, Fault, Outcome, RestoreBehaviour, Route, World};
 use serde_json::{Value, json};
 
-use crate::support::{KEY, PATIENCE, Stage, at, condition};
+use crate::support::{KEY, PATIENCE, TestEnv, at, condition};
 
 /// A round is short.
 const ROUNDS: [&str; 1] = ["--resync-interval=1s"];
 
-async fn restored(stage: &Stage) -> (Value, String) {
-    stage.create(stage.approved("web")).await;
-    let object = stage.wait_for_reason("web", "Restored").await;
+async fn restored(env: &TestEnv) -> (Value, String) {
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(condition(&object, "VmPresent")["status"], "True");
     let vm = at(&object, "status.vm.vpsId").as_str().unwrap().to_owned();
     (object, vm)
 }
 
 /// Waits until the list of VMs has been read so often more.
-async fn lists(stage: &Stage, more: usize) {
-    let before = stage.sim.count(Route::ListVps);
+async fn lists(env: &TestEnv, more: usize) {
+    let before = env.sim.count(Route::ListVps);
     let read = move |world: &World| world.count(Route::ListVps) >= before + more;
     assert!(
-        stage.sim.until(PATIENCE, read).await,
+        env.sim.until(PATIENCE, read).await,
         "nobody reads the VMs any more"
     );
 }
 
-async fn ended(stage: &Stage) -> Value {
-    stage
-        .wait("web", "the end of its VM", |object| {
-            condition(object, "VmPresent")["status"] == "False"
-        })
-        .await
+async fn ended(env: &TestEnv) -> Value {
+    env.wait("web", "the end of its VM", |object| {
+        condition(object, "VmPresent")["status"] == "False"
+    })
+    .await
 }
 
-fn terminate(stage: &Stage, vm: &str) {
-    stage.sim.world(|world| {
+fn terminate(env: &TestEnv, vm: &str) {
+    env.sim.world(|world| {
         "terminated".clone_into(&mut world.vps_mut(vm).unwrap().service_status);
     });
 }
 
-fn spend(stage: &Stage) -> String {
+fn spend(env: &TestEnv) -> String {
     format!(
         "hostup_operator_spend_per_hour{{namespace=\"{}\",currency=\"SEK\"}}",
-        stage.namespace
+        env.namespace
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vm_that_was_cancelled_in_the_panel_is_told_once_and_costs_nothing_from_then_on() {
-    let stage = Stage::new("cancelled").await;
-    let mut operator = stage.operator(&ROUNDS);
-    let (_, vm) = restored(&stage).await;
-    operator.samples_with(&spend(&stage), |value| value == Some(0.66));
-    terminate(&stage, &vm);
-    let object = ended(&stage).await;
+    let env = TestEnv::new("cancelled").await;
+    let mut operator = env.operator(&ROUNDS);
+    let (_, vm) = restored(&env).await;
+    operator.samples_with(&spend(&env), |value| value == Some(0.66));
+    terminate(&env, &vm);
+    let object = ended(&env).await;
     let message = condition(&object, "VmPresent")["message"].as_str().unwrap();
     assert!(
         message.contains(&vm) && message.contains("terminated"),
         "{message}"
     );
     assert_eq!(condition(&object, "Ready")["status"], "True");
-    operator.samples_with(&spend(&stage), |value| value.is_none());
-    let record = &stage.records().await[0];
+    operator.samples_with(&spend(&env), |value| value.is_none());
+    let record = &env.records().await[0];
     assert_eq!(at(record, "status.resultEnd.serviceStatus"), "terminated");
     assert_eq!(at(record, "status.state"), "Succeeded");
     operator.kill_9();
 
-    let second = stage.operator(&ROUNDS);
+    let second = env.operator(&ROUNDS);
     second.samples_with("hostup_operator_operations{state=\"Succeeded\"}", |value| {
         value == Some(1.0)
     });
-    assert_eq!(second.samples().get(&spend(&stage)), None, "a restart forgets it");
-    let told = stage.events_of("web").await;
+    assert_eq!(second.samples().get(&spend(&env)), None, "a restart forgets it");
+    let told = env.events_of("web").await;
     assert_eq!(
         told.iter().filter(|reason| *reason == "VmPresent").count(),
         1,
         "{told:?}"
     );
-    assert_eq!(stage.posts(), 1);
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 1);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_vm_that_is_not_listed_any_more_has_ended_and_its_object_buys_no_other_one() {
-    let stage = Stage::new("unlisted").await;
-    let _operator = stage.operator(&ROUNDS);
-    let (_, vm) = restored(&stage).await;
-    assert!(stage.sim.world(|world| world.remove_vps(&vm)));
-    let object = ended(&stage).await;
+    let env = TestEnv::new("unlisted").await;
+    let _operator = env.operator(&ROUNDS);
+    let (_, vm) = restored(&env).await;
+    assert!(env.sim.world(|world| world.remove_vps(&vm)));
+    let object = ended(&env).await;
     assert_eq!(condition(&object, "Ready")["reason"], "Restored");
-    assert!(at(&stage.records().await[0], "status.resultEnd.serviceStatus").is_null());
-    stage
-        .patch("web", json!({"metadata": {"annotations": {"poked": "1"}}}))
+    assert!(at(&env.records().await[0], "status.resultEnd.serviceStatus").is_null());
+    env.patch("web", json!({"metadata": {"annotations": {"poked": "1"}}}))
         .await
         .unwrap();
-    stage.delete("web").await;
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "AlreadyExecuted").await;
-    assert_eq!(stage.posts(), 1);
-    stage.check_invariants().await;
+    env.delete("web").await;
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "AlreadyExecuted").await;
+    assert_eq!(env.posts(), 1);
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn one_list_without_the_vm_ends_nothing() {
-    let stage = Stage::new("blip").await;
-    let _operator = stage.operator(&ROUNDS);
-    restored(&stage).await;
+    let env = TestEnv::new("blip").await;
+    let _operator = env.operator(&ROUNDS);
+    restored(&env).await;
     let empty = Answer::json(200, json!({"data": [], "hasMore": false}).to_string());
-    stage
-        .sim
+    env.sim
         .inject(Fault::on(Route::ListVps).acted(false).answer(empty));
-    lists(&stage, 4).await;
-    assert!(stage.sim.unfired().is_empty());
+    lists(&env, 4).await;
+    assert!(env.sim.unfired().is_empty());
     assert_eq!(
-        condition(&stage.restore("web").await, "VmPresent")["status"],
+        condition(&env.restore("web").await, "VmPresent")["status"],
         "True"
     );
-    assert!(at(&stage.records().await[0], "status.resultEnd").is_null());
-    stage.check_invariants().await;
+    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn the_key_of_another_account_does_not_end_what_it_does_not_show() {
-    let stage = Stage::new("otheraccount").await;
-    let _operator = stage.operator(&ROUNDS);
-    restored(&stage).await;
-    stage
-        .sim
+    let env = TestEnv::new("otheraccount").await;
+    let _operator = env.operator(&ROUNDS);
+    restored(&env).await;
+    env.sim
         .world(|world| world.add_empty_account("key-of-another-account"));
-    stage.put_secret("key-of-another-account").await;
+    env.put_secret("key-of-another-account").await;
     // A key is used for a while before its Secret is read again.
-    stage.sim.world(|world| world.revoke_key(KEY));
-    lists(&stage, 5).await;
-    assert!(at(&stage.records().await[0], "status.resultEnd").is_null());
+    env.sim.world(|world| world.revoke_key(KEY));
+    lists(&env, 5).await;
+    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
     assert_eq!(
-        condition(&stage.restore("web").await, "VmPresent")["status"],
+        condition(&env.restore("web").await, "VmPresent")["status"],
         "True"
     );
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vm_that_a_failed_job_left_counts_until_it_is_cancelled() {
-    let stage = Stage::new("leftvm").await;
-    stage.sim.world(|world| {
+    let env = TestEnv::new("leftvm").await;
+    env.sim.world(|world| {
         world.restore_next(RestoreBehaviour {
             outcome: Outcome::FailsWithVm,
             ..RestoreBehaviour::default()
         });
     });
-    let operator = stage.operator(&ROUNDS);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "VpsLeftBilling").await;
+    let operator = env.operator(&ROUNDS);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "VpsLeftBilling").await;
     let left = "hostup_operator_vms_left_billing";
     operator.samples_with(left, |value| value == Some(1.0));
-    let vm = at(&stage.records().await[0], "status.result.vpsId")
+    let vm = at(&env.records().await[0], "status.result.vpsId")
         .as_str()
         .unwrap()
         .to_owned();
-    terminate(&stage, &vm);
+    terminate(&env, &vm);
     operator.samples_with(left, |value| value == Some(0.0));
-    assert_eq!(operator.samples().get(&spend(&stage)), None);
-    stage.check_invariants().await;
+    assert_eq!(operator.samples().get(&spend(&env)), None);
+    env.check_invariants().await;
 }

@@ -7,8 +7,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
-use crate::support::behind::{Behind, OPERATIONS, held};
-use crate::support::{OPERATOR, PATIENCE, Stage, each_row, own_control_plane_with};
+use crate::support::proxied_env::{OPERATIONS, ProxiedEnv, held};
+use crate::support::{OPERATOR, PATIENCE, TestEnv, each_row, own_control_plane_with};
 
 /// A control plane for one test, which ends with the process.
 async fn plane_with(args: &[&str]) -> &'static ControlPlane {
@@ -29,24 +29,24 @@ fn streams(request: &Request) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_api_server_that_streams_no_lists_is_listed_and_watched() {
     let plane = plane_with(&["--feature-gates=WatchList=false"]).await;
-    let mut stage = Stage::on(plane, "unstreamed").await;
+    let mut env = TestEnv::on(plane, "unstreamed").await;
     let proxy = plane.proxy().unwrap();
-    stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
-    stage.create(stage.approved("before")).await;
-    let operator = stage.operator(&[]);
-    stage.wait_for_reason("before", "Restored").await;
-    stage.create(stage.approved("after")).await;
-    stage.wait_for_reason("after", "Restored").await;
+    env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();
+    env.create(env.approved("before")).await;
+    let operator = env.operator(&[]);
+    env.wait_for_reason("before", "Restored").await;
+    env.create(env.approved("after")).await;
+    env.wait_for_reason("after", "Restored").await;
     assert!(operator.http("/readyz").0.contains("200"));
     let tried = proxy.requests().iter().filter(|request| streams(request)).count();
     assert_eq!(tried, 4, "streaming is tried once for each new watch");
-    assert_eq!((stage.executed(), stage.posts()), (2, 2));
-    stage.check_invariants().await;
+    assert_eq!((env.executed(), env.posts()), (2, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_list_is_streamed_where_the_api_server_has_that_and_found_out_anew_with_each_watch() {
-    let behind = Behind::new("streamed").await;
+    let proxied = ProxiedEnv::new("streamed").await;
     let of_restores = |request: &Request| request.path.ends_with("/vpsbackuprestores");
     // The server is of a kind that cannot, and is upgraded before the next list.
     let cannot = status(
@@ -56,27 +56,27 @@ async fn a_list_is_streamed_where_the_api_server_has_that_and_found_out_anew_wit
     );
     let first =
         Rule::on("GET", move |request| of_restores(request) && streams(request)).named("the first list");
-    behind.proxy.rule(first.action(Action::Respond(422, cannot)));
+    proxied.proxy.rule(first.action(Action::Respond(422, cannot)));
     // The first watch after that list finds its version too old.
     let watch = Rule::on("GET", move |request| {
         of_restores(request) && request.is_watch() && !streams(request)
     })
     .named("the watch");
-    behind.proxy.rule(watch.action(Action::Respond(
+    proxied.proxy.rule(watch.action(Action::Respond(
         410,
         status(410, "Expired", "too old resource version"),
     )));
-    let _operator = behind.stage.operator(&[]);
-    behind.stage.create(behind.stage.preview("web")).await;
-    behind.stage.wait_for_reason("web", "AwaitingApproval").await;
-    behind
+    let _operator = proxied.env.operator(&[]);
+    proxied.env.create(proxied.env.preview("web")).await;
+    proxied.env.wait_for_reason("web", "AwaitingApproval").await;
+    proxied
         .seen(2, move |request| of_restores(request) && streams(request))
         .await;
-    let requests = behind.proxy.requests();
+    let requests = proxied.proxy.requests();
     let lists = requests
         .iter()
         .filter(|request| of_restores(request) && !request.is_watch() && request.query.contains("limit=10"));
-    let is_streamed = behind.stage.streams_lists().await;
+    let is_streamed = proxied.env.streams_lists().await;
     assert_eq!(lists.count(), if is_streamed { 1 } else { 2 });
     let lists = requests.iter().filter(|request| {
         request.path == OPERATIONS && !request.is_watch() && request.query.contains("limit=10")
@@ -86,19 +86,19 @@ async fn a_list_is_streamed_where_the_api_server_has_that_and_found_out_anew_wit
         usize::from(!is_streamed),
         "the ledger is streamed where that can be"
     );
-    behind.stage.create(behind.stage.preview("later")).await;
-    behind.stage.wait_for_reason("later", "AwaitingApproval").await;
-    behind.check().await;
+    proxied.env.create(proxied.env.preview("later")).await;
+    proxied.env.wait_for_reason("later", "AwaitingApproval").await;
+    proxied.check().await;
 }
 
 const LEDGERS_WATCH: &str = "the ledger's watch";
 
 /// What opens a watch, and how the API server fails it for good.
 async fn opens_again(row: &'static str, opens: fn(&Request) -> bool, cannot_stream: bool) {
-    let behind = Behind::new("hung").await;
+    let proxied = ProxiedEnv::new("hung").await;
     if cannot_stream {
         let cannot = status(400, "BadRequest", "sendInitialEvents is forbidden");
-        behind.proxy.rule(
+        proxied.proxy.rule(
             Rule::on("GET", streams)
                 .named("streams")
                 .always()
@@ -106,25 +106,25 @@ async fn opens_again(row: &'static str, opens: fn(&Request) -> bool, cannot_stre
         );
     }
     let gate = Gate::new();
-    behind.proxy.rule(
+    proxied.proxy.rule(
         Rule::on("GET", opens)
             .named(row)
             .action(Action::HoldBefore(gate.clone())),
     );
-    let _operator = behind.stage.operator(&[]);
+    let _operator = proxied.env.operator(&[]);
     held(&gate).await;
     let started = Instant::now();
-    behind.stage.create(behind.stage.approved("web")).await;
-    behind.stage.wait_for_reason("web", "Restored").await;
+    proxied.env.create(proxied.env.approved("web")).await;
+    proxied.env.wait_for_reason("web", "Restored").await;
     // What this process makes is followed without the ledger's watch.
     assert!(
         row == LEDGERS_WATCH || started.elapsed() > Duration::from_secs(15),
         "{row}: the first one was not needed"
     );
-    behind.seen(2, opens).await;
+    proxied.seen(2, opens).await;
     assert_eq!(gate.came(), 1, "{row}");
     gate.release();
-    behind.check().await;
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -172,13 +172,13 @@ async fn a_list_or_a_watch_that_does_not_open_is_tried_again() {
     .await;
 }
 
-/// Lets the stage's own ServiceAccount read the ledger, and nothing else yet.
-async fn narrow(stage: &mut Stage) -> String {
-    let account = format!("narrow-{}", stage.namespace);
-    stage
-        .create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": stage.namespace}}))
+/// Lets the environment's own ServiceAccount read the ledger, and nothing else yet.
+async fn narrow(env: &mut TestEnv) -> String {
+    let account = format!("narrow-{}", env.namespace);
+    env
+        .create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": env.namespace}}))
         .await;
-    stage
+    env
         .create(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": account},
             "rules": [
@@ -189,38 +189,36 @@ async fn narrow(stage: &mut Stage) -> String {
             ],
         }))
         .await;
-    stage
+    env
         .create(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": account},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": account},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": stage.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": env.namespace}],
         }))
         .await;
-    let kubeconfig = stage.plane.service_account_kubeconfig(&stage.namespace, &account);
-    stage.kubeconfig = kubeconfig.unwrap();
+    let kubeconfig = env.plane.service_account_kubeconfig(&env.namespace, &account);
+    env.kubeconfig = kubeconfig.unwrap();
     account
 }
 
 /// Lets the account drive the objects of a namespace.
-async fn bind(stage: &Stage, account: &str, namespace: &str) {
+async fn bind(env: &TestEnv, account: &str, namespace: &str) {
     let metadata = json!({"name": "narrow", "namespace": namespace});
-    stage
-        .create(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
-            "rules": [
-                {"apiGroups": ["vps.hostup.se"], "resources": ["*"], "verbs": ["get", "list", "watch", "update"]},
-                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-            ],
-        }))
-        .await;
-    stage
-        .create(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "narrow"},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": stage.namespace}],
-        }))
-        .await;
+    env.create(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
+        "rules": [
+            {"apiGroups": ["vps.hostup.se"], "resources": ["*"], "verbs": ["get", "list", "watch", "update"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+        ],
+    }))
+    .await;
+    env.create(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "narrow"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": env.namespace}],
+    }))
+    .await;
 }
 
 fn up(namespace: &str) -> String {
@@ -229,31 +227,30 @@ fn up(namespace: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_namespace_that_cannot_be_read_keeps_no_other_from_being_served_and_is_served_once_it_can() {
-    let mut stage = Stage::new("narrow").await;
-    let account = narrow(&mut stage).await;
-    bind(&stage, &account, &stage.namespace).await;
-    let gone = format!("gone-{}", stage.namespace);
-    let watched = format!("--watch-namespaces={gone},{}", stage.namespace);
-    let operator = stage.operator(&[&watched]);
-    stage.create(stage.approved("web")).await;
-    stage.wait_for_reason("web", "Restored").await;
+    let mut env = TestEnv::new("narrow").await;
+    let account = narrow(&mut env).await;
+    bind(&env, &account, &env.namespace).await;
+    let gone = format!("gone-{}", env.namespace);
+    let watched = format!("--watch-namespaces={gone},{}", env.namespace);
+    let operator = env.operator(&[&watched]);
+    env.create(env.approved("web")).await;
+    env.wait_for_reason("web", "Restored").await;
     let line =
         operator.wait_for_line("objects of this namespace are not reconciled until the operator can read it");
     assert!(line.contains(&gone), "{line}");
     assert!(operator.http("/readyz").0.contains("200"));
     let shown = operator.samples_with(&up(&gone), |up| up == Some(0.0));
-    assert_eq!(shown.get(&up(&stage.namespace)), Some(&1.0));
+    assert_eq!(shown.get(&up(&env.namespace)), Some(&1.0));
 
-    stage
-        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": gone}}))
+    env.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": gone}}))
         .await;
-    bind(&stage, &account, &gone).await;
-    let mut there = stage.preview("late");
+    bind(&env, &account, &gone).await;
+    let mut there = env.preview("late");
     there["metadata"]["namespace"] = json!(gone);
-    stage.create(there).await;
+    env.create(there).await;
     operator.samples_with(&up(&gone), |up| up == Some(1.0));
     // No Secret is there, and to see that is to be served.
-    let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(stage.client.clone(), &gone);
+    let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(env.client.clone(), &gone);
     let deadline = Instant::now() + PATIENCE;
     while events.list(&Default::default()).await.unwrap().items.is_empty() {
         assert!(Instant::now() < deadline, "{gone} is not served");
@@ -261,28 +258,28 @@ async fn a_namespace_that_cannot_be_read_keeps_no_other_from_being_served_and_is
     }
 
     // It goes again while the operator runs.
-    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &gone);
+    let bindings: Api<RoleBinding> = Api::namespaced(env.client.clone(), &gone);
     bindings.delete("narrow", &DeleteParams::default()).await.unwrap();
     operator.samples_with(&up(&gone), |up| up == Some(0.0));
-    stage.create(stage.preview("other")).await;
-    stage.wait_for_reason("other", "AwaitingApproval").await;
-    stage.check_invariants().await;
+    env.create(env.preview("other")).await;
+    env.wait_for_reason("other", "AwaitingApproval").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_any_namespace_it_waits_and_without_the_ledger_it_says_what_is_missing() {
-    let mut stage = Stage::new("none").await;
-    let account = narrow(&mut stage).await;
-    let operator = stage.operator(&[]);
+    let mut env = TestEnv::new("none").await;
+    let account = narrow(&mut env).await;
+    let operator = env.operator(&[]);
     operator.wait_for_line("\"ready\"");
-    stage.create(stage.preview("web")).await;
-    operator.samples_with(&up(&stage.namespace), |up| up == Some(0.0));
-    bind(&stage, &account, &stage.namespace).await;
-    stage.wait_for_reason("web", "AwaitingApproval").await;
+    env.create(env.preview("web")).await;
+    operator.samples_with(&up(&env.namespace), |up| up == Some(0.0));
+    bind(&env, &account, &env.namespace).await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
     drop(operator);
-    let bindings: Api<ClusterRoleBinding> = Api::all(stage.client.clone());
+    let bindings: Api<ClusterRoleBinding> = Api::all(env.client.clone());
     bindings.delete(&account, &DeleteParams::default()).await.unwrap();
-    let (operator, status) = stage.operator(&[]).ended().await;
+    let (operator, status) = env.operator(&[]).ended().await;
     assert_eq!(status.code(), Some(2));
     assert!(
         operator.log().last().unwrap().contains("lacks rights"),
@@ -293,8 +290,8 @@ async fn without_any_namespace_it_waits_and_without_the_ledger_it_says_what_is_m
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_api_server_that_refuses_to_tell_its_version_is_reachable() {
-    let behind = Behind::new("version").await;
-    let operator = behind.stage.operator(&[]);
+    let proxied = ProxiedEnv::new("version").await;
+    let operator = proxied.env.operator(&[]);
     operator.wait_for_line("\"ready\"");
     for (code, ready, says) in [
         (403, "200", "ok"),
@@ -304,9 +301,9 @@ async fn an_api_server_that_refuses_to_tell_its_version_is_reachable() {
         (500, "503", "cannot be reached"),
         (503, "503", "cannot be reached"),
     ] {
-        behind.proxy.clear_rules();
+        proxied.proxy.clear_rules();
         let version = Rule::on("GET", |request| request.path == "/version").always();
-        behind
+        proxied
             .proxy
             .rule(version.action(Action::Respond(code, status(code, "Nope", "as the test wants"))));
         let (head, body) = operator.http("/readyz");
@@ -340,12 +337,12 @@ async fn a_leader_that_cannot_renew_its_lease_says_why() {
         ),
         ("a broken connection", Action::CutBefore, "connection error"),
     ] {
-        let behind = Behind::new("deposed").await;
-        let election = format!("--operator-namespace={}", behind.stage.namespace);
-        let operator = behind.stage.operator(&["--leader-elect=true", &election]);
+        let proxied = ProxiedEnv::new("deposed").await;
+        let election = format!("--operator-namespace={}", proxied.env.namespace);
+        let operator = proxied.env.operator(&["--leader-elect=true", &election]);
         operator.wait_for_line("\"leading\"");
         let lease = Rule::on("*", |request| request.path.contains("/leases")).always();
-        behind.proxy.rule(lease.action(action));
+        proxied.proxy.rule(lease.action(action));
         let (operator, status) = operator.ended().await;
         assert_eq!(status.code(), Some(1), "{row}");
         let last = operator.log().last().unwrap().clone();
@@ -362,19 +359,19 @@ async fn an_operator_whose_client_certificate_runs_out_says_that_its_credentials
     const SAYS: &str = "does not accept the operator's credentials (Unauthorized); \
                         has the client certificate or the token expired?";
     let certified = async |name: &str, lasts: Option<Duration>| {
-        let mut stage = Stage::new(name).await;
+        let mut env = TestEnv::new(name).await;
         let now = SystemTime::now();
         let until = lasts.map_or(now - Duration::from_secs(1), |lasts| now + lasts);
-        stage.kubeconfig = stage.plane.certificate_kubeconfig(OPERATOR, until).unwrap();
-        stage
+        env.kubeconfig = env.plane.certificate_kubeconfig(OPERATOR, until).unwrap();
+        env
     };
     // Long enough for a busy machine to lead, and then to look at `/readyz` once.
     let soon = Some(Duration::from_secs(30));
 
     let leads = async {
-        let stage = certified("runsout", soon).await;
-        let election = format!("--operator-namespace={}", stage.namespace);
-        let operator = stage.operator(&["--leader-elect=true", &election]);
+        let env = certified("runsout", soon).await;
+        let election = format!("--operator-namespace={}", env.namespace);
+        let operator = env.operator(&["--leader-elect=true", &election]);
         operator.wait_for_line("\"leading\"");
         let (operator, status) = operator.ended().await;
         assert_eq!(status.code(), Some(1));
@@ -386,8 +383,8 @@ async fn an_operator_whose_client_certificate_runs_out_says_that_its_credentials
         assert!(log.iter().any(|line| warned(&line)), "{log:?}");
     };
     let alone = async {
-        let stage = certified("alone", soon).await;
-        let operator = stage.operator(&[]);
+        let env = certified("alone", soon).await;
+        let operator = env.operator(&[]);
         operator.wait_for_line("\"ready\"");
         let (head, body) = operator.http("/readyz");
         assert!(head.contains("200"), "{head} {body}");
@@ -399,8 +396,8 @@ async fn an_operator_whose_client_certificate_runs_out_says_that_its_credentials
         assert!(head.contains("503") && body.contains(says), "{head} {body}");
     };
     let begins = async {
-        let stage = certified("ranout", None).await;
-        let (operator, status) = stage.operator(&[]).ended().await;
+        let env = certified("ranout", None).await;
+        let (operator, status) = env.operator(&[]).ended().await;
         assert_eq!(status.code(), Some(2));
         let last = operator.log().last().unwrap().clone();
         assert!(last.contains(SAYS), "{last}");
@@ -410,17 +407,17 @@ async fn an_operator_whose_client_certificate_runs_out_says_that_its_credentials
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_status_that_somebody_else_has_written_is_looked_at_again_without_a_warning() {
-    let behind = Behind::new("conflict").await;
+    let proxied = ProxiedEnv::new("conflict").await;
     let is_status = |request: &Request| request.path.ends_with("/vpsbackuprestores/web/status");
     let conflict = status(409, "Conflict", "the object has been modified");
     let first = Rule::on("PUT", is_status).named("the first status");
-    behind.proxy.rule(first.action(Action::Respond(409, conflict)));
-    let operator = behind.stage.operator(&[]);
-    behind.stage.create(behind.stage.preview("web")).await;
-    behind.stage.wait_for_reason("web", "AwaitingApproval").await;
+    proxied.proxy.rule(first.action(Action::Respond(409, conflict)));
+    let operator = proxied.env.operator(&[]);
+    proxied.env.create(proxied.env.preview("web")).await;
+    proxied.env.wait_for_reason("web", "AwaitingApproval").await;
     operator.wait_for_line("the object has changed in the meantime");
     for line in operator.log() {
         assert!(!line.contains("a reconcile failed"), "{line}");
     }
-    behind.check().await;
+    proxied.check().await;
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::more_bandwidth;
 use crate::support::printable::{evil, logged_is_json, peak_memory, quoted, stored_is_printable};
-use crate::support::{Stage, Tenant, ready};
+use crate::support::{Customer, TestEnv, ready};
 
 /// One customer: what of its calls is answered in which way, and what becomes of it.
 struct Row {
@@ -50,8 +50,8 @@ impl Row {
         }
     }
 
-    fn fault(&self, tenant: &Tenant) -> Fault {
-        let fault = tenant.fault(self.route).answer(self.answer.clone());
+    fn fault(&self, customer: &Customer) -> Fault {
+        let fault = customer.fault(self.route).answer(self.answer.clone());
         let fault = if self.times == 0 {
             fault.always()
         } else {
@@ -70,29 +70,29 @@ fn deep() -> String {
 }
 
 /// Runs the rows with one operator, and looks at all that was stored and logged.
-async fn check(name: &str, rows: Vec<Row>, make: impl Fn(&Tenant, &Stage) -> serde_json::Value) {
-    let stage = Stage::new(name).await;
-    let operator = stage.operator_for_many(&["--enable-legacy-upgrade"]);
+async fn check(name: &str, rows: Vec<Row>, make: impl Fn(&Customer, &TestEnv) -> serde_json::Value) {
+    let env = TestEnv::new(name).await;
+    let operator = env.operator_for_many(&["--enable-legacy-upgrade"]);
     join_all(rows.iter().map(|row| async {
-        let tenant = stage.tenant(row.name).await;
-        stage.sim.inject(row.fault(&tenant));
-        stage.create(make(&tenant, &stage)).await;
-        stage.config_comes_to(row.name, row.end).await;
-        assert_eq!(stage.executed_of(&tenant), row.executed, "{}", row.name);
-        let commits = stage.requests_of(&tenant, Route::ConfigCommit).len();
-        let estimates = stage.requests_of(&tenant, Route::LegacyEstimate).len();
-        let upgrades = stage.requests_of(&tenant, Route::LegacyUpgrade).len();
+        let customer = env.customer(row.name).await;
+        env.sim.inject(row.fault(&customer));
+        env.create(make(&customer, &env)).await;
+        env.config_comes_to(row.name, row.end).await;
+        assert_eq!(env.executed_of(&customer), row.executed, "{}", row.name);
+        let commits = env.requests_of(&customer, Route::ConfigCommit).len();
+        let estimates = env.requests_of(&customer, Route::LegacyEstimate).len();
+        let upgrades = env.requests_of(&customer, Route::LegacyUpgrade).len();
         for sent in [commits, estimates, upgrades] {
             assert!(sent <= 1, "{}: {sent} calls", row.name);
         }
     }))
     .await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stored_is_printable(&stage).await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    stored_is_printable(&env).await;
     logged_is_json(&operator);
     let peak = peak_memory(&operator);
     assert!(peak < 150_000, "the operator took {peak} kB");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
@@ -286,8 +286,8 @@ async fn hostile_options_are_shown_printable_and_bounded_or_not_at_all() {
             0,
         ),
     ];
-    check("eviloptions", rows, |tenant, stage| {
-        tenant.config(stage, more_bandwidth())
+    check("eviloptions", rows, |customer, env| {
+        customer.config(env, more_bandwidth())
     })
     .await;
 }
@@ -424,8 +424,8 @@ async fn a_hostile_dry_run_is_shown_printable_and_bounded_or_not_at_all() {
         row("big409", Answer::big(409, 5_000_000), gone, 0),
         row("moved", Answer::redirect(307, "/api/v2/vps?again=yes"), gone, 0),
     ];
-    check("evildryrun", rows, |tenant, stage| {
-        tenant.config(stage, more_bandwidth())
+    check("evildryrun", rows, |customer, env| {
+        customer.config(env, more_bandwidth())
     })
     .await;
 }
@@ -495,8 +495,8 @@ async fn a_hostile_answer_to_a_commit_is_shown_printable_and_bounded() {
             0,
         ),
     ];
-    check("evilcommit", rows, |tenant, stage| {
-        tenant.config(stage, more_bandwidth())
+    check("evilcommit", rows, |customer, env| {
+        customer.config(env, more_bandwidth())
     })
     .await;
 }
@@ -605,7 +605,7 @@ async fn a_hostile_answer_of_the_older_route_is_shown_printable_and_bounded() {
             1,
         ),
     ];
-    check("evilold", rows, Tenant::legacy).await;
+    check("evilold", rows, Customer::legacy).await;
 }
 
 #[tokio::test]
@@ -625,29 +625,29 @@ async fn unknown_fields_words_and_nulls_everywhere_still_change_options() {
         ("odd-all", odd(any(), any(), any()), "QuoteExceedsCeiling"),
     ];
     join_all(rows.map(|(name, odd, first)| async move {
-        let stage = Stage::new(name).await;
-        stage.sim.world(|world| world.odd = odd);
-        let _operator = stage.operator_for_many(&["--enable-legacy-upgrade"]);
-        let options = stage.tenant("options").await;
-        let older = stage.tenant("older").await;
-        stage.create(options.config(&stage, more_bandwidth())).await;
-        stage.create(older.legacy(&stage)).await;
-        stage.config_comes_to("options", first).await;
-        stage.config_comes_to("older", "InSync").await;
-        stage.sim.world(|world| world.odd = Oddities::default());
-        for tenant in [&options, &older] {
-            stage.config_comes_to(&tenant.name, "InSync").await;
-            assert_eq!(stage.executed_of(tenant), 1, "{name}: {}", tenant.name);
+        let env = TestEnv::new(name).await;
+        env.sim.world(|world| world.odd = odd);
+        let _operator = env.operator_for_many(&["--enable-legacy-upgrade"]);
+        let options = env.customer("options").await;
+        let older = env.customer("older").await;
+        env.create(options.config(&env, more_bandwidth())).await;
+        env.create(older.legacy(&env)).await;
+        env.config_comes_to("options", first).await;
+        env.config_comes_to("older", "InSync").await;
+        env.sim.world(|world| world.odd = Oddities::default());
+        for customer in [&options, &older] {
+            env.config_comes_to(&customer.name, "InSync").await;
+            assert_eq!(env.executed_of(customer), 1, "{name}: {}", customer.name);
         }
-        stage.check_invariants().await;
+        env.check_invariants().await;
     }))
     .await;
 }
 
 #[tokio::test]
 async fn many_long_objections_and_gates_still_make_an_object_of_a_bearable_size() {
-    let stage = Stage::new("evilmany").await;
-    let operator = stage.operator_for_many(&[]);
+    let env = TestEnv::new("evilmany").await;
+    let operator = env.operator_for_many(&[]);
     let wide = |n: usize| format!("{n}{}", "\u{1f4b8}".repeat(300));
     let words: Vec<String> = (0..200).map(wide).collect();
     let closed = json!({"canChange": {"allowed": false, "code": wide(1), "reason": wide(2)}});
@@ -698,23 +698,21 @@ async fn many_long_objections_and_gates_still_make_an_object_of_a_bearable_size(
         ("changes", list(&json!({})), wanted('k'), "AwaitingApproval"),
     ];
     join_all(rows.map(|(name, answer, wanted, end)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
-            stage
-                .sim
-                .inject(tenant.fault(Route::UpgradeOptions).always().answer(answer));
+            let customer = env.customer(name).await;
+            env.sim
+                .inject(customer.fault(Route::UpgradeOptions).always().answer(answer));
             // The simulated provider knows other options, and would refuse the dry run.
             let dry_run = json!({"dryRun": true, "actions": {"canCommit": {"allowed": true}},
                 "priceChange": {"amount": 40, "recurringAmount": 40, "currencyCode": "SEK"}});
-            let previewed = tenant.fault(Route::ConfigPreview).always();
+            let previewed = customer.fault(Route::ConfigPreview).always();
             if end != "UnknownOption" {
-                stage
-                    .sim
+                env.sim
                     .inject(previewed.answer(Answer::json(200, dry_run.to_string())));
             }
-            stage.create(tenant.config(stage, wanted)).await;
-            let object = stage.config_comes_to(name, end).await;
+            env.create(customer.config(env, wanted)).await;
+            let object = env.config_comes_to(name, end).await;
             let message = ready(&object)["message"].as_str().unwrap();
             assert!(
                 message.len() < 32_768,
@@ -724,9 +722,9 @@ async fn many_long_objections_and_gates_still_make_an_object_of_a_bearable_size(
         }
     }))
     .await;
-    assert_eq!(stage.posts(), 0);
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stored_is_printable(&stage).await;
+    assert_eq!(env.posts(), 0);
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    stored_is_printable(&env).await;
     logged_is_json(&operator);
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }

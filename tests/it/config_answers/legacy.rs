@@ -11,7 +11,7 @@ use crate::answers::{
     NO_PROOF, TIMEOUT, events, only_lost, refused, row, said_unknown, silence_after_the_first_post, unclear,
 };
 use crate::support::printable::everything;
-use crate::support::{Operator, Stage, Tenant, at, condition, ready, reason};
+use crate::support::{Customer, Operator, TestEnv, at, condition, ready, reason};
 
 const ENABLED: &str = "--enable-legacy-upgrade";
 const NO_WORD: &str = "without saying plainly what it did";
@@ -190,28 +190,28 @@ async fn a_documented_refusal_by_the_older_route_is_not_tried_again_while_its_ca
 
 #[tokio::test]
 async fn after_a_429_by_the_older_route_no_call_with_that_key_leaves_before_its_time() {
-    let stage = Stage::new("oldlimited").await;
-    let _operator = stage.operator_for_many(&[ENABLED]);
+    let env = TestEnv::new("oldlimited").await;
+    let _operator = env.operator_for_many(&[ENABLED]);
     let rows = [
         ("estimate", Route::LegacyEstimate, 0),
         ("upgrade", Route::LegacyUpgrade, 1),
     ];
     join_all(rows.map(|(name, route, before)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
-            let once = tenant.fault(route).acted(false);
+            let customer = env.customer(name).await;
+            let once = customer.fault(route).acted(false);
             let answer = Answer::rate_limited(RateLimitStyle::Legacy).retry_after("5");
-            stage.sim.inject(once.answer(answer));
-            stage.create(tenant.legacy(stage)).await;
-            stage.config_comes_to(name, "RateLimited").await;
-            let record = &stage.config_records_of(name).await[before];
+            env.sim.inject(once.answer(answer));
+            env.create(customer.legacy(env)).await;
+            env.config_comes_to(name, "RateLimited").await;
+            let record = &env.config_records_of(name).await[before];
             assert_eq!(at(record, "status.state"), "Rejected", "{name}");
             assert_eq!(at(record, "status.code"), "rate_limited", "{name}");
-            stage.patch_config(name, ceiling("100.01")).await;
-            stage.config_comes_to(name, "InSync").await;
-            let posts = stage.posts_of(&tenant);
-            assert_eq!((posts.len(), stage.executed_of(&tenant)), (3, 1), "{name}");
+            env.patch_config(name, ceiling("100.01")).await;
+            env.config_comes_to(name, "InSync").await;
+            let posts = env.posts_of(&customer);
+            assert_eq!((posts.len(), env.executed_of(&customer)), (3, 1), "{name}");
             let (limited, next) = (&posts[before], &posts[before + 1]);
             let silent = next.first_byte_at - limited.finished_at.unwrap();
             assert!(
@@ -219,7 +219,7 @@ async fn after_a_429_by_the_older_route_no_call_with_that_key_leaves_before_its_
                 "{name}: a call left after {silent:?}"
             );
             if before == 0 {
-                let silent = silence_after_the_first_post(stage, &tenant).unwrap();
+                let silent = silence_after_the_first_post(env, &customer).unwrap();
                 assert!(
                     silent >= Duration::from_secs(5),
                     "{name}: a call left after {silent:?}"
@@ -228,14 +228,14 @@ async fn after_a_429_by_the_older_route_no_call_with_that_key_leaves_before_its_
         }
     }))
     .await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn no_secret_of_an_older_body_stands_in_any_object_event_log_line_or_metric() {
-    let stage = Stage::new("oldsecrets").await;
-    let operator = stage.operator_with(
+    let env = TestEnv::new("oldsecrets").await;
+    let operator = env.operator_with(
         &[
             ENABLED,
             "--workers=16",
@@ -349,19 +349,19 @@ async fn no_secret_of_an_older_body_stands_in_any_object_event_log_line_or_metri
         ),
     ];
     join_all(rows.iter().map(|(name, fault, wanted)| {
-        let stage = &stage;
+        let env = &env;
         async move {
-            let tenant = stage.tenant(name).await;
+            let customer = env.customer(name).await;
             if let Some((route, acted, answer)) = fault {
-                let once = tenant.fault(*route).acted(*acted);
-                stage.sim.inject(once.answer(answer.clone()));
+                let once = customer.fault(*route).acted(*acted);
+                env.sim.inject(once.answer(answer.clone()));
             }
-            stage.create(tenant.legacy(stage)).await;
-            stage.config_comes_to(name, wanted).await;
+            env.create(customer.legacy(env)).await;
+            env.config_comes_to(name, wanted).await;
         }
     }))
     .await;
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
     let log = operator.log();
     let metrics = operator.metrics();
     let debug = |line: &&String| line.contains(r#""level":"DEBUG""#);
@@ -369,7 +369,7 @@ async fn no_secret_of_an_older_body_stands_in_any_object_event_log_line_or_metri
     assert!(metrics.contains("legacy_upgrade"), "{metrics}");
     let mut places: Vec<(&str, String)> = log.into_iter().map(|line| ("the log", line)).collect();
     places.push(("the metrics", metrics));
-    let objects = everything(&stage).await;
+    let objects = everything(&env).await;
     for kind in ["VpsResourceConfig", "VpsOperation"] {
         let of_kind = objects.iter().filter(|object| object["kind"] == kind).count();
         assert!(of_kind >= rows.len(), "{of_kind} of {kind}");
@@ -385,106 +385,105 @@ async fn no_secret_of_an_older_body_stands_in_any_object_event_log_line_or_metri
             assert!(!text.contains(secret), "{secret} stands in {place}: {text}");
         }
     }
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn an_order_without_an_estimated_total_or_with_another_id_stays_one_order() {
-    let stage = Stage::new("oldids").await;
-    let _operator = stage.operator_for_many(&[ENABLED]);
-    stage.sim.world(|world| {
+    let env = TestEnv::new("oldids").await;
+    let _operator = env.operator_for_many(&[ENABLED]);
+    env.sim.world(|world| {
         world.legacy = LegacyBehaviour {
             order_id_as: IdAs::Text,
             draft_id: false,
             ..LegacyBehaviour::default()
         };
     });
-    let tenant = stage.tenant("textid").await;
-    stage.create(tenant.legacy(&stage)).await;
-    upgraded(&stage, &tenant).await;
-    let posts = stage.posts_of(&tenant);
+    let customer = env.customer("textid").await;
+    env.create(customer.legacy(&env)).await;
+    upgraded(&env, &customer).await;
+    let posts = env.posts_of(&customer);
     let order: Value = serde_json::from_slice(&posts[1].body).unwrap();
     assert!(order["draftId"].is_null(), "{order}");
-    let untold = stage.tenant("untold").await;
+    let untold = env.customer("untold").await;
     let once = untold.fault(Route::LegacyEstimate).acted(true);
-    stage
-        .sim
+    env.sim
         .inject(once.answer(Answer::normal().remove("/data/total")));
-    stage.create(untold.legacy(&stage)).await;
-    let object = stage.config_comes_to("untold", "Rejected").await;
+    env.create(untold.legacy(&env)).await;
+    let object = env.config_comes_to("untold", "Rejected").await;
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.contains("HostUp's estimate names no total"), "{message}");
-    sends_nothing_more(&stage, &untold, "Rejected", 1).await;
-    assert_eq!((stage.posts(), stage.executed()), (3, 1));
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    stage.check_invariants().await;
+    sends_nothing_more(&env, &untold, "Rejected", 1).await;
+    assert_eq!((env.posts(), env.executed()), (3, 1));
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    env.check_invariants().await;
 }
 
 /// Every row as a customer whose estimate is executed if it is acted upon, and answered in this way.
 async fn check_estimates(rows: Vec<Row>) {
-    let stage = Stage::new("estimates").await;
-    stage.sim.world(|world| world.legacy.estimate_executes = true);
-    let operator = stage.operator_for_many(&[ENABLED]);
+    let env = TestEnv::new("estimates").await;
+    env.sim.world(|world| world.legacy.estimate_executes = true);
+    let operator = env.operator_for_many(&[ENABLED]);
     join_all(rows.iter().map(|row| async {
-        let tenant = begin(&stage, row, Route::LegacyEstimate).await;
+        let customer = begin(&env, row, Route::LegacyEstimate).await;
         match &row.end {
-            End::Accepted => told_as_executed(&stage, &tenant).await,
-            End::Unclear(says) => asks(&stage, &operator, &tenant, says, 1).await,
+            End::Accepted => told_as_executed(&env, &customer).await,
+            End::Unclear(says) => asks(&env, &operator, &customer, says, 1).await,
             End::Refused(code, says) => {
-                refuses(&stage, &tenant, (code, says), (Route::ListVps, 1)).await;
+                refuses(&env, &customer, (code, says), (Route::ListVps, 1)).await;
             }
             End::Lied => unreachable!("{}: nothing can be read back", row.name),
         }
-        assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
-        assert_eq!(stage.posts_of(&tenant).len(), 1, "{}", row.name);
+        assert_eq!(env.executed_of(&customer), usize::from(row.acted), "{}", row.name);
+        assert_eq!(env.posts_of(&customer).len(), 1, "{}", row.name);
     }))
     .await;
-    finish(&stage).await;
-    assert_eq!(stage.sim.count(Route::LegacyUpgrade), 0);
+    finish(&env).await;
+    assert_eq!(env.sim.count(Route::LegacyUpgrade), 0);
 }
 
 /// Every row as a customer whose upgrade follows a good estimate, and is answered in this way.
 async fn check_upgrades(rows: Vec<Row>) {
-    let stage = Stage::new("upgrades").await;
-    let operator = stage.operator_for_many(&[ENABLED]);
+    let env = TestEnv::new("upgrades").await;
+    let operator = env.operator_for_many(&[ENABLED]);
     join_all(rows.iter().map(|row| async {
-        let tenant = begin(&stage, row, Route::LegacyUpgrade).await;
+        let customer = begin(&env, row, Route::LegacyUpgrade).await;
         match &row.end {
-            End::Accepted => upgraded(&stage, &tenant).await,
-            End::Unclear(says) => asks(&stage, &operator, &tenant, says, 2).await,
+            End::Accepted => upgraded(&env, &customer).await,
+            End::Unclear(says) => asks(&env, &operator, &customer, says, 2).await,
             End::Refused(code, says) => {
-                refuses(&stage, &tenant, (code, says), (Route::ListVps, 2)).await;
+                refuses(&env, &customer, (code, says), (Route::ListVps, 2)).await;
             }
             End::Lied => unreachable!("{}: nothing can be read back", row.name),
         }
-        assert_eq!(stage.executed_of(&tenant), usize::from(row.acted), "{}", row.name);
-        assert_eq!(stage.posts_of(&tenant).len(), 2, "{}", row.name);
+        assert_eq!(env.executed_of(&customer), usize::from(row.acted), "{}", row.name);
+        assert_eq!(env.posts_of(&customer).len(), 2, "{}", row.name);
     }))
     .await;
-    finish(&stage).await;
-    assert_eq!(stage.sim.count(Route::LegacyEstimate), rows.len());
-    assert_eq!(stage.sim.count(Route::LegacyUpgrade), rows.len());
+    finish(&env).await;
+    assert_eq!(env.sim.count(Route::LegacyEstimate), rows.len());
+    assert_eq!(env.sim.count(Route::LegacyUpgrade), rows.len());
 }
 
-async fn begin(stage: &Stage, row: &Row, route: Route) -> Tenant {
-    let tenant = stage.tenant(&row.name).await;
-    let fault = tenant.fault(route).acted(row.acted);
-    stage.sim.inject(fault.answer(row.answer.clone()));
-    stage.create(tenant.legacy(stage)).await;
-    tenant
+async fn begin(env: &TestEnv, row: &Row, route: Route) -> Customer {
+    let customer = env.customer(&row.name).await;
+    let fault = customer.fault(route).acted(row.acted);
+    env.sim.inject(fault.answer(row.answer.clone()));
+    env.create(customer.legacy(env)).await;
+    customer
 }
 
-async fn finish(stage: &Stage) {
-    assert_eq!(stage.sim.unfired(), Vec::<String>::new());
-    let elsewhere = stage.sim.requests_on(Route::Unknown);
+async fn finish(env: &TestEnv) {
+    assert_eq!(env.sim.unfired(), Vec::<String>::new());
+    let elsewhere = env.sim.requests_on(Route::Unknown);
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 /// Only an estimate was asked for; that it was executed is said, and that is the end of it.
-async fn told_as_executed(stage: &Stage, tenant: &Tenant) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "AlreadyExecuted").await;
+async fn told_as_executed(env: &TestEnv, customer: &Customer) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "AlreadyExecuted").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
     for part in [
@@ -493,30 +492,30 @@ async fn told_as_executed(stage: &Stage, tenant: &Tenant) {
     ] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    let record = &stage.config_records_of(name).await[0];
+    let record = &env.config_records_of(name).await[0];
     assert_eq!(at(record, "spec.type"), "LegacyEstimate", "{name}");
     assert_eq!(at(record, "status.state"), "Succeeded", "{name}");
     assert_eq!(at(record, "status.evidence"), "ExecutedUnasked", "{name}");
-    sends_nothing_more(stage, tenant, "AlreadyExecuted", 1).await;
+    sends_nothing_more(env, customer, "AlreadyExecuted", 1).await;
 }
 
 /// An estimate, then the one order of what it told.
-async fn upgraded(stage: &Stage, tenant: &Tenant) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "InSync").await;
+async fn upgraded(env: &TestEnv, customer: &Customer) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "InSync").await;
     assert_eq!(ready(&object)["status"], "True", "{name}");
     let message = ready(&object)["message"].as_str().unwrap();
     for part in ["HostUp took the upgrade", "the order is not repeated"] {
         assert!(message.contains(part), "{name}: no {part:?} in {message}");
     }
-    let records = stage.config_records_of(name).await;
+    let records = env.config_records_of(name).await;
     for (record, of_type) in records.iter().zip(["LegacyEstimate", "LegacyUpgrade"]) {
         assert_eq!(at(record, "spec.type"), of_type, "{name}");
         assert_eq!(at(record, "status.state"), "Succeeded", "{name}");
         assert_eq!(at(record, "status.evidence"), "Answered", "{name}");
     }
-    sends_nothing_more(stage, tenant, "InSync", 2).await;
-    let posts = stage.posts_of(tenant);
+    sends_nothing_more(env, customer, "InSync", 2).await;
+    let posts = env.posts_of(customer);
     let bodies: Vec<Value> = posts
         .iter()
         .map(|post| serde_json::from_slice(&post.body).unwrap())
@@ -535,15 +534,15 @@ async fn upgraded(stage: &Stage, tenant: &Tenant) {
 }
 
 /// Nothing can be read back, so a person is asked once the settle time has passed.
-async fn asks(stage: &Stage, operator: &Operator, tenant: &Tenant, says: &str, records: usize) {
-    let name = &tenant.name;
-    let object = stage.config_comes_to(name, "OutcomeUnknown").await;
+async fn asks(env: &TestEnv, operator: &Operator, customer: &Customer, says: &str, records: usize) {
+    let name = &customer.name;
+    let object = env.config_comes_to(name, "OutcomeUnknown").await;
     assert_eq!(condition(&object, "Stalled")["status"], "True", "{name}");
     assert_eq!(condition(&object, "Submitted")["status"], "Unknown", "{name}");
-    let record = &stage.config_records_of(name).await[records - 1];
+    let record = &env.config_records_of(name).await[records - 1];
     assert_eq!(at(record, "status.state"), "Unknown", "{name}");
     assert_eq!(at(record, "status.evidence"), "NoneFound", "{name}");
-    let older = format!("he upgrade of VM {} (2231=400) was ordered", tenant.vmid);
+    let older = format!("he upgrade of VM {} (2231=400) was ordered", customer.vmid);
     let what = if records == 1 {
         format!("An estimate of t{older}")
     } else {
@@ -556,7 +555,7 @@ async fn asks(stage: &Stage, operator: &Operator, tenant: &Tenant, says: &str, r
         &what,
     );
     said_unknown(operator, record, says);
-    sends_nothing_more(stage, tenant, "OutcomeUnknown", records).await;
-    assert_eq!(events(stage, name, "OutcomeUnknown").await, 1, "{name}");
-    assert_eq!(reason(&stage.config(name).await), "OutcomeUnknown", "{name}");
+    sends_nothing_more(env, customer, "OutcomeUnknown", records).await;
+    assert_eq!(events(env, name, "OutcomeUnknown").await, 1, "{name}");
+    assert_eq!(reason(&env.config(name).await), "OutcomeUnknown", "{name}");
 }

@@ -3,16 +3,15 @@
 use hostup_sim::{Backup, SOURCE_BACKUP, SOURCE_VPS};
 use serde_json::json;
 
-use super::{Person, VIEW, rows, stage};
+use super::{Person, VIEW, env, rows};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_backups_of_a_vps_are_listed_newest_first_with_a_key_that_the_user_may_read() {
-    let stage = stage("backups").await;
-    let admin = Person::admin(&stage);
-    stage
-        .sim
+    let env = env("backups").await;
+    let admin = Person::admin(&env);
+    env.sim
         .world(|world| world.add_backup(SOURCE_VPS, Backup::new("bkp_second", "3.5")));
-    let url = format!("--hostup-url={}", stage.sim.url());
+    let url = format!("--hostup-url={}", env.sim.url());
     let listed = admin
         .runs(&["backups", SOURCE_VPS, &url, "-o", "json"])
         .await
@@ -57,7 +56,7 @@ async fn the_backups_of_a_vps_are_listed_newest_first_with_a_key_that_the_user_m
         .runs(&["backups", SOURCE_VPS, &url, "--key", "none"])
         .await
         .fails(&["has no API key in its data at none"]);
-    stage.put_key("wrong", "another").await;
+    env.put_key("wrong", "another").await;
     let ran = admin
         .runs(&["backups", SOURCE_VPS, &url, "--secret", "wrong"])
         .await;
@@ -66,16 +65,16 @@ async fn the_backups_of_a_vps_are_listed_newest_first_with_a_key_that_the_user_m
         .runs(&["backups", SOURCE_VPS, "--hostup-url=http://hostup.example"])
         .await
         .fails(&["with https"]);
-    let viewer = Person::with(&stage, &[VIEW]).await;
+    let viewer = Person::with(&env, &[VIEW]).await;
     viewer
         .runs(&["backups", SOURCE_VPS, &url])
         .await
         .fails(&["you cannot get the Secret hostup-api in", "--secret"]);
-    let reads = stage.sim.requests();
+    let reads = env.sim.requests();
     assert!(
         reads
             .iter()
             .all(|request| request.method == "GET" && !request.key_elsewhere)
     );
-    assert_eq!(json!(stage.posts()), json!(0));
+    assert_eq!(json!(env.posts()), json!(0));
 }

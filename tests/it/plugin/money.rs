@@ -2,26 +2,25 @@
 
 use serde_json::json;
 
-use super::{Person, RECORDS, asked, rows, stage};
+use super::{Person, RECORDS, asked, env, rows};
 use crate::budgets;
 use crate::support::{PATIENCE, at};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn records_are_listed_oldest_first_and_added_up() {
-    let stage = stage("money").await;
-    let _operator = stage.operator(&[]);
-    let reader = Person::with(&stage, &[RECORDS]).await;
+    let env = env("money").await;
+    let _operator = env.operator(&[]);
+    let reader = Person::with(&env, &[RECORDS]).await;
     assert_eq!(reader.runs(&["ledger"]).await.ok(), "There are no records.\n");
     assert_eq!(reader.runs(&["spend"]).await.ok(), "Nothing was bought.\n");
     for name in ["one", "two"] {
-        stage.create(stage.approved(name)).await;
-        stage.wait_for_reason(name, "Restored").await;
+        env.create(env.approved(name)).await;
+        env.wait_for_reason(name, "Restored").await;
     }
-    stage
-        .create(stage.approved_config("options", json!({"bandwidthGb": 4096})))
+    env.create(env.approved_config("options", json!({"bandwidthGb": 4096})))
         .await;
-    stage.config_comes_to("options", "InSync").await;
-    asked(&stage, "lost").await;
+    env.config_comes_to("options", "InSync").await;
+    asked(&env, "lost").await;
 
     let table = reader.runs(&["ledger"]).await.ok();
     let listed: Vec<Vec<String>> = rows(&table);
@@ -56,17 +55,16 @@ async fn records_are_listed_oldest_first_and_added_up() {
         "{csv}"
     );
 
-    let budget = budgets::budget(&stage, "team", json!({"perHour": "2.00", "perMonth": "100"}));
-    stage.create(budget).await;
-    let name = format!("{}-team", stage.namespace);
+    let budget = budgets::budget(&env, "team", json!({"perHour": "2.00", "perMonth": "100"}));
+    env.create(budget).await;
+    let name = format!("{}-team", env.namespace);
     let is_counted =
         |budget: &serde_json::Value| at(budget, "status.perHour.summary") == "1.98 of 2.00 SEK/h";
-    stage
-        .wait_for(budgets::budgets(&stage), &name, "its sums", PATIENCE, is_counted)
+    env.wait_for(budgets::budgets(&env), &name, "its sums", PATIENCE, is_counted)
         .await;
     let report = reader.runs(&["spend", "-o", "json"]).await.json();
     let spent = report["spend"].clone();
-    let common = json!({"namespace": stage.namespace, "currencyCode": "SEK"});
+    let common = json!({"namespace": env.namespace, "currencyCode": "SEK"});
     let mut restores = common.clone();
     restores["kind"] = json!("vbr");
     restores["vms"] = json!(2);
@@ -81,7 +79,7 @@ async fn records_are_listed_oldest_first_and_added_up() {
     let table = reader.runs(&["spend"]).await.ok();
     assert_eq!(
         rows(&table)[1],
-        [&stage.namespace, "vbr", "SEK", "2", "1.32", "-", "-", "0.66", "-"],
+        [&env.namespace, "vbr", "SEK", "2", "1.32", "-", "-", "0.66", "-"],
         "{table}"
     );
     let budgets = report["budgets"].as_array().unwrap();
@@ -93,13 +91,13 @@ async fn records_are_listed_oldest_first_and_added_up() {
         assert!(row.contains(cell), "{table}");
     }
     let by = kube::api::DeleteParams::default();
-    budgets::budgets(&stage).delete(&name, &by).await.unwrap();
+    budgets::budgets(&env).delete(&name, &by).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_user_who_may_not_read_records_is_told_so() {
-    let stage = stage("nomoney").await;
-    let nobody = Person::with(&stage, &[]).await;
+    let env = env("nomoney").await;
+    let nobody = Person::with(&env, &[]).await;
     for command in ["ledger", "spend"] {
         nobody.runs(&[command]).await.fails(&[
             "you cannot list vpsoperations",

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{EDIT, Person, VIEW, stage};
-use crate::support::{Stage, at};
+use super::{EDIT, Person, VIEW, env};
+use crate::support::{TestEnv, at};
 
-async fn author(stage: &Stage) -> Person {
-    Person::with(stage, &[EDIT[0], EDIT[1], VIEW]).await
+async fn author(env: &TestEnv) -> Person {
+    Person::with(env, &[EDIT[0], EDIT[1], VIEW]).await
 }
 
 /// Writes objects into a file of a folder.
@@ -21,20 +21,20 @@ fn file(folder: &Path, name: &str, objects: &[Value]) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Names of everything that buys in the stage's namespace.
-async fn objects(stage: &Stage) -> Vec<String> {
+/// Names of everything that buys in the environment's namespace.
+async fn objects(env: &TestEnv) -> Vec<String> {
     let mut names = Vec::new();
-    for api in [stage.restores(), stage.configs()] {
+    for api in [env.restores(), env.configs()] {
         let listed = api.list(&ListParams::default()).await.unwrap();
         names.extend(listed.items.into_iter().filter_map(|object| object.metadata.name));
     }
     names
 }
 
-async fn nothing_is_left(stage: &Stage) {
-    assert_eq!(objects(stage).await, Vec::<String>::new());
+async fn nothing_is_left(env: &TestEnv) {
+    assert_eq!(objects(env).await, Vec::<String>::new());
     assert_eq!(
-        (stage.executed(), stage.posts(), stage.records().await.len()),
+        (env.executed(), env.posts(), env.records().await.len()),
         (0, 0, 0)
     );
 }
@@ -50,20 +50,20 @@ fn reason_of(previewed: &Value, object: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn approved_objects_are_priced_added_up_and_not_bought() {
-    let stage = stage("prices").await;
-    let _operator = stage.operator(&[]);
-    let author = author(&stage).await;
+    let env = env("prices").await;
+    let _operator = env.operator(&[]);
+    let author = author(&env).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut elsewhere = stage.approved("second");
+    let mut elsewhere = env.approved("second");
     elsewhere["metadata"].as_object_mut().unwrap().remove("namespace");
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}});
-    file(folder.path(), "a.yaml", &[stage.approved("first"), secret]);
+    file(folder.path(), "a.yaml", &[env.approved("first"), secret]);
     file(
         folder.path(),
         "b.json",
         &[
             elsewhere,
-            stage.approved_config("options", json!({"bandwidthGb": 4096})),
+            env.approved_config("options", json!({"bandwidthGb": 4096})),
         ],
     );
     std::fs::write(folder.path().join("c.txt"), "not: [yaml").unwrap();
@@ -82,7 +82,7 @@ async fn approved_objects_are_priced_added_up_and_not_bought() {
     );
     assert_eq!(previewed["objects"].as_array().unwrap().len(), 3);
     assert_eq!(previewed["isOverMaxPerHour"], false);
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
     let table = author.runs(&["preview", files]).await.ok();
     for part in [
         "vbr/first",
@@ -98,20 +98,20 @@ async fn approved_objects_are_priced_added_up_and_not_bought() {
         !table.contains("preview-"),
         "the name of a copy says nothing to a user: {table}"
     );
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_exit_status_says_over_the_most_without_a_price_or_an_error() {
-    let stage = stage("exits").await;
-    let _operator = stage.operator(&[]);
-    let author = author(&stage).await;
+    let env = env("exits").await;
+    let _operator = env.operator(&[]);
+    let author = author(&env).await;
     let folder = tempfile::tempdir().unwrap();
-    let priced = file(folder.path(), "priced.yaml", &[stage.preview("web")]);
-    let mut gone = stage.preview("gone");
+    let priced = file(folder.path(), "priced.yaml", &[env.preview("web")]);
+    let mut gone = env.preview("gone");
     gone["spec"]["source"]["backupId"] = json!("bkp_none");
     let without = file(folder.path(), "without.yaml", &[gone]);
-    let mut wrong = stage.preview("wrong");
+    let mut wrong = env.preview("wrong");
     wrong["spec"]["target"]["cloudVm"]["cpuCore"] = json!(2);
     let refused = file(folder.path(), "refused.yaml", &[wrong]);
     let most = |amount: &'static str| ["--max-per-hour", amount];
@@ -149,19 +149,19 @@ async fn the_exit_status_says_over_the_most_without_a_price_or_an_error() {
         .fails(&["the standard input is not YAML"]);
     let ran = author.runs_with(&["preview", "-"], "a: b").await.ok();
     assert!(ran.contains("contain no VpsBackupRestore"), "{ran}");
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_interrupt_and_a_timeout_leave_no_copy() {
-    let stage = stage("interrupt").await;
+    let env = env("interrupt").await;
     // Nobody reconciles the copy.
-    let author = author(&stage).await;
+    let author = author(&env).await;
     let folder = tempfile::tempdir().unwrap();
     let priced = file(
         folder.path(),
         "a.yaml",
-        &[stage.approved("web"), stage.approved("other")],
+        &[env.approved("web"), env.approved("other")],
     );
     for signal in ["INT", "TERM", "HUP"] {
         let child = author
@@ -173,9 +173,9 @@ async fn an_interrupt_and_a_timeout_leave_no_copy() {
             .unwrap();
         let deadline = std::time::Instant::now() + crate::support::PATIENCE;
         loop {
-            let there = objects(&stage).await;
+            let there = objects(&env).await;
             if there.len() == 2 {
-                let copy = stage.restore(&there[0]).await;
+                let copy = env.restore(&there[0]).await;
                 assert_eq!(at(&copy, "spec.approval"), &Value::Null);
                 let annotations = at(&copy, "metadata.annotations");
                 assert_eq!(annotations["vps.hostup.se/hold"], "this copy is a preview");
@@ -199,39 +199,38 @@ async fn an_interrupt_and_a_timeout_leave_no_copy() {
             said.contains("interrupted; the copies are deleted"),
             "{signal}: {said}"
         );
-        nothing_is_left(&stage).await;
+        nothing_is_left(&env).await;
     }
     let ran = author.runs(&["preview", &priced, "--timeout", "1s"]).await;
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.out.contains("nobody reconciled the copy in time"), "{ran:?}");
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_order_of_the_legacy_api_is_never_copied_because_its_estimate_needs_no_approval() {
-    let stage = stage("oldway").await;
-    let _operator = stage.operator(&["--enable-legacy-upgrade"]);
-    let author = author(&stage).await;
-    let legacy = stage.legacy_preview("old").to_string();
+    let env = env("oldway").await;
+    let _operator = env.operator(&["--enable-legacy-upgrade"]);
+    let author = author(&env).await;
+    let legacy = env.legacy_preview("old").to_string();
     let ran = author.runs_with(&["preview", "-"], &legacy).await;
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.out.contains("its estimate is a paid call"), "{ran:?}");
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn options_that_an_object_has_already_are_previewed_in_a_namespace_of_another_operator() {
-    let stage = stage("beside").await;
-    let operator = stage.operator(&[]);
-    let admin = Person::admin(&stage);
-    stage
-        .create(stage.approved_config("web", json!({"bandwidthGb": 4096})))
+    let env = env("beside").await;
+    let operator = env.operator(&[]);
+    let admin = Person::admin(&env);
+    env.create(env.approved_config("web", json!({"bandwidthGb": 4096})))
         .await;
-    stage.config_comes_to("web", "InSync").await;
-    let wanted = stage.config_preview("web", json!({"bandwidthGb": 8192}));
+    env.config_comes_to("web", "InSync").await;
+    let wanted = env.config_preview("web", json!({"bandwidthGb": 8192}));
     let twice = format!(
         "{wanted}\n---\n{}",
-        stage.config_preview("again", json!({"bandwidthGb": 1024}))
+        env.config_preview("again", json!({"bandwidthGb": 1024}))
     );
     let beside = admin.runs_with(&["preview", "-", "-o", "json"], &twice).await;
     assert_eq!(beside.status, 2, "{beside:?}");
@@ -239,35 +238,34 @@ async fn options_that_an_object_has_already_are_previewed_in_a_namespace_of_anot
     assert_eq!(reason_of(&previewed, "vrc/web"), "TargetConflict");
     assert_eq!(reason_of(&previewed, "vrc/again"), "TargetConflict");
     assert!(beside.out.contains("is already in the cluster"), "{beside:?}");
-    assert_eq!(objects(&stage).await, ["web"]);
+    assert_eq!(objects(&env).await, ["web"]);
 
-    let scratch = format!("{}-scratch", stage.namespace);
-    stage
-        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scratch}}))
+    let scratch = format!("{}-scratch", env.namespace);
+    env.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scratch}}))
         .await;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hostup-api", "namespace": scratch},
         "stringData": {"token": crate::support::KEY},
     });
-    stage.create(secret).await;
+    env.create(secret).await;
     let watch = format!("--watch-namespaces={scratch}");
-    let _reads = stage.operator(&[&watch, "--read-only"]);
+    let _reads = env.operator(&[&watch, "--read-only"]);
     let there = format!("--namespace={scratch}");
     let ran = admin
         .runs_with(&["preview", "-", &there], &wanted.to_string())
         .await;
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(ran.out.contains("bandwidthGb 4096 -> 8192"), "{ran:?}");
-    assert_eq!((stage.executed(), stage.posts()), (1, 1));
+    assert_eq!((env.executed(), env.posts()), (1, 1));
     drop(operator);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_user_who_cannot_create_or_delete_is_told_so() {
-    let stage = stage("cannot").await;
-    let viewer = Person::with(&stage, &[VIEW]).await;
+    let env = env("cannot").await;
+    let viewer = Person::with(&env, &[VIEW]).await;
     let ran = viewer
-        .runs_with(&["preview", "-"], &stage.preview("web").to_string())
+        .runs_with(&["preview", "-"], &env.preview("web").to_string())
         .await;
     assert_eq!(ran.status, 1, "{ran:?}");
     for part in [
@@ -277,5 +275,5 @@ async fn a_user_who_cannot_create_or_delete_is_told_so() {
     ] {
         assert!(ran.out.contains(part), "no {part} in {ran:?}");
     }
-    nothing_is_left(&stage).await;
+    nothing_is_left(&env).await;
 }

@@ -3,20 +3,20 @@
 use hostup_sim::Vps;
 use serde_json::{Value, json};
 
-use super::{Person, RECORDS, RESOLVER, VIEW, asked, stage};
-use crate::support::{Stage, at};
+use super::{Person, RECORDS, RESOLVER, VIEW, asked, env};
+use crate::support::{TestEnv, at};
 
-async fn record(stage: &Stage, name: &str) -> Value {
-    serde_json::to_value(stage.operations().get(name).await.unwrap()).unwrap()
+async fn record(env: &TestEnv, name: &str) -> Value {
+    serde_json::to_value(env.operations().get(name).await.unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn not_executed_on_a_terminal_shows_the_evidence_and_lets_a_new_attempt_follow() {
-    let stage = stage("answer").await;
-    let _operator = stage.operator(&[]);
-    let resolver = Person::with(&stage, &[RESOLVER, VIEW]).await;
-    let name = asked(&stage, "web").await;
-    let token = at(&record(&stage, &name).await, "spec.expectedVmName")
+    let env = env("answer").await;
+    let _operator = env.operator(&[]);
+    let resolver = Person::with(&env, &[RESOLVER, VIEW]).await;
+    let name = asked(&env, "web").await;
+    let token = at(&record(&env, &name).await, "spec.expectedVmName")
         .as_str()
         .unwrap()
         .to_owned();
@@ -34,26 +34,25 @@ async fn not_executed_on_a_terminal_shows_the_evidence_and_lets_a_new_attempt_fo
     terminal.shows("is not one of the three");
     terminal.types("notexecuted");
     terminal.shows("After that, a new attempt is paid for at once");
-    terminal.shows(&format!("kubectl hostup hold vbr/web -n {}", stage.namespace));
+    terminal.shows(&format!("kubectl hostup hold vbr/web -n {}", env.namespace));
     terminal.shows("Answer NotExecuted? [y/N]");
     terminal.types("y");
     let (status, screen) = terminal.ends();
     assert_eq!(status, 0, "{screen}");
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(at(&record(&stage, &name).await, "status.state"), "NotExecuted");
-    assert_eq!((stage.executed(), stage.posts()), (1, 2));
-    stage.check_invariants().await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&record(&env, &name).await, "status.state"), "NotExecuted");
+    assert_eq!((env.executed(), env.posts()), (1, 2));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn adopt_needs_the_vm_and_abandon_buys_nothing_more() {
-    let stage = stage("adopt").await;
-    let _operator = stage.operator(&[]);
-    stage
-        .sim
-        .world(|world| world.add_vps(stage.account, Vps::payg("vps_found", "renamed", 2, 4, 80)));
-    let resolver = Person::with(&stage, &[RESOLVER]).await;
-    let name = asked(&stage, "web").await;
+    let env = env("adopt").await;
+    let _operator = env.operator(&[]);
+    env.sim
+        .world(|world| world.add_vps(env.account, Vps::payg("vps_found", "renamed", 2, 4, 80)));
+    let resolver = Person::with(&env, &[RESOLVER]).await;
+    let name = asked(&env, "web").await;
     let adopt = ["resolve", &name, "--answer", "Adopt", "--yes"];
     resolver.runs(&adopt).await.fails(&["needs --vps"]);
     let abandon_one = [
@@ -69,31 +68,31 @@ async fn adopt_needs_the_vm_and_abandon_buys_nothing_more() {
         .runs(&abandon_one)
         .await
         .fails(&["--vps is only for the answer Adopt"]);
-    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+    assert_eq!(at(&record(&env, &name).await, "spec.resolution"), &Value::Null);
     let with_vm: Vec<&str> = adopt.iter().copied().chain(["--vps", "vps_found"]).collect();
     resolver.runs(&with_vm).await.ok();
-    let web = stage.wait_for_reason("web", "Restored").await;
+    let web = env.wait_for_reason("web", "Restored").await;
     assert_eq!(at(&web, "status.vm.vpsId"), "vps_found");
     resolver
         .runs(&with_vm)
         .await
         .fails(&["does not wait for an answer", "its state is Succeeded"]);
 
-    let name = asked(&stage, "other").await;
+    let name = asked(&env, "other").await;
     resolver
         .runs(&["resolve", &name, "--answer", "Abandon", "--yes"])
         .await
         .ok();
-    stage.wait_for_reason("other", "Abandoned").await;
-    assert_eq!((stage.executed(), stage.posts()), (0, 2));
+    env.wait_for_reason("other", "Abandoned").await;
+    assert_eq!((env.executed(), env.posts()), (0, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_answered_without_a_yes_or_over_a_change() {
-    let stage = stage("unanswered").await;
-    let _operator = stage.operator(&[]);
-    let resolver = Person::with(&stage, &[RESOLVER]).await;
-    let name = asked(&stage, "web").await;
+    let env = env("unanswered").await;
+    let _operator = env.operator(&[]);
+    let resolver = Person::with(&env, &[RESOLVER]).await;
+    let name = asked(&env, "web").await;
     let mut terminal = resolver.sees(&["resolve", &name]);
     terminal.shows("Your answer");
     terminal.types("");
@@ -113,8 +112,7 @@ async fn nothing_is_answered_without_a_yes_or_over_a_change() {
     let mut terminal = resolver.sees(&["resolve", &name, "--answer", "Abandon"]);
     terminal.shows("[y/N]");
     let touched = kube::api::Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
-    stage
-        .operations()
+    env.operations()
         .patch(&name, &kube::api::PatchParams::default(), &touched)
         .await
         .unwrap();
@@ -124,21 +122,21 @@ async fn nothing_is_answered_without_a_yes_or_over_a_change() {
         status == 1 && screen.contains("has changed while you looked at it"),
         "{screen}"
     );
-    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+    assert_eq!(at(&record(&env, &name).await, "spec.resolution"), &Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_user_who_may_not_resolve_is_told_what_they_lack() {
-    let stage = stage("mayresolve").await;
-    let _operator = stage.operator(&[]);
-    let name = asked(&stage, "web").await;
+    let env = env("mayresolve").await;
+    let _operator = env.operator(&[]);
+    let name = asked(&env, "web").await;
     let args = ["resolve", name.as_str(), "--answer", "Abandon", "--yes"];
-    let nobody = Person::with(&stage, &[]).await;
+    let nobody = Person::with(&env, &[]).await;
     nobody
         .runs(&args)
         .await
         .fails(&["you cannot get vpsoperations", "hostup-operator-view-records"]);
-    let reader = Person::with(&stage, &[RECORDS]).await;
+    let reader = Person::with(&env, &[RECORDS]).await;
     reader
         .runs(&args)
         .await
@@ -147,5 +145,5 @@ async fn a_user_who_may_not_resolve_is_told_what_they_lack() {
         .runs(&["resolve", "nothing-1"])
         .await
         .fails(&["\"nothing-1\" not found"]);
-    assert_eq!(at(&record(&stage, &name).await, "spec.resolution"), &Value::Null);
+    assert_eq!(at(&record(&env, &name).await, "spec.resolution"), &Value::Null);
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{Person, RECORDS, RESOLVER, VIEW, asked, rows, stage};
+use super::{Person, RECORDS, RESOLVER, VIEW, asked, env, rows};
 
 fn reasons(waiting: &Value) -> Vec<(String, String)> {
     let text = |row: &Value, member: &str| row[member].as_str().unwrap().to_owned();
@@ -15,28 +15,28 @@ fn reasons(waiting: &Value) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn only_what_waits_for_somebody_is_shown_and_the_urgent_first() {
-    let stage = stage("waits").await;
-    let _operator = stage.operator(&[]);
-    let viewer = Person::with(&stage, &[VIEW, RECORDS]).await;
+    let env = env("waits").await;
+    let _operator = env.operator(&[]);
+    let viewer = Person::with(&env, &[VIEW, RECORDS]).await;
     let nothing = viewer.runs(&["status"]).await.ok();
     assert_eq!(
         nothing,
-        format!("Nothing waits for anybody in namespace {}.\n", stage.namespace)
+        format!("Nothing waits for anybody in namespace {}.\n", env.namespace)
     );
-    let mut rests = stage.preview("rests");
+    let mut rests = env.preview("rests");
     rests["spec"]["suspend"] = json!(true);
     for object in [
-        stage.approved("done"),
-        stage.preview("web"),
+        env.approved("done"),
+        env.preview("web"),
         rests,
-        stage.legacy_preview("old"),
+        env.legacy_preview("old"),
     ] {
-        stage.create(object).await;
+        env.create(object).await;
     }
-    stage.wait_for_reason("done", "Restored").await;
-    stage.wait_for_reason("web", "AwaitingApproval").await;
-    stage.wait_for_reason("rests", "Suspended").await;
-    stage.config_comes_to("old", "NotConfigurable").await;
+    env.wait_for_reason("done", "Restored").await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
+    env.wait_for_reason("rests", "Suspended").await;
+    env.config_comes_to("old", "NotConfigurable").await;
     let waiting = viewer.runs(&["status", "-o", "json"]).await.json();
     let expected = [
         ("vrc/old", "NotConfigurable"),
@@ -54,7 +54,7 @@ async fn only_what_waits_for_somebody_is_shown_and_the_urgent_first() {
         ["OBJECT", "REASON", "PRICE", "SINCE", "WHAT TO DO"],
         "{table}"
     );
-    let approve = format!("kubectl hostup approve vbr/web -n {}", stage.namespace);
+    let approve = format!("kubectl hostup approve vbr/web -n {}", env.namespace);
     assert_eq!(
         rows[3][..3],
         ["vbr/web", "AwaitingApproval", "0.66 SEK/h"],
@@ -71,10 +71,10 @@ async fn only_what_waits_for_somebody_is_shown_and_the_urgent_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
-    let stage = stage("gone").await;
-    let _operator = stage.operator(&[]);
-    let viewer = Person::with(&stage, &[VIEW, RESOLVER]).await;
-    let record = asked(&stage, "web").await;
+    let env = env("gone").await;
+    let _operator = env.operator(&[]);
+    let viewer = Person::with(&env, &[VIEW, RESOLVER]).await;
+    let record = asked(&env, "web").await;
     let with_object = viewer.runs(&["status", "-o", "json"]).await.json();
     assert_eq!(
         reasons(&with_object),
@@ -82,7 +82,7 @@ async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
     );
     let to_do = format!("kubectl hostup resolve {record}");
     assert_eq!(with_object[0]["toDo"], to_do.as_str());
-    stage.delete("web").await;
+    env.delete("web").await;
     let without = viewer.runs(&["status", "-o", "json"]).await.json();
     assert_eq!(
         reasons(&without),
@@ -90,7 +90,7 @@ async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
     );
     assert_eq!(without[0]["toDo"], to_do.as_str());
     // A user without the right to read records sees a note, and all objects.
-    let of_objects = Person::with(&stage, &[VIEW]).await;
+    let of_objects = Person::with(&env, &[VIEW]).await;
     let ran = of_objects.runs(&["status"]).await;
     assert!(ran.err.contains("you cannot list vpsoperations"), "{ran:?}");
     assert!(ran.err.contains("hostup-operator-view-records"), "{ran:?}");
@@ -99,20 +99,20 @@ async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_missing_right_is_named_with_the_role_that_gives_it() {
-    let stage = stage("noright").await;
-    let nobody = Person::with(&stage, &[]).await;
-    let here = format!("you cannot list vpsbackuprestores in {}", stage.namespace);
+    let env = env("noright").await;
+    let nobody = Person::with(&env, &[]).await;
+    let here = format!("you cannot list vpsbackuprestores in {}", env.namespace);
     nobody.runs(&["status"]).await.fails(&[
         &here,
         "ask an administrator for the ClusterRole hostup-operator-view in",
     ]);
-    let viewer = Person::with(&stage, &[VIEW]).await;
+    let viewer = Person::with(&env, &[VIEW]).await;
     viewer.runs(&["status"]).await.ok();
     viewer
         .runs(&["status", "-A"])
         .await
         .fails(&["you cannot list vpsbackuprestores:", "in the whole cluster"]);
-    let admin = Person::admin(&stage);
+    let admin = Person::admin(&env);
     let all = admin.runs(&["status", "-A"]).await.ok();
     assert!(
         all.starts_with("NAMESPACE") || all.starts_with("Nothing waits"),
@@ -122,11 +122,11 @@ async fn a_missing_right_is_named_with_the_role_that_gives_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn colors_are_for_terminals_without_no_color() {
-    let stage = stage("colors").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    stage.wait_for_reason("web", "AwaitingApproval").await;
-    let viewer = Person::with(&stage, &[VIEW, RECORDS]).await;
+    let env = env("colors").await;
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
+    let viewer = Person::with(&env, &[VIEW, RECORDS]).await;
     let has_colors = |text: &str| text.contains("\u{1b}[");
     let on_terminal = |color: Option<&'static str>, no_color: bool| {
         let mut args = vec!["status"];
@@ -152,8 +152,8 @@ async fn colors_are_for_terminals_without_no_color() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_pipe_that_closes_is_no_error() {
-    let stage = stage("closes").await;
-    let viewer = Person::with(&stage, &[VIEW, RECORDS]).await;
+    let env = env("closes").await;
+    let viewer = Person::with(&env, &[VIEW, RECORDS]).await;
     for args in [["status"], ["ledger"], ["spend"]] {
         let mut child = viewer
             .command(&args)

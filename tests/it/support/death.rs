@@ -1,13 +1,13 @@
 //! Operators that die where the test wants it.
 
-use hostup_sim::{Route, Stage as Moment};
+use hostup_sim::{Route, Stage};
 
-use super::{Operator, PATIENCE, Stage, at};
+use super::{Operator, PATIENCE, TestEnv, at};
 
 /// An unanswered claim is given up for lost sooner than elsewhere.
 pub const QUICK: [&str; 2] = ["--paid-timeout=4s", "--settle-time=1s"];
 
-impl Stage {
+impl TestEnv {
     /// An operator that dies at a fail point.
     pub fn armed(&self, args: &[&str], point: &str) -> Operator {
         self.operator_with(args, &[("HOSTUP_FAIL_POINT", point)])
@@ -37,15 +37,15 @@ pub async fn died_at(operator: Operator, point: &str) {
 /// As [`died_at`], of the process that makes the paid call `paid`, which is followed by reads of `followed`. A process
 /// is slow to die, and must leave what comes after the point to the next one: from the paid call on HostUp holds the
 /// read that this begins with.
-pub async fn died_before_more(stage: &Stage, paid: Route, followed: Route, operator: Operator, point: &str) {
+pub async fn died_before_more(env: &TestEnv, paid: Route, followed: Route, operator: Operator, point: &str) {
     let next = match point {
         "after-answer-recorded" => followed,
         "after-outcome-recorded" => Route::GetVps,
         _ => return died_at(operator, point).await,
     };
-    let call = stage.sim.hold(paid, Moment::AfterAct);
+    let call = env.sim.hold(paid, Stage::AfterAct);
     assert!(call.held(PATIENCE).await);
-    let _closed = stage.sim.hold(next, Moment::BeforeAct);
+    let _closed = env.sim.hold(next, Stage::BeforeAct);
     call.release();
     died_at(operator, point).await;
 }

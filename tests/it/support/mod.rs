@@ -1,16 +1,15 @@
-//! What every test stands on: one control plane for all, and a stage of its own for each.
+//! What every test stands on: one control plane for all, and an environment of its own for each.
 
-pub mod behind;
 pub mod chart;
 pub mod clocks;
+mod customer;
 pub mod death;
 mod operator;
-mod owner;
 mod person;
 pub mod printable;
+pub mod proxied_env;
 mod rights;
-mod stage;
-mod tenant;
+mod test_env;
 pub mod tls;
 mod trace;
 mod writes;
@@ -23,12 +22,11 @@ use control_plane::{ControlPlane, Options, User};
 use hostup_operator::api::crds;
 use tokio::sync::Semaphore;
 
+pub use customer::Customer;
 pub use operator::Operator;
-pub use owner::{Owner, condition, gates};
 pub use person::printed;
 pub use rights::OPERATOR;
-pub use stage::{KEY, Stage, at, ready, reason, says};
-pub use tenant::Tenant;
+pub use test_env::{KEY, TestEnv, at, condition, gates, ready, reason, says};
 
 /// The longest that any single wait may last before the test fails and says what it saw.
 pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,9 +5,9 @@ use std::process::Command;
 use control_plane::User;
 use serde_json::Value;
 
-use super::{Stage, ready};
+use super::{TestEnv, ready};
 
-impl Stage {
+impl TestEnv {
     /// Runs a printed command in a shell whose kubectl reaches the control plane.
     pub async fn run_printed(&self, command: &str) {
         let kubeconfig = self.plane.kubeconfig(User::Admin);

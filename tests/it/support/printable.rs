@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Operator, Stage};
+use super::{Operator, TestEnv};
 
 /// What people must never be shown: escape sequences, line breaks that forge a log line, marks that turn
 /// the direction of text or hide in it, and far too much of it.
@@ -39,16 +39,16 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// All that the operator stores: restores, configurations, records and events, as they stand in the API server.
-pub async fn everything(stage: &Stage) -> Vec<Value> {
+pub async fn everything(env: &TestEnv) -> Vec<Value> {
     use k8s_openapi::api::events::v1::Event;
     let all = kube::api::ListParams::default();
-    let mut objects = stage.records().await;
-    for kind in [stage.restores(), stage.configs()] {
+    let mut objects = env.records().await;
+    for kind in [env.restores(), env.configs()] {
         for object in kind.list(&all).await.unwrap() {
             objects.push(serde_json::to_value(object).unwrap());
         }
     }
-    let events: kube::Api<Event> = kube::Api::namespaced(stage.client.clone(), &stage.namespace);
+    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
     for event in events.list(&all).await.unwrap() {
         objects.push(serde_json::to_value(event).unwrap());
     }
@@ -56,8 +56,8 @@ pub async fn everything(stage: &Stage) -> Vec<Value> {
 }
 
 /// Every stored object is of a bearable size and holds nothing unprintable.
-pub async fn stored_is_printable(stage: &Stage) {
-    let objects = everything(stage).await;
+pub async fn stored_is_printable(env: &TestEnv) {
+    let objects = everything(env).await;
     assert!(objects.len() > 2);
     for object in objects {
         let size = object.to_string().len();

@@ -1,11 +1,11 @@
-//! The rights that operators run with: those that are shipped, and what a stage adds to them.
+//! The rights that operators run with: those that are shipped, and what an environment adds to them.
 
 use std::path::{Path, PathBuf};
 
 use control_plane::ControlPlane;
 use serde_json::json;
 
-use super::Stage;
+use super::TestEnv;
 
 /// In whose name every operator acts.
 pub const OPERATOR: &str = "system:serviceaccount:hostup-system:hostup-operator";
@@ -26,7 +26,7 @@ pub fn kubeconfig(plane: &ControlPlane) -> PathBuf {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl Stage {
+impl TestEnv {
     /// What an admin adds for this namespace: Secrets of other names, ConfigMaps for outputs, and a Lease elsewhere.
     pub(super) async fn add_rights(&self) {
         let group = "rbac.authorization.k8s.io";
@@ -50,7 +50,7 @@ impl Stage {
         .await;
     }
 
-    /// Takes back what the stage added, so that the shipped rights are all there is.
+    /// Takes back what the environment added, so that the shipped rights are all there is.
     pub async fn shipped_rights_only(&self) {
         let bindings: kube::Api<k8s_openapi::api::rbac::v1::RoleBinding> =
             kube::Api::namespaced(self.client.clone(), &self.namespace);

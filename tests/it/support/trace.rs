@@ -6,12 +6,12 @@ use hostup_sim::Route;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Stage, at};
+use super::{TestEnv, at};
 
 /// Every trace of the model, from its first look to an end or a question: `make traces`.
 const OF_THE_MODEL: &str = include_str!("../traces.txt");
 
-impl Stage {
+impl TestEnv {
     /// Fails unless the model can live so that the same is seen, in the same order: claims, paid calls, what became of
     /// the records, and what a person did to the object.
     pub async fn check_trace(&self, name: &str) {

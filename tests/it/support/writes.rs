@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use control_plane::AuditEvent;
 use k8s_openapi::api::events::v1::Event;
 
-use super::{PATIENCE, Stage};
+use super::{PATIENCE, TestEnv};
 
-impl Stage {
-    /// Every write to the stage's objects and records so far, the tests' own among them, as
+impl TestEnv {
+    /// Every write to the environment's objects and records so far, the tests' own among them, as
     /// `verb resource/subresource name`.
     pub async fn writes(&self) -> Vec<String> {
         let records = self.records().await;
@@ -47,7 +47,7 @@ impl Stage {
         self.events_come_to(name, wanted, |_| true).await;
     }
 
-    /// As [`Stage::told`], of warnings only.
+    /// As [`TestEnv::told`], of warnings only.
     pub async fn warned(&self, name: &str, wanted: &[&str]) {
         self.events_come_to(name, wanted, |event| event.type_.as_deref() == Some("Warning"))
             .await;
@@ -85,7 +85,7 @@ impl Stage {
         ours
     }
 
-    /// How many events the stage's objects were given so far.
+    /// How many events the environment's objects were given so far.
     pub async fn events(&self) -> usize {
         let audit = self.audit().await;
         let events = audit.iter().filter(|event| {

@@ -1,34 +1,34 @@
-//! One more customer on a stage: with many of them, one operator drives a whole table of rows.
+//! One more customer of an environment's provider: with many of them, one operator drives a whole table of rows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hostup_sim::{AccountId, Fault, RequestRecord, Route};
 use serde_json::{Value, json};
 
-use super::stage::KEY;
-use super::{Operator, Stage, at};
+use super::test_env::KEY;
+use super::{Operator, TestEnv, at};
 
 /// An account of its own, with a standard source VPS, a key, and a Secret that holds the key.
-#[derive(Clone)]
-pub struct Tenant {
-    /// Name of its Secret, and of the object that [`Tenant::restore`], [`Tenant::config`] or
-    /// [`Tenant::legacy`] makes.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    /// Name of its Secret, and of the object that [`Customer::restore`], [`Customer::config`] or
+    /// [`Customer::legacy`] makes.
     pub name: String,
     pub key: String,
     pub account: AccountId,
-    /// In no other stage: the VPS is what the records of its options are chained by.
+    /// In no other environment: the VPS is what the records of its options are chained by.
     pub vps: String,
-    /// Its number on the older routes, in no other stage either.
+    /// Its number on the older routes, in no other environment either.
     pub vmid: u64,
     pub backup: String,
 }
 
-/// The numbers given so far; those of the stages themselves are lower.
+/// The numbers given so far; those of the environments themselves are lower.
 static VMIDS: AtomicU64 = AtomicU64::new(100_000);
 
-impl Stage {
-    /// A new customer with a Secret in the stage's namespace.
-    pub async fn tenant(&self, name: &str) -> Tenant {
+impl TestEnv {
+    /// A new customer with a Secret in the environment's namespace.
+    pub async fn customer(&self, name: &str) -> Customer {
         let key = format!("{KEY}-{name}");
         let vmid = VMIDS.fetch_add(1, Ordering::Relaxed);
         let vps = format!("vps_{vmid}");
@@ -39,7 +39,7 @@ impl Stage {
             source.vmid = Some(vmid);
             (account, source.backups[0].id.clone())
         });
-        let tenant = Tenant {
+        let customer = Customer {
             name: name.to_owned(),
             key,
             account,
@@ -47,8 +47,8 @@ impl Stage {
             vmid,
             backup,
         };
-        self.put_key(&tenant.name, &tenant.key).await;
-        tenant
+        self.put_key(&customer.name, &customer.key).await;
+        customer
     }
 
     /// An operator for many customers at once: a claim does not grow too old to be sent, nor a read too
@@ -64,28 +64,28 @@ impl Stage {
     }
 
     /// Paid POSTs of one customer, as they arrived.
-    pub fn posts_of(&self, tenant: &Tenant) -> Vec<RequestRecord> {
+    pub fn posts_of(&self, customer: &Customer) -> Vec<RequestRecord> {
         self.sim.world(|world| {
             let all = world.requests().iter();
-            all.filter(|request| request.route.is_ledgered() && request.is_from(tenant.account))
+            all.filter(|request| request.route.is_ledgered() && request.is_from(customer.account))
                 .cloned()
                 .collect()
         })
     }
 
     /// One customer's requests on a route, as they arrived.
-    pub fn requests_of(&self, tenant: &Tenant, route: Route) -> Vec<RequestRecord> {
+    pub fn requests_of(&self, customer: &Customer, route: Route) -> Vec<RequestRecord> {
         self.sim.world(|world| {
             let all = world.requests_on(route);
-            all.filter(|request| request.is_from(tenant.account))
+            all.filter(|request| request.is_from(customer.account))
                 .cloned()
                 .collect()
         })
     }
 
     /// What the provider executed for one customer.
-    pub fn executed_of(&self, tenant: &Tenant) -> usize {
-        self.sim.world(|world| world.purchases_of(tenant.account).len())
+    pub fn executed_of(&self, customer: &Customer) -> usize {
+        self.sim.world(|world| world.purchases_of(customer.account).len())
     }
 
     /// The records made for the restores of that name, by attempt.
@@ -117,13 +117,13 @@ impl Stage {
     }
 
     /// Waits until the customer's list of VMs was read so many times more.
-    pub async fn wait_for_list_reads(&self, tenant: &Tenant, more: usize) {
-        self.wait_for_reads(tenant, Route::ListVps, more).await;
+    pub async fn wait_for_list_reads(&self, customer: &Customer, more: usize) {
+        self.wait_for_reads(customer, Route::ListVps, more).await;
     }
 
     /// Waits until so many more of the customer's calls of a route came.
-    pub async fn wait_for_reads(&self, tenant: &Tenant, route: Route, more: usize) {
-        let account = tenant.account;
+    pub async fn wait_for_reads(&self, customer: &Customer, route: Route, more: usize) {
+        let account = customer.account;
         let start = self.sim.world(|world| world.requests().len());
         let came = move |world: &hostup_sim::World| {
             let since = world.requests()[start..].iter();
@@ -131,41 +131,45 @@ impl Stage {
             reads.count() >= more
         };
         let came = self.sim.until(super::PATIENCE, came).await;
-        assert!(came, "{}: {route:?} was not read {more} times more", tenant.name);
+        assert!(
+            came,
+            "{}: {route:?} was not read {more} times more",
+            customer.name
+        );
     }
 }
 
-impl Tenant {
-    /// An approved restore of its backup, named like the tenant.
-    pub fn restore(&self, stage: &Stage) -> Value {
-        let mut object = stage.approved(&self.name);
+impl Customer {
+    /// An approved restore of its backup, named like the customer.
+    pub fn restore(&self, env: &TestEnv) -> Value {
+        let mut object = env.approved(&self.name);
         object["spec"]["source"] = json!({"vpsId": self.vps, "backupId": self.backup});
         object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
         object
     }
 
-    /// The options of its VPS, approved like [`Stage::approved_config`], named like the tenant.
-    pub fn config(&self, stage: &Stage, resources: Value) -> Value {
-        let mut object = stage.approved_config(&self.name, resources);
+    /// The options of its VPS, approved like [`TestEnv::approved_config`], named like the customer.
+    pub fn config(&self, env: &TestEnv, resources: Value) -> Value {
+        let mut object = env.approved_config(&self.name, resources);
         object["spec"]["vpsId"] = json!(self.vps);
         object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
         object
     }
 
-    /// Another size of its VPS, which is a pay-as-you-go VM then, approved like [`Stage::approved_resize`], named like the
-    /// tenant.
-    pub fn resize(&self, stage: &Stage) -> Value {
-        stage.is_payg(&self.vps);
-        let mut object = stage.approved_resize(&self.name);
+    /// Another size of its VPS, which is a pay-as-you-go VM then, approved like [`TestEnv::approved_resize`], named
+    /// like the customer.
+    pub fn resize(&self, env: &TestEnv) -> Value {
+        env.is_payg(&self.vps);
+        let mut object = env.approved_resize(&self.name);
         object["spec"]["vpsId"] = json!(self.vps);
         object["spec"]["credentialsSecretRef"] = json!({"name": self.name});
         object
     }
 
     /// An order of the older route, approved by a ceiling that covers what the standard one costs: 100 SEK
-    /// now, and 299 SEK a month. Named like the tenant.
-    pub fn legacy(&self, stage: &Stage) -> Value {
-        let mut object = self.config(stage, json!({}));
+    /// now, and 299 SEK a month. Named like the customer.
+    pub fn legacy(&self, env: &TestEnv) -> Value {
+        let mut object = self.config(env, json!({}));
         let spec = object["spec"].as_object_mut().unwrap();
         spec.retain(|member, _| member == "credentialsSecretRef");
         spec.insert(

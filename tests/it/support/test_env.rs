@@ -16,19 +16,19 @@ use kube::runtime::wait::await_condition;
 use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
-use super::behind::OPERATIONS;
+use super::proxied_env::OPERATIONS;
 use super::{Operator, PATIENCE, client_of, control_plane, is_shared};
 
-/// The API key that the stage's account and Secret hold.
+/// The API key that the environment's account and Secret hold.
 pub const KEY: &str = "hostup-test-key-5f3c9a";
 
 /// One test's world: a namespace with a Secret, a provider with one standard account, and an
 /// instance id of its own.
-pub struct Stage {
+pub struct TestEnv {
     pub plane: &'static ControlPlane,
     pub sim: Sim,
     pub account: AccountId,
-    /// A VPS of the account that no other stage has: the chain of its options is the cluster's.
+    /// A VPS of the account that no other environment has: the chain of its options is the cluster's.
     pub vps: String,
     /// Its number on the older route.
     pub vmid: u64,
@@ -38,7 +38,7 @@ pub struct Stage {
     pub _records_left: RecordsLeft,
 }
 
-impl Stage {
+impl TestEnv {
     /// On the shared control plane.
     pub async fn new(name: &str) -> Self {
         let plane = tokio::task::spawn_blocking(control_plane).await.unwrap();
@@ -64,7 +64,7 @@ impl Stage {
             plane,
             namespace: namespace.clone(),
         };
-        let stage = Self {
+        let env = Self {
             plane,
             sim,
             account,
@@ -75,15 +75,14 @@ impl Stage {
             kubeconfig: super::rights::kubeconfig(plane),
             _records_left,
         };
-        stage
-            .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}}))
+        env.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": env.namespace}}))
             .await;
-        stage.put_secret(KEY).await;
-        stage.add_rights().await;
-        stage
+        env.put_secret(KEY).await;
+        env.add_rights().await;
+        env
     }
 
-    /// An operator for this stage. `args` win over the stage's own.
+    /// An operator for this environment. `args` win over the environment's own.
     pub fn operator(&self, args: &[&str]) -> Operator {
         self.operator_with(args, &[])
     }
@@ -147,7 +146,7 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{error} on {object}"))
     }
 
-    /// Writes the stage's Secret with this key.
+    /// Writes the environment's Secret with this key.
     pub async fn put_secret(&self, key: &str) {
         self.put_key("hostup-api", key).await;
     }
@@ -167,7 +166,33 @@ impl Stage {
             .unwrap();
     }
 
-    /// Removes the stage's Secret.
+    /// Writes a Secret with a key under `token`.
+    pub async fn put_secret_named(&self, name: &str, key: &str) {
+        self.put_secret_data(name, json!({"stringData": {"token": key}}))
+            .await;
+    }
+
+    /// Writes a Secret with these members, in place of one that is there.
+    pub async fn put_secret_data(&self, name: &str, members: Value) {
+        let mut secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace},
+        });
+        for (member, value) in members.as_object().unwrap() {
+            secret[member] = value.clone();
+        }
+        let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+            kube::Api::namespaced(self.client.clone(), &self.namespace);
+        let secret = serde_json::from_value(secret).unwrap();
+        let by = kube::api::PostParams::default();
+        if secrets.get_opt(name).await.unwrap().is_some() {
+            secrets.replace(name, &by, &secret).await.unwrap();
+        } else {
+            secrets.create(&by, &secret).await.unwrap();
+        }
+    }
+
+    /// Removes the environment's Secret.
     pub async fn delete_secret(&self) {
         let secrets: Api<k8s_openapi::api::core::v1::Secret> =
             Api::namespaced(self.client.clone(), &self.namespace);
@@ -177,7 +202,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// The restores of the stage's namespace.
+    /// The restores of the environment's namespace.
     pub fn restores(&self) -> Api<DynamicObject> {
         Api::namespaced_with(
             self.client.clone(),
@@ -186,7 +211,7 @@ impl Stage {
         )
     }
 
-    /// The configurations of the stage's namespace.
+    /// The configurations of the environment's namespace.
     pub fn configs(&self) -> Api<DynamicObject> {
         Api::namespaced_with(
             self.client.clone(),
@@ -195,7 +220,7 @@ impl Stage {
         )
     }
 
-    /// A configuration of the stage's own VPS, approved by a ceiling that covers the 40 SEK of 4096 GB.
+    /// A configuration of the environment's own VPS, approved by a ceiling that covers the 40 SEK of 4096 GB.
     pub fn approved_config(&self, name: &str, resources: Value) -> Value {
         let mut object = self.config_preview(name, resources);
         object["spec"]["approval"] =
@@ -203,7 +228,7 @@ impl Stage {
         object
     }
 
-    /// A configuration of the stage's own VPS without approval.
+    /// A configuration of the environment's own VPS without approval.
     pub fn config_preview(&self, name: &str, resources: Value) -> Value {
         json!({
             "apiVersion": "vps.hostup.se/v1alpha1",
@@ -213,8 +238,8 @@ impl Stage {
         })
     }
 
-    /// 4 cores and 8 GB of memory for the stage's own VM, which has 2 and 4, approved by a ceiling that covers the 1.06 SEK
-    /// of an hour.
+    /// 4 cores and 8 GB of memory for the environment's own VM, which has 2 and 4, approved by a ceiling that covers the
+    /// 1.06 SEK of an hour.
     pub fn approved_resize(&self, name: &str) -> Value {
         let mut object = self.resize_preview(name);
         object["spec"]["approval"] = json!({"maxPrice": {"perHour": "1.06", "currencyCode": "SEK"}});
@@ -244,7 +269,7 @@ impl Stage {
         object
     }
 
-    /// Gives the stage's account one more VPS with the standard options.
+    /// Gives the environment's account one more VPS with the standard options.
     pub fn add_vps(&self, id: &str) {
         let vps = Vps::fixed(id, id, 2, 4, 80).with_options(standard_options());
         self.sim.world(|world| world.add_vps(self.account, vps));
@@ -283,7 +308,7 @@ impl Stage {
             .await
     }
 
-    /// As [`Stage::config_comes_to`], decided from the spec as it stands now.
+    /// As [`TestEnv::config_comes_to`], decided from the spec as it stands now.
     pub async fn config_comes_to_anew(&self, name: &str, wanted: &str) -> Value {
         let generation = self.config(name).await["metadata"]["generation"].clone();
         let fits = |object: &Value| {
@@ -297,7 +322,7 @@ impl Stage {
         Api::all_with(self.client.clone(), &kind("VpsOperation", "vpsoperations"))
     }
 
-    /// The records made for the stage's objects, by attempt.
+    /// The records made for the environment's objects, by attempt.
     pub async fn records(&self) -> Vec<Value> {
         let ours = ListParams::default().fields(&format!("spec.subject.namespace={}", self.namespace));
         let listed = self.operations().list(&ours).await.unwrap();
@@ -454,7 +479,7 @@ impl Stage {
         self.check_invariants_over(self.records().await);
     }
 
-    /// The same, where other namespaces' records were sent to this stage's provider too.
+    /// The same, where other namespaces' records were sent to this environment's provider too.
     pub fn check_invariants_over(&self, records: Vec<Value>) {
         let posts: Vec<_> = PAID_ROUTES
             .iter()
@@ -528,8 +553,8 @@ impl Stage {
     }
 }
 
-/// Deletes the records of a stage on the shared control plane once its test is over: every operator there is shown all
-/// records when it starts.
+/// Deletes the records of an environment on the shared control plane once its test is over: every operator there is
+/// shown all records when it starts.
 pub struct RecordsLeft {
     plane: &'static ControlPlane,
     namespace: String,
@@ -611,4 +636,23 @@ pub fn ready(object: &Value) -> &Value {
 /// The reason of the `Ready` condition; empty where there is none.
 pub fn reason(object: &Value) -> &str {
     ready(object)["reason"].as_str().unwrap_or_default()
+}
+
+/// The rows of `status.gates` with this name.
+pub fn gates<'a>(object: &'a Value, name: &str) -> Vec<&'a Value> {
+    let rows = at(object, "status.gates").as_array();
+    rows.into_iter()
+        .flatten()
+        .filter(|row| row["name"] == name)
+        .collect()
+}
+
+/// The condition of that type; null where it is missing.
+pub fn condition<'a>(object: &'a Value, about: &str) -> &'a Value {
+    let conditions = at(object, "status.conditions").as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == about)
+        .unwrap_or(&Value::Null)
 }

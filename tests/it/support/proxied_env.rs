@@ -1,38 +1,34 @@
-//! A stage whose operator reaches the API server through a proxy that the test commands.
+//! An environment whose operator reaches the API server through a proxy that the test commands.
 
 use std::time::{Duration, Instant};
 
 use control_plane::{Action, ApiProxy, Gate, Request, Rule, status};
 use serde_json::json;
 
-use super::{PATIENCE, Stage};
+use super::{PATIENCE, TestEnv};
 
 /// Where records are created and listed.
 pub const OPERATIONS: &str = "/apis/vps.hostup.se/v1alpha1/vpsoperations";
 
-/// A stage whose operator speaks through a proxy.
-pub struct Behind {
-    pub stage: Stage,
+/// An environment whose operator speaks through a proxy.
+pub struct ProxiedEnv {
+    pub env: TestEnv,
     pub proxy: ApiProxy,
 }
 
-impl Behind {
+impl ProxiedEnv {
     pub async fn new(name: &str) -> Self {
-        let mut stage = Stage::new(name).await;
-        let proxy = stage.plane.proxy().unwrap();
-        stage.kubeconfig = proxy.kubeconfig(&stage.kubeconfig).unwrap();
-        Self { stage, proxy }
+        let mut env = TestEnv::new(name).await;
+        let proxy = env.plane.proxy().unwrap();
+        env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();
+        Self { env, proxy }
     }
 
     /// Ends a test: the faults fired, and the invariants hold.
     pub async fn check(&self) {
         assert!(self.proxy.unfired().is_empty(), "{:?}", self.proxy.unfired());
-        assert!(
-            self.stage.sim.unfired().is_empty(),
-            "{:?}",
-            self.stage.sim.unfired()
-        );
-        self.stage.check_invariants().await;
+        assert!(self.env.sim.unfired().is_empty(), "{:?}", self.env.sim.unfired());
+        self.env.check_invariants().await;
     }
 
     /// Waits until the proxy has seen `count` requests of this sort.

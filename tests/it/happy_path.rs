@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use crate::support::{Stage, at, ready, reason};
+use crate::support::{TestEnv, at, ready, reason};
 
 #[tokio::test]
 async fn an_approved_restore_is_bought_once_and_shows_the_vm() {
-    let stage = Stage::new("life").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.approved("web")).await;
-    let object = stage.wait_for_reason("web", "Restored").await;
+    let env = TestEnv::new("life").await;
+    let _operator = env.operator(&[]);
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(ready(&object)["status"], "True");
-    assert_eq!(stage.executed(), 1);
-    let bought = &stage.sim.purchases()[0];
+    assert_eq!(env.executed(), 1);
+    let bought = &env.sim.purchases()[0];
     assert_eq!(
         at(&object, "status.vm.vpsId"),
         bought.vps_id.as_ref().unwrap().as_str()
@@ -23,27 +23,27 @@ async fn an_approved_restore_is_bought_once_and_shows_the_vm() {
         at(&object, "status.observedGeneration"),
         &object["metadata"]["generation"]
     );
-    stage.check_invariants().await;
+    env.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_preview_shows_the_price_and_buys_only_with_the_quote_that_it_shows() {
-    let stage = Stage::new("preview").await;
-    let _operator = stage.operator(&[]);
-    stage.create(stage.preview("web")).await;
-    let object = stage.wait_for_reason("web", "AwaitingApproval").await;
-    assert_eq!(stage.posts(), 0);
+    let env = TestEnv::new("preview").await;
+    let _operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    let object = env.wait_for_reason("web", "AwaitingApproval").await;
+    assert_eq!(env.posts(), 0);
     let wrong = json!({"spec": {"approval": {"quoteId": "q-aaaaaaaaaa"}}});
-    stage.patch("web", wrong).await.unwrap();
-    let refused = stage
+    env.patch("web", wrong).await.unwrap();
+    let refused = env
         .wait("web", "the wrong quote seen", |o| {
             at(o, "status.observedGeneration") == 2
         })
         .await;
     assert_eq!(reason(&refused), "AwaitingApproval");
-    assert_eq!(stage.posts(), 0);
-    stage.follow(&object, "To approve:").await;
-    stage.wait_for_reason("web", "Restored").await;
-    assert_eq!(stage.executed(), 1);
-    stage.check_invariants().await;
+    assert_eq!(env.posts(), 0);
+    env.follow(&object, "To approve:").await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(env.executed(), 1);
+    env.check_invariants().await;
 }
