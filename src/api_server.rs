@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -122,10 +122,24 @@ where
         .layer(config.base_uri_layer())
         .layer(config.extra_headers_layer()?)
         .option_layer(config.auth_layer()?)
-        .map_err(BoxError::from)
+        .map_result(answered)
         .option_layer(metrics.map(CountApiCalls))
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
+}
+
+/// An answer of the API server's. kube takes every status that is no error for success, a redirect of a login page too.
+///
+/// # Errors
+/// What kept the answer from coming, or that its status answers nothing.
+pub fn answered<B, E: Into<BoxError>>(answer: Result<Response<B>, E>) -> Result<Response<B>, BoxError> {
+    let answer = answer.map_err(E::into)?;
+    let status = answer.status();
+    if status.is_success() || status.is_client_error() || status.is_server_error() {
+        return Ok(answer);
+    }
+    let code = status.as_u16();
+    Err(format!("the API server, or a proxy before it, answered with status {code}").into())
 }
 
 /// The proxy's address as a connector takes it, without user and password.
@@ -295,6 +309,25 @@ fn is_in(address: IpAddr, (network, length): (&str, &str)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_that_is_neither_success_nor_an_error_is_no_answer() {
+        for (status, is_answer) in [
+            (101, false),
+            (200, true),
+            (201, true),
+            (302, false),
+            (304, false),
+            (404, true),
+            (409, true),
+            (503, true),
+            (999, false),
+        ] {
+            let answer = Response::builder().status(status).body(());
+            let answer = answered(answer);
+            assert_eq!(answer.is_ok(), is_answer, "{status}");
+        }
+    }
 
     #[test]
     fn no_proxy_is_read_as_kubectl_reads_it() {

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hostup_operator::api::shared::CredentialsSecretRef;
+use hostup_operator::api_server::answered;
 use hostup_operator::cluster::secrets::{NoCredentials, Secrets};
 use hostup_operator::domain::values::ids::VpsId;
 use hostup_operator::hostup::Response;
@@ -17,7 +18,7 @@ use kube::Client;
 use kube::client::Body;
 use secrecy::ExposeSecret;
 use tokio::runtime::{Builder, Runtime};
-use tower::service_fn;
+use tower::ServiceBuilder;
 
 use crate::account::{Asked, clock, done};
 use crate::repeat::split;
@@ -69,7 +70,7 @@ impl ApiServer {
             .expect("a runtime");
         let next: Arc<Mutex<(u16, Vec<u8>)>> = Arc::default();
         let given = next.clone();
-        let service = service_fn(move |_| {
+        let service = ServiceBuilder::new().map_result(answered).service_fn(move |_| {
             let (status, body) = given.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let answer = HttpResponse::builder().status(status).body(Body::from(body));
             async move { Ok::<_, Infallible>(answer.expect("an answer")) }

@@ -68,7 +68,7 @@ pub async fn held(gate: &Gate) {
 }
 
 /// Every way in which a claim is made and its answer does not say so.
-pub fn unclear_claims() -> [(&'static str, Action); 8] {
+pub fn unclear_claims() -> [(&'static str, Action); 9] {
     let refused = |code, reason| status(code, reason, "as the test wants");
     [
         ("cut", Action::ForwardThenCut),
@@ -89,13 +89,17 @@ pub fn unclear_claims() -> [(&'static str, Action); 8] {
             "garbage",
             Action::ForwardThenRespond(201, json!({"kind": "Nonsense"})),
         ),
+        (
+            "302",
+            Action::ForwardThenRespond(302, json!({"kind": "Nonsense"})),
+        ),
         ("sent twice", Action::DuplicateForward),
         ("delayed", Action::Delay(Duration::from_millis(800))),
     ]
 }
 
 /// Every way in which an API server takes no claim.
-pub fn refused_claims() -> [(&'static str, Action); 7] {
+pub fn refused_claims() -> [(&'static str, Action); 8] {
     let refused = |code| Action::Respond(code, status(code, "Nope", "as the test wants"));
     [
         ("500", refused(500)),
@@ -104,6 +108,7 @@ pub fn refused_claims() -> [(&'static str, Action); 7] {
         ("429", refused(429)),
         ("409", refused(409)),
         ("403", refused(403)),
+        ("302", Action::Respond(302, json!({"kind": "Nonsense"}))),
         ("cut", Action::CutBefore),
     ]
 }
