@@ -467,6 +467,57 @@ mod tests {
     }
 
     #[test]
+    fn what_proves_nothing_is_told_in_its_own_words_unless_it_may_hold_secrets() {
+        let detailed = r#"{"detail": "it broke"}"#;
+        for (kind, body, words) in [
+            (ActionKind::RestoreToCloudVm, "<b>down</b>", Some("<b>down</b>")),
+            (ActionKind::RestoreToCloudVm, detailed, Some("it broke")),
+            (ActionKind::RestoreToCloudVm, "", None),
+            (ActionKind::LegacyUpgrade, "root password: hunter2", None),
+            (ActionKind::LegacyUpgrade, detailed, None),
+        ] {
+            let answer = PaidAnswer::Answered {
+                status: 500,
+                retry_after: None,
+                body: body.into(),
+            };
+            let Verdict::Unknown {
+                said, retry_after, ..
+            } = classify(kind, &answer, now())
+            else {
+                panic!("not unknown: {body}");
+            };
+            assert_eq!(said.words.as_ref().map(Text::as_str), words, "{kind:?} {body}");
+            assert_eq!(retry_after, None);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_its_code_and_that_of_a_limit_without_one_too() {
+        let code = |status, body: String| match answered(status, body) {
+            Verdict::Rejected(refusal) => refusal.said.code.map(|code| code.to_string()),
+            other => panic!("not refused: {other:?}"),
+        };
+        assert_eq!(
+            code(404, problem(404, "vps_not_found")).as_deref(),
+            Some("vps_not_found")
+        );
+        let limited = json!({"error": "Too many", "retryAfter": 7}).to_string();
+        assert_eq!(code(429, limited).as_deref(), Some("rate_limited"));
+    }
+
+    #[test]
+    fn only_the_refusal_for_an_open_invoice_names_one_in_the_way() {
+        let named = |code: &str| {
+            let body = json!({"status": 409, "code": code, "invoiceId": "inv_1"}).to_string();
+            blocking_invoice(body.as_bytes()).map(|invoice| invoice.id.to_string())
+        };
+        assert_eq!(named(EXISTING_INVOICE_BLOCKING).as_deref(), Some("inv_1"));
+        assert_eq!(named("has_unpaid_invoice"), None);
+        assert_eq!(blocking_invoice(b"<html>"), None);
+    }
+
+    #[test]
     fn a_429_that_proves_nothing_holds_the_key_all_the_same() {
         for (retry_after, seconds) in [(Some("7"), 7), (None, 30)] {
             let answer = PaidAnswer::Answered {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::consent::approval::Ground;
 use crate::ledger::record::{Evidence, State as RecordState, later};
 use crate::provider::inventory::Vm;
 use crate::restore::tests::{SIZE, now, order, record, restored, times};
@@ -257,6 +258,32 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
             "{object:?} {record:?}"
         );
     }
+}
+
+#[test]
+fn a_ceiling_that_ends_after_the_claim_withdraws_it_at_the_look_and_before_the_call() {
+    let until = |end| {
+        let mut plan = plan();
+        let grant = plan.order.grant.as_mut().unwrap();
+        let Ground::Ceiling(ceiling) = &mut grant.ground else {
+            unreachable!("the standard approval is a ceiling");
+        };
+        ceiling.valid_until = Some(at(end).wall);
+        let mut purchase = Purchase::new(plan, times(), at(0));
+        after(
+            &mut purchase,
+            [(0, Event::Begun), (0, Event::Reserved(true)), (0, made())],
+        );
+        purchase
+    };
+    let looked_at_it = Event::LookedAtObject(wanted());
+    assert_eq!(until(2).next(looked_at_it.clone(), at(1)), Effect::LookAtRecord);
+    let ended = until(1).next(looked_at_it, at(1));
+    assert_eq!(state_written(&ended), Some(RecordState::NotSent));
+    let mut purchase = until(2);
+    assert_eq!(after(&mut purchase, looked(1)), Effect::HandOver);
+    let ended = purchase.next(Event::HandedOver, at(2));
+    assert_eq!(state_written(&ended), Some(RecordState::NotSent));
 }
 
 #[test]
