@@ -116,13 +116,13 @@ fn is_a_key(key: &str) {
         quoted.trim_matches('"').to_owned(),
         quoted.trim_matches('"').replace('/', "\\/"),
     ];
-    let without = refused(key, "");
+    // Of a body that can be read, and of one that cannot.
+    let in_our_words = [refused(key, ""), refused(key, "\"")]
+        .iter()
+        .any(|words| words.contains(key));
     for spelling in spelled {
         let text = refused(key, &spelling);
-        assert!(
-            !text.contains(key) || without.contains(key),
-            "the key is shown: {text}"
-        );
+        assert!(!text.contains(key) || in_our_words, "the key is shown: {text}");
     }
 }
 

@@ -1,3 +1,5 @@
+mod outcomes;
+
 use super::*;
 use crate::action::answer::Refusal;
 use crate::action::ordered::{Action, Change};
