@@ -367,6 +367,18 @@ mod tests {
     const AFTER: &str = "2026-12-01T00:00:00Z";
 
     #[test]
+    fn a_ceiling_is_told_with_its_currency_and_what_it_is_for() {
+        let told = |approval: Approval| approval.ceiling.unwrap().most.to_string();
+        assert_eq!(told(ceiling("0.66", "SEK")), "0.66 SEK/h");
+        let change = Ceiling::Change {
+            due_now: Amount::parse("100").unwrap(),
+            per_month: Amount::parse("12.50").unwrap(),
+            currency: Currency::parse("SEK").unwrap(),
+        };
+        assert_eq!(change.to_string(), "100.00 SEK now and 12.50 SEK a month");
+    }
+
+    #[test]
     fn a_quote_and_a_ceiling_suffice_each_and_a_quote_never_expires() {
         let (current, another) = (Some("q-1"), Some("q-2"));
         let (enough, low, foreign) = (
