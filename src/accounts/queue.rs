@@ -334,6 +334,137 @@ mod tests {
         assert!(queue.fails_everywhere());
     }
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_failure_in_a_row_waits_longer_up_to_fifteen_seconds() {
+        let mut queue = Queue::default();
+        queue.put(&question(1), Class::Preview, at(0), Duration::ZERO);
+        let mut waits = Vec::new();
+        for failures in 1..=7 {
+            assert_eq!(queue.again(&question(1), true, SECOND), failures);
+            waits.push(queue.next().unwrap().saturating_sub(SECOND).as_millis());
+        }
+        assert_eq!(waits, [200, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+        assert_eq!(
+            queue.again(&question(1), false, SECOND * 2),
+            7,
+            "it was cut short"
+        );
+        assert_eq!(queue.next(), Some(SECOND * 16), "which is no failure");
+        assert_eq!(queue.again(&question(2), true, SECOND), 0, "nobody asks it");
+        queue.forgive();
+        assert_eq!(queue.next(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn of_so_many_calls_each_class_that_waits_gets_its_share() {
+        let taken = |classes: [Class; 2]| {
+            let mut queue = Queue::default();
+            let mut taken = Vec::new();
+            for round in 0..24 {
+                for (n, class) in classes.into_iter().enumerate() {
+                    let n = round * 2 + u32::try_from(n).unwrap();
+                    queue.put(&question(n), class, at(0), Duration::ZERO);
+                }
+                taken.push(queue.take(Duration::ZERO).unwrap().1);
+            }
+            taken.iter().filter(|class| **class == classes[1]).count()
+        };
+        assert_eq!(taken([Class::Sent, Class::Approved]), 8, "one of three");
+        assert_eq!(taken([Class::Sent, Class::Preview]), 4, "one of six");
+        assert_eq!(taken([Class::Sent, Class::Routine]), 2, "one of twelve");
+    }
+
+    #[test]
+    fn a_question_for_later_waits_unless_somebody_wants_it_sooner_or_it_has_failed() {
+        let mut queue = Queue::default();
+        let put = |queue: &mut Queue, from: u32| {
+            queue.put_for(SECOND * from, &question(1), Class::Routine, at(0), Duration::ZERO);
+            queue.next().unwrap().as_secs()
+        };
+        assert_eq!(put(&mut queue, 5), 5);
+        assert_eq!(put(&mut queue, 9), 5);
+        assert_eq!(put(&mut queue, 3), 3);
+        let just_before = SECOND.saturating_mul(3).saturating_sub(Duration::from_millis(1));
+        assert_eq!(
+            (queue.take(just_before), queue.most_urgent(just_before)),
+            (None, None)
+        );
+        assert_eq!(queue.most_urgent(SECOND * 3), Some(Class::Routine));
+        assert!(queue.take(SECOND * 3).is_some());
+        assert_eq!(
+            (queue.next(), queue.most_urgent(SECOND * 9), queue.take_probe()),
+            (None, None, None),
+            "it is under way"
+        );
+        queue.again(&question(1), true, SECOND * 3);
+        let failed = queue.next();
+        queue.put_for(SECOND, &question(1), Class::Routine, at(0), Duration::ZERO);
+        assert_eq!(queue.next(), failed);
+    }
+
+    #[test]
+    fn who_waits_is_counted_by_class_with_the_longest_wait() {
+        let mut queue = Queue::default();
+        assert!(queue.is_empty());
+        for (n, class, asked) in [
+            (1, Class::Preview, 4),
+            (2, Class::Preview, 2),
+            (3, Class::Routine, 1),
+        ] {
+            queue.put(&question(n), class, at(0), SECOND * asked);
+        }
+        assert!(!queue.is_empty());
+        assert_eq!(queue.depth(Class::Preview, SECOND * 10), (2, SECOND * 8));
+        assert_eq!(queue.depth(Class::Routine, SECOND * 10), (1, SECOND * 9));
+        assert_eq!(queue.depth(Class::Sent, SECOND * 10), (0, Duration::ZERO));
+        let labels = Class::ALL.map(Class::as_str);
+        assert_eq!(labels, ["sent", "approved", "preview", "routine"]);
+    }
+
+    #[test]
+    fn a_call_that_is_under_way_is_seen_through_and_another_one_is_dropped() {
+        let mut queue = Queue::default();
+        for n in [1, 2] {
+            queue.put(&question(n), Class::Preview, at(i64::from(n)), Duration::ZERO);
+        }
+        let (taken, _) = queue.take(Duration::ZERO).unwrap();
+        assert_eq!(taken, question(1));
+        queue.drop_waiting(&question(1));
+        queue.drop_waiting(&question(2));
+        assert!(queue.get(&question(1)).is_some() && queue.get(&question(2)).is_none());
+        queue.remove(&question(1));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn of_equal_age_the_question_that_was_asked_first_comes_first() {
+        for asked in [[1, 2], [2, 1]] {
+            let mut queue = Queue::default();
+            for (n, asked) in (0..).zip(asked) {
+                queue.put(&question(n), Class::Preview, at(0), SECOND * asked);
+            }
+            let first = queue.take(SECOND * 2).unwrap().0;
+            assert_eq!(first, question(asked[0] - 1));
+        }
+    }
+
+    #[test]
+    fn what_fails_while_hostup_answers_others_fails_alone() {
+        let mut queue = Queue::default();
+        for n in [1, 2] {
+            queue.put(&question(n), Class::Preview, at(0), Duration::ZERO);
+        }
+        queue.again(&question(1), true, Duration::ZERO);
+        queue.has_answered();
+        queue.again(&question(2), true, Duration::ZERO);
+        assert!(!queue.fails_everywhere(), "one of the two fails alone");
+        queue.put(&question(3), Class::Preview, at(0), Duration::ZERO);
+        queue.again(&question(3), true, Duration::ZERO);
+        assert!(queue.fails_everywhere());
+    }
+
     proptest! {
         #[test]
         fn nothing_is_lost_nothing_starves_and_nothing_leaves_before_its_time(
