@@ -443,7 +443,6 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it; HostUp cannot be read"),
             evidence: Some(Evidence::Person),
-            answer_refused: None,
             ..known.clone()
         };
     }
