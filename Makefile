@@ -78,7 +78,7 @@ fuzz: ## Hostile bytes of HostUp, the API server and users, a minute for each ta
 	bash tests/fuzz/run.sh $(or $(SECONDS),60)
 
 .PHONY: mutants
-mutants: ## Break the code that decides about money, one line at a time: do the tests see it? (needs cargo-mutants; hours)
+mutants: ## Break the code that decides about money, one expression at a time: do the tests see it? (needs cargo-mutants; hours)
 	SEARCH_STATES=$(or $(STATES),100000) $(CARGO) mutants --workspace --output "$${CARGO_TARGET_DIR:-target}"
 
 .PHONY: alerts

@@ -128,10 +128,11 @@ where
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }
 
-/// An answer of the API server's. kube takes every status that is no error for success, a redirect of a login page too.
+/// The answer, if its status is a success or an error. kube takes every other status for success, that of a redirect to a
+/// login page too.
 ///
 /// # Errors
-/// What kept the answer from coming, or that its status answers nothing.
+/// The error that came instead of an answer, or one that names the status.
 pub fn answered<B, E: Into<BoxError>>(answer: Result<Response<B>, E>) -> Result<Response<B>, BoxError> {
     let answer = answer.map_err(E::into)?;
     let status = answer.status();

@@ -264,6 +264,8 @@ mod tests {
     use crate::domain::values::ids::VpsId;
     use proptest::prelude::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn question(n: u32) -> Question {
         Question::Vps(VpsId::new(format!("vps_{n}")))
     }
@@ -334,8 +336,6 @@ mod tests {
         assert!(queue.fails_everywhere());
     }
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     #[test]
     fn each_failure_in_a_row_waits_longer_up_to_fifteen_seconds() {
         let mut queue = Queue::default();
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(put(&mut queue, 5), 5);
         assert_eq!(put(&mut queue, 9), 5);
         assert_eq!(put(&mut queue, 3), 3);
-        let just_before = SECOND.saturating_mul(3).saturating_sub(Duration::from_millis(1));
+        let just_before = Duration::from_millis(2_999);
         assert_eq!(
             (queue.take(just_before), queue.most_urgent(just_before)),
             (None, None)

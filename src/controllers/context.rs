@@ -144,7 +144,12 @@ impl Context {
 
     /// Has the object looked at again at `at`, never at once; `None` waits for a change.
     pub fn again_at(&self, at: Option<Timestamp>) -> Action {
-        super::requeue_at(at, self.now(), &self.settings.times, &self.books.chance)
+        super::requeue_at(
+            at,
+            self.now(),
+            self.settings.times.poll_interval,
+            &self.books.chance,
+        )
     }
 
     /// Has the object looked at soon: something about its record has changed.

@@ -27,7 +27,6 @@ use kube::runtime::controller::Action;
 use thiserror::Error;
 
 use crate::chance::Chance;
-use crate::domain::ledger::record::Times;
 use crate::domain::values::ids::{RecordName, VpsId};
 use crate::ledger;
 
@@ -76,7 +75,7 @@ const SPREAD_FROM: Duration = Duration::from_secs(90);
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Looks again at `at`, never at once.
-fn requeue_at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> Action {
+fn requeue_at(at: Option<Timestamp>, now: Timestamp, poll_interval: Duration, chance: &Chance) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
@@ -87,7 +86,7 @@ fn requeue_at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Cha
             } else {
                 wait
             };
-            Action::requeue(spread.max(SHORTEST.min(times.poll_interval)))
+            Action::requeue(spread.max(SHORTEST.min(poll_interval)))
         }
     }
 }
@@ -96,16 +95,6 @@ fn requeue_at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Cha
 mod tests {
     use super::*;
 
-    const TIMES: Times = Times {
-        settle_time: Duration::from_secs(900),
-        poll_interval: Duration::from_secs(2),
-        request_timeout: Duration::from_secs(30),
-        paid_timeout: Duration::from_secs(120),
-        job_deadline: Duration::from_secs(6 * 3600),
-        resync_interval: Duration::from_secs(3600),
-        gate_interval: Duration::from_secs(60),
-    };
-
     #[test]
     fn a_moment_that_is_past_is_a_second_away() {
         let now = Timestamp::UNIX_EPOCH;
@@ -113,7 +102,7 @@ mod tests {
         let requeued = |at| {
             format!(
                 "{:?}",
-                super::requeue_at(Some(at), now, &TIMES, &Chance::of_the_machine())
+                super::requeue_at(Some(at), now, Duration::from_secs(2), &Chance::of_the_machine())
             )
         };
         assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));

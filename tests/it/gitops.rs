@@ -114,7 +114,7 @@ async fn helm_waits_for_what_is_under_way_and_not_for_what_stalls() {
     env.check_invariants().await;
 }
 
-/// An example, as it would stand in the environment's own repository.
+/// An example, changed to what a user of this environment would commit.
 fn example(env: &TestEnv, file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
     let text = std::fs::read_to_string(path).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What stands at a path of names, as `/status/conditions`; none of them is escaped, and none is a place in a list.
+/// The field at a path such as `/status/conditions`. The path has only names of fields: no `~1`, no index of a list.
 pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('/')
         .skip(1)

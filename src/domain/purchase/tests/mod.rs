@@ -337,18 +337,18 @@ fn at_the_last_moment_by_every_clock_it_is_still_sent_and_what_it_waited_is_no_l
     let mut record = held_by("mine");
     record.claim.send_before = at(60).wall;
     let made = Event::Created(Created::Made(Some(record)));
-    let mut purchase = purchase();
+    let mut at_the_last = purchase();
     let events = [(30, Event::Begun), (30, Event::Reserved(true)), (60, made)];
     let events = events
         .into_iter()
         .chain(looked(60))
         .chain([(60, Event::HandedOver)]);
-    let Effect::Post(right) = after(&mut purchase, events) else {
+    let Effect::Post(right) = after(&mut at_the_last, events) else {
         panic!("nothing is sent");
     };
     assert_eq!(right.within() + SECOND * 30, times().paid_timeout);
     assert_eq!(
-        self::purchase().next(Event::Begun, at(60)),
+        purchase().next(Event::Begun, at(60)),
         Effect::Reserve { pays: true },
         "READINGS_LAST is a minute"
     );

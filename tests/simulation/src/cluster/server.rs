@@ -315,7 +315,7 @@ impl ApiServer {
             Verb::Patch => state.write(|store| store.patch(by, kind, place, &body))?,
             Verb::Delete => {
                 let asked = |field: &str| {
-                    let asked = at(&body, "/preconditions").and_then(|asked| asked.get(field));
+                    let asked = body.get("preconditions").and_then(|asked| asked.get(field));
                     asked.and_then(Value::as_str).map(str::to_owned)
                 };
                 let only = Preconditions {
