@@ -64,6 +64,7 @@ pub async fn keep(ctx: Arc<Context>) {
         loop {
             let interval = ctx.books.chance.jittered(ctx.settings.times.gate_interval);
             tokio::select! {
+                biased;
                 () = changed.notified() => {}
                 () = ctx.books.ledger.changed(), if !before.is_empty() => {}
                 () = tokio::time::sleep(interval), if !before.is_empty() => {}

@@ -84,6 +84,7 @@ pub async fn run(config: RunConfig, stop: CancellationToken, started: impl FnOnc
             )
         }));
         tokio::select! {
+            biased;
             _ = buying => {}
             () = Box::pin(vms::follow(ctx.clone())) => {}
             () = Box::pin(budgets::keep(ctx.clone())) => {}

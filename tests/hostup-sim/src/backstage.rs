@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use crate::announced::{self, Announced};
 use crate::clock::Clock;
 use crate::faults::{ArmedFault, Fault};
 use crate::gates::{ArmedGate, Gate, GateState, Stage};
@@ -22,7 +21,7 @@ pub(crate) struct Shared {
     bell: Condvar,
     /// Threads that listen for the bell; ringing it for nobody is a system call all the same.
     listeners: AtomicUsize,
-    version: watch::Sender<u64>,
+    version: Announced<u64>,
 }
 
 impl Shared {
@@ -31,7 +30,7 @@ impl Shared {
             world: Mutex::new(world),
             bell: Condvar::new(),
             listeners: AtomicUsize::new(0),
-            version: watch::Sender::new(0),
+            version: Announced::new(0),
         })
     }
 
@@ -47,7 +46,7 @@ impl Shared {
         if self.listeners.load(Ordering::SeqCst) > 0 {
             self.bell.notify_all();
         }
-        self.version.send_modify(|version| *version += 1);
+        self.version.change(|version| Some(version + 1));
         result
     }
 
@@ -55,8 +54,8 @@ impl Shared {
         look(&self.lock())
     }
 
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    pub(crate) fn changes(&self) -> announced::Listener<'_, u64> {
+        self.version.listener()
     }
 }
 
@@ -236,7 +235,7 @@ impl Backstage {
                 biased;
                 () = timer.over() => {}
                 () = event.over() => {}
-                _ = changes.changed() => {}
+                () = changes.changed() => {}
             }
         }
     }

@@ -9,8 +9,7 @@ use std::future::pending;
 use std::ops::Deref;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use crate::announced::Announced;
 use crate::backstage::Backstage;
 use crate::clock::Clock;
 use crate::http::{Delivery, Incoming, Outgoing, parse_chunks};
@@ -143,13 +142,13 @@ struct Line {
 pub struct InProcess {
     backstage: Backstage,
     clock: Clock,
-    line: watch::Sender<Line>,
+    line: Announced<Line>,
 }
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("InProcess")
-            .field("line", &*self.line.borrow())
+            .field("line", &self.line)
             .finish_non_exhaustive()
     }
 }
@@ -169,7 +168,7 @@ impl InProcess {
         InProcess {
             clock: world.clock.clone(),
             backstage: Backstage::of(world, Timers::Callers),
-            line: watch::Sender::new(Line { up: true, cuts: 0 }),
+            line: Announced::new(Line { up: true, cuts: 0 }),
         }
     }
 
@@ -179,8 +178,8 @@ impl InProcess {
     /// The future may be dropped at any time, as by a client that gives up. If it was ever polled the
     /// request has arrived, and is carried out: at once, or when the gate that holds it opens.
     pub async fn call(&self, call: Call) -> Heard {
-        let mut line = self.line.subscribe();
-        let Line { up, cuts } = *line.borrow_and_update();
+        let mut line = self.line.listener();
+        let Line { up, cuts } = self.line.get();
         if !up {
             return Heard::NoConnection;
         }
@@ -196,7 +195,7 @@ impl InProcess {
                 };
                 tokio::select! {
                     biased;
-                    _ = line.changed() => Heard::Broken,
+                    () = line.changed() => Heard::Broken,
                     heard = caller.hears(bodiless) => heard,
                 }
             }
@@ -206,9 +205,11 @@ impl InProcess {
     /// Refuses calls from now on, and breaks those that are under way. Requests that are held are lost.
     /// The world stays.
     pub fn go_down(&self) {
-        let cut = self.line.send_if_modified(|line| {
-            line.cuts += u64::from(line.up);
-            std::mem::take(&mut line.up)
+        let cut = self.line.change(|Line { up, cuts }| {
+            up.then_some(Line {
+                up: false,
+                cuts: cuts + 1,
+            })
         });
         if cut {
             self.world(|world| world.left.clear());
@@ -218,14 +219,14 @@ impl InProcess {
     /// Takes calls again.
     pub fn come_up(&self) {
         self.line
-            .send_if_modified(|line| !std::mem::replace(&mut line.up, true));
+            .change(|Line { up, cuts }| (!up).then_some(Line { up: true, cuts }));
     }
 }
 
 /// Whoever waits for an answer; dropping it before is leaving.
 struct Caller<'a> {
     life: Life,
-    line: &'a watch::Sender<Line>,
+    line: &'a Announced<Line>,
     cuts: u64,
     is_done: bool,
 }
@@ -251,7 +252,7 @@ impl Caller<'_> {
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
         // What was on a line that was cut is lost.
-        if !self.is_done && self.line.borrow().cuts == self.cuts {
+        if !self.is_done && self.line.get().cuts == self.cuts {
             self.life.left();
         }
     }

@@ -32,6 +32,7 @@
 
 mod account;
 mod admin;
+mod announced;
 mod answers;
 mod backstage;
 mod backup;
@@ -66,6 +67,7 @@ mod world;
 pub use account::{
     Access, Account, AccountId, ActionGate, Key, LimitSet, Pricing, RateLimit, default_scopes,
 };
+pub use announced::{Announced, Listener};
 pub use answers::{Answer, RateLimitStyle};
 pub use backstage::Backstage;
 pub use backup::{BackupBehaviour, BackupOutcome, Listed, NoteAs};

@@ -90,9 +90,7 @@ impl Life {
         let Some(gate) = gate else { return };
         let mut changes = self.shared.changes();
         while self.shared.look(|world| world.gate_holds(gate).is_some()) {
-            if changes.changed().await.is_err() {
-                return;
-            }
+            changes.changed().await;
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hostup_operator::clock::Clock;
 use hostup_operator::domain::values::moment::Moment;
+use hostup_sim::Announced;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// When every life begins, by the wall clock.
@@ -23,7 +23,7 @@ enum Fares {
 /// The body of one process.
 #[derive(Clone)]
 pub struct Body {
-    fares: watch::Sender<Fares>,
+    fares: Announced<Fares>,
     clocks: Arc<Mutex<Clocks>>,
 }
 
@@ -39,7 +39,7 @@ impl Body {
     /// Of a process whose wall clock is off by `off`. `began` is when the life began.
     pub fn new(began: Instant, off: SignedDuration) -> Self {
         Self {
-            fares: watch::Sender::new(Fares::Runs),
+            fares: Announced::new(Fares::Runs),
             clocks: Arc::new(Mutex::new(Clocks {
                 began,
                 off,
@@ -69,13 +69,9 @@ impl Body {
 
     /// It stands still, with its clocks.
     pub fn freeze(&self) {
-        let frozen = self.fares.send_if_modified(|fares| {
-            let runs = *fares == Fares::Runs;
-            if runs {
-                *fares = Fares::StandsStill;
-            }
-            runs
-        });
+        let frozen = self
+            .fares
+            .change(|fares| (fares == Fares::Runs).then_some(Fares::StandsStill));
         if frozen {
             let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
             clocks.stands_since = Some(Instant::now());
@@ -89,39 +85,33 @@ impl Body {
             clocks.stood += since.elapsed();
         }
         drop(clocks);
-        self.fares.send_if_modified(|fares| {
-            let still = *fares == Fares::StandsStill;
-            if still {
-                *fares = Fares::Runs;
-            }
-            still
-        });
+        self.fares
+            .change(|fares| (fares == Fares::StandsStill).then_some(Fares::Runs));
     }
 
     /// It is gone, as after kill -9: nothing that it waits for ever comes.
     pub fn kill(&self) {
-        self.fares.send_replace(Fares::Dead);
+        self.fares.change(|_| Some(Fares::Dead));
     }
 
     /// Whether it runs or stands still.
     pub fn is_alive(&self) -> bool {
-        *self.fares.borrow() != Fares::Dead
+        self.fares.get() != Fares::Dead
     }
 
     /// Whether it stands still.
     pub fn stands_still(&self) -> bool {
-        *self.fares.borrow() == Fares::StandsStill
+        self.fares.get() == Fares::StandsStill
     }
 
     /// Ends once the process runs; never, if it is dead.
     pub async fn runs(&self) {
-        if *self.fares.borrow() == Fares::Runs {
+        if self.fares.get() == Fares::Runs {
             return;
         }
-        let mut fares = self.fares.subscribe();
-        let came = fares.wait_for(|fares| *fares == Fares::Runs).await.is_ok();
-        if !came {
-            std::future::pending::<()>().await;
+        let mut fares = self.fares.listener();
+        while self.fares.get() != Fares::Runs {
+            fares.changed().await;
         }
     }
 }

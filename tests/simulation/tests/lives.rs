@@ -1,6 +1,6 @@
 //! Many lives, and the figures that `make simulate` prints of them.
 
-use simulation::life::live;
+use simulation::life::{Ended, live};
 use simulation::many::live_many;
 
 /// So many lives in `make test`.
@@ -26,20 +26,27 @@ fn no_life_buys_twice_loses_an_outcome_or_comes_to_no_rest_and_every_fault_meets
     assert_eq!(many.met.missed(many.lives), Vec::<String>::new());
 }
 
-/// Each in a process of its own, as `make simulate SEED=n` lives it: within one process the lives of other threads share
-/// counters that libraries draw their seeds from.
+/// The first time in a process of its own, as `make simulate SEED=n` lives it; then among others, in another order, as
+/// `make simulate LIVES=n` does: libraries draw seeds of their own from counters that all lives of a process share.
 #[test]
-fn one_seed_tells_one_story() {
+fn one_seed_tells_one_story_alone_and_among_others() {
     let told = |seed: u64| {
         let mut simulate = std::process::Command::new(env!("CARGO_BIN_EXE_simulation"));
         let ended = simulate.args(["--seed", &seed.to_string()]).output().unwrap();
         assert!(ended.status.success(), "seed {seed}");
         String::from_utf8(ended.stdout).unwrap()
     };
-    for seed in 1..=20 {
-        let first = told(seed);
-        assert!(first.contains(", trace "), "seed {seed}: {first}");
-        assert_eq!(first, told(seed), "seed {seed}");
+    for seed in (1..=100).rev() {
+        let Ended { story, digest, .. } = live(seed, true);
+        let alone = told(seed);
+        let mut lines = alone.lines();
+        for line in story {
+            assert_eq!(lines.next(), Some(line.as_str()), "seed {seed}");
+        }
+        assert!(
+            alone.ends_with(&format!(", trace {digest}\n")),
+            "seed {seed}: {alone}"
+        );
     }
 }
 
