@@ -18,7 +18,7 @@ use crate::api::{self, InvalidRecord};
 use crate::cluster::api_call;
 use crate::cluster::recent::Source;
 use crate::domain::ledger::budget::Allowance;
-use crate::domain::ledger::chain::{Brakes, Hold, LedgerView};
+use crate::domain::ledger::chain::{Brakes, Hold, LedgerView, ShownRecord};
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::order::TRIES_LAST;
 use crate::domain::ledger::record::{Record, later};
@@ -171,10 +171,9 @@ pub async fn chain<K: PurchasingKind>(
     source: Source,
 ) -> Result<LedgerView, Error> {
     let status = object.status();
-    let named = K::operation(&status).map(|operation| RecordName::new(&operation.name));
-    let attempt_named = named.as_ref().and_then(|named| key.attempt(named));
+    let shown = K::operation(&status).map(ShownRecord::from);
     let (tail, brakes) = futures::join!(
-        ctx.books.ledger.tail(key, attempt_named, source),
+        tail(ctx, shown.as_ref(), subject, key, source),
         brakes(ctx, object, source)
     );
     let (Tail { last: tail, missing }, brakes) = (tail?, brakes?);
@@ -208,11 +207,34 @@ pub async fn chain<K: PurchasingKind>(
         gap: None,
         came_to_nothing: came_to_nothing.into_values().collect(),
         closed_after: K::closed_after(&status).map(RecordName::new),
-        shown_record: named,
+        shown_record: shown.map(|shown| shown.name),
         shown_quote: K::quote(&status).and_then(api::shown_quote),
         stalled_since: conditions::stalled_since(K::conditions(&status)),
         brakes,
     })
+}
+
+/// The last record of the chain. Where another record has the name of the one that the status shows, that one is missing.
+async fn tail(
+    ctx: &Context,
+    shown: Option<&ShownRecord>,
+    subject: &Subject,
+    key: &ChainKey,
+    source: Source,
+) -> Result<Tail, Error> {
+    let named = shown.and_then(|shown| key.attempt(&shown.name));
+    let replaced = |tail: &Tail| {
+        let last = api::record(tail.last.as_ref()?).ok()?;
+        let is_replaced = shown?.is_replaced_by(&last, &subject.uid);
+        is_replaced.then_some(last.name)
+    };
+    let mut tail = ctx.books.ledger.tail(key, named, source).await?;
+    if source == Source::Known && replaced(&tail).is_some() {
+        // What is known of the record may be older than the status.
+        tail = ctx.books.ledger.tail(key, named, Source::Etcd).await?;
+    }
+    let missing = tail.missing.clone().or_else(|| replaced(&tail));
+    Ok(Tail { missing, ..tail })
 }
 
 /// The operator's own brakes. Who looks for showing how things stand does not ask for Namespaces and budgets: a decision to

@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
+use control_plane::{Action, Gate};
 use futures::future::join_all;
 use hostup_sim::{
     ActionGate, Answer, Content, Fault, OverwriteBehaviour, OverwriteOutcome, Route, Sim, Vps, World,
     standard_options,
 };
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::answers::{
     End, Row, redirect_rows, refused, row, said_unknown, status_rows, transport_rows, unreadable_rows,
 };
 use crate::support::death::{QUICK, died_at};
+use crate::support::proxied_env::{ProxiedEnv, claim, held};
 use crate::support::{Customer, PATIENCE, TestEnv, at, condition, each_row, gates, ready, reason, says};
 
 const IN_PLACE: &str = "--enable-in-place-restore";
@@ -229,6 +232,48 @@ async fn two_replicas_overwrite_once() {
         env.wait_for_reason(&format!("web-{n}"), "Restored").await;
     }
     ends_with(&env, 4, 4).await;
+}
+
+/// The claim of one replica is on its way while another overwrites the VPS, and the record of that is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_late_claim_under_the_name_of_a_deleted_record_does_not_hide_that_the_vps_was_overwritten() {
+    let ProxiedEnv { mut env, proxy } = ProxiedEnv::new("overwritelate").await;
+    let target = target_of(&env.vps);
+    env.add_vps(&target);
+    let on_its_way = Gate::new();
+    proxy.rule(claim(Action::HoldBefore(on_its_way.clone())));
+    let args = [
+        "--leader-elect=false",
+        "--request-timeout=20s",
+        "--paid-timeout=25s",
+    ];
+    let _late = env.operator(&args);
+    env.create(preview(&env, "web", &target)).await;
+    approve(&env, "web").await;
+    held(&on_its_way).await;
+    let second = env.plane.proxy().unwrap();
+    env.kubeconfig = second.kubeconfig(&env.kubeconfig).unwrap();
+    let _other = env.operator(&args);
+    env.wait_for_reason("web", "Restored").await;
+    let record = env.records().await[0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    env.operations()
+        .delete(&record, &DeleteParams::default())
+        .await
+        .unwrap();
+    on_its_way.release();
+    let is_withdrawn = |record: &Value| at(record, "status.state") == "NotSent";
+    env.wait_for_record(&record, "its end", is_withdrawn).await;
+    let tells = |object: &Value| {
+        let message = ready(object)["message"].as_str().unwrap_or_default();
+        reason(object) == "LedgerMissing" && message.contains("Another record has its name now")
+    };
+    let object = env.wait("web", "that its record is another one", tells).await;
+    says(&object, &record);
+    assert_eq!(at(&object, "status.operation.state"), "Succeeded");
+    assert_eq!((env.executed(), env.posts()), (1, 1));
 }
 
 #[tokio::test]

@@ -19,10 +19,11 @@ use crate::domain::action::ordered::Backup;
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, NO_CHARGE, Price, Rates, Recurring, Size};
 use crate::domain::consent::quote::{Quote, QuoteId};
-use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record};
+use crate::domain::ledger::chain::ShownRecord;
+use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record, State};
 use crate::domain::provider::gate::{Force, Gate, GateName};
 use crate::domain::restore::TargetView;
-use crate::domain::values::ids::{Subject, SubjectKind, Uid, VpsId};
+use crate::domain::values::ids::{RecordName, Subject, SubjectKind, Uid, VpsId};
 use crate::domain::values::money::{Amount, Currency};
 use crate::domain::values::rfc3339;
 use crate::domain::values::text::Text;
@@ -259,6 +260,15 @@ impl From<&Record> for OperationRef {
             name: record.name.to_string(),
             state: record.known.state.as_str().to_owned(),
             attempt: record.attempt,
+        }
+    }
+}
+
+impl From<&OperationRef> for ShownRecord {
+    fn from(shown: &OperationRef) -> Self {
+        Self {
+            name: RecordName::new(&shown.name),
+            state: State::ALL.into_iter().find(|state| state.as_str() == shown.state),
         }
     }
 }

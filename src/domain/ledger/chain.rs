@@ -13,7 +13,7 @@ use crate::ledger::order::{Order, TRIES_LAST};
 use crate::ledger::record::{Record, State, Times, later};
 use crate::status::reason::Reason;
 use crate::status::report::{Report, Trouble};
-use crate::values::ids::{InstanceId, RecordName, Subject};
+use crate::values::ids::{InstanceId, RecordName, Subject, Uid};
 
 /// Attempts of one object that may come to nothing within [`TRIES_LAST`].
 const MOST_TRIES: usize = 8;
@@ -50,6 +50,24 @@ pub struct LedgerView {
     pub stalled_since: Option<Timestamp>,
     /// What the operator's own brakes leave.
     pub brakes: Brakes,
+}
+
+/// The record that an object's status names, and the state in which the status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownRecord {
+    /// The record.
+    pub name: RecordName,
+    /// Its state; `None` if it is none that this version knows.
+    pub state: Option<State>,
+}
+
+impl ShownRecord {
+    /// Whether `record`, read later, is another one that has its name: somebody deleted the shown one, and then a claim of
+    /// a process that did not know of it yet was created. Only a record of the object itself (`uid`) tells.
+    pub fn is_replaced_by(&self, record: &Record, uid: &Uid) -> bool {
+        let cannot_become = |shown: State| !shown.may_become(record.known.state);
+        record.name == self.name && record.subject.uid == *uid && self.state.is_some_and(cannot_become)
+    }
 }
 
 /// The operator's own brakes.
@@ -110,11 +128,17 @@ impl LedgerView {
 
     fn bar(&self, instead: &str) -> Option<(Reason, String)> {
         if let Some(missing) = &self.missing {
+            let is_replaced = self.tail.as_ref().is_some_and(|tail| tail.name == *missing);
+            let back = if is_replaced {
+                "Another record has its name now: delete that one, and bring the first one back from a backup"
+            } else {
+                "Bring the record back from a backup"
+            };
             return Some((
                 Reason::LedgerMissing,
                 format!(
                     "VpsOperation {missing} was made for this and is gone; nothing is bought, because it may have been executed. \
-                     Bring the record back from a backup{instead}"
+                     {back}{instead}"
                 ),
             ));
         }

@@ -93,6 +93,21 @@ impl State {
         }
     }
 
+    /// Whether a record that was in this state can be in that `later` one.
+    pub fn may_become(self, later: Self) -> bool {
+        match self {
+            Self::Sending => true,
+            Self::Unknown => later != Self::Sending,
+            Self::Accepted => !matches!(later, Self::Sending | Self::NotSent | Self::Rejected),
+            Self::Succeeded
+            | Self::Failed
+            | Self::NotSent
+            | Self::Rejected
+            | Self::NotExecuted
+            | Self::Abandoned => later == self,
+        }
+    }
+
     /// The word in `status.state`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use crate::consent::approval::{Ceiling, CeilingUntil};
 use crate::consent::price::Size;
 use crate::consent::price::tests::rates;
 use crate::consent::quote::QuoteId;
-use crate::ledger::chain::{Brakes, Cap, Hold};
+use crate::ledger::chain::{Brakes, Cap, Hold, ShownRecord};
 use crate::ledger::order::TRIES_LAST;
 use crate::ledger::record::{Claim, Evidence, Job, KeyInUse, Outcome, Resolution, State, later};
 use crate::provider::backup::{BackupFilter, ListedBackup};
@@ -650,6 +650,50 @@ fn a_record_that_is_gone_bars_whatever_could_still_be_bought() {
     let mut missing = with_tail(record(State::NotSent));
     missing.chain.missing = Some(RecordName::new("chain-2"));
     assert_eq!(reason(&decided(&intent(), &missing)), Reason::LedgerMissing);
+}
+
+#[test]
+fn a_record_that_took_the_name_of_the_shown_one_is_not_taken_for_it() {
+    for shown in State::ALL {
+        for state in State::ALL {
+            let tail = record(state);
+            let of_status = ShownRecord {
+                name: tail.name.clone(),
+                state: Some(shown),
+            };
+            let is_replaced = |shown: &ShownRecord| shown.is_replaced_by(&tail, &tail.subject.uid);
+            let settled_otherwise = shown.is_final() && state != shown;
+            let claimed_again = shown != State::Sending && state == State::Sending;
+            let never_sent = shown == State::Accepted && [State::NotSent, State::Rejected].contains(&state);
+            let expected = settled_otherwise || claimed_again || never_sent;
+            assert_eq!(is_replaced(&of_status), expected, "{shown:?}, then {state:?}");
+            for tells_nothing in [
+                ShownRecord {
+                    name: RecordName::new("chain-7"),
+                    ..of_status.clone()
+                },
+                ShownRecord {
+                    state: None,
+                    ..of_status.clone()
+                },
+            ] {
+                assert!(!is_replaced(&tells_nothing), "{shown:?}, then {state:?}");
+            }
+            let of_another_object = of_status.is_replaced_by(&tail, &Uid::new("another"));
+            assert!(!of_another_object, "{shown:?}, then {state:?}");
+        }
+    }
+    let mut replaced = with_tail(record(State::NotSent));
+    replaced.chain.missing = Some(record(State::NotSent).name);
+    let Decision::Report(report) = decided(&intent(), &replaced) else {
+        panic!("a report");
+    };
+    assert_eq!(report.reason, Reason::LedgerMissing);
+    assert!(
+        report.message.contains("Another record has its name now"),
+        "{}",
+        report.message
+    );
 }
 
 #[test]

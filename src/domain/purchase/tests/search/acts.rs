@@ -269,15 +269,16 @@ impl Search {
                     }
                 }
                 (next.object.generation, next.object.is_suspended) = (1, false);
-                (next.object.named, next.object.tells) = (0, false);
+                (next.object.named, next.object.shown) = (0, RecordState::Sending);
             }
             Act::DeleteRecord(n) => {
                 take(&mut next.edits)?;
                 let rec = world.record(n)?;
-                // The shipped policy keeps what is not finished, and an object's status names its record long before a
+                // The shipped policy keeps what is not finished, and an object's status tells of the end long before a
                 // person tidies up.
                 let object = world.object;
-                let is_told = object.named >= n || !object.exists || object.uid != rec.uid;
+                let is_named = object.named > n || (object.named == n && object.shown.is_final());
+                let is_told = is_named || !object.exists || object.uid != rec.uid;
                 if !is_told || !self.shipped.known(rec.known).state.is_final() {
                     return None;
                 }

@@ -20,7 +20,7 @@ impl Search {
             Choice::Show(names) => {
                 if let Some(rec) = before.record(last).filter(|_| names) {
                     next.object.named = last;
-                    next.object.tells = self.shipped.known(rec.known).state != RecordState::Sending;
+                    next.object.shown = self.shipped.known(rec.known).state;
                 }
                 return Some(());
             }
@@ -40,7 +40,7 @@ impl Search {
             holder,
             made,
             version: 0,
-            told: (before.object.named, before.object.tells),
+            told: before.object.told(),
         };
         goes_on(next, d, buying, then, None);
         self.alone(next, d);
@@ -154,7 +154,7 @@ impl Search {
                     let dropped = self.mutant == Mutant::SecondLookDropped;
                     Came::LookedAtObject {
                         is_wanted: is_wanted || dropped,
-                        is_told_alike: (object.named, object.tells) == told
+                        is_told_alike: object.told() == told
                             || dropped
                             || self.mutant == Mutant::SecondLookIgnoresStatus,
                     }
@@ -270,6 +270,9 @@ impl Search {
         let after = self.shipped.known(known);
         if self.shipped.known(rec.known).state.is_final() && known != rec.known {
             return Some(Wrong::SettledChanged);
+        }
+        if !self.shipped.known(rec.known).state.may_become(after.state) {
+            return Some(Wrong::TakenForAnother);
         }
         // A VM that is listed is found again by its token before anything is bought.
         let is_executed = match self.goods {

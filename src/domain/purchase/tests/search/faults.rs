@@ -39,6 +39,8 @@ pub enum Mutant {
     OnlyTheClaimersClock,
     /// A refusal does not use up the approval of an overwrite.
     RefusalKeepsTheApproval,
+    /// The record that has the name of the one that the status shows is taken for it.
+    TheNameIsEnough,
 }
 
 /// A process has claimed, and stands still with its clocks while much time passes.
@@ -81,6 +83,19 @@ const BOUGHT: &[Act] = &[
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
+];
+/// The same of an overwrite, whose end the status tells.
+const OVERWRITTEN: &[Act] = &[
+    Act::Look(0),
+    Act::Look(0),
+    Act::Does(0, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Does(1, How::Well),
+    Act::Listed(1),
+    Act::Follow(1, 1, Sees::Well),
+    Act::Look(1),
 ];
 /// The call was sent, and its answer is not written yet.
 const SENT: &[Act] = &[
@@ -203,6 +218,10 @@ fn hunts() -> Vec<Hunt> {
             ),
         ),
         hunt(Mutant::RefusalKeepsTheApproval, &[Twice], World::new(1, 1, 0, 0)),
+        after(
+            OVERWRITTEN,
+            hunt(Mutant::TheNameIsEnough, &[Twice], World::new(2, 0, 1, 0)),
+        ),
         hunt(
             Mutant::OnlyTheClaimersClock,
             &[StuckSending],
@@ -226,15 +245,18 @@ fn each_fault_that_is_put_in_is_found() {
     } in hunts()
     {
         let goods = match mutant {
-            Mutant::RefusalKeepsTheApproval => Goods::Disk,
+            Mutant::RefusalKeepsTheApproval | Mutant::TheNameIsEnough => Goods::Disk,
             _ => Goods::NewVm,
         };
-        let mut search = Search::new(goods, mutant);
-        let mut start = world;
-        for act in begin {
-            start = search.after(&start, *act).expect("the beginning happens");
-        }
-        let found = search.run(start, 3_000_000);
+        let searched = |mutant, most| {
+            let mut search = Search::new(goods, mutant);
+            let start = begin.iter().fold(world, |start, act| {
+                let next = search.after(&start, *act);
+                next.unwrap_or_else(|| panic!("{mutant:?}: {act:?} does not happen in {start:?}"))
+            });
+            search.run(start, most)
+        };
+        let found = searched(mutant, 3_000_000);
         let Some((is, path)) = found.wrong else {
             panic!(
                 "{mutant:?} is not found in {} states, {} deep",
@@ -247,5 +269,11 @@ fn each_fault_that_is_put_in_is_found() {
             told(&[begin, path.as_slice()].concat())
         );
         assert!(wrongs.contains(&is), "{mutant:?}: {is:?}");
+        let shipped = searched(Mutant::None, found.states);
+        assert!(
+            shipped.wrong.is_none(),
+            "{mutant:?}, and what ships has it: {:?}",
+            shipped.wrong
+        );
     }
 }

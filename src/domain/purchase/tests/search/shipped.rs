@@ -11,6 +11,7 @@ use super::*;
 use crate::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::consent::approval::Approval;
 use crate::ledger::Walk;
+use crate::ledger::chain::ShownRecord;
 use crate::ledger::names::ChainKey;
 use crate::ledger::record::{EndOfVm, Resolution, State as RecordState};
 use crate::provider::inventory::{Vm, VpsChoice};
@@ -267,6 +268,7 @@ impl Shipped {
         let is_claimed = process.claimed & (1 << (last + 1)) != 0;
         let missing = end.missing.and_then(|n| u8::try_from(n).ok());
         let missing = missing.or(is_claimed.then_some(last + 1));
+        let missing = missing.or_else(|| self.is_replaced(object, tail?).then_some(last));
         let gap = (1..last).find(|n| world.record(*n).is_none() && mutant != Mutant::TailBelowAGap);
         let now = world.clock(driver);
         let key = (
@@ -275,7 +277,7 @@ impl Shipped {
             gap,
             Object {
                 named: 0,
-                tells: false,
+                shown: RecordState::Sending,
                 ..object
             },
             match self.goods {
@@ -290,6 +292,16 @@ impl Shipped {
         let choice = self.decided(key);
         self.looks.insert(key, choice);
         (choice, last)
+    }
+
+    /// Another record has the name of the one that the status shows.
+    fn is_replaced(&self, object: Object, (last, rec): (u8, Rec)) -> bool {
+        let shown = ShownRecord {
+            name: chain_key().record(object.named.into()),
+            state: Some(object.shown),
+        };
+        let is_replaced = shown.is_replaced_by(&self.whole(last, rec), &uid(object.uid));
+        is_replaced && self.mutant != Mutant::TheNameIsEnough
     }
 
     fn decided(&mut self, (tail, missing, gap, object, listed, now): LookKey) -> Choice {

@@ -1,5 +1,7 @@
 //! What a small world holds: one object, its records in etcd, HostUp, some processes.
 
+use crate::ledger::record::State;
+
 pub const ATTEMPTS: u8 = 3;
 pub const DRIVERS: u8 = 3;
 /// When the world begins, in seconds: a clock may be behind.
@@ -67,9 +69,9 @@ pub struct Object {
     pub uid: u8,
     pub generation: u8,
     pub is_suspended: bool,
-    /// The attempt that its status names, or 0; and whether it tells of its outcome.
+    /// The attempt that its status names, or 0; and the state in which it shows it.
     pub named: u8,
-    pub tells: bool,
+    pub shown: State,
 }
 
 /// One process of the operator.
@@ -107,8 +109,8 @@ pub struct Buying {
     pub made: u32,
     /// Of the record that it read last.
     pub version: u8,
-    /// What the status told at the first look.
-    pub told: (u8, bool),
+    /// What the status told at the first look, its state by its place in [`State::ALL`].
+    pub told: (u8, u8),
 }
 
 /// An effect, in few bytes.
@@ -177,6 +179,8 @@ pub enum Wrong {
     CalledAbsent,
     /// What was settled has changed.
     SettledChanged,
+    /// A record moves as no record may: who reads it takes it for another one than its object's status shows.
+    TakenForAnother,
     /// A process whose clock is right took a person's `NotExecuted` before the settle time had passed.
     ActedTooEarly,
     /// A record is Sending though nobody sends it, past its time by a clock that is right.
@@ -207,6 +211,19 @@ impl Driver {
     }
 }
 
+impl Object {
+    /// What its status tells.
+    pub fn told(&self) -> (u8, u8) {
+        let place = State::ALL.iter().position(|state| *state == self.shown);
+        (
+            self.named,
+            place
+                .and_then(|place| u8::try_from(place).ok())
+                .unwrap_or(u8::MAX),
+        )
+    }
+}
+
 impl World {
     pub fn new(drivers: usize, faults: u8, edits: u8, answers: u8) -> Self {
         let driver = Driver {
@@ -231,7 +248,7 @@ impl World {
                 generation: 1,
                 is_suspended: false,
                 named: 0,
-                tells: false,
+                shown: State::Sending,
             },
             records: [None; ATTEMPTS as usize],
             late: None,
