@@ -567,7 +567,16 @@ impl Judge {
             .filter(|record| matches!(state_of(record), "Succeeded" | "Failed"))
             .collect();
         let mut book = (Decimal::ZERO, Decimal::ZERO);
-        for purchase in self.hostup.purchases() {
+        // Where several records tell of one request, each tells of its own VM.
+        let mut purchases = self.hostup.purchases();
+        let has_its_record = |purchase: &Purchase| {
+            let vm = purchase.vps_id.as_deref();
+            records
+                .iter()
+                .any(|record| vm == Some(text(record, "/status/result/vpsId")))
+        };
+        purchases.sort_by_key(|purchase| !has_its_record(purchase));
+        for purchase in purchases {
             let at_once = purchase.config.as_ref().map(|config| config.price.amount);
             // The same options may be ordered again, at another price.
             let before = purchase.resize.as_ref().and_then(|resize| resize.per_hour_before);
@@ -584,7 +593,11 @@ impl Judge {
                     && price("/spec/quote/perHour") == purchase.per_hour
                     && price("/spec/quote/dueNow") == at_once
             };
-            let Some(place) = open.iter().position(is_of) else {
+            let own = |record: &&Arc<Value>| {
+                is_of(record) && purchase.vps_id.as_deref() == Some(text(record, "/status/result/vpsId"))
+            };
+            let place = open.iter().position(own).or_else(|| open.iter().position(is_of));
+            let Some(place) = place else {
                 continue;
             };
             let record = open.remove(place);

@@ -408,8 +408,26 @@ impl People {
         self.patch(wanted, &json!({"spec": {"approval": approval}}), "approves");
     }
 
-    /// Deletes some finished record, as the shipped policy allows, once HostUp's list shows its VM: who makes the object
-    /// anew before that buys another one.
+    /// Whether the object of a record tells of its end, or is gone.
+    fn is_told(&self, record: &Value) -> bool {
+        let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
+        let kind = if subject("kind") == Kind::CONFIG.kind {
+            Kind::CONFIG
+        } else {
+            Kind::RESTORE
+        };
+        let object = self.server.get(kind, subject("namespace"), subject("name"));
+        object.is_none_or(|object| {
+            let is_anothers = text(&object, "/metadata/uid") != subject("uid");
+            let attempt = at(record, "/spec/attempt").and_then(Value::as_u64);
+            let shown = at(&object, "/status/operation/attempt").and_then(Value::as_u64);
+            let has_ended = is_final(text(&object, "/status/operation/state"));
+            is_anothers || shown > attempt || (shown == attempt && has_ended)
+        })
+    }
+
+    /// Deletes some finished record, as the shipped policy allows, once its object tells of the end, and HostUp's list shows
+    /// its VM: who makes the object anew before that buys another one.
     fn forget_a_record(&self) {
         let records = self.server.list(Kind::OPERATION, None);
         let shows = |record: &Value| {
@@ -418,7 +436,7 @@ impl People {
         };
         let finished = records
             .iter()
-            .filter(|record| is_final(state_of(record)) && shows(record));
+            .filter(|record| is_final(state_of(record)) && shows(record) && self.is_told(record));
         let finished: Vec<&str> = finished.map(|record| text(record, "/metadata/name")).collect();
         if finished.is_empty() {
             return;
