@@ -12,7 +12,7 @@ use crate::provider::backup::ListedBackup;
 use crate::provider::options::{Difference, Values};
 use crate::provider::preflight::Remaining;
 use crate::values::digest;
-use crate::values::ids::{BackupId, InstanceId, RecordName, VpsId};
+use crate::values::ids::{BackupId, InstanceId, RecordName, Uid, VpsId};
 use crate::values::money::Amount;
 use crate::values::text::Text;
 
@@ -306,10 +306,11 @@ impl NewBackup {
     /// Characters of the token in the note: 80 bits.
     const TOKEN: usize = 16;
 
-    /// The one that `record` of this installation orders.
-    pub fn of(instance: &InstanceId, record: &RecordName) -> Self {
-        let parts = [instance.as_str(), record.as_str()];
-        let token = digest::base32("hostup-operator/backup-note/v1", &parts, Self::TOKEN);
+    /// The one that `record` of this installation orders for an object. A record that was deleted may have had the same
+    /// name, but then another object: one object never has two records of one name.
+    pub fn of(instance: &InstanceId, record: &RecordName, object: &Uid) -> Self {
+        let parts = [instance.as_str(), record.as_str(), object.as_str()];
+        let token = digest::base32("hostup-operator/backup-note/v2", &parts, Self::TOKEN);
         Self {
             note: format!("before a change by hostup-operator {token}"),
         }

@@ -65,7 +65,7 @@ pub fn described(made: Option<&Record>, vps: &VpsId) -> String {
 /// names no price, and the quota is part of the plan).
 pub fn before(change: Order, instance: &InstanceId) -> Order {
     let record: RecordName = change.chain.record(change.attempt.number);
-    let backup = NewBackup::of(instance, &record);
+    let backup = NewBackup::of(instance, &record, &change.subject.uid);
     Order {
         path: format!("/api/v2/vps/{}/backups", change.vps),
         body: json!({"note": backup.note}).to_string(),

@@ -652,15 +652,21 @@ fn that_nothing_is_listed_proves_nothing_to_a_key_that_does_not_read_the_vps() {
 }
 
 #[test]
-fn two_records_or_two_installations_never_share_a_note() {
-    let note = |instance: &str, n| {
+fn two_records_two_objects_or_two_installations_never_share_a_note() {
+    let note = |instance: &str, n, uid: &str| {
         NewBackup::of(
             &InstanceId::new(instance),
             &ChainKey::of_config(&VpsId::new("vps_1")).record(n),
+            &Uid::new(uid),
         )
         .note
     };
-    let notes = [note("a", 1), note("a", 2), note("b", 1)];
+    let notes = [
+        note("a", 1, "u"),
+        note("a", 2, "u"),
+        note("b", 1, "u"),
+        note("a", 1, "v"),
+    ];
     for (n, one) in notes.iter().enumerate() {
         for other in &notes[n + 1..] {
             let ordered = NewBackup { note: one.clone() };
