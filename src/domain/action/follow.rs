@@ -41,7 +41,7 @@ pub struct Memo {
     pub absent_reads: u32,
     /// No reading before this.
     pub not_before: Timestamp,
-    /// Since when the job has been seen ended without a VM to show.
+    /// Since when this process has seen the job ended, or not known to HostUp, without a VM to show.
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
     pub tried: Option<Resolution>,
@@ -483,7 +483,9 @@ pub(super) fn absent(
     now: Timestamp,
 ) -> Outcome {
     let known = &record.known;
-    let settled = record.settled_at(times);
+    // Another process may have written when the job was lost, by a clock that is behind.
+    let lost = memo.ended_since.map(|lost| later(lost, times.settle_time));
+    let settled = lost.unwrap_or(Timestamp::MIN).max(record.settled_at(times));
     let told = says_not_executed(record);
     let enough = memo.absent_reads >= ABSENT_READS && now >= settled;
     match (told, enough) {

@@ -154,16 +154,22 @@ impl Look<'_> {
         let known = &self.record.known;
         let seen_failed = known.evidence == Some(Evidence::Job);
         match job {
-            JobState::Running { .. } => known.clone(),
+            JobState::Running { .. } => {
+                memo.ended_since = None;
+                known.clone()
+            }
             JobState::Lost if seen_failed => self.failed(known.message.as_str(), vms, memo),
-            JobState::Lost => Outcome {
-                state: State::Unknown,
-                message: Text::new(
-                    "HostUp no longer knows the job; the operator searches for the VM by its token",
-                ),
-                quiet_since: Some(self.now),
-                ..known.clone()
-            },
+            JobState::Lost => {
+                memo.ended_since.get_or_insert(self.now);
+                Outcome {
+                    state: State::Unknown,
+                    message: Text::new(
+                        "HostUp no longer knows the job; the operator searches for the VM by its token",
+                    ),
+                    quiet_since: Some(self.now),
+                    ..known.clone()
+                }
+            }
             JobState::Completed { hints, .. } => self.completed(&hints, vms, memo),
             JobState::Failed { error } => {
                 let message = format!("the job failed: {error}");
@@ -187,12 +193,15 @@ impl Look<'_> {
                     | Sighting::None => known.clone(),
                 }
             }
-            JobState::Running { .. } => Outcome {
-                state: State::Accepted,
-                message: Text::new("HostUp knows the job again"),
-                evidence: None,
-                ..known.clone()
-            },
+            JobState::Running { .. } => {
+                memo.ended_since = None;
+                Outcome {
+                    state: State::Accepted,
+                    message: Text::new("HostUp knows the job again"),
+                    evidence: None,
+                    ..known.clone()
+                }
+            }
             JobState::Lost => known.clone(),
             ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => self.polled(ended, vms, memo),
         };
@@ -282,7 +291,8 @@ impl Look<'_> {
                     .quiet_since
                     .filter(|_| known.evidence == Some(Evidence::Job));
                 // Another process may have written that moment, by a clock that is behind.
-                let from = since.map(|since| since.max(self.record.claimed_by()));
+                let own = *memo.ended_since.get_or_insert(now);
+                let from = since.map(|since| since.max(own));
                 let settled = from.is_some_and(|from| now >= later(from, self.times.settle_time));
                 if memo.absent_reads < ABSENT_READS || !settled {
                     return Outcome {
@@ -355,6 +365,9 @@ impl Look<'_> {
             ),
             Sighting::None => {
                 memo.absent_reads = memo.absent_reads.saturating_add(1);
+                if record.known.job.is_some() {
+                    memo.ended_since.get_or_insert(now);
+                }
                 absent(
                     record,
                     "no VM has the token",

@@ -237,7 +237,10 @@ struct SeenRecord {
     /// That was written down as its end before the settle time, so that a VM which was left may not be listed yet, and a
     /// process whose clock is that much ahead runs.
     failed_by_a_wrong_clock: bool,
-    /// `NotExecuted` took effect before the settle time, and a process whose clock is that much ahead runs.
+    /// A person was asked before the settle time, and a process whose clock is ahead runs.
+    was_asked_by_a_wrong_clock: bool,
+    /// `NotExecuted` took effect before the settle time, or was answered because a person was asked before it, and a process
+    /// whose clock is that much ahead runs.
     was_freed_by_a_wrong_clock: bool,
 }
 
@@ -464,12 +467,14 @@ impl Judge {
                     });
                 }
                 let asks = state == "Unknown" && !text(object, "/status/evidence").is_empty();
+                let age = record.made.map(|made| made.elapsed()).unwrap_or_default();
                 if asks && !record.is_asking {
                     seen.questions += 1;
+                    record.was_asked_by_a_wrong_clock |=
+                        age < TIMES.settle_time && seen.ahead > Duration::ZERO;
                 }
                 record.is_asking = asks;
                 if state == "NotExecuted" && !record.was_freed {
-                    let age = record.made.map(|made| made.elapsed()).unwrap_or_default();
                     if age + seen.ahead < TIMES.settle_time {
                         found.push(format!("{} is freed after {age:?}, too early", write.name));
                     }
@@ -477,7 +482,8 @@ impl Judge {
                         found.push(format!("{} is freed, and nobody has said so", write.name));
                     }
                     record.was_freed = true;
-                    record.was_freed_by_a_wrong_clock = age < TIMES.settle_time;
+                    record.was_freed_by_a_wrong_clock =
+                        age < TIMES.settle_time || record.was_asked_by_a_wrong_clock;
                 }
                 if text(object, "/status/evidence") == "Job" {
                     let seen_failed = *record.job_failed.get_or_insert_with(Instant::now);

@@ -416,6 +416,7 @@ fn that_a_job_failed_is_written_at_once_and_survives_that_hostup_forgets_the_job
     };
     let mut memo = Memo {
         absent_reads: 2,
+        ended_since: Some(now()),
         ..Memo::default()
     };
     let ended = step(
@@ -426,6 +427,43 @@ fn that_a_job_failed_is_written_at_once_and_survives_that_hostup_forgets_the_job
         after(900),
     );
     assert_eq!(ended.state, State::Failed);
+}
+
+#[test]
+fn absence_after_a_job_proves_nothing_before_the_settle_time_by_the_own_clock_of_who_looks() {
+    let hour_ago = now().checked_sub(Duration::from_secs(3600)).unwrap();
+    let written_by_a_clock_that_is_behind = |state, evidence| {
+        let mut record = accepted();
+        record.claim.made_at = hour_ago;
+        record.created_at = Some(hour_ago);
+        record.known.state = state;
+        record.known.evidence = evidence;
+        record.known.quiet_since = Some(hour_ago);
+        record
+    };
+    let failed = written_by_a_clock_that_is_behind(State::Accepted, Some(Evidence::Job));
+    let lost = written_by_a_clock_that_is_behind(State::Unknown, None);
+    let looks: [(_, fn() -> Input, _); 2] = [
+        (
+            failed,
+            || Input::Job(JobState::Lost, vec![]),
+            (State::Failed, Some(Evidence::Job)),
+        ),
+        (
+            lost,
+            || inventory(vec![]),
+            (State::Unknown, Some(Evidence::NoneFound)),
+        ),
+    ];
+    for (record, look, end) in looks {
+        let mut memo = Memo::default();
+        for seconds in [0, 300, 600, 899] {
+            let early = step(&record, look(), &mut memo, &times(), after(seconds));
+            assert_eq!(early, record.known, "{seconds}");
+        }
+        let settled = step(&record, look(), &mut memo, &times(), after(900));
+        assert_eq!((settled.state, settled.evidence), end);
+    }
 }
 
 #[test]

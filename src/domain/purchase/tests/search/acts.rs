@@ -3,7 +3,7 @@
 use super::faults::Mutant;
 use super::shipped::{Following, Sees, Shipped};
 use super::world::{
-    ATTEMPTS, DRIVERS, Does, Driver, Executed, Goods, Life, Moments, Rec, SOON, Told, World, Wrong,
+    ATTEMPTS, DRIVERS, Does, Driver, Executed, Goods, Life, Moments, Rec, Remembers, SOON, Told, World, Wrong,
 };
 use super::*;
 use crate::ledger::record::State as RecordState;
@@ -178,7 +178,8 @@ impl Search {
                 let highest = world.highest();
                 let driver = running(&mut next, d)?;
                 (driver.life, driver.lag, driver.seen) = (Life::Idle, 0, highest);
-                (driver.claimed, driver.unsent, driver.absent) = (0, 0, 0);
+                (driver.claimed, driver.unsent) = (0, 0);
+                driver.remembers = Remembers::default();
             }
             Act::Freeze(d) => {
                 take(&mut next.faults)?;
@@ -355,14 +356,14 @@ impl Search {
             take(&mut next.faults)?;
         }
         let driver = *running(next, d)?;
-        let (known, absent) = self.shipped.follow(Following {
+        let (known, remembers) = self.shipped.follow(Following {
             attempt: n,
             rec,
             is_in_flight: match driver.life {
                 Life::Idle => false,
                 Life::Buying(buying) => self.shipped.placed(buying.order).attempt == n,
             },
-            absent: driver.absent,
+            remembers: driver.remembers,
             is_known_unsent: driver.unsent & bit(rec.holder) != 0,
             listed: match self.goods {
                 Goods::NewVm => next.listed(),
@@ -372,7 +373,7 @@ impl Search {
             sees,
             now,
         })?;
-        next.drivers[usize::from(d)].absent = absent;
+        next.drivers[usize::from(d)].remembers = remembers;
         if known == rec.known {
             return Some(());
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use super::faults::Mutant;
-use super::world::{Does, Goods, Object, Rec, Told, World};
+use super::world::{Does, Goods, Object, Rec, Remembers, Told, World};
 use super::*;
 use crate::action::follow::{InventoryReading, Memo, Need, need, step};
 use crate::consent::approval::Approval;
@@ -123,8 +123,7 @@ pub struct Following {
     pub attempt: u8,
     pub rec: Rec,
     pub is_in_flight: bool,
-    /// How often nothing was found before.
-    pub absent: u8,
+    pub remembers: Remembers,
     /// This process knows that nothing was sent for it.
     pub is_known_unsent: bool,
     /// VMs that HostUp lists; of a disk, whether its own job is completed.
@@ -146,7 +145,7 @@ pub struct Shipped {
     orders: Vec<(Order, Placed)>,
     looks: HashMap<LookKey, Choice>,
     nexts: HashMap<(u32, Came, u32), Then>,
-    steps: HashMap<Following, Option<(u16, u8)>>,
+    steps: HashMap<Following, Option<(u16, Remembers)>>,
 }
 
 fn wall(seconds: u32) -> Moment {
@@ -480,8 +479,8 @@ impl Shipped {
         }
     }
 
-    /// What following the record makes of it, and how often nothing was found; `None` where nothing changes.
-    pub fn follow(&mut self, following: Following) -> Option<(u16, u8)> {
+    /// What following the record makes of it, and what the process remembers then; `None` where nothing changes.
+    pub fn follow(&mut self, following: Following) -> Option<(u16, Remembers)> {
         if let Some(known) = self.steps.get(&following) {
             return *known;
         }
@@ -490,11 +489,14 @@ impl Shipped {
         followed
     }
 
-    fn followed(&mut self, following: Following) -> Option<(u16, u8)> {
+    fn followed(&mut self, following: Following) -> Option<(u16, Remembers)> {
         let record = self.whole(following.attempt, following.rec);
         let mut memo = Memo {
             in_flight: following.is_in_flight,
-            absent_reads: following.absent.into(),
+            absent_reads: following.remembers.absent.into(),
+            ended_since: Some(following.remembers.gone)
+                .filter(|since| *since > 0)
+                .map(|since| self::wall(since).wall),
             ..Memo::default()
         };
         let wall = wall(following.now).wall;
@@ -514,10 +516,17 @@ impl Shipped {
             }
         };
         let known = step(&record, input, &mut memo, &times(), wall);
-        let absent = u8::try_from(memo.absent_reads.min(3)).unwrap_or(3);
+        let remembers = Remembers {
+            absent: u8::try_from(memo.absent_reads.min(3)).unwrap_or(3),
+            gone: match (memo.ended_since, following.remembers.gone) {
+                (None, _) => 0,
+                (Some(_), 0) => following.now,
+                (Some(_), since) => since,
+            },
+        };
         let is_same = known == record.known;
         let number = u16::try_from(self.knowns.number(known)).expect("few knowns");
-        (!is_same || absent != following.absent).then_some((number, absent))
+        (!is_same || remembers != following.remembers).then_some((number, remembers))
     }
 
     /// What `controllers/operation/observe.rs` makes of a read of the job, and of the list where that is read too.

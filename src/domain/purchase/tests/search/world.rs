@@ -88,8 +88,17 @@ pub struct Driver {
     pub claimed: u8,
     /// Holders for which it knows that nothing was sent.
     pub unsent: u8,
-    pub absent: u8,
+    pub remembers: Remembers,
     pub life: Life,
+}
+
+/// What a process remembers of a record that it follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remembers {
+    /// How often nothing was found.
+    pub absent: u8,
+    /// Since when the job is gone, by its own clock; or 0.
+    pub gone: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,7 +210,7 @@ impl Driver {
             seen: 0,
             claimed: 0,
             unsent: 0,
-            absent: 0,
+            remembers: Remembers::default(),
             life: Life::Idle,
         };
     }
@@ -233,7 +242,7 @@ impl World {
             seen: 0,
             claimed: 0,
             unsent: 0,
-            absent: 0,
+            remembers: Remembers::default(),
             life: Life::Idle,
         };
         let mut all = [driver; DRIVERS as usize];
