@@ -268,6 +268,8 @@ fn place(
             .map(Text::to_string)
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
+            // Once a record is deleted, a later one may have its name.
+            .chain(view.target_changed.map(|changed| changed.to_string()))
             .chain(intent.backup_first.then(|| backup_first::AS_TOLD.to_owned()))
             .chain(view.setbacks(intent).iter().map(|record| record.name.to_string()))
             .collect(),
@@ -606,6 +608,9 @@ pub(super) mod tests {
             assert_eq!(reason(&decision), Reason::AwaitingApproval, "{what}");
             assert!(told(&decision).contains("no longer current"), "{what}");
         }
+        let mut changed = seen(reading());
+        changed.target_changed = Some(now());
+        assert_eq!(reason(&decided(&approved, &changed)), Reason::AwaitingApproval);
         let anew = Intent {
             subject: crate::values::ids::Subject {
                 uid: Uid::new("uid-2"),
