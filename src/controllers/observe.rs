@@ -200,7 +200,7 @@ pub async fn chain<K: PurchasingKind>(
         instance: ctx.settings.instance.clone(),
         following: tail
             .as_ref()
-            .and_then(|tail| ctx.books.memory.followed(&tail.name).trouble),
+            .and_then(|tail| ctx.books.memory.followed(&tail.claim.holder).trouble),
         unreadable: unreadable.as_ref().map(InvalidRecord::to_string),
         tail,
         missing,

@@ -9,16 +9,16 @@ use crate::domain::status::report::Trouble;
 use crate::domain::values::ids::{Holder, RecordName};
 use crate::domain::values::text::Text;
 
-/// Notes by record.
+/// Notes by the claim of a record: once a record is deleted, another one may have its name.
 #[derive(Default)]
 pub struct Memory(Mutex<Notes>);
 
 #[derive(Default)]
 struct Notes {
-    in_flight: HashMap<RecordName, u32>,
+    in_flight: HashMap<Holder, u32>,
     claimed: HashSet<RecordName>,
     unsent: HashSet<Holder>,
-    followed: HashMap<RecordName, Followed>,
+    followed: HashMap<Holder, Followed>,
 }
 
 /// What is remembered of one operation that is being followed.
@@ -35,31 +35,31 @@ pub struct Followed {
 }
 
 impl Memory {
-    /// Marks the record as being sent by this process until the guard is dropped.
-    pub fn begin(self: &Arc<Self>, name: &RecordName) -> InFlight {
-        *self.lock().in_flight.entry(name.clone()).or_default() += 1;
+    /// Marks the record of this claim as being sent by this process until the guard is dropped.
+    pub fn begin(self: &Arc<Self>, holder: &Holder) -> InFlight {
+        *self.lock().in_flight.entry(holder.clone()).or_default() += 1;
         InFlight {
             memory: self.clone(),
-            name: name.clone(),
+            holder: holder.clone(),
         }
     }
 
-    /// What is remembered of the record.
-    pub fn followed(&self, name: &RecordName) -> Followed {
+    /// What is remembered of the record of this claim.
+    pub fn followed(&self, holder: &Holder) -> Followed {
         let notes = self.lock();
-        let mut followed = notes.followed.get(name).cloned().unwrap_or_default();
-        followed.memo.in_flight = notes.in_flight.contains_key(name);
+        let mut followed = notes.followed.get(holder).cloned().unwrap_or_default();
+        followed.memo.in_flight = notes.in_flight.contains_key(holder);
         followed
     }
 
     /// Remembers.
-    pub fn remember(&self, name: &RecordName, followed: Followed) {
-        self.lock().followed.insert(name.clone(), followed);
+    pub fn remember(&self, holder: &Holder, followed: Followed) {
+        self.lock().followed.insert(holder.clone(), followed);
     }
 
     /// Forgets a record that is finished.
-    pub fn forget(&self, name: &RecordName) {
-        self.lock().followed.remove(name);
+    pub fn forget(&self, holder: &Holder) {
+        self.lock().followed.remove(holder);
     }
 
     /// Remembers a record that this process made: should it be deleted, its name is not used again.
@@ -98,16 +98,16 @@ impl Memory {
 /// A send that is under way in this process.
 pub struct InFlight {
     memory: Arc<Memory>,
-    name: RecordName,
+    holder: Holder,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut notes = self.memory.lock();
-        if let Some(senders) = notes.in_flight.get_mut(&self.name) {
+        if let Some(senders) = notes.in_flight.get_mut(&self.holder) {
             *senders -= 1;
             if *senders == 0 {
-                notes.in_flight.remove(&self.name);
+                notes.in_flight.remove(&self.holder);
             }
         }
     }

@@ -120,6 +120,10 @@ impl<K: PurchasingKind> Market<K> {
         }
     }
 
+    fn holder(&self) -> Holder {
+        Holder::new(self.drafted.spec.claim.holder.clone())
+    }
+
     fn is_ours(&self, object: &VpsOperation) -> bool {
         let holder = &self.drafted.spec.claim.holder;
         !holder.is_empty() && object.spec.claim.holder == *holder
@@ -158,8 +162,7 @@ impl<K: PurchasingKind> Market<K> {
 
     /// Remembers that nothing was sent for the claim: its record may still show up.
     fn never_sent(&self) {
-        let holder = &self.drafted.spec.claim.holder;
-        self.books.memory.never_sent(&Holder::new(holder.clone()));
+        self.books.memory.never_sent(&self.holder());
     }
 
     /// Tells who waits why the create failed.
@@ -171,7 +174,8 @@ impl<K: PurchasingKind> Market<K> {
     /// Leaves the record to the rest of the process, in this state.
     fn let_go(&mut self, record: &Record, state: State) {
         self.tell(Ok(false));
-        record::show(&self.books, &record.name, &record.subject, None);
+        let of = (&record.name, &record.claim.holder);
+        record::show(&self.books, of, &record.subject, None);
         // Only now may others of this process take the record for one that nobody sends.
         self.in_flight = None;
         record::wake(&self.books, record, state);
@@ -287,7 +291,7 @@ impl<K: PurchasingKind> Port for Market<K> {
     }
 
     async fn create(&mut self) -> Created {
-        self.in_flight = Some(self.books.memory.begin(&self.name));
+        self.in_flight = Some(self.books.memory.begin(&self.holder()));
         let by = api_call::by_us();
         match api_call::within(self.books.ledger.api().create(&by, &self.drafted)).await {
             Ok(object) => Created::Made(self.read_back(object)),
@@ -410,7 +414,12 @@ impl<K: PurchasingKind> Port for Market<K> {
         let Some(refusal) = error.trouble() else {
             return Written::Unclear;
         };
-        record::show(&self.books, &self.name, &self.subject, Some(refusal));
+        record::show(
+            &self.books,
+            (&self.name, &self.holder()),
+            &self.subject,
+            Some(refusal),
+        );
         Written::Refused
     }
 

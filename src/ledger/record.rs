@@ -10,7 +10,7 @@ use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::ledger::record::{EndOfVm, Evidence, Outcome, Record, State};
 use crate::domain::status::report::Trouble;
-use crate::domain::values::ids::{RecordName, Subject, VpsId};
+use crate::domain::values::ids::{Holder, RecordName, Subject, VpsId};
 
 /// Writes `known` over what was read, if nobody wrote meanwhile.
 ///
@@ -57,13 +57,19 @@ pub(super) fn keep(books: &Books, object: &VpsOperation, known: &Outcome) -> Res
 }
 
 /// Lets the object show why the outcome of its call cannot be written, or that it is.
-pub(super) fn show(books: &Books, name: &RecordName, subject: &Subject, trouble: Option<Trouble>) {
-    let mut followed = books.memory.followed(name);
+pub(super) fn show(
+    books: &Books,
+    record: (&RecordName, &Holder),
+    subject: &Subject,
+    trouble: Option<Trouble>,
+) {
+    let (_, holder) = record;
+    let mut followed = books.memory.followed(holder);
     if followed.trouble == trouble {
         return;
     }
     followed.trouble = trouble;
-    remember(books, name, followed);
+    remember(books, record, followed);
     books.wake(subject);
 }
 
@@ -123,9 +129,9 @@ pub(super) fn wake(books: &Books, record: &Record, state: State) {
 
 /// Remembers what is known of a record that is followed. The watch may have shown its end meanwhile, and nobody looks
 /// at it after that.
-pub fn remember(books: &Books, name: &RecordName, followed: Followed) {
-    books.memory.remember(name, followed);
+pub fn remember(books: &Books, (name, holder): (&RecordName, &Holder), followed: Followed) {
+    books.memory.remember(holder, followed);
     if books.ledger.is_finished(name) {
-        books.memory.forget(name);
+        books.memory.forget(holder);
     }
 }

@@ -18,7 +18,7 @@ use crate::api::operation::{OperationState, SubjectRef};
 use crate::cluster::api_call::ApiError;
 use crate::domain::action::follow::{Input, Need, first_look, need, next_look, step};
 use crate::domain::ledger::record::{Record, State};
-use crate::domain::values::ids::{RecordName, SubjectKind};
+use crate::domain::values::ids::{Holder, RecordName, SubjectKind};
 use crate::domain::values::text::Text;
 use crate::ledger::record;
 use crate::ledger::store::Watched;
@@ -60,10 +60,16 @@ pub fn note(ctx: &Context, event: Event<Watched>) -> Option<Event<Watched>> {
 fn let_go(ctx: &Context, object: &Watched, subject: &SubjectRef) {
     let name = object.name_any();
     ctx.failures.succeeded::<Watched>("", &name);
-    let name = RecordName::new(name);
-    ctx.books.memory.forget(&name);
-    ctx.accounts.forget(&Who::Record(name));
+    forget(ctx, object);
+    ctx.accounts.forget(&Who::Record(RecordName::new(name)));
     wake(ctx, subject);
+}
+
+fn forget(ctx: &Context, object: &Watched) {
+    if let Ok(record) = &object.0 {
+        let holder = record.spec.claim.holder.clone();
+        ctx.books.memory.forget(&Holder::new(holder));
+    }
 }
 
 /// Follows one record.
@@ -83,7 +89,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     {
         Ok(Some(object)) => object,
         Ok(None) => {
-            ctx.books.memory.forget(&name);
+            forget(&ctx, &seen);
             return Ok(Action::await_change());
         }
         Err(error @ ApiError::Unreadable(_)) => {
@@ -105,13 +111,14 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         return Ok(Action::await_change());
     }
     let times = &ctx.settings.times;
-    let mut followed = ctx.books.memory.followed(&name);
+    let holder = &record.claim.holder;
+    let mut followed = ctx.books.memory.followed(holder);
     let now = ctx.now();
     if followed.memo.not_before == Timestamp::MIN {
         let jobs = observe::job_times(&ctx, &object, &record).await;
         followed.memo.not_before = first_look(&record, jobs, times, now);
         if followed.memo.not_before > now {
-            record::remember(&ctx.books, &name, followed.clone());
+            record::remember(&ctx.books, (&name, holder), followed.clone());
         }
     }
     let reading = match need(&record, &followed.memo, times, now) {
@@ -167,7 +174,7 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     }
     followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
     let word = followed.word.clone();
-    record::remember(&ctx.books, &name, followed);
+    record::remember(&ctx.books, (&name, holder), followed);
     if known == record.known {
         ctx.wake(&record.subject);
         return Ok(ctx.again_at(Some(next)));
@@ -178,12 +185,12 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), &record, &known).await {
         let error = Error::from(error);
         // What was found does not stand; an answer that was looked into is looked into again.
-        let mut again = ctx.books.memory.followed(&name);
+        let mut again = ctx.books.memory.followed(holder);
         again.memo.tried = None;
         again.memo.not_before = Timestamp::MIN;
         again.trouble = refused::lasting(&error);
         let told = again.trouble.is_some();
-        record::remember(&ctx.books, &name, again);
+        record::remember(&ctx.books, (&name, holder), again);
         if told {
             ctx.wake(&record.subject);
         }

@@ -184,7 +184,7 @@ fn read(gates: &[Gate], backup: Option<&Backup>, quote: Option<&Quote>) -> VpsBa
 fn job(ctx: &Context, before: &VpsBackupRestoreStatus, record: &Record) -> Option<JobStatus> {
     let job = record.known.job.as_ref()?;
     let shown = before.job.as_ref().filter(|shown| shown.id == job.id.as_str());
-    let followed = ctx.books.memory.followed(&record.name);
+    let followed = ctx.books.memory.followed(&record.claim.holder);
     let recorded = job.word.as_ref().map(Text::to_string);
     let shown_word = shown.and_then(|shown| shown.status.clone());
     // The record has the last word; before that it is older than what was polled.

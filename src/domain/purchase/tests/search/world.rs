@@ -222,7 +222,7 @@ impl Driver {
 
 impl Object {
     /// What its status tells.
-    pub fn told(&self) -> (u8, u8) {
+    pub fn told(self) -> (u8, u8) {
         let place = State::ALL.iter().position(|state| *state == self.shown);
         (
             self.named,
