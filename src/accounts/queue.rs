@@ -332,6 +332,7 @@ mod tests {
         }
         assert!(!queue.fails_everywhere());
         queue.put(&Question::Limits, Class::Preview, at(0), Duration::ZERO);
+        assert!(!queue.fails_everywhere(), "it has not been called yet");
         queue.again(&Question::Limits, true, Duration::ZERO);
         assert!(queue.fails_everywhere());
     }
@@ -463,6 +464,8 @@ mod tests {
         queue.put(&question(3), Class::Preview, at(0), Duration::ZERO);
         queue.again(&question(3), true, Duration::ZERO);
         assert!(queue.fails_everywhere());
+        queue.remove(&question(1));
+        assert!(queue.fails_everywhere(), "the other two failed after the answer");
     }
 
     proptest! {
