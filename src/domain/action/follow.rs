@@ -499,9 +499,15 @@ pub(super) fn absent(
             ..known.clone()
         },
         (true, false) => Outcome {
-            message: Text::new(&format!(
-                "the answer NotExecuted takes effect at {settled:.0}, if nothing shows up before"
-            )),
+            // Two processes that saw the loss at two times must not write in turn.
+            message: Text::new(&if lost.is_some() {
+                let settle = times.settle_time.as_secs();
+                format!(
+                    "the answer NotExecuted takes effect once nothing has shown up for {settle} s since the job was lost"
+                )
+            } else {
+                format!("the answer NotExecuted takes effect at {settled:.0}, if nothing shows up before")
+            }),
             answer_refused: None,
             ..known.clone()
         },

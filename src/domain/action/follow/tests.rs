@@ -467,6 +467,28 @@ fn absence_after_a_job_proves_nothing_before_the_settle_time_by_the_own_clock_of
 }
 
 #[test]
+fn that_nothing_was_executed_takes_effect_in_words_that_are_those_of_every_process_that_sees_the_job_lost() {
+    let mut lost = accepted();
+    lost.known.state = State::Unknown;
+    lost.answer = Some(Resolution::NotExecuted);
+    let told = |seconds| {
+        step(
+            &lost,
+            inventory(vec![]),
+            &mut Memo::default(),
+            &times(),
+            after(seconds),
+        )
+    };
+    let message = told(0).message;
+    assert!(
+        message.as_str().contains("for 900 s since the job was lost"),
+        "{message}"
+    );
+    assert_eq!(told(60).message, message);
+}
+
+#[test]
 fn an_unknown_outcome_is_asked_of_its_job_first_and_follows_it_again() {
     let mut lost = accepted();
     lost.known.state = State::Unknown;
