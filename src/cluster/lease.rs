@@ -85,23 +85,24 @@ impl Election {
 
     /// Lets another process take over at once.
     pub async fn release(&self) {
-        let release = async {
-            let mut lease = api_call::within(self.leases.get(NAME)).await?;
-            if lease
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.holder_identity.as_deref())
-                == Some(&self.identity)
-            {
-                let spec = lease.spec.get_or_insert_default();
-                spec.holder_identity = None;
-                api_call::within(self.leases.replace(NAME, &PostParams::default(), &lease)).await?;
-            }
-            Ok::<(), ApiError>(())
-        };
-        if let Err(error) = release.await {
+        let mut released = self.try_to_release().await;
+        // A renewal that was on its way may have landed between the read and the write.
+        if released.as_ref().is_err_and(ApiError::is_conflict) {
+            released = self.try_to_release().await;
+        }
+        if let Err(error) = released {
             tracing::warn!(%error, "the Lease could not be released; it expires by itself");
         }
+    }
+
+    async fn try_to_release(&self) -> Result<(), ApiError> {
+        let mut lease = api_call::within(self.leases.get(NAME)).await?;
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() == Some(&self.identity) {
+            spec.holder_identity = None;
+            api_call::within(self.leases.replace(NAME, &PostParams::default(), &lease)).await?;
+        }
+        Ok(())
     }
 
     async fn try_to_hold(&mut self) -> Result<bool, ApiError> {

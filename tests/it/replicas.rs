@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use control_plane::{Action, Gate};
+use control_plane::{Action, Gate, Request, Rule};
 use futures::future::join_all;
 use hostup_sim::{LimitSet, Route, Stage};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::support::proxied_env::{ProxiedEnv, claim, held};
@@ -129,6 +131,37 @@ async fn with_election_only_the_leader_acts_and_sigterm_hands_over_within_second
     let restored = all_restored(&env, 4).await;
     assert_eq!((first.sent(), second.sent()), (3, 1));
     check_once_each(&env, &restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_that_stops_releases_its_lease_though_a_renewal_lands_meanwhile() {
+    let proxied = ProxiedEnv::new("released").await;
+    let env = &proxied.env;
+    let operator = elected(env);
+    operator.wait_for_line("\"leading\"");
+    let leases: Api<Lease> = Api::namespaced(env.client.clone(), &env.namespace);
+    let next_write = |gate: &Gate| {
+        let is_lease = |request: &Request| request.path.contains("/leases/");
+        let held = Action::HoldBefore(gate.clone());
+        proxied.proxy.rule(Rule::on("PUT", is_lease).action(held));
+    };
+    let (renewal, release) = (Gate::new(), Gate::new());
+    next_write(&renewal);
+    held(&renewal).await;
+    let before = leases.get("hostup-operator").await.unwrap().resource_version();
+    next_write(&release);
+    operator.signal("TERM");
+    held(&release).await;
+    renewal.release();
+    while leases.get("hostup-operator").await.unwrap().resource_version() == before {
+        tokio::task::yield_now().await;
+    }
+    release.release();
+    let (_, status) = operator.ended().await;
+    assert_eq!(status.code(), Some(0));
+    let spec = leases.get("hostup-operator").await.unwrap().spec.unwrap();
+    assert_eq!(spec.holder_identity, None);
+    proxied.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
