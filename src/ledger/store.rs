@@ -263,6 +263,12 @@ impl Ledger {
             Event::Init | Event::InitDone => {}
         }
         let mut index = self.index();
+        if let Event::Apply(object) | Event::Delete(object) = event
+            && let Some(made) = &object.meta().creation_timestamp
+            && index.has_a_later(&RecordName::new(object.name_any()), made.0)
+        {
+            return false;
+        }
         match event {
             Event::Init => index.list_begins(),
             Event::InitDone => index.list_ended(),

@@ -151,6 +151,13 @@ impl Index {
         is_news
     }
 
+    /// Whether there is a record of this name that the API server made later than at this time. What a watch shows of the
+    /// one that was made then comes late: somebody has deleted it.
+    pub fn has_a_later(&self, name: &RecordName, made: Timestamp) -> bool {
+        let kept = self.records.get(&Name::of(name));
+        kept.is_some_and(|kept| kept.made != UNDATED && kept.made > made.as_second())
+    }
+
     /// A record is gone.
     pub fn remove(&mut self, name: &RecordName) {
         self.drop_out(&Name::of(name));

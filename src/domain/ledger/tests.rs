@@ -724,6 +724,25 @@ pub(super) fn driving(name: &RecordName, made: i64, state: State) -> Entry {
     }
 }
 
+#[test]
+fn a_record_that_took_the_name_of_a_deleted_one_is_known_from_it_by_its_time() {
+    let mut index = Index::new(ours(), start());
+    let name = keys()[0].record(1);
+    assert!(!index.has_a_later(&name, at(0)));
+    for made in [Some(at(5)), None] {
+        index.show(Entry {
+            name: name.clone(),
+            made,
+            content: None,
+        });
+        for (earlier, is_later) in [(at(4), made.is_some()), (at(5), false), (at(6), false)] {
+            assert_eq!(index.has_a_later(&name, earlier), is_later, "{made:?} {earlier}");
+        }
+        index.remove(&name);
+        assert!(!index.has_a_later(&name, at(0)));
+    }
+}
+
 /// A finished restore, as there will be most.
 fn finished(n: u32) -> Entry {
     let key = ChainKey::of_restore("shop", &n.to_string());
