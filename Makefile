@@ -63,7 +63,7 @@ unit: ## Unit and property tests, and those of the simulator and the benchmark
 
 .PHONY: lives
 lives: ## Twenty thousand lives of the whole operator in virtual time, and those that were bad once
-	nice -n 19 $(CARGO) test $(ALL) --test lives
+	nice -n 10 $(CARGO) test $(ALL) --test lives
 
 .PHONY: search
 search: ## Every order of events around a purchase, as far as STATES goes (five million); prints what it finds
