@@ -196,7 +196,9 @@ impl Seen {
             .filter(costs)
             .filter_map(|record| price(record))
             .sum();
-        (price(record).is_some() && since < *made && sum > limit).then_some(sum)
+        // What lowers the sum is allowed where others have exceeded the budget.
+        let adds = price(record).is_some_and(|price| price > Decimal::ZERO);
+        (adds && since < *made && sum > limit).then_some(sum)
     }
 
     /// The holds on the purchase that a record is of.
