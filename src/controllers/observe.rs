@@ -172,16 +172,21 @@ pub async fn chain<K: PurchasingKind>(
 ) -> Result<LedgerView, Error> {
     let status = object.status();
     let shown = K::operation(&status).map(ShownRecord::from);
-    let (tail, brakes) = futures::join!(
-        tail(ctx, shown.as_ref(), subject, key, source),
+    let (last, brakes) = futures::join!(
+        last(ctx, shown.as_ref(), subject, key, source),
         brakes(ctx, object, source)
     );
-    let (Tail { last: tail, missing }, brakes) = (tail?, brakes?);
-    let attempt = tail.as_ref().map_or(0, |tail| tail.spec.attempt);
+    let (
+        Last {
+            attempt,
+            record: tail,
+            missing,
+        },
+        brakes,
+    ) = (last?, brakes?);
     // A record that this process made, and that is gone before the status could name it.
     let next = key.record(attempt.saturating_add(1));
     let missing = missing.or_else(|| Some(next).filter(|next| ctx.books.memory.has_claimed(next)));
-    let tail = tail.map(|tail| api::record(&tail)).transpose();
     let (tail, unreadable) = match tail {
         Ok(tail) => (tail, None),
         Err(error) => (None, Some(error)),
@@ -214,27 +219,43 @@ pub async fn chain<K: PurchasingKind>(
     })
 }
 
+/// The last record of a chain.
+struct Last {
+    /// Its attempt, or 0.
+    attempt: u32,
+    record: Result<Option<Record>, InvalidRecord>,
+    /// The record that is known to have been made, if it is gone.
+    missing: Option<RecordName>,
+}
+
 /// The last record of the chain. Where another record has the name of the one that the status shows, that one is missing.
-async fn tail(
+async fn last(
     ctx: &Context,
     shown: Option<&ShownRecord>,
     subject: &Subject,
     key: &ChainKey,
     source: Source,
-) -> Result<Tail, Error> {
+) -> Result<Last, Error> {
     let named = shown.and_then(|shown| key.attempt(&shown.name));
-    let replaced = |tail: &Tail| {
-        let last = api::record(tail.last.as_ref()?).ok()?;
-        let is_replaced = shown?.is_replaced_by(&last, &subject.uid);
-        is_replaced.then_some(last.name)
-    };
-    let mut tail = ctx.books.ledger.tail(key, named, source).await?;
-    if source == Source::Known && replaced(&tail).is_some() {
+    let Tail {
+        last: object,
+        missing,
+    } = ctx.books.ledger.tail(key, named, source).await?;
+    let record = object.as_deref().map(api::record).transpose();
+    let read = record.as_ref().ok().and_then(Option::as_ref);
+    let replaced = shown
+        .zip(read)
+        .filter(|(shown, record)| shown.is_replaced_by(record, &subject.uid))
+        .map(|(_, record)| record.name.clone());
+    if source == Source::Known && replaced.is_some() {
         // What is known of the record may be older than the status.
-        tail = ctx.books.ledger.tail(key, named, Source::Etcd).await?;
+        return Box::pin(last(ctx, shown, subject, key, Source::Etcd)).await;
     }
-    let missing = tail.missing.clone().or_else(|| replaced(&tail));
-    Ok(Tail { missing, ..tail })
+    Ok(Last {
+        attempt: object.map_or(0, |object| object.spec.attempt),
+        record,
+        missing: missing.or(replaced),
+    })
 }
 
 /// The operator's own brakes. Who looks for showing how things stand does not ask for Namespaces and budgets: a decision to
