@@ -125,24 +125,15 @@ impl Seen {
 
     /// Whether a call changes a VPS whose object wants a backup before, and none was made for it since its last change.
     fn lacks_its_backup(&self, record: &Value, server: &ApiServer, purchases: &[Purchase]) -> bool {
-        let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
-        let kind = if subject("kind") == Kind::CONFIG.kind {
-            Kind::CONFIG
-        } else {
-            Kind::RESTORE
-        };
-        let object = server.get(kind, subject("namespace"), subject("name"));
-        let wants = object.is_some_and(|object| {
-            text(&object, "/metadata/uid") == subject("uid")
-                && at(&object, "/spec/backupFirst") == Some(&Value::Bool(true))
-        });
+        let wants = object_of(server, record)
+            .is_some_and(|object| at(&object, "/spec/backupFirst") == Some(&Value::Bool(true)));
         if !wants || !CHANGES.contains(&text(record, "/spec/type")) {
             return false;
         }
         let own = self
             .records
             .iter()
-            .filter(|(_, other)| other.uid == subject("uid"));
+            .filter(|(_, other)| other.uid == text(record, "/spec/subject/uid"));
         let (backups, changes): (Vec<_>, Vec<_>) = own.partition(|(_, other)| other.kind == BACKUP);
         let executed = changes.iter().filter(|(uid, other)| {
             let came_to_nothing = ["NotSent", "Rejected", "NotExecuted"].contains(&other.state.as_str());
@@ -244,6 +235,18 @@ struct SeenRecord {
     /// `NotExecuted` took effect before the settle time, or was answered because a person was asked before it, and a process
     /// whose clock is that much ahead runs.
     was_freed_by_a_wrong_clock: bool,
+}
+
+/// The object that a record was made for, if it is there still.
+pub fn object_of(server: &ApiServer, record: &Value) -> Option<Arc<Value>> {
+    let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
+    let kind = if subject("kind") == Kind::CONFIG.kind {
+        Kind::CONFIG
+    } else {
+        Kind::RESTORE
+    };
+    let object = server.get(kind, subject("namespace"), subject("name"));
+    object.filter(|object| text(object, "/metadata/uid") == subject("uid"))
 }
 
 /// Where a record stands.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cluster::{ApiServer, ClientId, Kind, Part, Refusal};
 use crate::dice::Dice;
 use crate::field::{annotation, at, text};
-use crate::judge::{Judge, is_final, state_of, vm_of_call};
+use crate::judge::{Judge, is_final, object_of, state_of, vm_of_call};
 use crate::story::Story;
 
 /// Whoever writes without faults.
@@ -410,19 +410,11 @@ impl People {
 
     /// Whether the object of a record tells of its end, or is gone.
     fn is_told(&self, record: &Value) -> bool {
-        let subject = |member: &str| text(record, &format!("/spec/subject/{member}"));
-        let kind = if subject("kind") == Kind::CONFIG.kind {
-            Kind::CONFIG
-        } else {
-            Kind::RESTORE
-        };
-        let object = self.server.get(kind, subject("namespace"), subject("name"));
-        object.is_none_or(|object| {
-            let is_anothers = text(&object, "/metadata/uid") != subject("uid");
+        object_of(&self.server, record).is_none_or(|object| {
             let attempt = at(record, "/spec/attempt").and_then(Value::as_u64);
             let shown = at(&object, "/status/operation/attempt").and_then(Value::as_u64);
             let has_ended = is_final(text(&object, "/status/operation/state"));
-            is_anothers || shown > attempt || (shown == attempt && has_ended)
+            shown > attempt || (shown == attempt && has_ended)
         })
     }
 
