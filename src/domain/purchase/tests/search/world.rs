@@ -118,7 +118,7 @@ pub struct Buying {
     pub made: u32,
     /// Of the record that it read last.
     pub version: u8,
-    /// What the status told at the first look, its state by its place in [`State::ALL`].
+    /// What the status told at the first look, its state as a number.
     pub told: (u8, u8),
 }
 
@@ -223,13 +223,7 @@ impl Driver {
 impl Object {
     /// What its status tells.
     pub fn told(self) -> (u8, u8) {
-        let place = State::ALL.iter().position(|state| *state == self.shown);
-        (
-            self.named,
-            place
-                .and_then(|place| u8::try_from(place).ok())
-                .unwrap_or(u8::MAX),
-        )
+        (self.named, self.shown as u8)
     }
 }
 
