@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     bell: Condvar,
     /// Threads that listen for the bell; ringing it for nobody is a system call all the same.
     listeners: AtomicUsize,
-    version: Announced<u64>,
+    changed: Announced<()>,
 }
 
 impl Shared {
@@ -30,7 +30,7 @@ impl Shared {
             world: Mutex::new(world),
             bell: Condvar::new(),
             listeners: AtomicUsize::new(0),
-            version: Announced::new(0),
+            changed: Announced::new(()),
         })
     }
 
@@ -46,7 +46,7 @@ impl Shared {
         if self.listeners.load(Ordering::SeqCst) > 0 {
             self.bell.notify_all();
         }
-        self.version.change(|version| Some(version + 1));
+        self.changed.change(Some);
         result
     }
 
@@ -54,8 +54,8 @@ impl Shared {
         look(&self.lock())
     }
 
-    pub(crate) fn changes(&self) -> announced::Listener<'_, u64> {
-        self.version.listener()
+    pub(crate) fn changes(&self) -> announced::Listener<'_, ()> {
+        self.changed.listener()
     }
 }
 

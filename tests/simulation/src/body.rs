@@ -106,9 +106,6 @@ impl Body {
 
     /// Ends once the process runs; never, if it is dead.
     pub async fn runs(&self) {
-        if self.fares.get() == Fares::Runs {
-            return;
-        }
         let mut fares = self.fares.listener();
         while self.fares.get() != Fares::Runs {
             fares.changed().await;
