@@ -55,6 +55,11 @@ impl Body {
         Clock::told_by(move || body.now())
     }
 
+    /// For how long it has stood still so far.
+    pub fn stood(&self) -> Duration {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner).stood
+    }
+
     fn now(&self) -> Moment {
         let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
         let until = clocks.stands_since.unwrap_or_else(Instant::now);

@@ -54,6 +54,9 @@ struct Seen {
     told: BTreeMap<Quote, BTreeSet<String>>,
     /// What they were when somebody approved it.
     approved: BTreeMap<Quote, BTreeSet<String>>,
+    /// The records that somebody answered for, or that were settled, while a process stood still and the answer to its last
+    /// reading was on its way; by process and name.
+    settled_in_a_pause: BTreeMap<(String, String), Value>,
 }
 
 /// The uid of an object, and the id of a quote.
@@ -164,6 +167,19 @@ impl Seen {
         other.map(|other| text(other, "/metadata/name").to_owned())
     }
 
+    /// The uid of the record that a process sends a call for, where it was settled while the process stood still. No client
+    /// can know that: docs/proof.md, "What it leaves out".
+    fn settled_in_a_pause(&self, who: &str, path: &str, body: &str) -> Option<String> {
+        let mut read = self.settled_in_a_pause.iter();
+        let (_, record) = read.find(|((reader, _), record)| {
+            reader == who
+                && text(record, "/spec/request/path") == path
+                && text(record, "/spec/request/body") == body
+                && !self.posted.contains(text(record, "/metadata/uid"))
+        })?;
+        Some(text(record, "/metadata/uid").to_owned())
+    }
+
     /// The price of an hour of all orders that were sent and this one, if it exceeds the budget. Counts only where the
     /// budget is older than the object of the order, because the operator could then read it before each decision.
     fn over_budget(&self, uid: &str, records: &[Arc<Value>]) -> Option<Decimal> {
@@ -232,9 +248,17 @@ struct SeenRecord {
     failed_by_a_wrong_clock: bool,
     /// A person was asked before the settle time, and a process whose clock is ahead runs.
     was_asked_by_a_wrong_clock: bool,
+    /// Its call was sent after it was settled, by a process that could not know.
+    was_sent_unknowing: bool,
     /// `NotExecuted` took effect before the settle time, or was answered because a person was asked before it, and a process
     /// whose clock is that much ahead runs.
     was_freed_by_a_wrong_clock: bool,
+}
+
+/// Whether nobody has answered for the call of a record, and nothing is known of its end. Its time may be over.
+fn is_open(record: &Value) -> bool {
+    let is_unanswered = at(record, "/spec/resolution/answer").is_none();
+    state_of(record) == "Sending" || (state_of(record) == "Unknown" && is_unanswered)
 }
 
 /// The object that a record was made for, if it is there still.
@@ -341,6 +365,32 @@ impl Judge {
         self.lock().questions
     }
 
+    /// How many calls left after their record was settled, because no client could know it.
+    pub fn sent_unknowing(&self) -> usize {
+        let seen = self.lock();
+        seen.records
+            .values()
+            .filter(|record| record.was_sent_unknowing)
+            .count()
+    }
+
+    /// A process gets the answer to a read of a record. `told` is what the answer shows, if the process stood still, with its
+    /// clocks, while it waited.
+    pub fn hears_of_a_record(&self, who: &str, name: &str, told: Option<Value>) {
+        let is_settled_by_now = |told: &Value| {
+            let now = self.server.get(Kind::OPERATION, "", name);
+            let same = now.filter(|now| text(now, "/metadata/uid") == text(told, "/metadata/uid"));
+            is_open(told) && !same.is_some_and(|now| is_open(&now))
+        };
+        let told = told.filter(is_settled_by_now);
+        let read = (who.to_owned(), name.to_owned());
+        let mut seen = self.lock();
+        match told {
+            Some(told) => seen.settled_in_a_pause.insert(read, told),
+            None => seen.settled_in_a_pause.remove(&read),
+        };
+    }
+
     /// A paid call is about to leave: its record must stand, unanswered, and never have been sent. A hold that was there
     /// before the record, and still is, lets none leave.
     pub fn paid_call_leaves(&self, who: &str, path: &str, body: &str) {
@@ -352,9 +402,7 @@ impl Judge {
         let (mut matching, mut open) = (0, Vec::new());
         for record in of_this {
             matching += 1;
-            // Another process may have found its time over; nobody has answered for it.
-            let is_unanswered = at(record, "/spec/resolution/answer").is_none();
-            if state_of(record) == "Sending" || (state_of(record) == "Unknown" && is_unanswered) {
+            if is_open(record) {
                 open.push((
                     text(record, "/metadata/name").to_owned(),
                     text(record, "/metadata/uid").to_owned(),
@@ -362,6 +410,17 @@ impl Judge {
             }
         }
         self.story.tell(|| format!("{who} sends {path} for {open:?}"));
+        let settled = self.lock().settled_in_a_pause(who, path, body);
+        if let Some(uid) = settled {
+            self.story
+                .tell(|| format!("{who} cannot know that this record is settled: it was paused"));
+            let mut seen = self.lock();
+            if let Some(record) = seen.records.get_mut(&uid) {
+                record.was_sent_unknowing = true;
+            }
+            seen.posted.insert(uid);
+            return;
+        }
         let fresh = open
             .iter()
             .find(|(_, uid)| !self.lock().posted.contains(uid))
@@ -530,7 +589,8 @@ impl Judge {
             let tells = |record: &&SeenRecord| {
                 // Before the settle time nobody can know it: docs/proof.md, "What it leaves out".
                 let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted")
-                    && !record.was_freed_by_a_wrong_clock;
+                    && !record.was_freed_by_a_wrong_clock
+                    && !record.was_sent_unknowing;
                 record.body == *body && record.path == path && !denies
             };
             let told = seen.records.values().filter(tells).count();

@@ -61,6 +61,8 @@ pub struct Ended {
     pub questions: u64,
     /// Questions though nothing had gone wrong that could leave an outcome open.
     pub needless: u64,
+    /// Calls that left after their record was settled, because the process was paused within its second look.
+    pub unknowing: usize,
     /// How long it lasted, in virtual time.
     pub lasted: Duration,
 }
@@ -94,6 +96,7 @@ pub fn live(seed: u64, keeps_story: bool) -> Ended {
             executed: BTreeMap::new(),
             questions: 0,
             needless: 0,
+            unknowing: 0,
             lasted: Duration::ZERO,
         }
     })
@@ -397,6 +400,7 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         executed,
         questions: judge.questions(),
         needless: if harmless && is_tame { judge.questions() } else { 0 },
+        unknowing: judge.sent_unknowing(),
         lasted: began.elapsed(),
         met,
     }

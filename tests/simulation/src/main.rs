@@ -61,13 +61,14 @@ fn count(first: u64, lives: u64) -> ExitCode {
         executed,
         questions,
         needless,
+        unknowing,
         met,
     } = live_many(first, lives, |ended| {
         judged(ended);
     });
     let seconds = started.elapsed().as_secs_f64();
     println!(
-        "{lives} lives in {seconds:.0} s: {purchases} purchases, {questions} questions, {needless} of them needless, {} bad lives",
+        "{lives} lives in {seconds:.0} s: {purchases} purchases, {questions} questions, {needless} of them needless, {unknowing} calls that nobody could stop, {} bad lives",
         bad.len()
     );
     for (kind, times) in executed {

@@ -23,6 +23,8 @@ pub struct Many {
     pub questions: u64,
     /// Of these, though nothing had gone wrong that could leave an outcome open.
     pub needless: u64,
+    /// Calls that left after their record was settled, because the process was paused within its second look.
+    pub unknowing: usize,
     /// Which faults came, and where purchases stood then.
     pub met: Met,
 }
@@ -36,6 +38,7 @@ impl Many {
         }
         self.questions += ended.questions;
         self.needless += ended.needless;
+        self.unknowing += ended.unknowing;
         self.met.add(&ended.met);
         if !ended.wrong.is_empty() {
             self.bad.push(ended);

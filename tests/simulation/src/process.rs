@@ -20,7 +20,7 @@ use hostup_operator::domain::ledger::record::{Record, State, Times};
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_operator::hostup::HostUp;
 use hostup_operator::ledger;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use jiff::SignedDuration;
 use kube::client::Body as Bytes;
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::body::Body;
-use crate::cluster::{AnswerBody, ApiServer, ApiService, ClientId, InFlight};
+use crate::cluster::{AnswerBody, ApiServer, ApiService, ClientId, InFlight, Kind};
 use crate::dice::Dice;
 use crate::judge::Judge;
 use crate::line::Line;
@@ -105,6 +105,8 @@ impl Process {
         let api = Gated {
             service: site.server.service(client),
             body: body.clone(),
+            who: who.clone(),
+            judge: site.judge.clone(),
         };
         let line = Line {
             hostup: site.hostup.clone(),
@@ -225,6 +227,8 @@ async fn lives(config: RunConfig, stop: CancellationToken, elects: Option<u32>) 
 struct Gated {
     service: ApiService,
     body: Body,
+    who: String,
+    judge: Judge,
 }
 
 impl Service<Request<Bytes>> for Gated {
@@ -237,15 +241,29 @@ impl Service<Request<Bytes>> for Gated {
     }
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let (mut service, body) = (self.service.clone(), self.body.clone());
+        let mut gated = self.clone();
         async move {
+            let body = &gated.body;
             body.runs().await;
-            let answer = service.call(request).await;
+            let record = record_read(&request);
+            let stood = body.stood();
+            let answer = gated.service.call(request).await;
             body.runs().await;
+            if let (Some(name), Ok(answer)) = (record, &answer) {
+                let told = (body.stood() > stood).then(|| answer.body().told()).flatten();
+                gated.judge.hears_of_a_record(&gated.who, &name, told);
+            }
             answer
         }
         .boxed()
     }
+}
+
+/// The name of the record that is read.
+fn record_read(request: &Request<Bytes>) -> Option<String> {
+    let (records, name) = request.uri().path().rsplit_once('/')?;
+    let is_read = request.method() == Method::GET && records.ends_with(Kind::OPERATION.plural);
+    is_read.then(|| name.to_owned())
 }
 
 /// Tells nobody but the judge.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Bytes, Frame};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::refusal::{Refusal, details};
@@ -21,6 +21,16 @@ enum Content {
     /// All of it, until it is taken.
     Whole(Option<Bytes>),
     Watch(WatchBody),
+}
+
+impl AnswerBody {
+    /// The object that it tells of; `None` where it is a watch, or no JSON.
+    pub fn told(&self) -> Option<Value> {
+        match &self.0 {
+            Content::Whole(bytes) => serde_json::from_slice(bytes.as_ref()?).ok(),
+            Content::Watch(_) => None,
+        }
+    }
 }
 
 impl From<Bytes> for AnswerBody {
