@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control_plane::{Action, ControlPlane, Gate, Request, Rule, status};
+use control_plane::{Action, Gate, Request, Rule, status};
 use hostup_operator::domain::ledger::names::ChainKey;
 use hostup_sim::{RestoreBehaviour, Route, Stage};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::proxied_env::{
     OPERATIONS, ProxiedEnv, claim, held, is_claim, refused_claims, unclear_claims,
 };
-use crate::support::{HOUR, Operator, PATIENCE, TestEnv, at, each_row, own_control_plane, reason};
+use crate::support::{HOUR, Operator, OwnPlane, PATIENCE, TestEnv, at, each_row, own_control_plane, reason};
 
 fn is_outcome(request: &Request) -> bool {
     request.method == "PUT" && request.path.starts_with(OPERATIONS) && request.path.ends_with("/status")
@@ -389,10 +389,8 @@ async fn decisions_rest_on_fresh_reads_and_not_on_a_stale_watch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_life_goes_on_where_it_was_when_the_api_server_comes_back() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(own_control_plane).await;
+    let plane = own.0;
     let long_call = ["--paid-timeout=40s"];
     let preview = TestEnv::on(plane, "preview").await;
     preview.create(preview.preview("web")).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control_plane::{Action, ControlPlane, Gate as ProxyGate, Rule};
+use control_plane::{Action, Gate as ProxyGate, Rule};
 use hostup_operator::domain::ledger::names::ChainKey;
 use hostup_operator::domain::values::ids::VpsId;
 use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage, World};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::replicas::sent;
 use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim, refused_claims, unclear_claims};
 use crate::support::{
-    HOUR, Operator, PATIENCE, TestEnv, at, condition, each_row, own_control_plane, ready, reason,
+    HOUR, Operator, OwnPlane, PATIENCE, TestEnv, at, condition, each_row, own_control_plane, ready, reason,
 };
 
 /// A claim on a busy machine may take its time; whether it is in time is not the subject here.
@@ -731,10 +731,8 @@ async fn options_that_are_no_longer_wanted_at_the_second_look_withdraw_the_claim
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reading_back_goes_on_when_the_api_server_comes_back() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(own_control_plane).await;
+    let plane = own.0;
     let long = ["--paid-timeout=40s", "--settle-time=60s"];
     let converging = TestEnv::on(plane, "converging").await;
     next(&converging, Apply::After(HOUR));

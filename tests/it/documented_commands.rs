@@ -9,7 +9,7 @@ use control_plane::{ControlPlane, User};
 use hostup_sim::{Answer, Fault, Route, Sim};
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Operator, at, bare_control_plane, fenced_blocks};
+use crate::support::{KEY, Operator, OwnPlane, at, bare_control_plane, fenced_blocks};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -223,7 +223,8 @@ const READY_REASON: &str = "{.status.conditions[?(@.type==\"Ready\")].reason}";
 
 #[test]
 fn the_commands_of_the_documents_do_what_the_documents_say() {
-    let plane: &'static ControlPlane = Box::leak(Box::new(bare_control_plane()));
+    let own = OwnPlane::new(bare_control_plane());
+    let plane = own.0;
     let reader = Reader::new(plane);
     let sim = Sim::start();
     sim.world(|world| {
@@ -353,8 +354,8 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
         "{args}"
     );
 
-    let by_hand: &'static ControlPlane = Box::leak(Box::new(bare_control_plane()));
-    let reader = Reader::new(by_hand);
+    let by_hand = OwnPlane::new(bare_control_plane());
+    let reader = Reader::new(by_hand.0);
     reader.follows("docs/install.md", "Without a registry, on one machine", &[]);
     let allowed = reader.operator(&sim).wait_for_line("serving");
     assert!(allowed.contains("address"), "{allowed}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use control_plane::{ControlPlane, Request};
+use control_plane::Request;
 use futures::{StreamExt, stream};
 use hostup_operator::domain::ledger::names::{ChainKey, VmToken};
 use hostup_operator::domain::ledger::record::{Evidence, State};
@@ -13,7 +13,7 @@ use hostup_sim::RestoreBehaviour;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
-use crate::support::{Operator, PATIENCE, TestEnv, own_control_plane};
+use crate::support::{Operator, OwnPlane, PATIENCE, TestEnv, own_control_plane};
 
 /// Finished records beside those of the test itself. `HOSTUP_TEST_RECORDS` says another number.
 const RECORDS: usize = 3_000;
@@ -78,10 +78,8 @@ fn share_of_memory(operator: &Operator) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn thousands_of_finished_records_cost_the_next_restore_and_a_restart_nothing() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(own_control_plane).await;
+    let plane = own.0;
     let count = std::env::var("HOSTUP_TEST_RECORDS").map_or(RECORDS, |count| count.parse().unwrap());
     let mut env = TestEnv::on(plane, "many").await;
     env.sim.world(|world| {

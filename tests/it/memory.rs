@@ -5,7 +5,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::support::printable::peak_memory;
-use crate::support::{Operator, TestEnv, own_control_plane};
+use crate::support::{Operator, OwnPlane, TestEnv, own_control_plane};
 
 /// The chart gives it 128 MiB. This is the binary of the tests, which takes more than the shipped one.
 const MOST_KB: u64 = 96 * 1024;
@@ -25,11 +25,7 @@ fn large(mut object: Value) -> Value {
     object
 }
 
-async fn env_with_large_objects() -> TestEnv {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+async fn env_with_large_objects(plane: &'static ControlPlane) -> TestEnv {
     let env = TestEnv::on(plane, "large").await;
     let objects = (0..OBJECTS).map(|n| {
         let object = if n % 2 == 0 {
@@ -71,7 +67,8 @@ async fn all_looked_at(env: &TestEnv, operator: &Operator, times: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn objects_of_a_megabyte_take_no_room_however_they_are_listed() {
-    let mut env = env_with_large_objects().await;
+    let own = OwnPlane::start(own_control_plane).await;
+    let mut env = env_with_large_objects(own.0).await;
     // The first writes each status, the next ones only read.
     let streamed: &[&str] = if env.streams_lists().await {
         &["streamed", "streamed again"]

@@ -7,7 +7,7 @@ use hostup_sim::{Answer, Fault, Route};
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, documents, installed, try_install};
-use crate::support::{HOUR, PATIENCE, TestEnv, at, bare_control_plane, client_of};
+use crate::support::{HOUR, OwnPlane, PATIENCE, TestEnv, at, bare_control_plane, client_of};
 
 /// An environment on the control plane that Helm installed everything on, whose users have the chart's roles.
 async fn env(name: &str) -> TestEnv {
@@ -337,10 +337,8 @@ async fn only_a_resolver_answers_and_nobody_deletes_a_record_without_an_outcome(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn where_the_api_server_can_it_writes_who_approves() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(bare_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(bare_control_plane).await;
+    let plane = own.0;
     let filled = ["--set=admissionPolicies.fillApprovedBy=true"];
     let installed = tokio::task::spawn_blocking(move || try_install(plane, &filled))
         .await

@@ -1,10 +1,10 @@
 //! The operator says whether the admission policies are in force: at its start, and by a metric.
 
-use control_plane::{ControlPlane, User};
+use control_plane::User;
 use serde_json::{Value, json};
 
 use crate::support::chart::{as_user, install, render};
-use crate::support::{TestEnv, bare_control_plane};
+use crate::support::{OwnPlane, TestEnv, bare_control_plane};
 
 const GUARDS: [&str; 3] = ["approval", "resolution", "records"];
 
@@ -128,13 +128,13 @@ fn flaws() -> Vec<Flaw> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_in_force_is_said_at_the_start_and_shown_by_a_gauge() {
-    let plane: &'static ControlPlane = tokio::task::spawn_blocking(|| {
-        let plane = Box::leak(Box::new(bare_control_plane()));
-        install(plane);
-        &*plane
+    let own = OwnPlane::start(|| {
+        let plane = bare_control_plane();
+        install(&plane);
+        plane
     })
-    .await
-    .unwrap();
+    .await;
+    let plane = own.0;
     let env = TestEnv::on(plane, "inforce").await;
     let (shown, line) = said(&env).await;
     assert_eq!(shown, [YES, YES, YES], "{line}");

@@ -17,7 +17,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::budgets;
-use crate::support::{PATIENCE, TestEnv, at, condition, own_control_plane, ready};
+use crate::support::{OwnPlane, PATIENCE, TestEnv, at, condition, own_control_plane, ready};
 
 /// Whole numbers that JSON's readers agree upon.
 const EXACT: i64 = 9_007_199_254_740_991;
@@ -470,8 +470,8 @@ async fn tried(api: &Api<DynamicObject>, object: &Value, in_status: bool) -> Res
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_the_api_server_admits_at_a_bound_the_types_read() {
     // Its budget would be counted for by the operators of others.
-    let plane = tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())));
-    let env = TestEnv::on(plane.await.unwrap(), "bounds").await;
+    let own = OwnPlane::start(own_control_plane).await;
+    let env = TestEnv::on(own.0, "bounds").await;
     let mut wrong = Vec::new();
     let mut tries = Vec::new();
     for kind in kinds() {
@@ -729,10 +729,8 @@ async fn strict(env: &TestEnv) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for_it() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(own_control_plane).await;
+    let plane = own.0;
     let env = TestEnv::on(plane, "older").await;
     tokio::task::spawn_blocking(move || relaxed(plane, true))
         .await
@@ -953,10 +951,8 @@ async fn an_object_of_an_older_schema_is_told_the_path_and_nothing_is_bought_for
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_record_that_cannot_be_read_counts_as_one_that_exists() {
-    let plane: &'static ControlPlane =
-        tokio::task::spawn_blocking(|| &*Box::leak(Box::new(own_control_plane())))
-            .await
-            .unwrap();
+    let own = OwnPlane::start(own_control_plane).await;
+    let plane = own.0;
     let env = TestEnv::on(plane, "garbled").await;
     tokio::task::spawn_blocking(move || relaxed(plane, true))
         .await

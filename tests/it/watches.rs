@@ -2,24 +2,21 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use control_plane::{Action, ControlPlane, Gate, Options, Request, Rule, status};
+use control_plane::{Action, Gate, Options, Request, Rule, status};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
 use crate::support::proxied_env::{OPERATIONS, ProxiedEnv, held};
-use crate::support::{OPERATOR, PATIENCE, TestEnv, each_row, own_control_plane_with};
+use crate::support::{OPERATOR, OwnPlane, PATIENCE, TestEnv, each_row, own_control_plane_with};
 
-/// A control plane for one test, which ends with the process.
-async fn plane_with(args: &[&str]) -> &'static ControlPlane {
+/// A control plane for one test.
+async fn plane_with(args: &[&str]) -> OwnPlane {
     let options = Options {
         apiserver_args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         ..Options::default()
     };
-    let plane = tokio::task::spawn_blocking(move || own_control_plane_with(options))
-        .await
-        .unwrap();
-    Box::leak(Box::new(plane))
+    OwnPlane::start(move || own_control_plane_with(options)).await
 }
 
 fn streams(request: &Request) -> bool {
@@ -28,7 +25,8 @@ fn streams(request: &Request) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_api_server_that_streams_no_lists_is_listed_and_watched() {
-    let plane = plane_with(&["--feature-gates=WatchList=false"]).await;
+    let own = plane_with(&["--feature-gates=WatchList=false"]).await;
+    let plane = own.0;
     let mut env = TestEnv::on(plane, "unstreamed").await;
     let proxy = plane.proxy().unwrap();
     env.kubeconfig = proxy.kubeconfig(&env.kubeconfig).unwrap();

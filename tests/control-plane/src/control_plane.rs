@@ -301,6 +301,12 @@ impl ControlPlane {
         if serves { self.await_ready() } else { Ok(()) }
     }
 
+    /// Kills all of its programs, which nothing starts again. Its folder stays until it is dropped.
+    pub fn stop(&self) {
+        let stopped = std::mem::take(&mut *self.lock());
+        drop(stopped);
+    }
+
     /// The process ids of what runs at the moment.
     pub fn pids(&self) -> Pids {
         let running = self.lock();

@@ -127,7 +127,9 @@ fn two_control_planes_stand_side_by_side_and_share_nothing() {
     one.kubectl_ok(&["create", "namespace", "only-here"]).unwrap();
     let there = other.kubectl(&["get", "namespace", "only-here"]).unwrap();
     assert!(!there.status.success());
-    drop(one);
+    let pids = all(one.pids());
+    one.stop();
+    assert!(!pids.into_iter().any(runs));
     other.kubectl_ok(&["get", "namespaces"]).unwrap();
 }
 

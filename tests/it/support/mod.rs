@@ -75,6 +75,28 @@ pub fn own_control_plane_with(options: Options) -> ControlPlane {
     plane
 }
 
+/// A control plane that one test has to itself: its programs end with the test. Declare it first, for what is declared last
+/// ends first.
+pub struct OwnPlane(pub &'static ControlPlane);
+
+impl OwnPlane {
+    /// Of a control plane that runs. Its memory is leaked, so that tasks can share it.
+    pub fn new(plane: ControlPlane) -> Self {
+        Self(Box::leak(Box::new(plane)))
+    }
+
+    /// Starts one.
+    pub async fn start(start: impl FnOnce() -> ControlPlane + Send + 'static) -> Self {
+        Self::new(tokio::task::spawn_blocking(start).await.unwrap())
+    }
+}
+
+impl Drop for OwnPlane {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// A kube client of a user.
 pub async fn client_of(plane: &ControlPlane, user: User) -> kube::Client {
     let kubeconfig = kube::config::Kubeconfig::read_from(plane.kubeconfig(user)).unwrap();

@@ -45,7 +45,7 @@ impl TestEnv {
         Self::on(plane, name).await
     }
 
-    /// On a control plane that the test has to itself. It is leaked, and ends with the process.
+    /// On a control plane that the test has to itself.
     pub async fn on(plane: &'static ControlPlane, name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
