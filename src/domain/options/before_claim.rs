@@ -491,24 +491,22 @@ impl Look<'_> {
         Some(later(since, self.times.gate_interval)).filter(|next| self.now < *next)
     }
 
-    /// Until when a reading that asks for what an order has just done proves nothing, whoever made it:
-    /// HostUp's readings may lag behind one another.
+    /// Until when a reading proves nothing that asks for what an order has just done, or shows what was there before it, whoever
+    /// made that: HostUp's readings may lag behind one another, and this one may be older than the order.
     fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
-        let asked_again = |record: &&Record| {
-            let Some(change) = record.action.change() else {
-                return false;
-            };
-            let done = &change.difference.to;
-            let again = |(key, value): (&String, &OptionValue)| {
-                done.get(key).is_some_and(|ordered| ordered.means(value))
-            };
-            record.known.state == State::Succeeded && difference.to.iter().any(again)
-        };
         let records = self.view.history.iter().chain(self.tail());
-        let settled = records
-            .filter(asked_again)
-            .map(|record| record.settled_at(self.times))
-            .max()?;
+        let done: Vec<(&Record, &Difference)> = records
+            .filter(|record| record.known.state == State::Succeeded)
+            .filter_map(|record| Some((record, &record.action.change()?.difference)))
+            .collect();
+        let late = difference.to.iter().flat_map(|(key, wanted)| {
+            let of_key = done.iter().filter(|(_, done)| done.to.contains_key(key));
+            let newest = of_key.clone().next_back();
+            let stood_before = newest.filter(|(_, done)| alike(done.from.get(key), difference.from.get(key)));
+            let asked_again = of_key.filter(|(_, done)| alike(done.to.get(key), Some(wanted)));
+            asked_again.chain(stood_before)
+        });
+        let settled = late.map(|(record, _)| record.settled_at(self.times)).max()?;
         (self.now < settled).then_some(settled)
     }
 
@@ -521,6 +519,14 @@ impl Look<'_> {
         corrections
             .filter_map(|record| record.action.change())
             .any(|change| change.corrects_drift && options::same(&change.difference.from, &difference.from))
+    }
+}
+
+/// Whether HostUp shows the same value twice, or twice none.
+fn alike(one: Option<&OptionValue>, other: Option<&OptionValue>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.means(other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

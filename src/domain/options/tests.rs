@@ -550,6 +550,34 @@ fn a_late_reading_after_another_objects_order_is_not_paid_for() {
 }
 
 #[test]
+fn a_reading_from_before_another_order_of_the_same_option_is_not_priced() {
+    let mut theirs = long_done(record(State::Succeeded));
+    theirs.subject.uid = Uid::new("uid-2");
+    theirs.intent = "intent-2".into();
+    let wants = |gb: i64| {
+        intent_of(OptionsWish {
+            wanted: wanted(gb),
+            ..wish()
+        })
+    };
+    let stood_before = |settled: &Record| decided(&wants(8192), &after(settled.clone(), 2048));
+    assert!(matches!(stood_before(&theirs), Decision::Buy(_)), "long ago");
+    theirs.known.quiet_since = Some(now());
+    assert_eq!(reason(&stood_before(&theirs)), Reason::Converging);
+    let ordered = decided(&wants(8192), &after(theirs.clone(), 4096));
+    assert!(matches!(ordered, Decision::Buy(_)), "it shows what was ordered");
+    // A newer order went back.
+    let mut back = theirs.clone();
+    back.attempt = 2;
+    if let Action::Options(change) = &mut back.action {
+        std::mem::swap(&mut change.difference.from, &mut change.difference.to);
+    }
+    let mut view = after(back, 2048);
+    view.history = vec![theirs];
+    assert!(matches!(decided(&wants(8192), &view), Decision::Buy(_)));
+}
+
+#[test]
 fn a_dry_run_that_says_it_committed_is_not_asked_again() {
     let mut view = at_2048();
     let Decision::Preview(body) = decide(&intent(), &view, &times(), now()) else {
