@@ -65,9 +65,10 @@ fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Option<Need> {
     let mut deadline = later(record.claimed_by(), times.job_deadline);
     if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
-        // It has failed; the search for a VM that it left has an end of its own.
+        // It has failed; the search for a VM that it left has an end of its own, and counts from one's own sight.
         let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
-        deadline = deadline.max(later(since, times.settle_time + looks));
+        let from = memo.ended_since.map_or(since, |own| own.max(since));
+        deadline = deadline.max(later(from, times.settle_time + looks));
     }
     match &record.known.job {
         _ if now >= deadline => Some(Need::Say(Input::DeadlinePassed)),

@@ -552,6 +552,42 @@ fn a_job_that_fails_after_the_deadline_still_comes_to_its_end() {
 }
 
 #[test]
+fn the_deadline_does_not_cut_short_the_wait_for_a_vm_of_a_failed_job_after_a_restart() {
+    let late = times().job_deadline.as_secs() - 60;
+    let mut failed = accepted();
+    failed.known.evidence = Some(Evidence::Job);
+    failed.known.quiet_since = Some(after(late));
+    let look = || {
+        Input::Job(
+            JobState::Failed {
+                error: Text::new("disk"),
+            },
+            vec![],
+        )
+    };
+    let mut of_the_next = Memo::default();
+    let restarted = late + 800;
+    for wait in [0, 300, 600, 899] {
+        let at = after(restarted + wait);
+        assert!(
+            matches!(need(&failed, &of_the_next, &times(), at), Need::Job(_)),
+            "{wait}"
+        );
+        failed.known = step(&failed, look(), &mut of_the_next, &times(), at);
+        of_the_next.not_before = at;
+        assert_eq!(failed.known.state, State::Accepted, "{wait}");
+    }
+    let settled = step(
+        &failed,
+        look(),
+        &mut of_the_next,
+        &times(),
+        after(restarted + 900),
+    );
+    assert_eq!(settled.state, State::Failed);
+}
+
+#[test]
 fn two_hints_of_a_job_or_one_of_another_size_name_no_vm() {
     let hints = vec![VpsId::new("vps_a"), VpsId::new("vps_b")];
     let both = vec![vm("vps_a", "x".into()), vm("vps_b", "y".into())];
