@@ -149,7 +149,7 @@ impl<K: PurchasingKind> Market<K> {
     /// No record was made. Frees what was reserved for it.
     fn not_made(&self) {
         if self.is_reserved {
-            self.books.ledger.release(&self.name);
+            self.books.ledger.release(&self.name, &self.holder());
             self.unsell();
         }
     }
@@ -219,6 +219,7 @@ impl<K: PurchasingKind> Market<K> {
             End::Gone(record, known) => {
                 tracing::error!(operation = %record.name, ?known, "the record was deleted while its call was \
                     under way; the known outcome is only in this line");
+                self.books.ledger.has_ended(&record.name);
                 self.let_go(&record, known.state);
             }
             End::Confused => {
@@ -274,8 +275,10 @@ impl<K: PurchasingKind> Port for Market<K> {
             return false;
         }
         let price = self.price.as_ref().filter(|_| pays);
+        let holder = self.holder();
         let wanted = Wanted {
             name: &self.name,
+            holder: &holder,
             namespace: &self.subject.namespace,
             price,
             drives: self.drives.as_ref(),

@@ -107,7 +107,7 @@ pub(super) fn tell_of_outcome(books: &Books, from: State, record: &Record, known
         from = from.as_str(), to = state.as_str(), evidence = ?known.evidence, why = %known.message,
         "the operation went on");
     if state == State::NotSent {
-        books.ledger.release(&record.name);
+        books.ledger.release(&record.name, &record.claim.holder);
         books.memory.sent_nothing(&record.name, &record.claim.holder);
     }
     if from == State::Sending && known.evidence != Some(Evidence::FoundBeforeClaim) {

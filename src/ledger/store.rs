@@ -25,7 +25,7 @@ use crate::domain::ledger::budget::{Allowance, Position};
 use crate::domain::ledger::names::{ChainKey, VmToken};
 use crate::domain::ledger::{Caps, Figures, Index, KeyPlace, PaidCalls, Pledge, Walk};
 use crate::domain::provider::inventory::Vm;
-use crate::domain::values::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::domain::values::ids::{Holder, InstanceId, RecordName, Subject, VpsId};
 
 /// Reads of one chain at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -322,6 +322,7 @@ impl Ledger {
     pub fn reserve(&self, wanted: &Wanted<'_>, caps: Caps, budgets: &Budgets, now: Timestamp) -> bool {
         let Wanted {
             name,
+            holder,
             namespace,
             price,
             drives,
@@ -332,10 +333,11 @@ impl Ledger {
         };
         let pledge = price.map(Pledge::of);
         self.index()
-            .reserve(name, namespace, (pledge, drives), now, leave_room)
+            .reserve((name, holder), namespace, (pledge, drives), now, leave_room)
     }
 
-    /// This process has written the end of a record, which may be deleted before the watch shows that.
+    /// This process has written the end of a record, which may be deleted before the watch shows that, or has seen that it is
+    /// gone.
     pub fn has_ended(&self, name: &RecordName) {
         self.index().has_ended(name);
     }
@@ -371,9 +373,9 @@ impl Ledger {
         self.index().last_change_of(vps)
     }
 
-    /// Gives back what [`Ledger::reserve`] took, where no record was made.
-    pub fn release(&self, name: &RecordName) {
-        self.index().release(name);
+    /// Gives back what [`Ledger::reserve`] took, where nothing was sent.
+    pub fn release(&self, name: &RecordName, holder: &Holder) {
+        self.index().release(name, holder);
     }
 
     /// Paid calls of this installation in the last 24 hours, in all and for one namespace.
@@ -456,6 +458,8 @@ pub fn tenant(object: &Watched) -> &str {
 pub struct Wanted<'a> {
     /// Its name.
     pub name: &'a RecordName,
+    /// Its claim.
+    pub holder: &'a Holder,
     /// The namespace of its object.
     pub namespace: &'a str,
     /// What its call costs, if it is paid for.

@@ -14,12 +14,12 @@ use super::kept::{Evident, Hold, Kept};
 use super::money::{Account, Amounts, Fund, Measure, Price};
 use super::name::{Chain, Mark, Name, TokenKey, token_key};
 use super::records::Records;
-use super::window::{Pledge, Window};
+use super::window::{Claimed, Pledge, Shown, Window};
 use super::{Content, Entry, KeyPlace, PaidCalls, Purse};
 use crate::ledger::names::{ChainKey, VmToken};
 use crate::ledger::order::TRIES_LAST;
 use crate::ledger::record::{Evidence, State, later};
-use crate::values::ids::{InstanceId, RecordName, Subject, VpsId};
+use crate::values::ids::{Holder, InstanceId, RecordName, Subject, VpsId};
 use crate::values::money::{Amount, Total};
 
 /// A record that the API server did not date counts as new for ever.
@@ -272,13 +272,15 @@ impl Index {
         self.window.shows(name, kept.ours);
         if kept.ours && kept.state.is_some_and(State::is_final) {
             self.window.has_ended(name);
-        }
-        if kept.ours && kept.state.is_some() && kept.fund() == Fund::Unspent {
-            self.window.costs_nothing(name);
+            self.window.is_accounted(name);
         }
         if let Some(purse) = &kept.purse {
             let account = self.purses_of(kept).entry(purse.clone()).or_default();
             account.add(kept.fund(), &kept.price, kept.made);
+        }
+        if kept.state.is_some_and(|state| !state.is_final()) {
+            self.driven.extend(open.drives.map(|vps| (vps, name.clone())));
+            self.open.insert(name.clone(), open);
         }
         if !kept.ours {
             return;
@@ -294,10 +296,6 @@ impl Index {
         }
         if let Some((key, vps)) = kept.provided() {
             self.provided.entry(key.clone()).or_default().insert(vps);
-        }
-        if kept.state.is_some_and(|state| !state.is_final()) {
-            self.driven.extend(open.drives.map(|vps| (vps, name.clone())));
-            self.open.insert(name.clone(), open);
         }
         self.window.add(kept.call());
         match kept.state {
@@ -339,6 +337,12 @@ impl Index {
                 purses.remove(purse);
             }
         }
+        if let Some(Open {
+            drives: Some(vps), ..
+        }) = self.open.remove(name)
+        {
+            self.driven.remove(&(vps, name.clone()));
+        }
         if !kept.ours {
             return;
         }
@@ -353,12 +357,6 @@ impl Index {
         }
         if let Some((key, vps)) = kept.provided() {
             self.no_longer_provided(key, vps);
-        }
-        if let Some(Open {
-            drives: Some(vps), ..
-        }) = self.open.remove(name)
-        {
-            self.driven.remove(&(vps, name.clone()));
         }
         self.window.take(kept.call());
         match kept.state {
@@ -417,10 +415,11 @@ impl Index {
     }
 
     /// Takes one of the paid calls of the last 24 hours for an object of `namespace`, and what its price takes of the
-    /// budgets, if those before leave room for it. What this process has claimed counts before the watch shows it.
+    /// budgets, if those before leave room for it. What this process has claimed counts before the watch shows it. A name
+    /// that is taken is not claimed: only one of two claims of a name can be created.
     pub fn reserve(
         &mut self,
-        name: &RecordName,
+        (name, holder): (&RecordName, &Holder),
         namespace: &str,
         (pledge, drives): (Option<Pledge>, Option<&VpsId>),
         now: Timestamp,
@@ -428,20 +427,26 @@ impl Index {
     ) -> bool {
         let name = Name::of(name);
         self.window.forget_claims(now);
-        self.window.give_up(&name);
         let paid = self.paid_calls(namespace, now);
         let is_busy = drives.is_some_and(|vps| self.under_way_for(vps).is_some());
-        if is_busy || !leave_room(self, paid) {
+        let is_taken = self.window.is_claiming(&name) || self.records.get(&name).is_some();
+        if is_taken || is_busy || !leave_room(self, paid) {
             return false;
         }
-        let is_shown = self.records.get(&name).is_some_and(|kept| kept.ours);
-        let claim = (pledge, drives.map(result_mark));
-        self.window.claim(name, namespace, claim, now, is_shown);
+        let claimed = Claimed {
+            holder: holder.clone(),
+            namespace: namespace.into(),
+            at: now,
+            pledge,
+            drives: drives.map(result_mark),
+            shown: Shown::NotYet,
+        };
+        self.window.claim(name, claimed);
         true
     }
 
-    /// The end of a record is known: a claim of this process keeps nothing from its VPS any more, even if nothing ever
-    /// shows that end.
+    /// The end of a record is known, or that it is gone: a claim of this process keeps nothing from its VPS any more, even
+    /// if nothing ever shows that end.
     pub fn has_ended(&mut self, name: &RecordName) {
         self.window.has_ended(&Name::of(name));
     }
@@ -506,9 +511,9 @@ impl Index {
         budget.limits.iter().map(position).collect()
     }
 
-    /// Gives back what [`Index::reserve`] took, where no record was made.
-    pub fn release(&mut self, name: &RecordName) {
-        self.window.give_up(&Name::of(name));
+    /// Gives back what [`Index::reserve`] took, where nothing was sent.
+    pub fn release(&mut self, name: &RecordName, holder: &Holder) {
+        self.window.give_up(&Name::of(name), holder);
     }
 
     /// Paid calls of this installation in the last 24 hours, in all and for one namespace.
@@ -526,8 +531,8 @@ impl Index {
     pub fn figures(&self) -> Figures {
         let mut oldest: HashMap<State, Timestamp> = HashMap::new();
         let open = self.open.iter().filter_map(|(name, open)| {
-            let state = self.records.get(name)?.state?;
-            Some((state, open.claimed?))
+            let kept = self.records.get(name).filter(|kept| kept.ours)?;
+            Some((kept.state?, open.claimed?))
         });
         for (state, claimed) in open {
             let earliest = oldest.entry(state).or_insert(claimed);

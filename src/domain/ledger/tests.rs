@@ -11,7 +11,7 @@ use crate::ledger::budget::{Budget, Expense, Limit};
 use crate::ledger::names::ChainKey;
 use crate::ledger::order::TRIES_LAST;
 use crate::ledger::record::later;
-use crate::values::ids::{Subject, SubjectKind, Uid};
+use crate::values::ids::{Holder, Subject, SubjectKind, Uid};
 use crate::values::money::{Amount, Currency};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,13 +65,44 @@ fn subject(namespace: &str) -> Subject {
 /// What the index is asked to be equal to: all records, and a walk over them for each question.
 struct Model {
     records: BTreeMap<RecordName, (Entry, bool)>,
-    claims: HashMap<RecordName, (String, Timestamp, Option<Pledge>)>,
-    /// The VPSs that claims change or overwrite.
-    driving: HashMap<RecordName, VpsId>,
+    /// Oldest first.
+    claims: Vec<ModelClaim>,
     given: HashMap<RecordName, (VpsId, u8)>,
 }
 
+#[derive(Debug, Clone)]
+struct ModelClaim {
+    name: RecordName,
+    holder: Holder,
+    namespace: String,
+    at: Timestamp,
+    pledge: Option<Pledge>,
+    drives: Option<VpsId>,
+    /// Whether a record has shown it, and whether one shows it.
+    was_shown: bool,
+    is_shown: bool,
+}
+
 impl Model {
+    fn last_claim(&mut self, name: &RecordName) -> Option<&mut ModelClaim> {
+        self.claims.iter_mut().rfind(|claim| claim.name == *name)
+    }
+
+    fn unshown(&self, now: Timestamp) -> impl Iterator<Item = &ModelClaim> {
+        let claims = self.claims.iter();
+        claims.filter(move |claim| !claim.is_shown && later(claim.at, DAY) > now)
+    }
+
+    fn remove(&mut self, name: &RecordName) {
+        if let Some(last) = self.last_claim(name) {
+            last.drives = None;
+            last.was_shown = true;
+            last.is_shown = false;
+        }
+        self.records.remove(name);
+        self.given.remove(name);
+    }
+
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.records.values().map(|(entry, _)| entry)
     }
@@ -128,25 +159,19 @@ impl Model {
         {
             self.given.remove(&entry.name);
         }
-        let is_over = |content: &Content| content.state.is_final();
-        if Self::is_ours(&entry) && entry.content.as_ref().is_some_and(is_over) {
-            self.driving.remove(&entry.name);
-        }
-        let is_unspent = entry.content.as_ref().is_some_and(|content| {
-            let has_vm = content.result.is_some();
-            content.has_ended && matches!(content.state, State::Succeeded | State::Failed)
-                || content.state == State::Failed && !has_vm
-                || matches!(
-                    content.state,
-                    State::NotSent | State::Rejected | State::NotExecuted | State::Abandoned
-                )
-        });
-        if let Some((_, _, pledge)) = self
-            .claims
-            .get_mut(&entry.name)
-            .filter(|_| is_unspent && Self::is_ours(&entry))
-        {
-            *pledge = None;
+        let is_ours = Self::is_ours(&entry);
+        let is_over = is_ours
+            && entry
+                .content
+                .as_ref()
+                .is_some_and(|content| content.state.is_final());
+        if let Some(last) = self.last_claim(&entry.name) {
+            last.is_shown = is_ours;
+            last.was_shown |= is_ours;
+            if is_over {
+                last.drives = None;
+                last.pledge = None;
+            }
         }
         self.records.insert(entry.name.clone(), (entry, true)).is_some()
     }
@@ -226,33 +251,37 @@ impl Model {
             counted.all += u32::from(!unsent && !own);
             counted.of_namespace += u32::from(!unsent && content.namespace == namespace);
         }
-        let shown: HashSet<&RecordName> = ours().map(|entry| &entry.name).collect();
-        for (name, (of, at, _)) in &self.claims {
-            if in_window(*at) && !shown.contains(name) {
-                counted.all += 1;
-                counted.of_namespace += u32::from(of == namespace);
-            }
+        for claim in self.unshown(now) {
+            counted.all += 1;
+            counted.of_namespace += u32::from(claim.namespace == namespace);
         }
         counted
     }
 
     fn reserve(
         &mut self,
-        name: &RecordName,
+        (name, holder): (&RecordName, &Holder),
         namespace: &str,
         (pledge, drives): (Option<Pledge>, Option<&VpsId>),
         now: Timestamp,
         most: u32,
     ) -> bool {
-        self.claims
-            .retain(|other, (_, at, _)| other != name && later(*at, DAY) > now);
-        self.driving.retain(|other, _| self.claims.contains_key(other));
+        self.claims.retain(|claim| later(claim.at, DAY) > now);
+        let is_claiming = self.last_claim(name).is_some_and(|last| !last.was_shown);
+        let is_taken = is_claiming || self.records.contains_key(name);
         let is_busy = drives.is_some_and(|vps| self.is_under_way(vps));
-        let is_room = !is_busy && self.paid_calls(namespace, now).all < most;
+        let is_room = !is_taken && !is_busy && self.paid_calls(namespace, now).all < most;
         if is_room {
-            self.claims
-                .insert(name.clone(), (namespace.to_owned(), now, pledge));
-            self.driving.extend(drives.map(|vps| (name.clone(), vps.clone())));
+            self.claims.push(ModelClaim {
+                name: name.clone(),
+                holder: holder.clone(),
+                namespace: namespace.to_owned(),
+                at: now,
+                pledge,
+                drives: drives.cloned(),
+                was_shown: false,
+                is_shown: false,
+            });
         }
         is_room
     }
@@ -272,15 +301,10 @@ impl Model {
     }
 
     fn is_under_way(&self, vps: &VpsId) -> bool {
-        let mut ours = self.readable().filter(|(entry, _)| Self::is_ours(entry));
-        let shown: HashSet<&RecordName> = self
-            .all()
-            .filter(|entry| Self::is_ours(entry))
-            .map(|entry| &entry.name)
-            .collect();
-        let mut claims = self.driving.iter();
-        ours.any(|(_, content)| !content.state.is_final() && content.drives.as_ref() == Some(vps))
-            || claims.any(|(name, of)| of == vps && !shown.contains(name))
+        let mut open = self.readable();
+        let mut claims = self.claims.iter().filter(|claim| !claim.is_shown);
+        open.any(|(_, content)| !content.state.is_final() && content.drives.as_ref() == Some(vps))
+            || claims.any(|claim| claim.drives.as_ref() == Some(vps))
     }
 
     /// Used, and under way.
@@ -323,10 +347,8 @@ impl Model {
                 _ => {}
             }
         }
-        let ours = self.all().filter(|entry| Self::is_ours(entry));
-        let shown: HashSet<&RecordName> = ours.map(|entry| &entry.name).collect();
-        for (_, (namespace, at, pledge)) in self.claims.iter().filter(|(name, _)| !shown.contains(name)) {
-            let Some(pledge) = pledge.as_ref().filter(|_| later(*at, DAY) > now) else {
+        for claim in self.unshown(now) {
+            let (namespace, Some(pledge)) = (&claim.namespace, &claim.pledge) else {
                 continue;
             };
             if let Some(amount) = amount(&pledge.price).filter(|_| is_covered(namespace, &pledge.currency)) {
@@ -395,8 +417,13 @@ enum Event {
     ListEnded,
     Changed(Entry),
     Deleted(RecordName),
-    Claims(RecordName, &'static str, (Option<Pledge>, Option<VpsId>), u32),
-    GivesUp(RecordName),
+    Claims(
+        (RecordName, Holder),
+        &'static str,
+        (Option<Pledge>, Option<VpsId>),
+        u32,
+    ),
+    GivesUp(RecordName, Holder),
     Gives(RecordName, VpsId, u8),
     TakesBack(RecordName, u8),
     Passes(i64),
@@ -498,6 +525,10 @@ fn entries() -> impl Strategy<Value = Entry> {
     (names(), made, content).prop_map(|(name, made, content)| Entry { name, made, content })
 }
 
+fn claims() -> impl Strategy<Value = (RecordName, Holder)> {
+    (names(), select(vec!["one", "other"]).prop_map(Holder::new))
+}
+
 fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         1 => Just(Event::ListBegins),
@@ -505,12 +536,12 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::ListEnded),
         12 => entries().prop_map(Event::Changed),
         3 => names().prop_map(Event::Deleted),
-        4 => (names(), select(NAMESPACES.to_vec()), proptest::option::of(prices()), 1_u32..9, driven())
-            .prop_map(|(name, namespace, price, most, drives)| {
+        4 => (claims(), select(NAMESPACES.to_vec()), proptest::option::of(prices()), 1_u32..9, driven())
+            .prop_map(|(claim, namespace, price, most, drives)| {
                 let pledge = price.map(|(currency, price)| Pledge { currency: currency.to_owned(), price });
-                Event::Claims(name, namespace, (pledge, drives), most)
+                Event::Claims(claim, namespace, (pledge, drives), most)
             }),
-        1 => names().prop_map(Event::GivesUp),
+        1 => claims().prop_map(|(name, holder)| Event::GivesUp(name, holder)),
         3 => (names(), select(VMS.to_vec()), 0_u8..3)
             .prop_map(|(name, vps, over)| Event::Gives(name, VpsId::new(vps), over)),
         1 => (names(), 0_u8..3).prop_map(|(name, version)| Event::TakesBack(name, version)),
@@ -610,9 +641,7 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
     }
     prop_assert_eq!(index.looked_at(), before, "no record is read");
     prop_assert_eq!(index.figures(), model.figures());
-    let open = model
-        .readable()
-        .filter(|(entry, content)| Model::is_ours(entry) && !content.state.is_final());
+    let open = model.readable().filter(|(_, content)| !content.state.is_final());
     prop_assert!(
         index.looked_at() - before <= open.count(),
         "the finished ones for a gauge"
@@ -635,7 +664,7 @@ proptest! {
         let mut now = at(0);
         let mut latest = now;
         let mut index = Index::new(ours(), now);
-        let mut model = Model { records: BTreeMap::new(), claims: HashMap::new(), driving: HashMap::new(), given: HashMap::new() };
+        let mut model = Model { records: BTreeMap::new(), claims: vec![], given: HashMap::new() };
         for event in events {
             let before = index.looked_at();
             let of_one_vm = VMS.map(|vps| model.of_vm(&VpsId::new(vps)));
@@ -649,8 +678,9 @@ proptest! {
                     index.list_ended();
                     let gone = model.records.iter().filter(|(_, (_, listed))| !listed);
                     let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
-                    model.driving.retain(|name, _| !gone.contains(name));
-                    model.records.retain(|_, (_, listed)| *listed);
+                    for name in &gone {
+                        model.remove(name);
+                    }
                     model.given.retain(|name, _| model.records.contains_key(name));
                 }
                 Event::Listed(entry) | Event::Changed(entry) => {
@@ -662,22 +692,19 @@ proptest! {
                 }
                 Event::Deleted(name) => {
                     index.remove(&name);
-                    model.records.remove(&name);
-                    model.given.remove(&name);
-                    model.driving.remove(&name);
+                    model.remove(&name);
                     prop_assert!(index.looked_at() - before <= 1 + of_one_vm);
                 }
-                Event::Claims(name, namespace, (pledge, drives), most) => {
-                    let claim = (pledge, drives.as_ref());
+                Event::Claims((name, holder), namespace, (pledge, drives), most) => {
+                    let (of, claim) = ((&name, &holder), (pledge, drives.as_ref()));
                     let reserved =
-                        index.reserve(&name, namespace, claim.clone(), now, |_, paid| paid.all < most);
-                    prop_assert_eq!(reserved, model.reserve(&name, namespace, claim, now, most));
+                        index.reserve(of, namespace, claim.clone(), now, |_, paid| paid.all < most);
+                    prop_assert_eq!(reserved, model.reserve(of, namespace, claim, now, most));
                     prop_assert!(index.looked_at() - before <= 1);
                 }
-                Event::GivesUp(name) => {
-                    index.release(&name);
-                    model.claims.remove(&name);
-                    model.driving.remove(&name);
+                Event::GivesUp(name, holder) => {
+                    index.release(&name, &holder);
+                    model.claims.retain(|claim| (&claim.name, &claim.holder) != (&name, &holder));
                 }
                 Event::Gives(name, vps, over) => {
                     let given = index.give(&vps, &name, &over.to_string());
@@ -791,10 +818,13 @@ fn a_question_costs_no_more_among_many_records() {
         assert_eq!(index.result_of(&vps, Some(&key.record(2))), Some(name.clone()));
         assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
         assert_eq!(index.not_before("shop", "hostup-api"), None);
-        assert!(
-            index.reserve(&key.record(2), "shop", (None, None), at(60), |_, paid| paid.all
-                == records)
-        );
+        assert!(index.reserve(
+            (&key.record(2), &Holder::new("one")),
+            "shop",
+            (None, None),
+            at(60),
+            |_, paid| paid.all == records
+        ));
         assert_eq!(index.figures().states[&State::Succeeded].try_into(), Ok(records));
         assert!(!index.show(finished(1)));
         index.looked_at() - before

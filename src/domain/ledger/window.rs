@@ -11,6 +11,7 @@ use super::name::{Mark, Name};
 use crate::consent::price::Price;
 use crate::ledger::chain::Cap;
 use crate::ledger::record::later;
+use crate::values::ids::Holder;
 use crate::values::money::Currency;
 
 /// The window of `--max-paid-calls`.
@@ -120,12 +121,30 @@ impl Pledge {
 }
 
 /// A claim of this process.
-struct Claimed {
-    namespace: Arc<str>,
-    at: Timestamp,
-    pledge: Option<Pledge>,
+pub(super) struct Claimed {
+    /// Which one of that name.
+    pub(super) holder: Holder,
+    /// The namespace of its object.
+    pub(super) namespace: Arc<str>,
+    /// When it was made.
+    pub(super) at: Timestamp,
+    /// What its price takes of the budgets.
+    pub(super) pledge: Option<Pledge>,
     /// The VPS that the call changes or overwrites.
-    drives: Option<Mark>,
+    pub(super) drives: Option<Mark>,
+    /// Whether a record shows it.
+    pub(super) shown: Shown,
+}
+
+/// Whether a record shows a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// No record has shown it so far.
+    NotYet,
+    /// A record shows it.
+    Now,
+    /// Its record is gone.
+    NoMore,
 }
 
 /// The calls of one second, by namespace.
@@ -140,9 +159,10 @@ pub(super) struct Window {
     /// By the second.
     calls: BTreeMap<i64, Second>,
     counted: Counted,
-    claims: HashMap<Name, Claimed>,
+    /// Oldest first; a name may be used again.
+    claims: HashMap<Name, Vec<Claimed>>,
     claims_by_time: BTreeSet<(Timestamp, Name)>,
-    /// Those of the claims that no record shows: not yet, or not any more.
+    /// The names of which a claim is shown by no record: not yet, or not any more.
     unshown: BTreeSet<Name>,
 }
 
@@ -289,60 +309,74 @@ impl Window {
 
     /// The claims of this process for calls that change or overwrite this VPS, and that no record shows.
     pub(super) fn unshown_for(&self, vps: Mark) -> impl Iterator<Item = &Name> {
-        let drives = move |name: &&Name| {
-            let claimed = self.claims.get(*name);
-            claimed.is_some_and(|claimed| claimed.drives == Some(vps))
-        };
-        self.unshown.iter().filter(drives)
+        let drives = move |claimed: &Claimed| claimed.shown != Shown::Now && claimed.drives == Some(vps);
+        let names = self.unshown.iter();
+        names.filter(move |name| {
+            self.claims
+                .get(*name)
+                .is_some_and(|claims| claims.iter().any(drives))
+        })
     }
 
     fn unshown_at(&self, now: Timestamp) -> impl Iterator<Item = &Claimed> {
         let claims = self.unshown.iter().filter_map(|name| self.claims.get(name));
-        claims.filter(move |claimed| later(claimed.at, LASTS) > now)
+        let counts = move |claimed: &&Claimed| claimed.shown != Shown::Now && later(claimed.at, LASTS) > now;
+        claims.flatten().filter(counts)
     }
 
-    /// This process claims; whether a record of that name `is_shown` already.
-    pub(super) fn claim(
-        &mut self,
-        name: Name,
-        namespace: &str,
-        (pledge, drives): (Option<Pledge>, Option<Mark>),
-        now: Timestamp,
-        is_shown: bool,
-    ) {
-        self.give_up(&name);
-        self.claims_by_time.insert((now, name.clone()));
-        if !is_shown {
-            self.unshown.insert(name.clone());
-        }
-        let claimed = Claimed {
-            namespace: namespace.into(),
-            at: now,
-            pledge,
-            drives,
-        };
-        self.claims.insert(name, claimed);
+    /// Whether this process has claimed this name, and nothing has shown yet what became of that.
+    pub(super) fn is_claiming(&self, name: &Name) -> bool {
+        let last = self.claims.get(name).and_then(|claims| claims.last());
+        last.is_some_and(|last| last.shown == Shown::NotYet)
     }
 
-    /// Its record is finished and costs nothing: should somebody delete that, no budget is held for it.
-    pub(super) fn costs_nothing(&mut self, name: &Name) {
-        if let Some(claimed) = self.claims.get_mut(name) {
-            claimed.pledge = None;
+    /// This process claims. Its earlier claims of that name go on counting: somebody has deleted their records.
+    pub(super) fn claim(&mut self, name: Name, claimed: Claimed) {
+        self.claims_by_time.insert((claimed.at, name.clone()));
+        self.unshown.insert(name.clone());
+        self.claims.entry(name).or_default().push(claimed);
+    }
+
+    /// Its record is finished: should somebody delete that, no budget is held for it.
+    pub(super) fn is_accounted(&mut self, name: &Name) {
+        if let Some(last) = self.last(name) {
+            last.pledge = None;
         }
     }
 
-    /// Its record has a known end: should somebody delete that, nothing is under way for its VPS.
+    /// Its record has a known end, or is gone: nothing is under way for its VPS.
     pub(super) fn has_ended(&mut self, name: &Name) {
-        if let Some(claimed) = self.claims.get_mut(name) {
-            claimed.drives = None;
+        if let Some(last) = self.last(name) {
+            last.drives = None;
+            if last.shown == Shown::NotYet {
+                last.shown = Shown::NoMore;
+            }
         }
     }
 
-    /// It does not claim after all.
-    pub(super) fn give_up(&mut self, name: &Name) {
-        if let Some(claimed) = self.claims.remove(name) {
-            self.claims_by_time.remove(&(claimed.at, name.clone()));
+    fn last(&mut self, name: &Name) -> Option<&mut Claimed> {
+        self.claims.get_mut(name).and_then(|claims| claims.last_mut())
+    }
+
+    /// Nothing was sent for a claim.
+    pub(super) fn give_up(&mut self, name: &Name, holder: &Holder) {
+        self.retain(name, |claimed| claimed.holder != *holder);
+    }
+
+    fn retain(&mut self, name: &Name, keeps: impl Fn(&Claimed) -> bool) {
+        let Some(claims) = self.claims.get_mut(name) else {
+            return;
+        };
+        for gone in claims.extract_if(.., |claimed| !keeps(claimed)) {
+            self.claims_by_time.remove(&(gone.at, name.clone()));
+        }
+        self.claims_by_time
+            .extend(claims.iter().map(|claimed| (claimed.at, name.clone())));
+        if claims.iter().all(|claimed| claimed.shown == Shown::Now) {
             self.unshown.remove(name);
+        }
+        if claims.is_empty() {
+            self.claims.remove(name);
         }
     }
 
@@ -352,15 +386,22 @@ impl Window {
             if later(at, LASTS) > now {
                 break;
             }
-            self.give_up(&name);
+            self.retain(&name, |claimed| later(claimed.at, LASTS) > now);
         }
     }
 
-    /// Whether a record of that name is there.
+    /// Whether a record of that name is there: that of the last claim.
     pub(super) fn shows(&mut self, name: &Name, is_shown: bool) {
-        if is_shown {
+        let Some(last) = self.last(name) else { return };
+        last.shown = match last.shown {
+            _ if is_shown => Shown::Now,
+            Shown::NotYet => Shown::NotYet,
+            Shown::Now | Shown::NoMore => Shown::NoMore,
+        };
+        let claims = self.claims.get(name).into_iter().flatten();
+        if claims.clone().all(|claimed| claimed.shown == Shown::Now) {
             self.unshown.remove(name);
-        } else if self.claims.contains_key(name) {
+        } else {
             self.unshown.insert(name.clone());
         }
     }

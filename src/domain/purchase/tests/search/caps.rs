@@ -11,6 +11,7 @@ use crate::ledger::record::State as RecordState;
 use crate::ledger::{Amounts, Caps, Content, Entry, Index, KeyPlace, PaidCalls, Pledge};
 use crate::restore::tests::{intent, preflight_at, recorded, view};
 use crate::restore::{Decision, Intent, ProviderReading, decide};
+use crate::values::ids::Holder;
 use crate::values::money::{Amount, Currency};
 
 const OBJECTS: usize = 2;
@@ -97,6 +98,10 @@ impl Search {
         wish
     }
 
+    fn holder() -> Holder {
+        plan().claim.holder
+    }
+
     fn name(&self, n: usize) -> RecordName {
         let subject = self.wish(n).subject;
         ChainKey::of_restore(&subject.namespace, &subject.name).record(1)
@@ -111,14 +116,14 @@ impl Search {
                 }
                 Change::Counts(n) => {
                     index.reserve(
-                        &self.name(n),
+                        (&self.name(n), &Self::holder()),
                         self.namespaces[n],
                         (Some(self.pledge(n)), None),
                         now(),
                         |_, _| true,
                     );
                 }
-                Change::Releases(n) => index.release(&self.name(n)),
+                Change::Releases(n) => index.release(&self.name(n), &Self::holder()),
                 Change::Shows(n, state) => drop(index.show(self.entry(n, state))),
             }
         }
@@ -128,7 +133,7 @@ impl Search {
     fn reserves(&self, index: &mut Index, n: usize) -> bool {
         let leave_room = |index: &Index, paid: PaidCalls| self.leaves_room(index, paid, n);
         index.reserve(
-            &self.name(n),
+            (&self.name(n), &Self::holder()),
             self.namespaces[n],
             (Some(self.pledge(n)), None),
             now(),
