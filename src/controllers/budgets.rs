@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::approvals::Place;
 use super::context::Context;
+use super::news::News;
 use super::observe::SOON;
 use crate::api;
 use crate::api::budget::VpsBudget;
@@ -54,9 +55,15 @@ pub async fn keep(ctx: Arc<Context>) {
         let hooks = ctx.hooks.clone();
         let told = move |life| hooks.watch("vpsbudget", "", life);
         let mut events = watch(all, told).default_backoff().boxed();
-        // The watch says that something is new; what it is, is read.
-        while let Ok(Some(_)) | Err(_) = events.try_next().await {
-            changed.notify_one();
+        let mut news = News::default();
+        // The watch says that something is new; what it is, is read. A status is not: two active processes that count
+        // differently would write it in turn.
+        loop {
+            match events.try_next().await {
+                Ok(None) => break,
+                Ok(Some(event)) if !news.brings(&event) => {}
+                Ok(Some(_)) | Err(_) => changed.notify_one(),
+            }
         }
     };
     let keeping = async {
