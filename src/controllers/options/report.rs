@@ -107,7 +107,14 @@ fn facts(
             let steps = attempted_steps::<VpsResourceConfig>(before, record);
             (shown, of_this_wish(steps, before, wish))
         }
-        StatusFacts::Nothing => (VpsResourceConfigStatus::default(), Vec::new()),
+        StatusFacts::Nothing => {
+            // It holds for as long as the wish is the same.
+            let status = VpsResourceConfigStatus {
+                committed_dry_run: before.committed_dry_run.clone(),
+                ..VpsResourceConfigStatus::default()
+            };
+            (status, Vec::new())
+        }
         StatusFacts::Shown(shown) => (status(before, wish, shown), new_conditions(shown)),
     }
 }
@@ -171,4 +178,21 @@ fn new_conditions(shown: &StatusView) -> Vec<NewCondition> {
     }
     said.extend(shown.drifted.map(drift));
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_that_was_committed_is_remembered_while_another_object_is_responsible() {
+        let before = VpsResourceConfigStatus {
+            committed_dry_run: Some("wish".to_owned()),
+            in_force: Some("wish".to_owned()),
+            ..VpsResourceConfigStatus::default()
+        };
+        let (shown, _) = facts(&before, "wish", &StatusFacts::Nothing);
+        assert_eq!(shown.committed_dry_run, before.committed_dry_run);
+        assert_eq!(shown.in_force, None);
+    }
 }
