@@ -178,6 +178,10 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub due_now: Option<String>,
+    /// The id of an approved quote that has ended. It does not become valid again, even if the target is again as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub replaces: Option<String>,
     /// HostUp's rates, which perHour is computed from. Use them to compute the price of another size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<RatesStatus>,

@@ -23,6 +23,7 @@ use crate::api::{self, RecordDraft};
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::fail_point;
 use crate::domain::action::answer::PaidAnswer;
+use crate::domain::action::ordered::ActionKind;
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::alone::{Barred, is_alone};
 use crate::domain::ledger::names::ChainKey;
@@ -43,13 +44,14 @@ pub struct Market<K> {
     subject: Subject,
     name: RecordName,
     /// What the object's status told of records when it was looked at first.
-    told_before: Option<OperationRef>,
+    told_before: Told,
     drafted: VpsOperation,
     /// The record as it was read last.
     stands: Option<VpsOperation>,
     account: Option<Account>,
     leave: Option<PaidCall>,
     taken: Option<Remaining>,
+    action: ActionKind,
     drives: Option<VpsId>,
     barred: Barred,
     chain: ChainKey,
@@ -62,6 +64,25 @@ pub struct Market<K> {
     refusal: Option<ApiError>,
     has_sent: bool,
     kind: PhantomData<fn() -> K>,
+}
+
+/// What a purchase rests on of what the status of its object tells.
+#[derive(PartialEq)]
+struct Told {
+    operation: Option<OperationRef>,
+    /// Where its approval ends once another quote is shown.
+    quote: Option<String>,
+}
+
+impl Told {
+    fn by<K: PurchasingKind>(object: &K, action: ActionKind) -> Self {
+        let status = object.status();
+        let quote = K::quote(&status).filter(|_| action.overwrites());
+        Self {
+            operation: K::operation(&status).cloned(),
+            quote: quote.map(|quote| quote.id.clone()),
+        }
+    }
 }
 
 impl<K: PurchasingKind> Market<K> {
@@ -84,16 +105,17 @@ impl<K: PurchasingKind> Market<K> {
             books: books.clone(),
             subject: plan.order.subject.clone(),
             name: draft.name(),
-            told_before: K::operation(&object.status()).cloned(),
+            told_before: Told::by(object, plan.order.action.kind()),
             drafted: draft.object(),
             stands: None,
             account,
             leave,
             taken,
-            barred: if plan.order.action.kind().overwrites() {
-                Barred::After(plan.order.follows.clone())
-            } else {
-                Barred::Nothing
+            action: plan.order.action.kind(),
+            barred: match &plan.order.saved_by {
+                _ if plan.order.action.kind().overwrites() => Barred::After(plan.order.follows.clone()),
+                Some(backup) => Barred::SinceBackup(backup.clone()),
+                None => Barred::Nothing,
             },
             chain: plan.order.chain.clone(),
             drives: plan
@@ -343,7 +365,7 @@ impl<K: PurchasingKind> Port for Market<K> {
             is_being_deleted: object.meta().deletion_timestamp.is_some(),
             is_suspended: object.is_suspended(),
             is_held: is_held || api::is_held(object.annotations()),
-            is_told_alike: K::operation(&object.status()) == self.told_before.as_ref(),
+            is_told_alike: Told::by(&object, self.action) == self.told_before,
             is_alone,
         };
         seen(object, standing)

@@ -107,14 +107,17 @@ async fn a_preview_names_the_disk_that_is_lost_and_the_printed_command_overwrite
 }
 
 #[tokio::test]
-async fn an_approval_dies_with_any_change_of_the_target() {
+async fn an_approval_dies_with_any_change_of_the_target_and_stays_dead() {
     let env = env("overwritestate").await;
     let target = target_of(&env.vps);
-    let _operator = env.operator(&["--gate-interval=500ms"]);
+    let _operator = env.operator(&["--gate-interval=500ms", "--resync-interval=1s"]);
     env.create(preview(&env, "web", &target)).await;
     let shown = env.wait_for_reason("web", "AwaitingApproval").await;
-    env.sim
-        .world(|world| world.vps_mut(&target).unwrap().name = "production".to_owned());
+    let rename = |name: &str| {
+        let name = name.to_owned();
+        env.sim.world(|world| world.vps_mut(&target).unwrap().name = name);
+    };
+    rename("production");
     let approval = json!({"spec": {"approval": {"quoteId": at(&shown, "status.quote.id")}}});
     env.patch("web", approval).await.unwrap();
     let renamed = |object: &Value| {
@@ -122,7 +125,21 @@ async fn an_approval_dies_with_any_change_of_the_target() {
         message.contains("\"production\", running") && message.contains("no longer current")
     };
     env.wait("web", "another quote", renamed).await;
+    rename(&target);
+    let as_before = |object: &Value| {
+        let message = ready(object)["message"].as_str().unwrap_or_default();
+        message.contains(&format!("\"{target}\", running"))
+    };
+    let object = env.wait("web", "the quote of the old name", as_before).await;
+    assert_eq!(reason(&object), "AwaitingApproval");
+    assert_eq!(
+        at(&object, "status.quote.replaces"),
+        at(&shown, "status.quote.id")
+    );
     ends_with(&env, 0, 0).await;
+    approve(&env, "web").await;
+    env.wait_for_reason("web", "Restored").await;
+    ends_with(&env, 1, 1).await;
 }
 
 #[tokio::test]

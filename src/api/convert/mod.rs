@@ -147,6 +147,7 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
     Some(Quote {
         id: QuoteId::new(&shown.id),
         price,
+        replaces: shown.replaces.as_ref().map(QuoteId::new),
     })
 }
 
@@ -190,6 +191,7 @@ impl From<&Quote> for QuoteStatus {
             per_cycle: None,
             due_now: None,
             rates: None,
+            replaces: quote.replaces.as_ref().map(|ended| ended.as_str().to_owned()),
         };
         match &quote.price {
             Price::Nothing => base,

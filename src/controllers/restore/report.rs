@@ -130,13 +130,13 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             approved,
             tail,
         } => Shown {
-            steps: steps(gates, quote.as_ref(), *approved, tail.as_deref()),
+            steps: steps(gates, quote.as_deref(), *approved, tail.as_deref()),
             status: VpsBackupRestoreStatus {
                 gates_closed_after: closed_after::<VpsBackupRestore>(before, gates, tail.as_deref()),
                 operation: tail.as_deref().map(OperationRef::from),
                 source: Some(SourceStatus::from(source)),
                 target: target.as_deref().map(TargetStatus::from),
-                ..read(gates, backup.as_ref(), quote.as_ref())
+                ..read(gates, backup.as_ref(), quote.as_deref())
             },
         },
         StatusFacts::Recorded { record, vm } => {
@@ -157,6 +157,12 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
             let VpsBackupRestoreStatus {
                 gates, backup, quote, ..
             } = read(&record.gates, record.action.backup(), record.quote.as_ref());
+            // What a status remembers of an approval that has ended, it remembers for good.
+            let ended = before.quote.as_ref().and_then(|quote| quote.replaces.clone());
+            let quote = quote.map(|quote| QuoteStatus {
+                replaces: ended.or(quote.replaces),
+                ..quote
+            });
             Shown {
                 steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),
                 status: VpsBackupRestoreStatus {

@@ -321,6 +321,7 @@ mod tests {
         Quote {
             id: QuoteId::new(id),
             price: price(per_hour, "SEK"),
+            replaces: None,
         }
     }
 
@@ -437,6 +438,7 @@ mod tests {
         let standing = Quote {
             id: QuoteId::new("q-1"),
             price: fresh.clone(),
+            replaces: None,
         };
         let why = only_by_quote.map(str::to_owned);
         judge(Some(ceiling), &standing, fresh, why, at("2026-11-23T00:00:00Z"))
@@ -506,7 +508,7 @@ mod tests {
         fn no_ceiling_ever_covers_a_higher_price(ceiling_cents in 0u32..10_000, price_cents in 0u32..10_000) {
             let text = |cents: u32| format!("{}.{:02}", cents / 100, cents % 100);
             let fresh = price(&text(price_cents), "SEK");
-            let standing = Quote { id: QuoteId::new("q-1"), price: fresh.clone() };
+            let standing = Quote { id: QuoteId::new("q-1"), price: fresh.clone(), replaces: None };
             let approval = ceiling(&text(ceiling_cents), "SEK");
             let consent = judge(Some(&approval), &standing, &fresh, None, at("2026-11-23T00:00:00Z"));
             prop_assert_eq!(consent.grant().is_some(), price_cents <= ceiling_cents);

@@ -53,6 +53,8 @@ pub struct Quote {
     pub id: QuoteId,
     /// The price that was shown with it.
     pub price: Price,
+    /// An approved quote that has ended, and never counts again.
+    pub replaces: Option<QuoteId>,
 }
 
 /// The quote to show: the one already shown while `approved` names it and the fresh price is no
@@ -64,7 +66,29 @@ pub fn renew(basis: &QuoteBasis, fresh: &Price, shown: Option<&Quote>, approved:
     stands.cloned().unwrap_or_else(|| Quote {
         id: basis.id(fresh),
         price: fresh.clone(),
+        replaces: None,
     })
+}
+
+/// The quote to show of what costs nothing and destroys. An approval that names another one has ended: no quote has its id
+/// again, though everything may come to be as it was when somebody approved it.
+pub fn renew_for_good(basis: &QuoteBasis, shown: Option<&Quote>, approved: Option<&QuoteId>) -> Quote {
+    let instead_of = |ended: Option<QuoteId>| {
+        let mut basis = basis.clone();
+        basis
+            .after
+            .extend(ended.iter().map(|ended| format!("instead of {}", ended.as_str())));
+        Quote {
+            id: basis.id(&Price::Nothing),
+            price: Price::Nothing,
+            replaces: ended,
+        }
+    };
+    let quote = instead_of(shown.and_then(|shown| shown.replaces.clone()));
+    match approved.filter(|approved| **approved != quote.id && Some(*approved) != quote.replaces.as_ref()) {
+        None => quote,
+        Some(ended) => instead_of(Some(ended.clone())),
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +183,7 @@ pub(crate) mod tests {
         let shown = Quote {
             id: basis().id(&price("0.66", "SEK")),
             price: price("0.66", "SEK"),
+            replaces: None,
         };
         let renewed = |fresh: &str| renew(&basis(), &price(fresh, "SEK"), Some(&shown), Some(&shown.id));
         assert_eq!(renewed("0.60"), shown);
@@ -167,10 +192,49 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_approved_quote_that_has_ended_is_never_current_again() {
+        let of = |state: &str| QuoteBasis {
+            after: vec![state.into()],
+            ..basis()
+        };
+        let first = renew_for_good(&of("stopped"), None, None);
+        let approved = Some(&first.id);
+        assert_eq!(renew_for_good(&of("stopped"), Some(&first), approved), first);
+        let ended = renew_for_good(&of("running"), Some(&first), approved);
+        assert_eq!(renew_for_good(&of("running"), Some(&ended), approved), ended);
+        let back = renew_for_good(&of("stopped"), Some(&ended), approved);
+        assert_ne!(back.id, first.id);
+        // It can be approved as any other, and ends as any other.
+        let approved = Some(&back.id);
+        assert_eq!(renew_for_good(&of("stopped"), Some(&back), approved), back);
+        let ended = renew_for_good(&of("running"), Some(&back), approved);
+        let again = renew_for_good(&of("stopped"), Some(&ended), approved);
+        assert!(again.id != back.id && again.id != first.id);
+        // So does one that is approved too late.
+        let late = renew_for_good(&of("running"), None, Some(&first.id));
+        assert_ne!(
+            renew_for_good(&of("stopped"), Some(&late), Some(&first.id)).id,
+            first.id
+        );
+    }
+
+    #[test]
+    fn a_quote_that_nobody_had_approved_comes_back_as_it_was() {
+        let of = |state: &str| QuoteBasis {
+            after: vec![state.into()],
+            ..basis()
+        };
+        let first = renew_for_good(&of("stopped"), None, None);
+        let other = renew_for_good(&of("running"), Some(&first), None);
+        assert_eq!(renew_for_good(&of("stopped"), Some(&other), None), first);
+    }
+
+    #[test]
     fn a_quote_of_several_amounts_stands_only_while_none_of_them_rises() {
         let shown = Quote {
             id: basis().id(&change("40", "40")),
             price: change("40", "40"),
+            replaces: None,
         };
         let stands = |fresh: &Price| renew(&basis(), fresh, Some(&shown), Some(&shown.id)) == shown;
         assert!(stands(&change("40", "39")) && stands(&change("-5", "40")));
@@ -182,6 +246,7 @@ pub(crate) mod tests {
         let shown = Quote {
             id: basis().id(&price("0.66", "SEK")),
             price: price("0.66", "SEK"),
+            replaces: None,
         };
         let renewed = renew(&basis(), &price("0.60", "SEK"), Some(&shown), None);
         assert_eq!(renewed.price, price("0.60", "SEK"));
@@ -193,6 +258,7 @@ pub(crate) mod tests {
         let forged = Quote {
             id: honest.clone(),
             price: price("9.99", "SEK"),
+            replaces: None,
         };
         let renewed = renew(&basis(), &price("5.00", "SEK"), Some(&forged), Some(&honest));
         assert_ne!(renewed.id, honest);

@@ -13,6 +13,8 @@ pub enum Barred {
     Nothing,
     /// For a VPS that is overwritten: what came after this record, the last one when the quote was shown.
     After(Option<RecordName>),
+    /// For a change that wants a backup before: what came after this record, which made it.
+    SinceBackup(RecordName),
 }
 
 /// Whether none of the `others` is without a known end, nor was executed although it is `barred`.
@@ -24,9 +26,6 @@ pub fn is_alone(others: &[Entry], barred: &Barred, own: &ChainKey, instance: &In
     if !others.iter().all(is_over) {
         return false;
     }
-    let Barred::After(follows) = barred else {
-        return true;
-    };
     let made = |other: &Entry| other.made.unwrap_or(Timestamp::MAX);
     let was_executed = |other: &&Entry| {
         let content = other.content.as_ref();
@@ -36,12 +35,17 @@ pub fn is_alone(others: &[Entry], barred: &Barred, own: &ChainKey, instance: &In
         executed && own.attempt(&other.name).is_none()
     };
     let newest = others.iter().filter(was_executed).map(made).max();
-    let shown = follows.as_ref();
-    let shown = shown.and_then(|shown| others.iter().find(|other| other.name == *shown));
-    match (newest, shown) {
-        (None, _) => follows.is_none(),
-        (Some(newest), Some(shown)) => newest <= made(shown),
-        (Some(_), None) => false,
+    let made_by = |name: &RecordName| others.iter().find(|other| other.name == *name).map(made);
+    match barred {
+        Barred::Nothing => true,
+        Barred::After(None) => newest.is_none(),
+        Barred::After(Some(shown)) => {
+            made_by(shown).is_some_and(|shown| newest.is_some_and(|newest| newest <= shown))
+        }
+        // One of the same second may be the later one.
+        Barred::SinceBackup(backup) => {
+            made_by(backup).is_some_and(|backup| newest.is_none_or(|newest| newest < backup))
+        }
     }
 }
 
@@ -96,5 +100,24 @@ mod tests {
             !alone(&[], &Barred::After(Some(first))),
             "the record that it follows is gone"
         );
+    }
+
+    #[test]
+    fn what_was_done_since_its_backup_keeps_a_change_from_the_vps() {
+        let backup = chain("own").record(1);
+        let made = || {
+            let mut made = driving(&backup, 5, State::Succeeded);
+            made.content.as_mut().unwrap().is_backup = true;
+            made
+        };
+        let since = Barred::SinceBackup(backup.clone());
+        assert!(alone(&[made()], &since));
+        assert!(!alone(&[], &since), "the record of the backup is gone");
+        for (at, is_before) in [(4, true), (5, false), (9, false)] {
+            let other = driving(&chain("other").record(1), at, State::Succeeded);
+            assert_eq!(alone(&[made(), other], &since), is_before, "{at}");
+            let refused = driving(&chain("other").record(1), at, State::NotSent);
+            assert!(alone(&[made(), refused], &since), "{at}");
+        }
     }
 }

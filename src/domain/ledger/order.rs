@@ -32,6 +32,8 @@ pub struct Order {
     pub action: Action,
     /// The last record of the chain whose call was executed.
     pub follows: Option<RecordName>,
+    /// The backup that was made before it, if its object wants one.
+    pub saved_by: Option<RecordName>,
     /// The request path.
     pub path: String,
     /// The request body, exactly as it is sent.

@@ -253,6 +253,7 @@ impl Look<'_> {
         };
         let order = Order {
             grant: consent.grant().cloned(),
+            saved_by: made.filter(|_| wanted).map(|made| made.name.clone()),
             ..order
         };
         let shown = StatusView {
@@ -381,6 +382,7 @@ impl Look<'_> {
             vps: wish.vps.clone(),
             action,
             follows,
+            saved_by: None,
             path,
             body,
             quote: Some(quote.clone()),

@@ -151,6 +151,7 @@ impl Look<'_> {
             vps: wish.vmid.clone(),
             action,
             follows: self.tail().and_then(Record::last_executed).cloned(),
+            saved_by: None,
             path,
             body,
             quote,

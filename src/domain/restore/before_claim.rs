@@ -79,7 +79,7 @@ fn with_preflight(
             source: source.clone(),
             gates: gates.to_vec(),
             backup: backup.cloned(),
-            quote: order.map(|order| order.quote.clone()),
+            quote: order.map(|order| Box::new(order.quote.clone())),
             target: order.and_then(|order| {
                 order
                     .order
@@ -264,6 +264,7 @@ fn place(
                 backup: backup.clone(),
             }),
             follows: None,
+            saved_by: None,
             path,
             body,
             quote: Some(quote.clone()),

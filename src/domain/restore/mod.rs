@@ -180,7 +180,7 @@ pub enum StatusFacts {
         /// The backup, if there is one.
         backup: Option<Backup>,
         /// The quote, if there is a price.
-        quote: Option<Quote>,
+        quote: Option<Box<Quote>>,
         /// What would be bought or overwritten.
         target: Option<Box<TargetView>>,
         /// Whether the person's consent covers it; `None` while nobody asked.

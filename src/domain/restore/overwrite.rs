@@ -129,7 +129,7 @@ pub(super) fn with_target(
         source: reading.source.clone(),
         gates: gates.to_vec(),
         backup: backup.cloned(),
-        quote: quote.cloned(),
+        quote: quote.cloned().map(Box::new),
         target: Some(Box::new(TargetView::Existing(
             reading.target.clone(),
             reading.state.name.clone(),
@@ -137,12 +137,18 @@ pub(super) fn with_target(
         approved,
         tail: view.chain.tail.clone().map(Box::new),
     };
+    // Else an approval that has ended would count again.
+    let kept = view
+        .chain
+        .shown_quote
+        .as_ref()
+        .filter(|_| intent.approval.is_some());
     if reading.is_in_place() && !view.in_place_enabled {
         let message =
             "a restore of a VPS's own backup onto itself is off; the operator's administrator can set \
             --enable-in-place-restore"
                 .to_owned();
-        let facts = read(&[], None, None, None);
+        let facts = read(&[], None, kept, None);
         return stalled(view, times, now, Reason::NotConfigurable, facts, message);
     }
     if let BackupChoice::Newest(filter) = &intent.backup
@@ -153,7 +159,7 @@ pub(super) fn with_target(
             "HostUp shows neither the type nor the note of backups of another VPS; choose by backupId, by \
             backup: Latest, or by before and maxAge, in a new VpsBackupRestore"
                 .to_owned();
-        let facts = read(&[], None, None, None);
+        let facts = read(&[], None, kept, None);
         return stalled(view, times, now, Reason::BackupNotFound, facts, message);
     }
     let chosen_before = view.resolved_backup.as_ref();
@@ -168,7 +174,7 @@ pub(super) fn with_target(
             let facts = if view.resolved_backup.is_some() && is_chosen_by_us {
                 StatusFacts::Kept
             } else {
-                read(&[], None, None, None)
+                read(&[], None, kept, None)
             };
             return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
@@ -276,7 +282,7 @@ fn place(
     };
     let approval = intent.approval.as_ref();
     let approved = approval.and_then(|approval| approval.quote.as_ref());
-    let quote = quote::renew(&basis, &Price::Nothing, view.chain.shown_quote.as_ref(), approved);
+    let quote = quote::renew_for_good(&basis, view.chain.shown_quote.as_ref(), approved);
     // Each approval is tried once, and another one is another cause.
     let ordered = format!("{request} {}", quote.id.as_str());
     let cause = Cause::new(&ordered, &reading.key, gates, Some(&Price::Nothing));
@@ -294,6 +300,7 @@ fn place(
             backup: backup.clone(),
         }),
         follows: reading.last.clone(),
+        saved_by: None,
         path,
         body,
         quote: Some(quote.clone()),
@@ -543,7 +550,7 @@ pub(super) mod tests {
             Decision::Report(report) => match &report.facts {
                 StatusFacts::Read {
                     quote: Some(quote), ..
-                } => quote.clone(),
+                } => Quote::clone(quote),
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -587,6 +594,41 @@ pub(super) mod tests {
         );
         assert_eq!(order.body, r#"{"backupId":"bkp_1","sourceVpsId":"vps_source"}"#);
         assert_eq!(order.quote.unwrap().price, Price::Nothing);
+    }
+
+    #[test]
+    fn an_approval_that_was_seen_to_end_does_not_count_again_when_everything_is_as_it_was() {
+        let approved = approved(&reading());
+        let first = Some(quote_of(&decided(&intent(), &seen(reading()))));
+        let showing = |reading: TargetReading, shown: &Option<Quote>| {
+            let mut view = seen(reading);
+            view.chain.shown_quote.clone_from(shown);
+            view
+        };
+        let still = decided(&approved, &showing(reading(), &first));
+        assert!(matches!(still, Decision::Buy(_)), "{still:?}");
+        let changed = || TargetReading {
+            last: Some(RecordName::new("x-1")),
+            ..reading()
+        };
+        let without_the_backup = TargetReading {
+            backups: vec![],
+            ..reading()
+        };
+        let mut shown = first;
+        for between in [changed(), without_the_backup] {
+            let ended = decided(&approved, &showing(between, &shown));
+            shown = Some(quote_of(&ended));
+            let back = decided(&approved, &showing(reading(), &shown));
+            assert_eq!(reason(&back), Reason::AwaitingApproval, "{back:?}");
+        }
+        let back = quote_of(&decided(&approved, &showing(reading(), &shown)));
+        let anew = Intent {
+            approval: Some(Approval::from(back.id.clone())),
+            ..intent()
+        };
+        let given = decided(&anew, &showing(reading(), &Some(back)));
+        assert!(matches!(given, Decision::Buy(_)), "{given:?}");
     }
 
     #[test]
@@ -832,6 +874,7 @@ pub(super) mod tests {
             approval: Some(Approval::from(quote_of(&decision).id)),
             ..intent()
         };
+        view.chain.shown_quote = Some(quote_of(&decision));
         let soon = decided(&again, &view);
         assert_eq!(reason(&soon), Reason::ProviderUnavailable, "{}", told(&soon));
         let at = later(now(), Duration::from_secs(60));
@@ -850,6 +893,7 @@ pub(super) mod tests {
             },
             ..refused(2)
         });
+        view.chain.shown_quote = None;
         let limited = decide(&approved(&reading()), &view, &times(), at);
         assert!(
             matches!(limited, Decision::Buy(_)),

@@ -1213,7 +1213,7 @@ proptest! {
         ] {
             prop_assert!(report.message.contains(&said), "no {said:?} in {}", report.message);
         }
-        prop_assert_eq!(order.quote.as_ref(), Some(quote));
+        prop_assert_eq!(order.quote.as_ref(), Some(quote.as_ref()));
     }
 }
 

@@ -112,6 +112,7 @@ fn quoted(price: Price) {
     let quote = Quote {
         id: basis.id(&price),
         price,
+        replaces: None,
     };
     let shown = QuoteStatus::from(&quote);
     assert!(shown.summary.len() <= 160, "{}", shown.summary);

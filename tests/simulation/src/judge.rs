@@ -54,6 +54,8 @@ struct Seen {
     told: BTreeMap<Quote, BTreeSet<String>>,
     /// What they were when somebody approved it.
     approved: BTreeMap<Quote, BTreeSet<String>>,
+    /// The approved quotes in whose place another one was shown for approval, and the revision of that.
+    ended: BTreeMap<Quote, u64>,
     /// The records that somebody answered for, or that were settled, while a process stood still and the answer to its last
     /// reading was on its way; by process and name.
     settled_in_a_pause: BTreeMap<(String, String), Value>,
@@ -88,7 +90,7 @@ impl Seen {
     }
 
     /// Notes what a status tells of a quote, and what it had told when somebody approved that.
-    fn takes_in_a_quote(&mut self, object: &Value) {
+    fn takes_in_a_quote(&mut self, object: &Value, revision: u64) {
         let of = |quote: &str| (text(object, "/metadata/uid").to_owned(), quote.to_owned());
         let shown = text(object, "/status/quote/id");
         if !shown.is_empty() {
@@ -96,6 +98,11 @@ impl Seen {
             let ready = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == "Ready"));
             let message = ready.map(|ready| text(ready, "/message").to_owned());
             self.told.entry(of(shown)).or_default().extend(message);
+            let approved = text(object, "/spec/approval/quoteId");
+            let awaits_another = ready.is_some_and(|ready| text(ready, "/reason") == "AwaitingApproval");
+            if awaits_another && approved != shown {
+                self.ended.entry(of(approved)).or_insert(revision);
+            }
         }
         let approved = of(text(object, "/spec/approval/quoteId"));
         if let Some(told) = self.told.get(&approved).cloned() {
@@ -112,6 +119,11 @@ impl Seen {
             text(record, "/spec/subject/uid").to_owned(),
             text(record, "/spec/quote/id").to_owned(),
         );
+        let seen = self.records.get(text(record, "/metadata/uid"));
+        let ended = self.ended.get(&quote);
+        if ended.is_some_and(|ended| seen.is_some_and(|seen| seen.revision > *ended)) {
+            return Some(format!("its quote {} had ended", quote.1));
+        }
         let Some(told) = self.approved.get(&quote) else {
             return Some(format!("nobody has approved its quote {}", quote.1));
         };
@@ -239,6 +251,8 @@ struct SeenRecord {
     is_asking: bool,
     was_freed: bool,
     is_deleted: bool,
+    /// The revision that made it.
+    revision: u64,
     /// When it was seen first.
     made: Option<Instant>,
     /// When its job was seen to have failed.
@@ -488,7 +502,7 @@ impl Judge {
                     seen.objects.entry(uid).or_insert(write.revision);
                 }
                 if write.kind == Kind::RESTORE {
-                    seen.takes_in_a_quote(&write.object);
+                    seen.takes_in_a_quote(&write.object, write.revision);
                 }
                 if write.kind != Kind::OPERATION {
                     continue;
@@ -512,6 +526,7 @@ impl Judge {
                         .and_then(Value::as_i64)
                         .unwrap_or(0);
                     record.state = "Sending".to_owned();
+                    record.revision = write.revision;
                     record.made = Some(Instant::now());
                     record.holds = seen.holds_on(object);
                     record.kind = text(object, "/spec/type").to_owned();

@@ -84,7 +84,7 @@ fn asked(wish: Wish, approval: Option<QuoteId>, shown: Option<Quote>) -> (Intent
 fn quote(decision: &Decision) -> Option<Quote> {
     match decision {
         Decision::Report(report) => match &report.facts {
-            StatusFacts::Read { quote, .. } => quote.clone(),
+            StatusFacts::Read { quote, .. } => quote.as_deref().cloned(),
             _ => None,
         },
         _ => None,
