@@ -727,6 +727,9 @@ proptest! {
         let executed = chain.iter().rev().find(|(_, state, ..)| !came_to_nothing(*state));
         let is_fresh = matches!(executed, Some((true, State::Succeeded, true, minutes)) if *minutes < 60);
         prop_assert_eq!(matches!(order.action, Action::CreateBackup(_)), !is_fresh, "{:?}", chain);
+        let executed = chain.iter().zip(1_u32..).filter(|((_, state, ..), _)| !came_to_nothing(*state)).last();
+        let made_by = executed.filter(|_| is_fresh).map(|(_, n)| RecordName::new(format!("chain-{n}")));
+        prop_assert_eq!(order.saved_by, made_by, "what the change must not come after: {:?}", chain);
         let failed = chain.iter().rev().take_while(|(is_backup, state, ..)| {
             came_to_nothing(*state) || (*is_backup && state.is_final())
         });
