@@ -1,7 +1,8 @@
 //! The chart, rendered and installed by Helm.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use control_plane::{ControlPlane, User};
 use serde_json::Value;
@@ -17,8 +18,21 @@ pub fn helm(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
     printed(output)
 }
 
-/// What the chart renders with these arguments, as Helm prints it, or why it does not.
+/// What the chart renders with these arguments, as Helm prints it, or why it does not. Helm is asked once for the same ones,
+/// for many tests look at the same objects; but each time for a file, which may have changed.
 pub fn try_text(args: &[&str]) -> Result<String, String> {
+    static RENDERED: Mutex<BTreeMap<Vec<String>, Result<String, String>>> = Mutex::new(BTreeMap::new());
+    let asked: Vec<String> = args.iter().map(ToString::to_string).collect();
+    let names_a_file = args.iter().any(|arg| arg.starts_with("--values"));
+    let rendered = RENDERED.lock().unwrap().get(&asked).cloned();
+    rendered.filter(|_| !names_a_file).unwrap_or_else(|| {
+        let rendered = rendered_now(args);
+        RENDERED.lock().unwrap().insert(asked, rendered.clone());
+        rendered
+    })
+}
+
+fn rendered_now(args: &[&str]) -> Result<String, String> {
     let fixed = [
         "template",
         "hostup-operator",
