@@ -191,42 +191,48 @@ pub(crate) mod tests {
         assert_ne!(renewed("0.67").id, shown.id);
     }
 
-    #[test]
-    fn an_approved_quote_that_has_ended_is_never_current_again() {
-        let of = |state: &str| QuoteBasis {
+    /// Of a VPS in this state.
+    fn in_state(state: &str) -> QuoteBasis {
+        QuoteBasis {
             after: vec![state.into()],
             ..basis()
-        };
-        let first = renew_for_good(&of("stopped"), None, None);
+        }
+    }
+
+    #[test]
+    fn an_approved_quote_that_has_ended_is_never_current_again() {
+        let first = renew_for_good(&in_state("stopped"), None, None);
         let approved = Some(&first.id);
-        assert_eq!(renew_for_good(&of("stopped"), Some(&first), approved), first);
-        let ended = renew_for_good(&of("running"), Some(&first), approved);
-        assert_eq!(renew_for_good(&of("running"), Some(&ended), approved), ended);
-        let back = renew_for_good(&of("stopped"), Some(&ended), approved);
+        assert_eq!(
+            renew_for_good(&in_state("stopped"), Some(&first), approved),
+            first
+        );
+        let ended = renew_for_good(&in_state("running"), Some(&first), approved);
+        assert_eq!(
+            renew_for_good(&in_state("running"), Some(&ended), approved),
+            ended
+        );
+        let back = renew_for_good(&in_state("stopped"), Some(&ended), approved);
         assert_ne!(back.id, first.id);
         // It can be approved as any other, and ends as any other.
         let approved = Some(&back.id);
-        assert_eq!(renew_for_good(&of("stopped"), Some(&back), approved), back);
-        let ended = renew_for_good(&of("running"), Some(&back), approved);
-        let again = renew_for_good(&of("stopped"), Some(&ended), approved);
+        assert_eq!(renew_for_good(&in_state("stopped"), Some(&back), approved), back);
+        let ended = renew_for_good(&in_state("running"), Some(&back), approved);
+        let again = renew_for_good(&in_state("stopped"), Some(&ended), approved);
         assert!(again.id != back.id && again.id != first.id);
         // So does one that is approved too late.
-        let late = renew_for_good(&of("running"), None, Some(&first.id));
+        let late = renew_for_good(&in_state("running"), None, Some(&first.id));
         assert_ne!(
-            renew_for_good(&of("stopped"), Some(&late), Some(&first.id)).id,
+            renew_for_good(&in_state("stopped"), Some(&late), Some(&first.id)).id,
             first.id
         );
     }
 
     #[test]
     fn a_quote_that_nobody_had_approved_comes_back_as_it_was() {
-        let of = |state: &str| QuoteBasis {
-            after: vec![state.into()],
-            ..basis()
-        };
-        let first = renew_for_good(&of("stopped"), None, None);
-        let other = renew_for_good(&of("running"), Some(&first), None);
-        assert_eq!(renew_for_good(&of("stopped"), Some(&other), None), first);
+        let first = renew_for_good(&in_state("stopped"), None, None);
+        let other = renew_for_good(&in_state("running"), Some(&first), None);
+        assert_eq!(renew_for_good(&in_state("stopped"), Some(&other), None), first);
     }
 
     #[test]

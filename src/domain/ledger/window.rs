@@ -136,6 +136,12 @@ pub(super) struct Claimed {
     pub(super) shown: Shown,
 }
 
+impl Claimed {
+    fn is_unshown(&self) -> bool {
+        self.shown != Shown::Now
+    }
+}
+
 /// Whether a record shows a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
@@ -309,7 +315,7 @@ impl Window {
 
     /// The claims of this process for calls that change or overwrite this VPS, and that no record shows.
     pub(super) fn unshown_for(&self, vps: Mark) -> impl Iterator<Item = &Name> {
-        let drives = move |claimed: &Claimed| claimed.shown != Shown::Now && claimed.drives == Some(vps);
+        let drives = move |claimed: &Claimed| claimed.is_unshown() && claimed.drives == Some(vps);
         let names = self.unshown.iter();
         names.filter(move |name| {
             self.claims
@@ -320,7 +326,7 @@ impl Window {
 
     fn unshown_at(&self, now: Timestamp) -> impl Iterator<Item = &Claimed> {
         let claims = self.unshown.iter().filter_map(|name| self.claims.get(name));
-        let counts = move |claimed: &&Claimed| claimed.shown != Shown::Now && later(claimed.at, LASTS) > now;
+        let counts = move |claimed: &&Claimed| claimed.is_unshown() && later(claimed.at, LASTS) > now;
         claims.flatten().filter(counts)
     }
 
@@ -372,11 +378,19 @@ impl Window {
         }
         self.claims_by_time
             .extend(claims.iter().map(|claimed| (claimed.at, name.clone())));
-        if claims.iter().all(|claimed| claimed.shown == Shown::Now) {
-            self.unshown.remove(name);
-        }
         if claims.is_empty() {
             self.claims.remove(name);
+        }
+        self.note_unshown(name);
+    }
+
+    /// Notes whether a claim of that name is shown by no record.
+    fn note_unshown(&mut self, name: &Name) {
+        let mut claims = self.claims.get(name).into_iter().flatten();
+        if claims.any(Claimed::is_unshown) {
+            self.unshown.insert(name.clone());
+        } else {
+            self.unshown.remove(name);
         }
     }
 
@@ -398,12 +412,7 @@ impl Window {
             Shown::NotYet => Shown::NotYet,
             Shown::Now | Shown::NoMore => Shown::NoMore,
         };
-        let claims = self.claims.get(name).into_iter().flatten();
-        if claims.clone().all(|claimed| claimed.shown == Shown::Now) {
-            self.unshown.remove(name);
-        } else {
-            self.unshown.insert(name.clone());
-        }
+        self.note_unshown(name);
     }
 }
 

@@ -493,8 +493,8 @@ impl Look<'_> {
         Some(later(since, self.times.gate_interval)).filter(|next| self.now < *next)
     }
 
-    /// Until when a reading proves nothing that asks for what an order has just done, or shows what was there before it, whoever
-    /// made that: HostUp's readings may lag behind one another, and this one may be older than the order.
+    /// Until when a reading may be older than a finished order, whoever made that order, and proves nothing: it lacks what
+    /// the order did, or still shows the values from before. HostUp's readings may also lag behind one another.
     fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
         let records = self.view.history.iter().chain(self.tail());
         let done: Vec<(&Record, &Difference)> = records

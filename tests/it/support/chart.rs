@@ -22,10 +22,12 @@ pub fn helm(plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
 /// for many tests look at the same objects; but each time for a file, which may have changed.
 pub fn try_text(args: &[&str]) -> Result<String, String> {
     static RENDERED: Mutex<BTreeMap<Vec<String>, Result<String, String>>> = Mutex::new(BTreeMap::new());
+    if args.iter().any(|arg| arg.starts_with("--values")) {
+        return rendered_now(args);
+    }
     let asked: Vec<String> = args.iter().map(ToString::to_string).collect();
-    let names_a_file = args.iter().any(|arg| arg.starts_with("--values"));
     let rendered = RENDERED.lock().unwrap().get(&asked).cloned();
-    rendered.filter(|_| !names_a_file).unwrap_or_else(|| {
+    rendered.unwrap_or_else(|| {
         let rendered = rendered_now(args);
         RENDERED.lock().unwrap().insert(asked, rendered.clone());
         rendered
