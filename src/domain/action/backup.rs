@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, open_to_another,
+    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, open_to_another, refuted,
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
@@ -92,7 +92,7 @@ fn polled(record: &Record, state: JobState, memo: &mut Memo, now: Timestamp) -> 
     let known = &record.known;
     match state {
         JobState::Running { .. } if known.state == State::Accepted => known.clone(),
-        JobState::Running { .. } => job::runs_again(record),
+        JobState::Running { .. } => job::runs_again(known),
         JobState::Completed { took, .. } => {
             memo.absent_reads = 0;
             let begun = record.claimed_by();
@@ -163,7 +163,7 @@ fn listed(
             evidence: Some(Evidence::NoneFound),
             ..known.clone()
         };
-        return open_to_another(record, asked);
+        return refuted(record, asked);
     }
     let has_settled = now >= record.settled_at(times);
     if !reading.reads_vps && (known.state == State::Unknown || has_settled) {

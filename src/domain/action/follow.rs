@@ -21,8 +21,11 @@ use crate::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
 pub(super) const ABSENT_READS: u32 = 3;
-/// Why a person's `NotExecuted` is not taken; it counts again only after it was taken back and given anew.
-pub(super) const JOB_KNOWN: &str =
+/// Stands in each refusal of a `NotExecuted` that HostUp has refuted: it counts again only after it was taken back and given
+/// anew.
+const TAKE_BACK: &str = "take it back (null) to give it again";
+/// Why a person's `NotExecuted` is not taken.
+const JOB_KNOWN: &str =
     "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
 /// How long after the settle time HostUp may stay unreadable before a person is asked.
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
@@ -255,20 +258,37 @@ pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp)
     later(now, wait)
 }
 
-/// A person says so, and it was not refused because of the job.
-fn says_not_executed(record: &Record) -> bool {
-    let refused = record.known.answer_refused.as_ref();
-    record.answer == Some(Resolution::NotExecuted) && refused.is_none_or(|why| why.as_str() != JOB_KNOWN)
+/// A person says so, and nothing that HostUp has shown since refutes it.
+pub(super) fn says_not_executed(record: &Record) -> bool {
+    record.answer == Some(Resolution::NotExecuted) && !is_refuted(&record.known)
+}
+
+fn is_refuted(known: &Outcome) -> bool {
+    let refused = known.answer_refused.as_ref();
+    refused.is_some_and(|why| why.as_str().contains(TAKE_BACK))
 }
 
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
+    let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
+    let after = stepped(record, input, memo, times, now);
+    let is_open = matches!(after.state, State::Accepted | State::Unknown);
+    if knows_the_job && is_open && record.answer == Some(Resolution::NotExecuted) {
+        return Outcome {
+            answer_refused: Some(Text::new(JOB_KNOWN)),
+            ..after
+        };
+    }
+    after
+}
+
+fn stepped(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     // An answer that was taken back is no longer refused either.
     let taken_back = record.answer.is_none() && record.known.answer_refused.is_some();
-    if taken_back && record.known.state == State::Unknown {
+    if taken_back && !record.known.state.is_final() {
         let mut open = record.clone();
         open.known.answer_refused = None;
-        return step(&open, input, memo, times, now);
+        return stepped(&open, input, memo, times, now);
     }
     let known = &record.known;
     match (known.state, input) {
@@ -304,6 +324,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
 fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Outcome {
     let base = Outcome {
         quiet_since: Some(now),
+        answer_refused: record.known.answer_refused.clone(),
         ..Outcome::sending()
     };
     match verdict {
@@ -459,17 +480,31 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     }
 }
 
-/// An answer that cannot take effect must not bar the way of another one.
+/// An answer that cannot take effect yet must not bar the way of another one.
 pub(super) fn open_to_another(record: &Record, asked: Outcome) -> Outcome {
-    match &record.answer {
-        Some(Resolution::NotExecuted) => Outcome {
-            answer_refused: Some(Text::new(&format!(
-                "NotExecuted is not taken while {}",
-                asked.message
-            ))),
-            ..asked
-        },
-        Some(Resolution::Adopt(_) | Resolution::Abandon) | None => asked,
+    if !says_not_executed(record) {
+        return asked;
+    }
+    Outcome {
+        answer_refused: Some(Text::new(&format!(
+            "NotExecuted is not taken while {}",
+            asked.message
+        ))),
+        ..asked
+    }
+}
+
+/// What HostUp shows contradicts a `NotExecuted`, which has no effect any more, whatever HostUp shows later.
+pub(super) fn refuted(record: &Record, asked: Outcome) -> Outcome {
+    if !says_not_executed(record) {
+        return asked;
+    }
+    Outcome {
+        answer_refused: Some(Text::new(&format!(
+            "NotExecuted is not taken; {TAKE_BACK}: {}",
+            asked.message
+        ))),
+        ..asked
     }
 }
 

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::follow::{ABSENT_READS, Input, JOB_KNOWN, LONGEST_POLL, Memo, Need};
+use super::follow::{ABSENT_READS, Input, LONGEST_POLL, Memo, Need};
 use super::receipt::Receipt;
-use crate::ledger::record::{Evidence, Job, Outcome, Record, Resolution, State, Times, later};
+use crate::ledger::record::{Evidence, Job, Outcome, Record, State, Times, later};
 use crate::provider::job::status_word;
 use crate::values::ids::JobId;
 use crate::values::json::{self, Object, Shown};
@@ -100,17 +100,10 @@ pub(super) fn failed(known: &Outcome, error: &Text) -> Outcome {
     }
 }
 
-/// HostUp knows the job of an unknown call again, and it runs. Nobody may call such a call not executed.
-pub(super) fn runs_again(record: &Record) -> Outcome {
-    let known = &record.known;
+/// HostUp knows the job of an unknown call again, and it runs.
+pub(super) fn runs_again(known: &Outcome) -> Outcome {
     if known.evidence == Some(Evidence::JobDeadline) {
-        let told = record.answer == Some(Resolution::NotExecuted);
-        return Outcome {
-            answer_refused: told
-                .then(|| Text::new(JOB_KNOWN))
-                .or(known.answer_refused.clone()),
-            ..known.clone()
-        };
+        return known.clone();
     }
     Outcome {
         state: State::Accepted,

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::follow::{Input, Memo, Need, has_new_answer, open_to_another};
+use super::follow::{Input, Memo, Need, has_new_answer, open_to_another, says_not_executed};
 use super::{Row, job};
 use crate::ledger::record::{Evidence, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::job::JobState;
@@ -106,12 +106,12 @@ fn polled(known: &Outcome, state: JobState, now: Timestamp) -> Outcome {
     }
 }
 
-/// HostUp may know the job again. Nobody may call one that runs not executed.
+/// HostUp may know the job again.
 fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match state {
         JobState::Lost => settled(record, times, now),
-        JobState::Running { .. } => job::runs_again(record),
+        JobState::Running { .. } => job::runs_again(known),
         ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => polled(known, ended, now),
     }
 }
@@ -120,33 +120,33 @@ fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp)
 fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     let at = record.settled_at(times);
-    match &record.answer {
-        Some(Resolution::NotExecuted) if now < at => Outcome {
-            message: Text::new(&format!(
-                "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
-            )),
-            answer_refused: None,
-            ..known.clone()
-        },
-        Some(Resolution::NotExecuted) => Outcome {
+    if says_not_executed(record) {
+        if now < at {
+            return Outcome {
+                message: Text::new(&format!(
+                    "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
+                )),
+                answer_refused: None,
+                ..known.clone()
+            };
+        }
+        return Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),
             answer_refused: None,
             ..known.clone()
-        },
-        Some(Resolution::Adopt(_) | Resolution::Abandon) | None
-            if now < at
-                || known
-                    .evidence
-                    .is_some_and(|evidence| evidence != Evidence::AccountMismatch) =>
-        {
-            known.clone()
-        }
-        Some(Resolution::Adopt(_) | Resolution::Abandon) | None => Outcome {
-            message: Text::new("no job is known, and nothing else shows what the disk holds"),
-            evidence: Some(Evidence::NoneFound),
-            ..known.clone()
-        },
+        };
+    }
+    let is_asked = known
+        .evidence
+        .is_some_and(|evidence| evidence != Evidence::AccountMismatch);
+    if now < at || is_asked {
+        return known.clone();
+    }
+    Outcome {
+        message: Text::new("no job is known, and nothing else shows what the disk holds"),
+        evidence: Some(Evidence::NoneFound),
+        ..known.clone()
     }
 }

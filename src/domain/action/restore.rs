@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, Input, InventoryReading, JOB_KNOWN, Memo, Need, absent, has_new_answer, open_to_another,
+    ABSENT_READS, Input, InventoryReading, Memo, Need, absent, has_new_answer, open_to_another, refuted,
     unreadable,
 };
 use super::{PAID_AGAIN, Row, job};
@@ -80,7 +80,7 @@ pub(super) fn step(
             memo.tried.clone_from(&record.answer);
             look.searched(&reading, memo)
         }
-        (State::Unknown, Input::Named(named)) => {
+        (State::Unknown, Input::Named(named)) if matches!(record.answer, Some(Resolution::Adopt(_))) => {
             memo.tried.clone_from(&record.answer);
             adopted_by_person(record, named)
         }
@@ -182,8 +182,7 @@ impl Look<'_> {
     /// up brings it back to the accepted ones; nobody may call one that runs not executed.
     fn polled_again(&self, job: JobState, vms: &[Vm], memo: &mut Memo) -> Outcome {
         let known = &self.record.known;
-        let told = self.record.answer == Some(Resolution::NotExecuted);
-        let after = match job {
+        match job {
             JobState::Running { .. } if known.evidence == Some(Evidence::JobDeadline) => {
                 match self.sighting(vms) {
                     Sighting::One(vm) => succeeded(known, &vm, Evidence::VmFound),
@@ -204,14 +203,7 @@ impl Look<'_> {
             }
             JobState::Lost => known.clone(),
             ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => self.polled(ended, vms, memo),
-        };
-        if told && after.state == State::Unknown {
-            return Outcome {
-                answer_refused: Some(Text::new(JOB_KNOWN)),
-                ..after
-            };
         }
-        after
     }
 
     /// A job that cannot be read neither proves that it is known nor hides the VM.
@@ -323,13 +315,12 @@ impl Look<'_> {
     }
 
     fn asks(&self, evidence: Evidence, message: &str) -> Outcome {
-        let asked = Outcome {
+        Outcome {
             state: State::Unknown,
             message: Text::new(message),
             evidence: Some(evidence),
             ..self.record.known.clone()
-        };
-        open_to_another(self.record, asked)
+        }
     }
 
     /// What VMs that bear the token say; `None` where they say nothing.
@@ -337,17 +328,17 @@ impl Look<'_> {
         let (record, known) = (self.record, &self.record.known);
         match sighting {
             Sighting::One(vm) => Some(succeeded(known, &vm, Evidence::VmFound)),
-            Sighting::Several(ids) => Some(open_to_another(record, several(known, &ids))),
+            Sighting::Several(ids) => Some(refuted(record, several(known, &ids))),
             Sighting::OtherSize(vm) => {
                 let size = vm.size.map_or_else(String::new, |size| size.to_string());
                 let why = format!(
                     "{} has the token, but has {size} instead of {}",
                     vm.id, self.restored.ordered
                 );
-                Some(self.asks(Evidence::OtherSize, &why))
+                Some(refuted(record, self.asks(Evidence::OtherSize, &why)))
             }
             Sighting::Unclear(_, why) if self.now >= record.settled_at(self.times) => {
-                Some(self.asks(Evidence::OtherSize, why.as_str()))
+                Some(refuted(record, self.asks(Evidence::OtherSize, why.as_str())))
             }
             Sighting::Unclear(..) | Sighting::None => None,
         }
@@ -356,13 +347,13 @@ impl Look<'_> {
     fn searched(&self, reading: &InventoryReading, memo: &mut Memo) -> Outcome {
         let (record, now) = (self.record, self.now);
         match self.sighting(&reading.vms) {
-            Sighting::None if !reading.reads_source => self.asks(
-                Evidence::AccountMismatch,
-                &format!(
+            Sighting::None if !reading.reads_source => {
+                let why = format!(
                     "the key no longer reads {}, so a missing VM proves nothing",
                     record.vps
-                ),
-            ),
+                );
+                open_to_another(record, self.asks(Evidence::AccountMismatch, &why))
+            }
             Sighting::None => {
                 memo.absent_reads = memo.absent_reads.saturating_add(1);
                 if record.known.job.is_some() {

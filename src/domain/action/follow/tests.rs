@@ -2,9 +2,10 @@ mod outcomes;
 
 use super::*;
 use crate::action::answer::Refusal;
-use crate::action::ordered::{Action, Change};
+use crate::action::ordered::{Action, Change, NewBackup, Overwriting, TargetState};
 use crate::action::said::Said;
 use crate::consent::price::Size;
+use crate::provider::backup::ListedBackup;
 use crate::provider::inventory::Vm;
 use crate::provider::options::Difference;
 use crate::restore::tests::{SIZE, accepted, now, record, restored, times, unknown_with};
@@ -259,6 +260,14 @@ fn a_not_executed_that_the_list_contradicts_is_refused_so_that_another_answer_ca
             ..told.clone()
         };
         assert_eq!(stepped(&again, contradiction), known, "nothing to write twice");
+        // A VM that had the token was bought, also if it is cancelled later. A key that read nothing refutes nothing.
+        let mut memo = Memo {
+            absent_reads: 9,
+            ..Memo::default()
+        };
+        let gone = step(&again, inventory(vec![]), &mut memo, &times(), after(90_000));
+        let was_refuted = known.evidence != Some(Evidence::AccountMismatch);
+        assert_eq!(gone.state == State::Unknown, was_refuted, "{known:?}");
     }
 }
 
@@ -508,22 +517,94 @@ fn an_unknown_outcome_is_asked_of_its_job_first_and_follows_it_again() {
     assert!(refused.answer_refused.is_some());
 }
 
+/// The calls that HostUp takes as a job: a restore, an overwrite, a backup.
+fn with_a_job(record: &Record) -> [Record; 3] {
+    let overwriting = Overwriting {
+        source: record.vps.clone(),
+        before: TargetState::default(),
+        backup: restored(&record.action).backup,
+    };
+    let backup = NewBackup {
+        note: "before a change".to_owned(),
+    };
+    let with = |action| Record {
+        action,
+        ..record.clone()
+    };
+    [
+        record.clone(),
+        with(Action::Overwrite(overwriting)),
+        with(Action::CreateBackup(backup)),
+    ]
+}
+
+fn backups(backups: Vec<ListedBackup>) -> Input {
+    Input::Backups(BackupsReading {
+        backups,
+        reads_vps: true,
+    })
+}
+
 #[test]
 fn a_not_executed_that_the_job_refuted_never_takes_effect_later() {
+    let running = || Input::Job(JobState::Running { progress: None }, vec![]);
+    let mismatch = Input::Inventory(InventoryReading {
+        vms: vec![],
+        reads_source: false,
+    });
+    let unread = Input::Backups(BackupsReading {
+        backups: vec![],
+        reads_vps: false,
+    });
     let mut told = unknown_with(Some(Resolution::NotExecuted));
     told.known.job = accepted().known.job;
-    told.known.evidence = Some(Evidence::JobDeadline);
-    told.known = stepped(&told, Input::Job(JobState::Running { progress: None }, vec![]));
-    assert!(told.known.answer_refused.is_some());
-    let mut memo = Memo {
-        absent_reads: 9,
-        ..Memo::default()
-    };
-    let later = step(&told, inventory(vec![]), &mut memo, &times(), after(90_000));
-    assert_eq!(later.state, State::Unknown);
-    let taken_back = Record { answer: None, ..told };
-    let open = step(&taken_back, inventory(vec![]), &mut memo, &times(), after(90_000));
-    assert_eq!(open.answer_refused, None);
+    for mut told in with_a_job(&told) {
+        for asked in [None, Some(Evidence::JobDeadline), Some(Evidence::CannotLook)] {
+            told.known.evidence = asked;
+            told.known.state = State::Unknown;
+            told.known = stepped(&told, running());
+            assert!(told.known.answer_refused.is_some(), "{told:?}");
+            let mut memo = Memo {
+                absent_reads: 9,
+                ..Memo::default()
+            };
+            // The job is gone, nothing shows it, and in between the key was that of another account.
+            for (n, input) in [
+                Input::Job(JobState::Lost, vec![]),
+                mismatch.clone(),
+                unread.clone(),
+                Input::JobUnreadable(vec![]),
+                Input::Settled,
+                inventory(vec![]),
+                backups(vec![]),
+                Input::Unreadable(Text::new("503")),
+                Input::Settled,
+                inventory(vec![]),
+                backups(vec![]),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                told.known = step(&told, input, &mut memo, &times(), after(90_000 * (1 + n as u64)));
+                assert!(
+                    matches!(told.known.state, State::Accepted | State::Unknown),
+                    "{asked:?} {n}: {told:?}"
+                );
+            }
+            let taken_back = Record {
+                answer: None,
+                ..told.clone()
+            };
+            let open = step(
+                &taken_back,
+                inventory(vec![]),
+                &mut memo,
+                &times(),
+                after(2_000_000),
+            );
+            assert_eq!(open.answer_refused, None);
+        }
+    }
 }
 
 #[test]
@@ -680,6 +761,13 @@ fn any_input() -> impl Strategy<Value = Input> {
             vms
         )),
         Just(Input::Job(JobState::Lost, vec![])),
+        Just(Input::Job(JobState::Running { progress: None }, vec![])),
+        any_vms().prop_map(Input::JobUnreadable),
+        Just(Input::Settled),
+        any::<bool>().prop_map(|reads_vps| Input::Backups(BackupsReading {
+            backups: vec![],
+            reads_vps
+        })),
         (any_vms(), any::<bool>())
             .prop_map(|(vms, reads_source)| { Input::Inventory(InventoryReading { vms, reads_source }) }),
         any_vms().prop_map(|vms| Input::Named(vms.into_iter().next().ok_or(Text::new("none")))),
@@ -692,32 +780,42 @@ proptest! {
     #[test]
     fn no_series_of_inputs_changes_what_is_final_or_frees_a_name_without_proof(
         inputs in prop::collection::vec((any_input(), 0u64..2000), 1..40),
-        told in any::<bool>(),
+        answered_from in 0usize..60,
+        action in 0usize..3,
     ) {
-        let mut current = unknown_with(told.then_some(Resolution::NotExecuted));
+        let mut current = with_a_job(&unknown_with(None))[action].clone();
         current.known = Outcome::sending();
         let mut memo = Memo::default();
         let mut seconds = 0;
-        let mut proof = false;
-        for (input, wait) in inputs {
+        let (mut proof, mut refuted) = (false, false);
+        for (n, (input, wait)) in inputs.into_iter().enumerate() {
             seconds += wait;
+            if n >= answered_from && current.known.state == State::Unknown {
+                current.answer = Some(Resolution::NotExecuted);
+            }
             // What may free the name: the sender's own knowledge, or a person's word.
             proof |= matches!(
                 &input,
                 Input::Answered(Verdict::NotSent(_) | Verdict::Rejected(_)) | Input::Withdrawn(_)
             );
+            let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
+            let is_unread = matches!(&input, Input::JobUnreadable(_));
+            let is_open = matches!(current.known.state, State::Accepted | State::Unknown);
+            refuted |= knows_the_job && is_open && current.answer.is_some();
             let before = current.known.clone();
             current.known = step(&current, input, &mut memo, &times(), after(seconds));
             if before.state.is_final() {
                 prop_assert_eq!(&before, &current.known);
             }
-            if current.known.state == State::NotExecuted {
-                prop_assert!(told && memo.absent_reads >= 3 && seconds >= 900);
+            if current.known.state == State::NotExecuted && before.state != State::NotExecuted {
+                prop_assert!(current.answer.is_some() && !refuted && seconds >= 900);
+                // Nothing shows an overwrite; and where HostUp cannot be read, a person is believed.
+                prop_assert!(memo.absent_reads >= 3 || action == 1 || is_unread);
             }
             if matches!(current.known.state, State::NotSent | State::Rejected) {
                 prop_assert!(proof);
             }
-            if current.known.state == State::Succeeded {
+            if let (State::Succeeded, 0) = (current.known.state, action) {
                 let result = current.known.result.clone().unwrap();
                 prop_assert!(result.vps != VpsId::new("vps_source"));
             }
