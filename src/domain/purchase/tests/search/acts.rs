@@ -306,7 +306,9 @@ impl Search {
                     return None;
                 }
                 let known = self.shipped.known(world.record(n)?.known);
-                if known.state != RecordState::Unknown || known.evidence.is_none() {
+                // A process examines an answer once; in this world, one that names no VM would be examined for ever.
+                let is_examined_for_ever = told == Told::Adopt && known.evidence.is_none();
+                if known.state != RecordState::Unknown || is_examined_for_ever {
                     return None;
                 }
                 let rec = next.records.get_mut(usize::from(n) - 1)?.as_mut()?;
@@ -374,6 +376,11 @@ impl Search {
             now,
         })?;
         next.drivers[usize::from(d)].remembers = remembers;
+        let sees_the_job =
+            sees == Sees::Well && self.shipped.known(rec.known).job.is_some() && next.forgotten & bit(n) == 0;
+        if sees_the_job && rec.told == Told::NotExecuted {
+            next.refuted |= bit(n);
+        }
         if known == rec.known {
             return Some(());
         }

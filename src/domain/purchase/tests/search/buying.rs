@@ -285,7 +285,9 @@ impl Search {
         match after.state {
             RecordState::NotExecuted => {
                 next.freed |= bit(n);
-                (is_right && is_early).then_some(Wrong::ActedTooEarly)
+                let was_refuted = next.refuted & bit(n) != 0;
+                let refuted = was_refuted.then_some(Wrong::RefutedAnswer);
+                refuted.or((is_right && is_early).then_some(Wrong::ActedTooEarly))
             }
             RecordState::NotSent | RecordState::Rejected if is_executed && !is_denied => Some(Wrong::Lost),
             _ => None,

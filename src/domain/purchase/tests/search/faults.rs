@@ -3,7 +3,7 @@
 use super::acts::{Act, How, Search};
 use super::shipped::Sees;
 use super::told;
-use super::world::{AHEAD, BEHIND, Goods, World, Wrong};
+use super::world::{AHEAD, ALL, BEHIND, Goods, Moments, SOON, Told, World, Wrong};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -41,6 +41,8 @@ pub enum Mutant {
     RefusalKeepsTheApproval,
     /// The record that has the name of the one that the status shows is taken for it.
     TheNameIsEnough,
+    /// That HostUp's job refuted a person's `NotExecuted` is not remembered.
+    RefusedAnswerCountsLater,
 }
 
 /// A process has claimed, and stands still with its clocks while much time passes.
@@ -113,9 +115,29 @@ const ASKED: &[Act] = &[
     Act::Follow(0, 1, Sees::Well),
 ];
 
+/// HostUp's job has lasted too long, and a person is asked, and says that it was not executed.
+const DENIED: &[Act] = &[
+    Act::Look(0),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::Does(0, How::Well),
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::TimePasses,
+    Act::Follow(0, 1, Sees::Well),
+    Act::Answer(1, Told::NotExecuted),
+];
+
 struct Hunt {
     mutant: Mutant,
     world: World,
+    moments: Moments,
     /// What has happened before the search begins.
     begin: Vec<Act>,
     wrongs: &'static [Wrong],
@@ -123,12 +145,13 @@ struct Hunt {
 
 fn hunts() -> Vec<Hunt> {
     use Wrong::{
-        ActedTooEarly, AfterItWasSettled, CalledAbsent, Lost, MovedUnread, QuestionWithdrawn,
+        ActedTooEarly, AfterItWasSettled, CalledAbsent, Lost, MovedUnread, QuestionWithdrawn, RefutedAnswer,
         SameRecordTwice, SettledChanged, StuckSending, Twice, WithoutRecord,
     };
     let hunt = |mutant, wrongs, world| Hunt {
         mutant,
         world,
+        moments: SOON,
         begin: Vec::new(),
         wrongs,
     };
@@ -214,6 +237,17 @@ fn hunts() -> Vec<Hunt> {
             &[BOUGHT, AND_TOLD],
             hunt(Mutant::TheNameIsEnough, &[Twice], World::new(2, 0, 1, 0)),
         ),
+        after(
+            &[DENIED],
+            Hunt {
+                moments: ALL,
+                ..hunt(
+                    Mutant::RefusedAnswerCountsLater,
+                    &[RefutedAnswer],
+                    World::new(1, 1, 0, 1),
+                )
+            },
+        ),
         hunt(
             Mutant::OnlyTheClaimersClock,
             &[StuckSending],
@@ -232,16 +266,20 @@ fn each_fault_that_is_put_in_is_found() {
     for Hunt {
         mutant,
         world,
+        moments,
         begin,
         wrongs,
     } in hunts()
     {
         let goods = match mutant {
-            Mutant::RefusalKeepsTheApproval | Mutant::TheNameIsEnough => Goods::Disk,
+            Mutant::RefusalKeepsTheApproval | Mutant::TheNameIsEnough | Mutant::RefusedAnswerCountsLater => {
+                Goods::Disk
+            }
             _ => Goods::NewVm,
         };
         let searched = |mutant, most| {
             let mut search = Search::new(goods, mutant);
+            search.moments = moments;
             let start = begin.iter().fold(world, |start, act| {
                 let next = search.after(&start, *act);
                 next.unwrap_or_else(|| panic!("{mutant:?}: {act:?} does not happen in {start:?}"))

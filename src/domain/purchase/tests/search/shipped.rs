@@ -235,6 +235,9 @@ impl Shipped {
         let is_stamped = self.mutant != Mutant::OnlyTheClaimersClock;
         record.created_at = is_stamped.then_some(wall(rec.stamped).wall);
         record.known = self.known(rec.known).clone();
+        if self.mutant == Mutant::RefusedAnswerCountsLater {
+            record.known.answer_refused = None;
+        }
         record.answer = match rec.told {
             Told::Nothing => None,
             Told::NotExecuted => Some(Resolution::NotExecuted),

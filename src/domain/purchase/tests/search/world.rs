@@ -18,6 +18,11 @@ pub const PAST_THE_JOB_DEADLINE: Moments = Moments {
     searched: 8,
     waited: 9,
 };
+/// Past the settle time after that too.
+pub const ALL: Moments = Moments {
+    searched: 9,
+    waited: 9,
+};
 /// How wrong a clock is.
 pub const AHEAD: i32 = 3_600;
 pub const BEHIND: i32 = -3_600;
@@ -159,6 +164,8 @@ pub struct World {
     pub freed: u8,
     /// Attempts whose job HostUp does not know any more.
     pub forgotten: u8,
+    /// Attempts whose `NotExecuted` the job has refuted.
+    pub refuted: u8,
     pub drivers: [Driver; DRIVERS as usize],
     pub holders: u8,
     pub faults: u8,
@@ -192,6 +199,8 @@ pub enum Wrong {
     TakenForAnother,
     /// A process whose clock is right took a person's `NotExecuted` before the settle time had passed.
     ActedTooEarly,
+    /// A person's `NotExecuted` took effect, although HostUp had shown the job since it was given.
+    RefutedAnswer,
     /// A record is Sending though nobody sends it, past its time by a clock that is right.
     StuckSending,
     /// Nothing happens any more, and neither is there an end nor is a person asked.
@@ -258,6 +267,7 @@ impl World {
             executed: [Executed::No; ATTEMPTS as usize],
             freed: 0,
             forgotten: 0,
+            refuted: 0,
             drivers: all,
             holders: 0,
             faults,
