@@ -154,11 +154,14 @@ pub struct Target {
     pub storage_gb: Option<u32>,
 }
 
+/// What is wrong cannot be edited.
+const ANEW: &str = "create a VpsBackupRestore with another name that";
+
 /// The size to order, rounded up; `Err` names what neither the user nor the source gives.
 pub fn ordered_size(target: &Target, source: Option<Size>, backup: &Backup) -> Result<Size, Text> {
     let missing = |what: &str| {
         Text::new(&format!(
-            "HostUp does not show the source's {what}; set target.cloudVm.{what}"
+            "HostUp does not show the source's {what}; nothing is bought until it does"
         ))
     };
     Ok(Size {
@@ -281,12 +284,16 @@ fn region_gate(deployments: &Deployments, region: &str) -> Gate {
     let (allowed, reason) = match &deployments.regions {
         _ if region.is_empty() => (
             false,
-            "HostUp names no default region; set target.cloudVm.region".to_owned(),
+            format!("HostUp names no default region: {ANEW} sets target.cloudVm.region"),
         ),
         Some(regions) if regions.iter().any(|r| r == region) => (true, String::new()),
         Some(regions) => (
             false,
-            format!("{region} is not on offer; HostUp offers {}", regions.join(", ")),
+            format!(
+                "{region} is not on offer; HostUp offers {}: {ANEW} sets one of them",
+                regions.join(", ")
+            ),
+        ),
         ),
         None if deployments.default_region.as_deref() == Some(region) => (true, String::new()),
         None => (
@@ -348,7 +355,7 @@ fn storage_gate(source: Option<Size>, backup: &Backup, ordered: Size) -> Gate {
                 (
                     false,
                     format!(
-                        "{} GB are too small; source and backup need {needed} GB",
+                        "{} GB are too small; source and backup need {needed} GB: {ANEW} orders as much",
                         ordered.storage_gb
                     ),
                 )
