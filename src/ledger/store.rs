@@ -363,14 +363,16 @@ impl Ledger {
         budgets.all(&self.index(), now)
     }
 
-    /// The last record whose call changed or overwrote this VPS, or may have; not one of this chain.
-    pub fn last_for(&self, vps: &VpsId, own: &ChainKey) -> Option<RecordName> {
+    /// The last record that has ended and whose call changed or overwrote this VPS, or may have, and when it was made; not
+    /// one of this chain.
+    pub fn last_for(&self, vps: &VpsId, own: &ChainKey) -> Option<(RecordName, Timestamp)> {
         self.index().last_for(vps, |record| own.attempt(record).is_none())
     }
 
-    /// When the last record was made whose call changed or overwrote this VPS, or may have.
+    /// When the last record that has ended was made whose call changed or overwrote this VPS, or may have.
     pub fn last_change_of(&self, vps: &VpsId) -> Option<Timestamp> {
-        self.index().last_change_of(vps)
+        let (_, made) = self.index().last_for(vps, |_| true)?;
+        Some(made)
     }
 
     /// Gives back what [`Ledger::reserve`] took, where nothing was sent.

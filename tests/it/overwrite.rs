@@ -6,7 +6,7 @@ use std::time::Duration;
 use control_plane::{Action, Gate};
 use futures::future::join_all;
 use hostup_sim::{
-    ActionGate, Answer, Content, Fault, OverwriteBehaviour, OverwriteOutcome, Route, Sim, Vps, World,
+    ActionGate, Answer, Content, Fault, OverwriteBehaviour, OverwriteOutcome, Route, Sim, Stage, Vps, World,
     standard_options,
 };
 use kube::api::DeleteParams;
@@ -172,6 +172,48 @@ async fn a_backup_of_a_service_that_has_ended_is_restored_too_and_names_are_reso
     env.wait_for_reason("web", "Restored").await;
     assert!(matches!(content(&env, &target), Content::Backup(_)));
     ends_with(&env, 1, 1).await;
+}
+
+#[tokio::test]
+async fn the_first_quote_counts_where_the_operator_has_changed_a_target_that_is_named() {
+    let env = env("overwritechanged").await;
+    let target = target_of(&env.vps);
+    let _operator = env.operator(&[]);
+    let mut options = env.approved_config("options", json!({"bandwidthGb": 4096}));
+    options["spec"]["vpsId"] = json!(target);
+    env.create(options).await;
+    env.config_comes_to("options", "InSync").await;
+    let mut object = preview(&env, "web", &target);
+    object["spec"]["target"] = json!({"existingVps": {"vpsName": target}});
+    env.create(object).await;
+    approve(&env, "web").await;
+    env.wait_for_reason("web", "Restored").await;
+    ends_with(&env, 2, 2).await;
+}
+
+#[tokio::test]
+async fn an_order_that_comes_to_nothing_ends_no_approval() {
+    let env = env("overwritenothing").await;
+    let target = target_of(&env.vps);
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    let gate = env.sim.hold(Route::ConfigCommit, Stage::BeforeAct);
+    let refusal = Answer::problem(403, "forbidden");
+    env.sim
+        .inject(Fault::on(Route::ConfigCommit).acted(false).answer(refusal));
+    env.create(preview(&env, "web", &target)).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
+    let mut options = env.approved_config("options", json!({"bandwidthGb": 4096}));
+    options["spec"]["vpsId"] = json!(target);
+    env.create(options).await;
+    assert!(gate.held(PATIENCE).await);
+    let approval = json!({"spec": {"approval": {"quoteId": at(&shown, "status.quote.id")}}});
+    env.patch("web", approval).await.unwrap();
+    let object = env.wait_for_reason("web", "GatesClosed").await;
+    says(&object, "targetIdle: VpsOperation");
+    gate.release();
+    env.config_comes_to("options", "Rejected").await;
+    env.wait_for_reason("web", "Restored").await;
+    ends_with(&env, 1, 2).await;
 }
 
 #[tokio::test]

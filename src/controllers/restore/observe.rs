@@ -15,9 +15,9 @@ use crate::controllers::reading;
 use crate::domain::action::ordered::Action;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::Bought;
-use crate::domain::provider::inventory::{Vm, VpsChoice};
+use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::preflight::Preflight;
-use crate::domain::restore::{Destination, Intent, ProviderReading, TargetReading, View};
+use crate::domain::restore::{Intent, ProviderReading, TargetReading, View};
 use crate::domain::values::ids::{BackupId, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::hostup::{ReadError, Route};
@@ -54,15 +54,9 @@ pub async fn ledger(
         None => (None, None),
     };
     let resolved_target = target.or_else(|| shown_target.map(VpsId::new));
-    let target = match &intent.target {
-        Destination::ExistingVps(VpsChoice::Id(vps)) => Some(vps),
-        Destination::ExistingVps(VpsChoice::Named(_)) => resolved_target.as_ref(),
-        Destination::CloudVm(_) => None,
-    };
     Ok(View {
         reading: ProviderReading::Unread,
         resolved_source: source.or(shown_source),
-        target_changed: target.and_then(|target| ctx.books.ledger.last_change_of(target)),
         history,
         resolved_target,
         in_place_enabled: ctx.settings.in_place_restore,
@@ -156,6 +150,7 @@ fn as_target(
         (backups, listed.can_restore_from_another, size)
     };
     let chain = ChainKey::of_restore(&intent.subject.namespace, &intent.subject.name);
+    let last = ctx.books.ledger.last_for(target, &chain);
     Ok(TargetReading {
         read_at: began.wall,
         key: read.key.clone(),
@@ -167,7 +162,8 @@ fn as_target(
         backups,
         gate,
         busy: ctx.books.ledger.under_way_for(target, &chain),
-        last: ctx.books.ledger.last_for(target, &chain),
+        last: last.as_ref().map(|(record, _)| record.clone()),
+        changed: last.map(|(_, made)| made),
         can_create_backup: listed.can_create,
         quota_is_full: listed.is_full,
     })

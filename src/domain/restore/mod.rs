@@ -79,8 +79,6 @@ pub struct View {
     pub chain: LedgerView,
     /// The records before the chain's last one, oldest first.
     pub history: Vec<Record>,
-    /// The time of the last record that changes the target, for any object.
-    pub target_changed: Option<Timestamp>,
     /// What HostUp said.
     pub reading: ProviderReading,
     /// The VPS that its name was resolved to before; it is resolved once.
@@ -102,8 +100,8 @@ impl View {
     }
 
     /// The backup that was made before an overwrite that is still to come.
-    fn backup_made(&self, uid: &Uid, target: &VpsId, now: Timestamp) -> Option<&Record> {
-        backup_first::made(self.records(), (uid, target), self.target_changed, now)
+    fn backup_made(&self, uid: &Uid, reading: &TargetReading, now: Timestamp) -> Option<&Record> {
+        backup_first::made(self.records(), (uid, &reading.target), reading.changed, now)
     }
 
     /// The last backup that was made for this object, as its status shows it.

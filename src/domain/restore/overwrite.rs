@@ -50,8 +50,10 @@ pub struct TargetReading {
     pub gate: ProviderGate,
     /// Another call of the operator that is under way for the target.
     pub busy: Option<RecordName>,
-    /// The last call of the operator for the target that was executed, or may have been.
+    /// The last call of another chain for the target that was executed, or may have been.
     pub last: Option<RecordName>,
+    /// When the record of that call was made.
+    pub changed: Option<Timestamp>,
     /// `backups.actions.canCreateBackup` of the target.
     pub can_create_backup: ProviderGate,
     /// Another backup of the target takes the place of an older one.
@@ -179,7 +181,7 @@ pub(super) fn with_target(
             return stalled(view, times, now, Reason::BackupNotFound, facts, message);
         }
     };
-    let made = view.backup_made(&intent.subject.uid, &reading.target, now);
+    let made = view.backup_made(&intent.subject.uid, reading, now);
     let mut gates = reading.gates(&backup, intent.max_age, now);
     if intent.backup_first && made.is_none() {
         gates.push(reading.backup_gate());
@@ -275,7 +277,7 @@ fn place(
             .into_iter()
             .chain(reading.last.as_ref().map(ToString::to_string))
             // Once a record is deleted, a later one may have its name.
-            .chain(view.target_changed.map(|changed| changed.to_string()))
+            .chain(reading.changed.map(|changed| changed.to_string()))
             .chain(intent.backup_first.then(|| backup_first::AS_TOLD.to_owned()))
             .chain(view.setbacks(intent).iter().map(|record| record.name.to_string()))
             .collect(),
@@ -525,6 +527,7 @@ pub(super) mod tests {
             gate: open(),
             busy: None,
             last: None,
+            changed: None,
             can_create_backup: open(),
             quota_is_full: false,
         }
@@ -634,8 +637,9 @@ pub(super) mod tests {
     #[test]
     fn any_change_of_the_target_or_the_backup_ends_the_approval() {
         let approved = approved(&reading());
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
             ("last", |reading| reading.last = Some(RecordName::new("x-1"))),
+            ("changed", |reading| reading.changed = Some(now())),
             ("name", |reading| reading.state.name = Text::new("web-02")),
             ("power", |reading| reading.state.power = Text::new("stopped")),
             ("service", |reading| {
@@ -650,9 +654,6 @@ pub(super) mod tests {
             assert_eq!(reason(&decision), Reason::AwaitingApproval, "{what}");
             assert!(told(&decision).contains("no longer current"), "{what}");
         }
-        let mut changed = seen(reading());
-        changed.target_changed = Some(now());
-        assert_eq!(reason(&decided(&approved, &changed)), Reason::AwaitingApproval);
         let anew = Intent {
             subject: crate::values::ids::Subject {
                 uid: Uid::new("uid-2"),

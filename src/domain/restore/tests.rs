@@ -181,7 +181,6 @@ pub(crate) fn chain() -> LedgerView {
 pub(crate) fn view(reading: ProviderReading) -> View {
     View {
         history: Vec::new(),
-        target_changed: None,
         resolved_target: None,
         in_place_enabled: false,
         chain: chain(),

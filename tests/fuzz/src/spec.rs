@@ -60,7 +60,6 @@ fn restored(mut intent: restore::Intent) {
     }
     let mut view = restore::View {
         history: Vec::new(),
-        target_changed: None,
         resolved_target: None,
         in_place_enabled: true,
         chain: chain(),

@@ -13,27 +13,21 @@ use super::{Given, Index};
 use crate::values::ids::{RecordName, VpsId};
 
 impl Index {
-    /// The last record whose call changed or overwrote this VPS, or may have, of those that `counts` takes.
-    pub fn last_for(&self, vps: &VpsId, counts: impl Fn(&RecordName) -> bool) -> Option<RecordName> {
-        let records = self.changes_of(vps).map(|(_, name)| name.record());
-        records.filter(counts).last()
-    }
-
-    /// When the last record was made that [`Index::last_for`] finds among all.
-    pub fn last_change_of(&self, vps: &VpsId) -> Option<Timestamp> {
-        let (made, _) = self.changes_of(vps).last()?;
-        // One without a time was made as late as can be.
-        Some(Timestamp::from_second(made).unwrap_or(Timestamp::MAX))
-    }
-
-    /// The records whose call changed or overwrote this VPS, or may have, with the second in which each was made, oldest
-    /// first.
-    fn changes_of(&self, vps: &VpsId) -> impl Iterator<Item = (i64, &Name)> {
+    /// The last record whose call changed or overwrote this VPS, or may have, of those that `counts` takes, and when it was
+    /// made. One without a known end has changed nothing yet.
+    pub fn last_for(
+        &self,
+        vps: &VpsId,
+        counts: impl Fn(&RecordName) -> bool,
+    ) -> Option<(RecordName, Timestamp)> {
         let wanted = result_mark(vps);
         let first = (wanted, i64::MIN, Name::Attempt(Chain::FIRST, 0));
-        let records = self.drove.range(first..);
-        let of_vps = records.take_while(move |(vps, ..)| *vps == wanted);
-        of_vps.map(|(_, made, name)| (*made, name))
+        let of_vps = self.drove.range(first..).take_while(|(vps, ..)| *vps == wanted);
+        let ended = of_vps.filter(|(_, _, name)| !self.open.contains_key(name));
+        // One without a time was made as late as can be.
+        let made = |made: i64| Timestamp::from_second(made).unwrap_or(Timestamp::MAX);
+        let records = ended.map(|(_, at, name)| (name.record(), made(*at)));
+        records.filter(|(name, _)| counts(name)).last()
     }
 
     /// A record of this installation whose call changes or overwrites this VPS, and has no known end yet.
