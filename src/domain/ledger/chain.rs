@@ -241,12 +241,14 @@ impl LedgerView {
         let ended = last.known.quiet_since.unwrap_or(last.claimed_by());
         let next = later(ended, retry_wait(last.tries));
         match last.known.state {
-            State::Rejected if limited.is_none() && !self.has_another_cause(order, last) => Some(rejected(
-                format!("{said}. It is tried again once the order, the API key, a gate or the price changes"),
-            )),
+            State::Rejected if last.known.not_before.is_none() && !self.has_another_cause(order, last) => {
+                Some(rejected(format!(
+                    "{said}. It is tried again once the order, the API key, a gate or the price changes"
+                )))
+            }
             State::Rejected | State::NotSent if now < next => {
                 let message = format!("the last attempt failed: {said}. The next one follows at {next:.0}");
-                let reason = if limited.is_some() {
+                let reason = if last.known.not_before.is_some() {
                     Reason::RateLimited
                 } else {
                     Reason::ProviderUnavailable

@@ -95,7 +95,7 @@ impl Look<'_> {
         if self.view.committed_dry_run {
             return committed_dry_run(shown);
         }
-        if let Some(until) = self.may_be_a_late_reading(&difference) {
+        if let Some(until) = self.may_be_a_late_reading(wish, &difference) {
             let message = format!(
                 "HostUp's reading contradicts an order that was confirmed moments ago ({difference}). The operator reads \
                  it again until {until:.0} before it acts"
@@ -494,18 +494,30 @@ impl Look<'_> {
     }
 
     /// Until when a reading may be older than a finished order, whoever made that order, and proves nothing: it lacks what
-    /// the order did, or still shows the values from before. HostUp's readings may also lag behind one another.
-    fn may_be_a_late_reading(&self, difference: &Difference) -> Option<Timestamp> {
+    /// the order did, or still shows the values from before. HostUp's readings may also lag behind one another. A change of
+    /// the size sends both of its parts, also the one that need not change.
+    fn may_be_a_late_reading(&self, wish: &OptionsWish, difference: &Difference) -> Option<Timestamp> {
         let records = self.view.history.iter().chain(self.tail());
         let done: Vec<(&Record, &Difference)> = records
             .filter(|record| record.known.state == State::Succeeded)
             .filter_map(|record| Some((record, &record.action.change()?.difference)))
             .collect();
-        let late = difference.to.iter().flat_map(|(key, wanted)| {
+        let sent = match wish.goods {
+            Goods::Size => &wish.wanted,
+            Goods::Options => &difference.to,
+        };
+        let late = sent.iter().flat_map(|(key, wanted)| {
+            let differs = difference.to.contains_key(key);
+            let shown = if differs {
+                difference.from.get(key)
+            } else {
+                Some(wanted)
+            };
             let of_key = done.iter().filter(|(_, done)| done.to.contains_key(key));
             let newest = of_key.clone().next_back();
-            let stood_before = newest.filter(|(_, done)| alike(done.from.get(key), difference.from.get(key)));
-            let asked_again = of_key.filter(|(_, done)| alike(done.to.get(key), Some(wanted)));
+            let stood_before = newest.filter(|(_, done)| alike(done.from.get(key), shown));
+            let asked_again =
+                of_key.filter(move |(_, done)| differs && alike(done.to.get(key), Some(wanted)));
             asked_again.chain(stood_before)
         });
         let settled = late.map(|(record, _)| record.settled_at(self.times)).max()?;

@@ -39,10 +39,10 @@ impl Look<'_> {
             let message = "this very order was executed for another object; it is not ordered again";
             return reported(Reason::AlreadyExecuted, message, facts(shown), None);
         }
-        // Another one's may have been made for another account.
-        let estimated = self
-            .records_of_this_wish()
-            .filter(|record| self.intent.owns(record))
+        // Another one's may have been made for another account, and an order changes what the next one costs.
+        let since_the_last_order = self.view.records().take_while(|record| !was_executed(record));
+        let estimated = since_the_last_order
+            .filter(|record| record.intent == self.intent.digest && self.intent.owns(record))
             .find_map(|record| record.known.estimate.as_ref());
         match estimated {
             None => self.estimate(wish, read_at, key, shown),
@@ -91,7 +91,7 @@ impl Look<'_> {
         }
     }
 
-    /// The estimate was made at most once, so that its price may be older than a minute here.
+    /// The estimate is made at most once between two orders, so that its price may be older than a minute here.
     fn upgrade(
         &self,
         wish: &LegacyWish,
@@ -166,7 +166,7 @@ impl Look<'_> {
 
     /// Every record of this request, the last one first.
     fn records_of_this_wish(&self) -> impl Iterator<Item = &Record> {
-        let all = self.tail().into_iter().chain(self.view.history.iter().rev());
+        let all = self.view.records();
         all.filter(|record| record.intent == self.intent.digest)
     }
 }

@@ -93,10 +93,11 @@ mod tests {
     use super::*;
     use crate::consent::approval::{Approval, Ceiling, CeilingUntil};
     use crate::consent::price::Rates;
+    use crate::ledger::record::State;
     use crate::provider::gate::ProviderGate;
     use crate::provider::options::sizes;
     use crate::provider::preflight::Remaining;
-    use crate::restore::tests::{now, times};
+    use crate::restore::tests::{now, recorded, times};
     use crate::values::money::Currency;
 
     const NOW: Size = Size {
@@ -215,6 +216,34 @@ mod tests {
         );
         let by_quote = intent(size(4, 2), Some(Approval::from(quote_of(&refused).id)));
         assert!(matches!(decided(&by_quote, &seen(resize())), Decision::Buy(_)));
+    }
+
+    #[test]
+    fn a_late_reading_of_the_part_that_need_not_change_is_not_sent_either() {
+        let larger = intent(size(4, 4), Some(per_hour("9")));
+        let Decision::Buy(order) = decided(&larger, &seen(resize())) else {
+            panic!("not bought");
+        };
+        let mut done = recorded(*order, State::Succeeded);
+        done.intent = "intent-2".into();
+        done.known.quiet_since = Some(now());
+        // It shows 2 cores still, so that 4 -> 2 looks like no change.
+        let mut late = seen(resize());
+        late.chain.tail = Some(done);
+        let with_memory = decided(&intent(size(2, 8), Some(per_hour("9"))), &late);
+        assert_eq!(reason(&with_memory), Reason::Converging, "{with_memory:?}");
+        let wants_more = decided(&intent(size(8, 4), Some(per_hour("9"))), &late);
+        assert_eq!(reason(&wants_more), Reason::Converging, "{wants_more:?}");
+        let mut fresh = seen(Resize {
+            size: Some(Size { cpu_cores: 4, ..NOW }),
+            ..resize()
+        });
+        fresh.chain.tail = late.chain.tail;
+        let lowers = decided(&intent(size(2, 8), Some(per_hour("9"))), &fresh);
+        assert!(
+            message(&lowers).contains("it lowers cpuCores from 4 to 2"),
+            "{lowers:?}"
+        );
     }
 
     #[test]

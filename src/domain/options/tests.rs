@@ -663,6 +663,13 @@ fn the_tries_of_one_object_are_counted_through_those_of_another() {
         Reason::Rejected,
         "the same refusal is not bought again"
     );
+    let limited = view.chain.tail.as_mut().unwrap();
+    limited.known.not_before = Some(now());
+    assert_eq!(
+        reason(&decided(&intent(), &view)),
+        Reason::Rejected,
+        "that HostUp asked another object to wait is no new cause"
+    );
     view.history[0].known.state = State::NotSent;
     view.history[0].known.quiet_since = Some(now() - Duration::from_secs(31));
     let order = bought(decided(&intent(), &view));
@@ -948,8 +955,21 @@ fn the_older_route_is_asked_for_one_estimate_and_then_for_one_order_that_names_i
         of_the_first.body.contains("6213"),
         "an estimate is asked for once"
     );
-    view.history.push(done);
+    view.history.push(done.clone());
     assert_eq!(reason(&decided(&again, &view)), Reason::AlreadyExecuted);
+    // Another order was executed since the estimate: its price and its draft are those of before.
+    done.intent = "intent-2".into();
+    done.subject.uid = Uid::new("uid-2");
+    let mut view = key_tried();
+    view.history = vec![estimated("40")];
+    view.chain.tail = Some(done);
+    let anew = bought(decided(&legacy(), &view));
+    assert!(matches!(anew.action, Action::LegacyEstimate(_)), "{anew:?}");
+    let mut fresh = estimated("90");
+    fresh.attempt = 3;
+    view.history.extend(view.chain.tail.replace(fresh));
+    let decision = decided(&legacy(), &view);
+    assert_eq!(reason(&decision), Reason::QuoteExceedsCeiling, "{decision:?}");
 }
 
 #[test]
