@@ -294,7 +294,6 @@ fn region_gate(deployments: &Deployments, region: &str) -> Gate {
                 regions.join(", ")
             ),
         ),
-        ),
         None if deployments.default_region.as_deref() == Some(region) => (true, String::new()),
         None => (
             true,
