@@ -213,8 +213,8 @@ pub struct ConfigApproval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^q-[a-z2-7]+$"))]
     pub quote_id: Option<String>,
-    /// The name of the user who sets the approval. The chart's policy refuses any other name. The VpsOperation records
-    /// it.
+    /// The name of the user who sets the approval: of the quote if quoteId is set, otherwise of the ceiling. The chart's
+    /// policy refuses any other name. The VpsOperation records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub approved_by: Option<String>,

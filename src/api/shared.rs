@@ -53,7 +53,7 @@ impl Default for CredentialsSecretRef {
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
     /// The name of the gate: canRestore, backupAge, canConvertToCloud, canDeploy, region, limits, storage, canCommit, noOpenInvoice,
-    /// canChange, canResize, canRestoreFromAnotherVps or targetIdle.
+    /// canChange, canResize, canRestoreFromAnotherVps, targetIdle or canCreateBackup.
     #[schemars(length(max = 32))]
     pub name: String,
     /// The judge of the gate: HostUp, or Operator, which computes the gate from HostUp's answers.

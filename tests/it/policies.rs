@@ -76,6 +76,8 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         approval["approvedBy"] = json!(by);
         approval
     };
+    let mut signed = both(&ceiling, "admin");
+    signed["quoteId"] = quote["quoteId"].clone();
     let config = |name: &str, approval: &Value, suspend: bool| {
         let mut object = env.config_preview(name, json!({"bandwidthGb": 4096}));
         object["spec"]["approval"] = approval.clone();
@@ -88,6 +90,7 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         config("ceiling", &ceiling, false),
         config("resting", &ceiling, true),
         config("held", &quote, true),
+        config("signed", &signed, false),
     ] {
         env.create(object).await;
     }
@@ -173,13 +176,22 @@ async fn to_approve_a_price_and_to_edit_under_an_approval_takes_the_verb_approve
         let approver = kubectl(&env, User::Approver, &args, None).await;
         assert!(approver.is_ok(), "approver, {name} {spec}: {approver:?}");
     }
-    // The name of one who approves is that of the user who writes, and no other.
+    // The name of one who approves is that of the user who writes, and no other; but it stays beside the quote that it is for.
     for (name, spec, is_taken) in [
         ("plan", json!({"approval": both(&quote, "approver")}), true),
         ("plan", json!({"approval": both(&quote, "author")}), false),
         ("plan", json!({"approval": both(&ceiling, "Approver")}), false),
         ("quoted", json!({"approval": {"approvedBy": "somebody"}}), false),
         ("quoted", json!({"approval": {"approvedBy": ""}}), false),
+        (
+            "signed",
+            json!({"approval": {"maxPrice": {"dueNow": "50.00"}}}),
+            true,
+        ),
+        ("signed", json!({"approval": {"maxPrice": null}}), true),
+        ("signed", json!({"approval": {"approvedBy": null}}), true),
+        ("signed", json!({"approval": {"quoteId": "q-zzzzzzzzzz"}}), false),
+        ("signed", json!({"approval": {"quoteId": null}}), false),
     ] {
         let patch = json!({"spec": spec}).to_string();
         let args = [
@@ -413,6 +425,7 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
     let web = env.wait_for_reason("web", "AwaitingApproval").await;
     env.config_comes_to("options", "AwaitingApproval").await;
     let quote = json!({"quoteId": at(&web, "status.quote.id")});
+    let another = json!({"quoteId": "q-zzzzzzzzzz"});
     let hourly = |per_hour: &str, currency: &str| json!({"maxPrice": {"perHour": per_hour, "currencyCode": currency}, "validUntil": "2099-01-01T00:00:00Z"});
     let change = |due_now: &str, per_month: &str| json!({"maxPrice": {"dueNow": due_now, "perMonth": per_month, "currencyCode": "SEK"}});
     let both = |mut ceiling: Value| {
@@ -448,6 +461,8 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
         ("vbr", "web", quote.clone(), false),
         ("vbr", "web", both(hourly("2.00", "SEK")), false),
         ("vbr", "web", both(hourly("2.50", "SEK")), true),
+        ("vbr", "web", json!({"quoteId": "q-zzzzzzzzzz"}), true),
+        ("vrc", "options", another.clone(), true),
         ("vrc", "options", change("200", "200.00"), false),
         ("vrc", "options", change("200.01", "0"), true),
         ("vrc", "options", change("0", "1000"), true),
@@ -460,6 +475,32 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
         let author = approve(User::Author, kind, name, &approval).await;
         assert!(author.is_ok(), "{approval}: {author:?}");
     }
+    // A dear change that was priced once, in place of the cheap one whose price is shown.
+    let dear = json!({"spec": {"resources": {"bandwidthGb": 8192}, "approval": another}}).to_string();
+    let dear = [
+        "patch",
+        "vrc",
+        "options",
+        "--type=merge",
+        "--dry-run=server",
+        "-p",
+        &dear,
+    ];
+    let refused = kubectl(&env, User::Approver, &dear, None).await;
+    assert!(
+        refused.as_ref().is_err_and(|why| why.contains("approver-large")),
+        "{refused:?}"
+    );
+    // HostUp does not say how long the billing cycle of the amount is.
+    env.sim
+        .world(|world| world.vps_mut(&env.vps).unwrap().billing.billing_cycle = Some("decennially".into()));
+    let unknown = |object: &Value| !at(object, "status.quote.perCycle").is_null();
+    let options = env
+        .wait_config("options", "an amount for each cycle", unknown)
+        .await;
+    let quote = json!({"quoteId": at(&options, "status.quote.id")});
+    assert!(approve(User::Approver, "vrc", "options", &quote).await.is_err());
+    approve(User::Author, "vrc", "options", &quote).await.unwrap();
     // The quote of a VM that costs more than 2 SEK an hour.
     env.sim.world(|world| {
         world.account_mut(env.account).pricing.cpu_per_core_hour = Some(hostup_sim::dec("1.20"));

@@ -22,7 +22,7 @@ pub struct Approval {
     pub quote: Option<QuoteId>,
     /// Any price at or under a ceiling.
     pub ceiling: Option<CeilingUntil>,
-    /// Who approved, as the spec says.
+    /// Who approved the quote if there is one, otherwise the ceiling, as the spec says.
     pub approved_by: Option<Text>,
 }
 
@@ -207,14 +207,15 @@ pub fn judge(
     let Some(approval) = approval else {
         return missing(false, None);
     };
-    let given = |ground| {
+    let given = |ground, approved_by: Option<&Text>| {
         Consent::Given(Grant {
             ground,
-            approved_by: approval.approved_by.clone(),
+            approved_by: approved_by.cloned(),
         })
     };
+    let by = approval.approved_by.as_ref();
     if let Some(id) = approval.quote.as_ref().filter(|id| **id == current.id) {
-        return given(Ground::Quote(id.clone()));
+        return given(Ground::Quote(id.clone()), by);
     }
     let misses = approval.ceiling.as_ref().map(|ceiling| {
         let most = &ceiling.most;
@@ -226,7 +227,7 @@ pub fn judge(
         }
     });
     match misses {
-        Some(Ok(ceiling)) => given(Ground::Ceiling(ceiling)),
+        Some(Ok(ceiling)) => given(Ground::Ceiling(ceiling), by.filter(|_| approval.quote.is_none())),
         Some(Err(why)) => missing(approval.quote.is_some(), Some(why)),
         None => missing(approval.quote.is_some(), None),
     }
@@ -413,7 +414,12 @@ mod tests {
             }
             let consent = judged(Some(&approval), BEFORE);
             if let Some(grant) = consent.grant() {
-                assert_eq!(grant.approved_by, approval.approved_by);
+                // A name beside a quote is not that of the ceiling.
+                let is_named = quote == current || quote.is_none();
+                assert_eq!(
+                    grant.approved_by,
+                    approval.approved_by.clone().filter(|_| is_named)
+                );
                 let is_by_quote = matches!(&grant.ground, Ground::Quote(id) if id.as_str() == "q-1");
                 assert_eq!(is_by_quote, quote == current, "{approval:?}");
                 assert_eq!(grant.has_ended(at(AFTER)), !is_by_quote);
