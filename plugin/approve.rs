@@ -131,6 +131,7 @@ fn current_quote(object: &Object) -> Result<String, Failure> {
             | Reason::ReadOnly
             | Reason::PaidCallCap,
         ) => {}
+        Some(Reason::Rejected | Reason::JobFailed) if object.asks_again() => {}
         Some(Reason::Suspended) => {
             return Err(Failure::told(format!(
                 "{place} is suspended, and its price may be that of an older spec. Set spec.suspend to false, then \

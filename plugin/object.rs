@@ -349,6 +349,14 @@ impl Object {
         conditions::find(&self.conditions, "Approved").is_some_and(|approved| approved.status == "True")
     }
 
+    /// Whether the operator asks for another approval after an attempt: HostUp refused an overwrite, or the backup before a
+    /// change failed.
+    pub fn asks_again(&self) -> bool {
+        let asks =
+            conditions::find(&self.conditions, "Approved").is_some_and(|approved| approved.status == "False");
+        matches!(self.reason(), Some(Reason::Rejected | Reason::JobFailed)) && asks && self.quote.is_some()
+    }
+
     /// The price, in short.
     pub fn price(&self) -> &str {
         self.quote.as_ref().map_or("", |quote| quote.summary.as_str())

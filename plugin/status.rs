@@ -166,9 +166,20 @@ fn to_do(reason: Reason, object: &Object) -> Option<String> {
         .operation
         .as_ref()
         .map_or("RECORD", |operation| operation.name.as_str());
+    let unknown = records::word(OperationState::Unknown);
+    let is_settled = object
+        .operation
+        .as_ref()
+        .is_some_and(|operation| operation.state != unknown);
     let words = match reason {
         Reason::AwaitingApproval | Reason::QuoteExceedsCeiling | Reason::ApprovalExpired => {
             return Some(format!("kubectl hostup approve {id} -n {namespace}"));
+        }
+        Reason::Rejected | Reason::JobFailed if object.asks_again() => {
+            return Some(format!("kubectl hostup approve {id} -n {namespace}"));
+        }
+        Reason::JobDeadlineExceeded if is_settled => {
+            "the job ended, and the VM does not run: look in HostUp's panel"
         }
         Reason::OutcomeUnknown
         | Reason::NotConverged

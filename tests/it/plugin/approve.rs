@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use hostup_sim::{BackupBehaviour, BackupOutcome};
 use serde_json::{Value, json};
 
-use super::{APPROVER, EDIT, Person, VIEW, core_rate, env};
+use super::{APPROVER, EDIT, Person, RECORDS, VIEW, core_rate, env};
 use crate::support::{PATIENCE, TestEnv, at};
 
 const ASKS: &str = "[y/N]";
@@ -192,6 +193,27 @@ async fn options_are_approved_and_an_approval_is_given_once() {
     env.config_comes_to("web", "ReadOnly").await;
     let said = approver.runs(&args).await.ok();
     assert!(said.contains("already approved by this quote"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_failed_backup_the_next_quote_is_offered_and_approved() {
+    let env = env("again").await;
+    let _operator = env.operator(&[]);
+    let approver = Person::with(&env, &[APPROVER, VIEW, RECORDS]).await;
+    env.sim.world(|world| {
+        world.backup_next(BackupBehaviour::ending(BackupOutcome::FailsWithoutBackup));
+    });
+    let mut object = env.approved_config("web", json!({"bandwidthGb": 4096}));
+    object["spec"]["backupFirst"] = json!(true);
+    env.create(object).await;
+    let object = env.config_comes_to("web", "JobFailed").await;
+    let waiting = approver.runs(&["status", "-o", "json"]).await.json();
+    let to_do = format!("kubectl hostup approve vrc/web -n {}", env.namespace);
+    assert_eq!(waiting[0]["toDo"], to_do.as_str());
+    let args = ["approve", "vrc/web", "--yes", "--quote", quote(&object)];
+    approver.runs(&args).await.ok();
+    env.config_comes_to("web", "InSync").await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
