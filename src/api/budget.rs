@@ -15,6 +15,12 @@ const AMOUNT: &str = r"^[0-9]{1,15}(\.[0-9]{1,4})?$";
 /// 24 to 744 hours, or 1 to 31 days.
 const WINDOW: &str = "^((2[4-9]|[3-9][0-9]|[1-6][0-9]{2}|7[0-3][0-9]|74[0-4])h|([1-9]|[12][0-9]|3[01])d)$";
 
+/// The value of a label.
+const LABEL: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+/// The key of a label.
+const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
 /// A budget: the operator buys nothing that would exceed it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -76,10 +82,11 @@ pub struct DueNow {
 /// A label selector. A namespace must meet all of its requirements.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.matchLabels) || self.matchLabels.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "each key of matchLabels must be the key of a label, e.g. team or example.com/team"))]
 pub struct NamespaceSelector {
     /// Labels that the Namespace must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL}))]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements on labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,13 +100,13 @@ pub struct NamespaceSelector {
 #[x_kube(validation = ("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)", "In and NotIn require values; Exists and DoesNotExist take none"))]
 pub struct LabelRequirement {
     /// The key of the label.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(length(min = 1, max = 317), regex(pattern = LABEL_KEY))]
     pub key: String,
     /// The relation of the label to the values.
     pub operator: LabelOperator,
     /// The values for In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50), inner(length(max = 63)))]
+    #[schemars(length(max = 50), inner(length(max = 63), regex(pattern = LABEL)))]
     pub values: Vec<String>,
 }
 

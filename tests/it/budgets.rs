@@ -382,6 +382,24 @@ async fn a_typo_in_a_budget_is_refused_with_words_that_help() {
             json!({"perHour": "1", "namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Is"}]}}),
             "Unsupported value",
         ),
+        // No Namespace can have such a label, so such a budget would limit nothing.
+        (
+            json!({"perHour": "1", "namespaceSelector": {"matchLabels": {"team ": "shop"}}}),
+            "each key of matchLabels must be the key of a label",
+        ),
+        (
+            json!({"perHour": "1", "namespaceSelector": {"matchLabels": {"team": "the shop"}}}),
+            "spec.namespaceSelector.matchLabels.team",
+        ),
+        (
+            json!({"perHour": "1", "namespaceSelector": {"matchExpressions": [{"key": "/team", "operator": "Exists"}]}}),
+            "spec.namespaceSelector.matchExpressions[0].key",
+        ),
+        (
+            json!({"perHour": "1", "namespaceSelector":
+                {"matchExpressions": [{"key": "team", "operator": "In", "values": ["shop-"]}]}}),
+            "spec.namespaceSelector.matchExpressions[0].values[0]",
+        ),
     ] {
         let refused = env.try_create(budget(&env, "typo", limits.clone())).await;
         let refused = refused.map(|_| ()).unwrap_err().to_string();

@@ -248,7 +248,7 @@ fn out_of_range() -> BTreeMap<String, Vec<Value>> {
             [{"name": "a", "key": "b"}]
         ],
         "tolerations": [["a"], [null]],
-        "podDisruptionBudget.minAvailable": [-1, 3, 11, "3", "100%", "101%", "two"],
+        "podDisruptionBudget.minAvailable": [-1, 3, 11, "3", "100%", "101%", "two", "67%", "99%"],
         "networkPolicy.egressPorts": [[], [0], [65536], ["https"], [null]],
         "networkPolicy.ingressFrom": [["a"]],
         "service.port": [0, 65536, -1, 1.5, 1e20, "1"],
