@@ -83,12 +83,13 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
     let Some(vps) = record.vm().filter(|_| record.known.ended.is_none()) else {
         return Ok(());
     };
+    let read = read(ctx, key, reading::now(Question::Vm(vps.clone()))).await?;
     // A key of another account shows neither the source nor the VM, and proves nothing.
-    let is_of_the_account = vms.iter().any(|vm| vm.id == record.vps || vm.id == *vps);
-    if !is_of_the_account && !has_ended(ctx, &record, vps).await? {
+    let is_listed = vms.iter().any(|vm| vm.id == record.vps || vm.id == *vps);
+    let is_the_same_key = read.key.secret_version == object.spec.credentials_ref.resource_version;
+    if !is_listed && !is_the_same_key && !has_ended(ctx, &record, vps).await? {
         return Ok(());
     }
-    let read = read(ctx, key, reading::now(Question::Vm(vps.clone()))).await?;
     let word: Option<Text> = match read.readings.vm(vps) {
         Ok(Vm { ended: None, .. }) => return Ok(()),
         Ok(vm) => vm.ended,

@@ -101,6 +101,18 @@ async fn a_vm_that_is_not_listed_any_more_has_ended_and_its_object_buys_no_other
 }
 
 #[tokio::test]
+async fn a_vm_ends_also_where_its_source_is_gone_if_the_secret_is_that_of_the_purchase() {
+    let env = TestEnv::new("sourcegone").await;
+    let _operator = env.operator(&ROUNDS);
+    let (object, vm) = restored(&env).await;
+    let source = at(&object, "spec.source.vpsId").as_str().unwrap();
+    env.sim
+        .world(|world| assert!(world.remove_vps(source) && world.remove_vps(&vm)));
+    ended(&env).await;
+    env.check_invariants().await;
+}
+
+#[tokio::test]
 async fn one_list_without_the_vm_ends_nothing() {
     let env = TestEnv::new("blip").await;
     let _operator = env.operator(&ROUNDS);
