@@ -1,5 +1,7 @@
 //! `resolve`: a person's answer to an unknown outcome.
 
+use std::time::{Duration, Instant};
+
 use clap::ValueEnum;
 use hostup_operator::api::operation::{OperationEvidence, OperationState, Resolution, VpsOperation};
 use hostup_operator::api::shared::ResolutionAnswer;
@@ -16,6 +18,11 @@ use crate::failure::{DONE, Failure, Outcome};
 use crate::object::{Object, short};
 use crate::output::{HEADING, OPEN, Output, WELL, time};
 use crate::records;
+
+/// So long the operator may take to see that an answer was taken back.
+const SEES_IT_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at whether it has.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Answer the unknown outcome of a paid call: show what was ordered and what is known, ask, and give the answer.
 ///
@@ -122,6 +129,7 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
             return unanswered(output);
         }
     }
+    let record = Box::pin(taken_back(record, answer, vps.as_ref(), cluster, output)).await?;
     give(&record, answer, vps, cluster).await?;
     output.styled(
         WELL,
@@ -356,6 +364,47 @@ fn not_executed(record: &VpsOperation, subject: Option<&Object>) -> String {
         object.id.name,
         object.namespace
     )
+}
+
+/// The same answer that was refused counts only after the operator has seen that it was taken back.
+async fn taken_back(
+    record: VpsOperation,
+    answer: Answer,
+    vps: Option<&String>,
+    cluster: &Cluster,
+    output: &mut Output,
+) -> Result<VpsOperation, Failure> {
+    let is_the_same = |stands: &Resolution| {
+        stands.answer == ResolutionAnswer::from(answer) && stands.vps_id.as_ref() == vps
+    };
+    if !record.spec.resolution.as_ref().is_some_and(is_the_same) {
+        return Ok(record);
+    }
+    let name = record.name_any();
+    output.line("This answer was refused once, so it is taken back first.")?;
+    let patch = json!({
+        "metadata": {"resourceVersion": record.metadata.resource_version},
+        "spec": {"resolution": null},
+    });
+    let records = cluster.records();
+    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    call(&Right::to_resolve(), records.patch(&name, &params, &patch)).await?;
+    let deadline = Instant::now() + SEES_IT_WITHIN;
+    loop {
+        let stored = call(&Right::on_records("get"), records.get(&name)).await?;
+        let now = stored.0.map_err(|unreadable| Failure::told(unreadable.why))?;
+        let status = now.status.as_ref();
+        if status.is_none_or(|status| status.resolution_refused.is_none()) {
+            return Ok(now);
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::told(format!(
+                "the last answer to VpsOperation {name} is taken back, but the operator has not seen it yet. Run the \
+                 command again"
+            )));
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Gives the answer to exactly the version that was shown.

@@ -273,6 +273,45 @@ async fn nothing_else_goes_on_while_a_vps_is_overwritten() {
     ends_with(&env, 2, 2).await;
 }
 
+/// HostUp shows the job after the answer, and forgets it then.
+#[tokio::test]
+async fn a_not_executed_that_the_job_refutes_counts_only_after_it_was_taken_back_and_given_again() {
+    let env = env("overwriterefuted").await;
+    let target = target_of(&env.vps);
+    env.sim.world(|world| {
+        world.overwrite_next(OverwriteBehaviour {
+            job_duration: Duration::from_secs(3600),
+            ..OverwriteBehaviour::default()
+        });
+    });
+    let _operator = env.operator(&["--job-deadline=3s", "--resync-interval=1s", "--settle-time=1s"]);
+    env.create(preview(&env, "web", &target)).await;
+    approve(&env, "web").await;
+    let object = env.wait_for_reason("web", "JobDeadlineExceeded").await;
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    env.follow(&object, "It was not executed:").await;
+    let is_refused = |record: &Value| at(record, "status.resolutionRefused").is_string();
+    env.wait_for_record(&record, "a refusal", is_refused).await;
+    let forgotten = Answer::problem(404, "not_found");
+    let forgets = Fault::on(Route::Job).acted(false).always().answer(forgotten);
+    env.sim.inject(forgets);
+    for _ in 0..4 {
+        env.polled_again().await;
+    }
+    let stands = serde_json::to_value(env.operations().get(&record).await.unwrap()).unwrap();
+    assert_eq!(at(&stands, "status.state"), "Unknown", "{stands}");
+    assert_eq!(env.posts(), 1);
+    // What the message prints next to the refusal.
+    let object = env.restore("web").await;
+    env.follow(&object, "take the last answer back:").await;
+    env.wait_for_record(&record, "no refusal", |record| !is_refused(record))
+        .await;
+    env.sim.clear_faults();
+    env.sim.world(|world| world.advance(Duration::from_secs(3700)));
+    env.wait_for_reason("web", "Restored").await;
+    ends_with(&env, 1, 1).await;
+}
+
 #[tokio::test]
 async fn two_replicas_overwrite_once() {
     let env = env("overwritereplicas").await;

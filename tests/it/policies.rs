@@ -390,6 +390,11 @@ async fn where_the_api_server_can_it_writes_who_approves() {
     // Whatever is written there, it is the one who writes.
     let claimed = json!({"quoteId": "q-bbbb", "approvedBy": "approver"});
     assert_eq!(approved_by(User::Author, claimed).await.unwrap(), "author");
+    // A ceiling beside the quote is nobody's approval of the quote.
+    let ceiling = json!({
+        "maxPrice": {"perHour": "1.00", "currencyCode": "SEK"}, "validUntil": "2099-01-01T00:00:00Z",
+    });
+    assert_eq!(approved_by(User::Approver, ceiling).await.unwrap(), "author");
     // Nothing of the approval changes: the name stays.
     let annotate = ["annotate", "vbr", "web", "note=here", "-o=json"];
     let object = kubectl(&env, User::Admin, &annotate, None).await.unwrap();

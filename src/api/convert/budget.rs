@@ -46,9 +46,44 @@ pub fn budget(object: &VpsBudget) -> Result<(Budget, Selector), InvalidSpec> {
         limits,
     };
     let selector = selector(spec.namespace_selector.clone().unwrap_or_default());
+    if let Some(wrong) = no_label(&selector) {
+        let why = format!("{wrong:?} is in no label, so the budget would limit nothing");
+        return Err(invalid("namespaceSelector", why));
+    }
     let selector = Selector::try_from(selector);
     let selector = selector.map_err(|error| invalid("namespaceSelector", error.to_string()))?;
     Ok((budget, selector))
+}
+
+/// A key or a value that no label can have. An older schema let it through.
+fn no_label(selector: &LabelSelector) -> Option<&str> {
+    let labels = selector.match_labels.iter().flatten();
+    let asked = selector.match_expressions.iter().flatten();
+    let keys = labels
+        .clone()
+        .map(|(key, _)| key)
+        .chain(asked.clone().map(|asked| &asked.key));
+    let values = labels.map(|(_, value)| value);
+    let values = values.chain(asked.flat_map(|asked| asked.values.iter().flatten()));
+    let wrong_key = keys.filter(|key| !is_label_key(key));
+    wrong_key
+        .chain(values.filter(|value| !value.is_empty() && !is_name(value)))
+        .map(String::as_str)
+        .next()
+}
+
+fn is_label_key(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((domain, name)) => !domain.is_empty() && domain.split('.').all(is_name) && is_name(name),
+        None => is_name(key),
+    }
+}
+
+/// Letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= 63 && text.chars().all(inner) && text.starts_with(ends) && text.ends_with(ends)
 }
 
 fn selector(ours: NamespaceSelector) -> LabelSelector {

@@ -21,12 +21,11 @@ use crate::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
 pub(super) const ABSENT_READS: u32 = 3;
+/// Each refusal of a `NotExecuted` begins so.
+const NOT_TAKEN: &str = "NotExecuted is not taken";
 /// Stands in each refusal of a `NotExecuted` that HostUp has refuted: it counts again only after it was taken back and given
-/// anew.
+/// anew. Records keep it: another wording would let refuted answers count.
 const TAKE_BACK: &str = "take it back (null) to give it again";
-/// Why a person's `NotExecuted` is not taken.
-const JOB_KNOWN: &str =
-    "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again";
 /// How long after the settle time HostUp may stay unreadable before a person is asked.
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
 /// An end that is expected is looked for so much later.
@@ -117,6 +116,8 @@ pub enum Input {
     Adopted,
     /// A person gives the operation up.
     Abandoned,
+    /// A person has taken back an answer that was refused.
+    TakenBack,
     /// A VM bore the token before the claim.
     FoundBeforeClaim(Sighting),
 }
@@ -165,6 +166,11 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
             Need::Wait(later(record.overdue_at(), Duration::from_millis(1)))
         }
         State::Sending => Need::Say(Input::Overdue),
+        State::Accepted | State::Unknown
+            if record.answer.is_none() && record.known.answer_refused.is_some() =>
+        {
+            Need::Say(Input::TakenBack)
+        }
         State::Unknown if record.answer == Some(Resolution::Abandon) => Need::Say(Input::Abandoned),
         State::Accepted | State::Unknown => record.action.need(record, memo, times, now),
     }
@@ -263,35 +269,51 @@ pub(super) fn says_not_executed(record: &Record) -> bool {
     record.answer == Some(Resolution::NotExecuted) && !is_refuted(&record.known)
 }
 
-fn is_refuted(known: &Outcome) -> bool {
+/// HostUp has refuted a person's `NotExecuted`, which counts no more.
+pub(super) fn is_refuted(known: &Outcome) -> bool {
     let refused = known.answer_refused.as_ref();
-    refused.is_some_and(|why| why.as_str().contains(TAKE_BACK))
+    refused.is_some_and(|why| why.as_str().starts_with(NOT_TAKEN) && why.as_str().contains(TAKE_BACK))
+}
+
+/// No answer was refused but a `NotExecuted`.
+pub(super) fn is_open_to_adopt(known: &Outcome) -> bool {
+    let refused = known.answer_refused.as_ref();
+    refused.is_none_or(|why| why.as_str().starts_with(NOT_TAKEN))
 }
 
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
     let after = stepped(record, input, memo, times, now);
-    let is_open = matches!(after.state, State::Accepted | State::Unknown);
-    if knows_the_job && is_open && record.answer == Some(Resolution::NotExecuted) {
-        return Outcome {
-            answer_refused: Some(Text::new(JOB_KNOWN)),
-            ..after
-        };
+    let why = match after.state {
+        State::Accepted | State::Unknown if knows_the_job => "HostUp has shown the job since",
+        State::Accepted => "HostUp has accepted the order",
+        _ => return after,
+    };
+    if record.answer != Some(Resolution::NotExecuted) || is_refuted(&after) {
+        return after;
     }
-    after
+    Outcome {
+        answer_refused: Some(not_taken(why)),
+        ..after
+    }
+}
+
+/// Why a `NotExecuted` is not taken, in words that keep it from counting later.
+fn not_taken(why: &str) -> Text {
+    Text::new(&format!("{NOT_TAKEN}; {TAKE_BACK}: {why}"))
 }
 
 fn stepped(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
-    // An answer that was taken back is no longer refused either.
-    let taken_back = record.answer.is_none() && record.known.answer_refused.is_some();
-    if taken_back && !record.known.state.is_final() {
-        let mut open = record.clone();
-        open.known.answer_refused = None;
-        return stepped(&open, input, memo, times, now);
-    }
     let known = &record.known;
     match (known.state, input) {
+        (State::Accepted | State::Unknown, Input::TakenBack) => {
+            memo.tried = None;
+            Outcome {
+                answer_refused: None,
+                ..known.clone()
+            }
+        }
         (State::Sending | State::Unknown, Input::Answered(verdict)) => answered(record, verdict, now),
         (State::Sending | State::Unknown, Input::Withdrawn(why)) => Outcome {
             state: State::NotSent,
@@ -449,7 +471,8 @@ pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timest
     if unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
     }
-    let told = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();
+    let is_answered = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();
+    let told = is_answered && known.state == State::Unknown;
     if told && record.action.kind().overwrites() && known.job.is_some() {
         // Nothing else was read that would show whether the job runs.
         return Outcome {
@@ -486,10 +509,7 @@ pub(super) fn open_to_another(record: &Record, asked: Outcome) -> Outcome {
         return asked;
     }
     Outcome {
-        answer_refused: Some(Text::new(&format!(
-            "NotExecuted is not taken while {}",
-            asked.message
-        ))),
+        answer_refused: Some(Text::new(&format!("{NOT_TAKEN} while {}", asked.message))),
         ..asked
     }
 }
@@ -500,10 +520,7 @@ pub(super) fn refuted(record: &Record, asked: Outcome) -> Outcome {
         return asked;
     }
     Outcome {
-        answer_refused: Some(Text::new(&format!(
-            "NotExecuted is not taken; {TAKE_BACK}: {}",
-            asked.message
-        ))),
+        answer_refused: Some(not_taken(asked.message.as_str())),
         ..asked
     }
 }

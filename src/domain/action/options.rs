@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::answer::EXISTING_INVOICE_BLOCKING;
 use super::follow::{
-    ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, open_to_another,
+    ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, is_open_to_adopt,
+    open_to_another,
 };
 use super::receipt::{Receipt, invoice};
 use super::{PAID_AGAIN, Row};
@@ -65,7 +66,7 @@ pub(super) fn need(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = unknown && has_new_answer(record, memo);
     match &record.answer {
         // One that was refused once is not taken again until it was taken back.
-        Some(Resolution::Adopt(_)) if new_answer && record.known.answer_refused.is_none() => {
+        Some(Resolution::Adopt(_)) if new_answer && is_open_to_adopt(&record.known) => {
             Need::Say(Input::Adopted)
         }
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
@@ -95,6 +96,7 @@ pub(super) fn step(
                 state: State::Accepted,
                 message: Text::new("a person said that HostUp executed it; it is read back"),
                 evidence: Some(Evidence::Person),
+                answer_refused: None,
                 quiet_since: Some(now),
                 ..known.clone()
             }
@@ -184,7 +186,8 @@ fn read_back(
         message: Text::new(&format!("{took}, but HostUp does not show {change}{unpaid}")),
         evidence: Some(Evidence::NotConverged),
         answer_refused: by_person
-            .then(|| Text::new("HostUp still does not show it; give another answer, or take this one back (null) to give it again")),
+            .then(|| Text::new("HostUp still does not show it; give another answer, or take this one back (null) to give it again"))
+            .or(known.answer_refused.clone()),
         ..known.clone()
     }
 }

@@ -1,14 +1,21 @@
 //! The question that an unknown outcome puts to a person, and the commands that answer it.
 
+use super::follow::is_refuted;
 use crate::action::said::Said;
 use crate::ledger::record::Record;
 use crate::values::text::{self, Text};
 
-/// Why it is asked, without a stop at its end: what is known, or why the last answer was not taken.
+/// Why it is asked, without a stop at its end: what is known, and why the last answer was not taken.
 pub fn why(record: &Record, known: &Text) -> String {
     record.known.answer_refused.as_ref().map_or_else(
         || known.as_clause().to_owned(),
-        |refused| format!("the last answer was not taken: {}", refused.as_clause()),
+        |refused| {
+            format!(
+                "{}; the last answer was not taken: {}",
+                known.as_clause(),
+                refused.as_clause()
+            )
+        },
     )
 }
 
@@ -55,12 +62,21 @@ pub fn answers(record: &Record, words: Answers) -> String {
         adopt,
         given_up,
     } = words;
+    let not_executed = command(record, "{\"answer\":\"NotExecuted\"}");
+    let not_executed = if is_refuted(&record.known) {
+        format!(
+            "take the last answer back: {} , and once status.resolutionRefused is gone: {not_executed}",
+            command(record, "null")
+        )
+    } else {
+        not_executed
+    };
     format!(
         "Look in HostUp's panel, then give one of three answers. After NotExecuted {}; to prevent that, suspend the \
          object first, in Git if it comes from Git. \
          It was not executed: {} ; {executed}: {} ; {given_up}: {}",
         record.action.kind().row().after_not_executed,
-        command(record, "{\"answer\":\"NotExecuted\"}"),
+        not_executed,
         command(record, adopt),
         command(record, "{\"answer\":\"Abandon\"}"),
     )

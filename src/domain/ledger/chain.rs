@@ -243,7 +243,7 @@ impl LedgerView {
         match last.known.state {
             State::Rejected if last.known.not_before.is_none() && !self.has_another_cause(order, last) => {
                 Some(rejected(format!(
-                    "{said}. It is tried again once the order, the API key, a gate or the price changes"
+                    "{said}. It is tried again once the order, the API key, a gate or the price changes, or the object is created again"
                 )))
             }
             State::Rejected | State::NotSent if now < next => {

@@ -363,6 +363,9 @@ pub fn does_not_deny(offers: &[Offer], values: &Values) -> bool {
     })
 }
 
+/// The status has room for 32 gates, and these are enough to see that the order cannot be sent.
+const MOST_CLOSED: usize = 24;
+
 /// The gates of the options that are to be changed: only a gate that is there and closed closes.
 pub fn gates(offers: &[Offer], difference: &Difference) -> Vec<Gate> {
     let changed = offers
@@ -374,6 +377,7 @@ pub fn gates(offers: &[Offer], difference: &Difference) -> Vec<Gate> {
             let reason = format!("{}: {}", offer.key, gate.reason);
             Some(Gate::new(GateName::CanChange, false, &gate.code, &reason))
         })
+        .take(MOST_CLOSED)
         .collect()
 }
 

@@ -28,6 +28,7 @@ impl Text {
                 continue;
             }
             if count == limit {
+                text.pop();
                 text.push('…');
                 break;
             }
@@ -118,7 +119,7 @@ mod tests {
         #[test]
         fn any_text_comes_out_bounded_and_printable(raw in any::<String>(), limit in 1usize..50) {
             let text = Text::bounded(&raw, limit);
-            prop_assert!(text.as_str().chars().count() <= limit + 1);
+            prop_assert!(text.as_str().chars().count() <= limit);
             prop_assert!(text.as_str().chars().all(|c| c == ' ' || printable(c)));
         }
     }

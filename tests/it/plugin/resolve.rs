@@ -126,6 +126,35 @@ async fn nothing_is_answered_without_a_yes_or_over_a_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_that_was_refused_is_taken_back_before_it_is_given_again() {
+    let env = env("again").await;
+    let _operator = env.operator(&[]);
+    let resolver = Person::with(&env, &[RESOLVER, VIEW]).await;
+    let name = asked(&env, "web").await;
+    let bearer = at(&record(&env, &name).await, "spec.expectedVmName")
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let both = ["vps_a", "vps_b"];
+    for vps in both {
+        let vm = Vps::payg(vps, &bearer, 2, 4, 80);
+        env.sim.world(|world| world.add_vps(env.account, vm));
+    }
+    let args = ["resolve", &name, "--answer", "NotExecuted", "--yes"];
+    resolver.runs(&args).await.ok();
+    let is_refused = |record: &Value| at(record, "status.resolutionRefused").is_string();
+    env.wait_for_record(&name, "a refusal", is_refused).await;
+    env.sim
+        .world(|world| both.map(|vps| assert!(world.remove_vps(vps))));
+    // kubectl cannot give it again before the operator has seen that it was taken back.
+    let again = resolver.runs(&args).await.ok();
+    assert!(again.contains("taken back first"), "{again}");
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!(at(&record(&env, &name).await, "status.state"), "NotExecuted");
+    assert_eq!((env.executed(), env.posts()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_user_who_may_not_resolve_is_told_what_they_lack() {
     let env = env("mayresolve").await;
     let _operator = env.operator(&[]);

@@ -422,8 +422,19 @@ fn an_absence_is_an_answer_only_after_enough_reads_and_the_settle_time() {
         )
     );
     // While HostUp knows the job, the answer does not count.
-    let of_a_job = answered_with(not_executed(), Some(JOB_KNOWN), Some(Evidence::JobDeadline));
-    assert_eq!(seen(&of_a_job, ABSENT_READS, settled), of_a_job.known);
+    for stored in [
+        "NotExecuted is not taken while HostUp knows the job; take it back (null) to give it again",
+        "NotExecuted is not taken; take it back (null) to give it again: HostUp has shown the job since",
+    ] {
+        for evidence in [None, Some(Evidence::JobDeadline)] {
+            let refused = answered_with(not_executed(), Some(stored), evidence);
+            let told = seen(&refused, ABSENT_READS, settled);
+            assert_eq!(
+                (told.state, &told.answer_refused),
+                (State::Unknown, &refused.known.answer_refused)
+            );
+        }
+    }
     let open = asking(None);
     assert_eq!(seen(&open, ABSENT_READS, early), open.known);
     assert_eq!(seen(&open, ABSENT_READS - 1, settled), open.known);

@@ -102,6 +102,7 @@ pub fn acts(drivers: u8) -> Vec<Act> {
             Act::Answer(n, Told::NotExecuted),
             Act::Answer(n, Told::Abandon),
             Act::Answer(n, Told::Adopt),
+            Act::Answer(n, Told::Nothing),
         ]);
     }
     acts.extend([
@@ -305,12 +306,20 @@ impl Search {
                 if world.drivers.iter().any(is_about_to_send) {
                     return None;
                 }
-                let known = self.shipped.known(world.record(n)?.known);
+                let before = world.record(n)?;
+                let known = self.shipped.known(before.known);
+                // The rules of the CRD.
+                let is_refused = known.answer_refused.is_some();
+                let is_taken = match before.told {
+                    Told::Nothing => known.state == RecordState::Unknown && !is_refused,
+                    _ => is_refused,
+                };
                 // A process examines an answer once; in this world, one that names no VM would be examined for ever.
                 let is_examined_for_ever = told == Told::Adopt && known.evidence.is_none();
-                if known.state != RecordState::Unknown || is_examined_for_ever {
+                if !is_taken || is_examined_for_ever {
                     return None;
                 }
+                next.refuted &= !bit(n);
                 let rec = next.records.get_mut(usize::from(n) - 1)?.as_mut()?;
                 rec.told = told;
                 rec.version += 1;

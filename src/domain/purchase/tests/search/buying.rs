@@ -282,6 +282,9 @@ impl Search {
         let is_denied = self.goods == Goods::Disk && after.state == RecordState::Rejected;
         let is_right = next.drivers[usize::from(d)].skew <= 0;
         let is_early = next.seconds() < rec.stamped + u32::try_from(times().settle_time.as_secs()).ok()?;
+        if after.state == RecordState::Accepted && rec.told == Told::NotExecuted {
+            next.refuted |= bit(n);
+        }
         match after.state {
             RecordState::NotExecuted => {
                 next.freed |= bit(n);
