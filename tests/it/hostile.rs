@@ -87,7 +87,10 @@ async fn a_hostile_region_is_never_ordered() {
             env.create(object).await;
             let object = env.wait_for_reason(name, "GatesClosed").await;
             let message = ready(&object)["message"].as_str().unwrap();
-            assert!(message.contains("sets target.cloudVm.region"), "{name}: {message}");
+            assert!(
+                message.contains("sets target.cloudVm.region"),
+                "{name}: {message}"
+            );
         }
     }))
     .await;

@@ -49,6 +49,8 @@ pub struct Memo {
     pub tried: Option<Resolution>,
     /// When a backup was last seen not to be made yet.
     pub unfinished_at: Timestamp,
+    /// Since when this process could read nothing that tells of the outcome.
+    pub unread_since: Option<Timestamp>,
 }
 
 impl Default for Memo {
@@ -60,6 +62,7 @@ impl Default for Memo {
             ended_since: None,
             tried: None,
             unfinished_at: Timestamp::MIN,
+            unread_since: None,
         }
     }
 }
@@ -284,6 +287,23 @@ pub(super) fn is_open_to_adopt(known: &Outcome) -> bool {
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
+    match &input {
+        Input::Unreadable(_) | Input::JobUnreadable(_) => {
+            memo.unread_since.get_or_insert(now);
+        }
+        Input::Job(..) | Input::Inventory(_) | Input::Named(_) | Input::Options(_) | Input::Backups(_) => {
+            memo.unread_since = None;
+        }
+        Input::Answered(_)
+        | Input::Withdrawn(_)
+        | Input::Overdue
+        | Input::DeadlinePassed
+        | Input::Settled
+        | Input::Adopted
+        | Input::Abandoned
+        | Input::TakenBack
+        | Input::FoundBeforeClaim(_) => {}
+    }
     let after = stepped(record, input, memo, times, now);
     let why = match after.state {
         State::Accepted | State::Unknown if knows_the_job => "HostUp has shown the job since",
@@ -329,7 +349,9 @@ fn stepped(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: T
             quiet_since: Some(later(record.claimed_by(), times.paid_timeout)),
             ..Outcome::sending()
         },
-        (State::Accepted | State::Unknown, Input::Unreadable(why)) => unreadable(record, &why, times, now),
+        (State::Accepted | State::Unknown, Input::Unreadable(why)) => {
+            unreadable(record, &why, memo, times, now)
+        }
         (State::Unknown, Input::Abandoned) => Outcome {
             state: State::Abandoned,
             message: Text::new(&format!(
@@ -466,9 +488,11 @@ fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
 }
 
 /// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
-pub(super) fn unreadable(record: &Record, why: &Text, times: &Times, now: Timestamp) -> Outcome {
+pub(super) fn unreadable(record: &Record, why: &Text, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
-    if unread_until(record, times).is_none_or(|until| now < until) {
+    // A process that has just begun has hardly tried.
+    let has_tried = later(memo.unread_since.unwrap_or(now), PATIENCE_TO_LOOK);
+    if unread_until(record, times).is_none_or(|until| now < until.max(has_tried)) {
         return known.clone();
     }
     let is_answered = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();

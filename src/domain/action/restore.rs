@@ -74,7 +74,7 @@ pub(super) fn step(
         }
         (State::Unknown, Input::JobUnreadable(vms)) => {
             memo.tried.clone_from(&record.answer);
-            look.seen_without_its_job(&vms)
+            look.seen_without_its_job(&vms, memo)
         }
         (State::Accepted | State::Unknown, Input::Inventory(reading)) => {
             memo.tried.clone_from(&record.answer);
@@ -207,12 +207,12 @@ impl Look<'_> {
     }
 
     /// A job that cannot be read neither proves that it is known nor hides the VM.
-    fn seen_without_its_job(&self, vms: &[Vm]) -> Outcome {
+    fn seen_without_its_job(&self, vms: &[Vm], memo: &Memo) -> Outcome {
         let known = &self.record.known;
         match self.sighting(vms) {
             Sighting::None => {
                 let why = Text::new("HostUp does not show the state of the job, and no VM has the token");
-                unreadable(self.record, &why, self.times, self.now)
+                unreadable(self.record, &why, memo, self.times, self.now)
             }
             sighting => self.found(sighting).unwrap_or_else(|| known.clone()),
         }

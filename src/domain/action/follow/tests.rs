@@ -1114,9 +1114,39 @@ fn change_in(state: State) -> Record {
     }
 }
 
+/// In a process that has read nothing since the call.
 fn unreadable_at(record: &Record, at: Timestamp) -> Outcome {
-    let why = Text::new("HostUp does not answer usefully");
-    step(record, Input::Unreadable(why), &mut Memo::default(), &times(), at)
+    let mut memo = Memo {
+        unread_since: Some(now()),
+        ..Memo::default()
+    };
+    step(record, unreadably(), &mut memo, &times(), at)
+}
+
+fn unreadably() -> Input {
+    Input::Unreadable(Text::new("HostUp does not answer usefully"))
+}
+
+#[test]
+fn a_process_that_has_just_begun_tries_for_a_quarter_of_an_hour_before_it_asks_or_believes_a_person() {
+    for (what, mut record, asked) in unread() {
+        for answer in [None, Some(Resolution::NotExecuted)] {
+            if record.known.state == State::Unknown {
+                record.answer = answer;
+            }
+            let mut memo = Memo::default();
+            let mut at = |record: &Record, input, seconds| {
+                let when = later(asked, Duration::from_secs(seconds));
+                step(record, input, &mut memo, &times(), when)
+            };
+            assert_eq!(at(&record, unreadably(), 3600), record.known, "{what}");
+            assert_eq!(at(&record, unreadably(), 4499), record.known, "{what}");
+            // What is read in between begins it anew.
+            record.known = at(&record, inventory(vec![]), 4499);
+            assert_eq!(at(&record, unreadably(), 4600), record.known, "{what}");
+            assert_ne!(at(&record, unreadably(), 5500), record.known, "{what}");
+        }
+    }
 }
 
 /// Every unfinished outcome that can only be read, and when a person is asked if it cannot be.

@@ -229,9 +229,13 @@ fn answered_with(answer: Option<Resolution>, refused: Option<&str>, evidence: Op
 #[test]
 fn hostup_that_cannot_be_read_lets_a_person_end_it_and_asks_once() {
     let why = Text::new("HostUp answered 503");
+    let tried = Memo {
+        unread_since: Some(now()),
+        ..Memo::default()
+    };
     let told = answered_with(Some(Resolution::NotExecuted), None, None);
     let until = unread_until(&told, &times()).unwrap();
-    let at = |record: &Record, now| unreadable(record, &why, &times(), now);
+    let at = |record: &Record, now| unreadable(record, &why, &tried, &times(), now);
     let before = until.checked_sub(Duration::from_secs(1)).unwrap();
     assert_eq!(at(&told, before), told.known);
     let expected = Outcome {
@@ -270,9 +274,13 @@ fn hostup_that_cannot_be_read_lets_a_person_end_it_and_asks_once() {
 #[test]
 fn an_overwrite_with_a_job_is_not_ended_while_hostup_cannot_be_read() {
     let why = Text::new("HostUp answered 503");
+    let tried = Memo {
+        unread_since: Some(now()),
+        ..Memo::default()
+    };
     let mut told = answered_with(Some(Resolution::NotExecuted), None, None);
     let until = unread_until(&told, &times()).unwrap();
-    let at = |record: &Record| unreadable(record, &why, &times(), until);
+    let at = |record: &Record| unreadable(record, &why, &tried, &times(), until);
     told.known.job = accepted().known.job;
     assert_eq!(
         at(&told).state,

@@ -497,9 +497,8 @@ impl Shipped {
         let mut memo = Memo {
             in_flight: following.is_in_flight,
             absent_reads: following.remembers.absent.into(),
-            ended_since: Some(following.remembers.gone)
-                .filter(|since| *since > 0)
-                .map(|since| self::wall(since).wall),
+            ended_since: remembered(following.remembers.gone),
+            unread_since: remembered(following.remembers.unread),
             ..Memo::default()
         };
         let wall = wall(following.now).wall;
@@ -521,11 +520,8 @@ impl Shipped {
         let known = step(&record, input, &mut memo, &times(), wall);
         let remembers = Remembers {
             absent: u8::try_from(memo.absent_reads.min(3)).unwrap_or(3),
-            gone: match (memo.ended_since, following.remembers.gone) {
-                (None, _) => 0,
-                (Some(_), 0) => following.now,
-                (Some(_), since) => since,
-            },
+            gone: to_remember(memo.ended_since, following.remembers.gone, following.now),
+            unread: to_remember(memo.unread_since, following.remembers.unread, following.now),
         };
         let is_same = known == record.known;
         let number = u16::try_from(self.knowns.number(known)).expect("few knowns");
@@ -572,6 +568,19 @@ impl Shipped {
             vms,
             reads_source: true,
         })
+    }
+}
+
+/// A moment that a process remembers, of which 0 is none.
+fn remembered(seconds: u32) -> Option<jiff::Timestamp> {
+    (seconds > 0).then(|| wall(seconds).wall)
+}
+
+fn to_remember(since: Option<jiff::Timestamp>, before: u32, now: u32) -> u32 {
+    match (since, before) {
+        (None, _) => 0,
+        (Some(_), 0) => now,
+        (Some(_), since) => since,
     }
 }
 

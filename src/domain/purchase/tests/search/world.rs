@@ -104,6 +104,8 @@ pub struct Remembers {
     pub absent: u8,
     /// Since when the job is gone, by its own clock; or 0.
     pub gone: u32,
+    /// The same, since when nothing could be read.
+    pub unread: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
