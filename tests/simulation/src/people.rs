@@ -445,11 +445,13 @@ impl People {
             let asks = state_of(&record) == "Unknown" && !text(&record, "/status/evidence").is_empty();
             let is_refused = !text(&record, "/status/resolutionRefused").is_empty();
             let has_answered = at(&record, "/spec/resolution/answer").is_some();
-            if !asks || (has_answered && !is_refused) {
+            // A new answer is given once the operator has seen that the last one was taken back.
+            if !asks || has_answered != is_refused {
                 continue;
             }
             let vm = self.vm_of(&record);
             let resolution = match (self.judge.was_executed(&record), vm) {
+                _ if is_refused && self.dice.happens(500) => Value::Null,
                 _ if is_refused || self.dice.happens(100) => json!({"answer": "Abandon", "vpsId": null}),
                 (false, _) => json!({"answer": "NotExecuted", "vpsId": null}),
                 (true, Some(vm)) => json!({"answer": "Adopt", "vpsId": vm}),
