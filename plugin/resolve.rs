@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use hostup_operator::api::operation::{OperationEvidence, OperationState, Resolution, VpsOperation};
+use hostup_operator::api::operation::{
+    OperationEvidence, OperationState, Resolution, VpsOperation, VpsOperationStatus,
+};
 use hostup_operator::api::shared::ResolutionAnswer;
 use hostup_operator::domain::action::ordered::ActionKind;
 use hostup_operator::domain::values::ids::SubjectKind;
@@ -377,25 +379,38 @@ async fn taken_back(
     let is_the_same = |stands: &Resolution| {
         stands.answer == ResolutionAnswer::from(answer) && stands.vps_id.as_ref() == vps
     };
-    if !record.spec.resolution.as_ref().is_some_and(is_the_same) {
-        return Ok(record);
-    }
     let name = record.name_any();
-    output.line("This answer was refused once, so it is taken back first.")?;
-    let patch = json!({
-        "metadata": {"resourceVersion": record.metadata.resource_version},
-        "spec": {"resolution": null},
-    });
     let records = cluster.records();
-    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    call(&Right::to_resolve(), records.patch(&name, &params, &patch)).await?;
+    let shown = record.status.clone().unwrap_or_default();
+    match &record.spec.resolution {
+        Some(stands) if is_the_same(stands) => {
+            output.line("This answer was refused once, so it is taken back first.")?;
+            let patch = json!({
+                "metadata": {"resourceVersion": record.metadata.resource_version},
+                "spec": {"resolution": null},
+            });
+            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            call(&Right::to_resolve(), records.patch(&name, &params, &patch)).await?;
+        }
+        None if shown.resolution_refused.is_some() => {}
+        Some(_) | None => return Ok(record),
+    }
     let deadline = Instant::now() + SEES_IT_WITHIN;
     loop {
         let stored = call(&Right::on_records("get"), records.get(&name)).await?;
         let now = stored.0.map_err(|unreadable| Failure::told(unreadable.why))?;
-        let status = now.status.as_ref();
-        if status.is_none_or(|status| status.resolution_refused.is_none()) {
-            return Ok(now);
+        let status = now.status.clone().unwrap_or_default();
+        if status.resolution_refused.is_none() {
+            let facts = |status: &VpsOperationStatus| {
+                let job = status.job.as_ref().map(|job| job.id.clone());
+                (status.state, status.evidence, status.message.clone(), job)
+            };
+            let is_as_shown = facts(&status) == facts(&shown);
+            return if is_as_shown {
+                Ok(now)
+            } else {
+                Err(changed_meanwhile(&name))
+            };
         }
         if Instant::now() > deadline {
             return Err(Failure::told(format!(
@@ -428,9 +443,13 @@ async fn give(
     let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
     match call(&Right::to_resolve(), records.patch(&name, &params, &patch)).await {
         Ok(_) => Ok(()),
-        Err(CallError::Conflict) => Err(Failure::told(format!(
-            "VpsOperation {name} has changed while you looked at it. No answer is given. Run the command again"
-        ))),
+        Err(CallError::Conflict) => Err(changed_meanwhile(&name)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn changed_meanwhile(name: &str) -> Failure {
+    Failure::told(format!(
+        "VpsOperation {name} has changed while you looked at it. No answer is given. Run the command again"
+    ))
 }

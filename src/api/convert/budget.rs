@@ -74,9 +74,17 @@ fn no_label(selector: &LabelSelector) -> Option<&str> {
 
 fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
-        Some((domain, name)) => !domain.is_empty() && domain.split('.').all(is_name) && is_name(name),
+        Some((domain, name)) => {
+            domain.len() <= 253 && domain.split('.').all(is_part_of_a_domain) && is_name(name)
+        }
         None => is_name(key),
     }
+}
+
+/// Lower-case letters, digits and `-`, with a letter or digit at both ends.
+fn is_part_of_a_domain(text: &str) -> bool {
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.chars().all(|c| ends(c) || c == '-') && text.starts_with(ends) && text.ends_with(ends)
 }
 
 /// Letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, open_to_another, refuted,
+    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, not_taken, open_to_another,
+    refuted, says_not_executed,
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
@@ -56,10 +57,11 @@ pub(super) fn step(
     now: Timestamp,
 ) -> Outcome {
     let known = &record.known;
-    if matches!(
+    let looks = matches!(
         input,
         Input::Job(..) | Input::Backups(_) | Input::JobUnreadable(_)
-    ) {
+    );
+    if looks && known.state == State::Unknown {
         memo.tried.clone_from(&record.answer);
     }
     if let Input::Job(JobState::Running { .. }, _) = &input {
@@ -151,8 +153,17 @@ fn listed(
         memo.unfinished_at = now;
     }
     if let Some(begun) = with_note().find(|backup| backup.complete().is_none()) {
+        memo.absent_reads = 0;
         if now < later(record.claimed_by(), times.job_deadline) {
-            return known.clone();
+            let why = format!("backup {} has begun", begun.id);
+            return Outcome {
+                answer_refused: if says_not_executed(record) {
+                    Some(not_taken(&why))
+                } else {
+                    known.answer_refused.clone()
+                },
+                ..known.clone()
+            };
         }
         let asked = Outcome {
             state: State::Unknown,
@@ -172,6 +183,9 @@ fn listed(
     memo.absent_reads = memo.absent_reads.saturating_add(1);
     let nothing = format!("no backup of {} has the note {:?}", record.vps, ordered.note);
     if known.state == State::Unknown {
+        if known.job.is_some() {
+            memo.ended_since.get_or_insert(now);
+        }
         let overdue = "a backup that HostUp made should have shown up by now";
         return absent(record, &nothing, overdue, memo, times, now);
     }

@@ -291,6 +291,9 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
         Input::Unreadable(_) | Input::JobUnreadable(_) => {
             memo.unread_since.get_or_insert(now);
         }
+        Input::Job(JobState::Running { .. }, _) => {
+            (memo.unread_since, memo.ended_since, memo.absent_reads) = (None, None, 0);
+        }
         Input::Job(..) | Input::Inventory(_) | Input::Named(_) | Input::Options(_) | Input::Backups(_) => {
             memo.unread_since = None;
         }
@@ -308,6 +311,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
     let why = match after.state {
         State::Accepted | State::Unknown if knows_the_job => "HostUp has shown the job since",
         State::Accepted => "HostUp has accepted the order",
+        State::Unknown if record.known.state == State::Accepted => "HostUp has accepted the order",
         _ => return after,
     };
     if record.answer != Some(Resolution::NotExecuted) || is_refuted(&after) {
@@ -320,7 +324,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
 }
 
 /// Why a `NotExecuted` is not taken, in words that keep it from counting later.
-fn not_taken(why: &str) -> Text {
+pub(super) fn not_taken(why: &str) -> Text {
     Text::new(&format!("{NOT_TAKEN}; {TAKE_BACK}: {why}"))
 }
 
@@ -549,6 +553,27 @@ pub(super) fn refuted(record: &Record, asked: Outcome) -> Outcome {
     }
 }
 
+/// From when on it counts that nothing shows what was ordered. Another process may have written when the job was lost, by a
+/// clock that is behind.
+pub(super) fn settled_without_the_job(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
+    let lost = memo.ended_since.map(|lost| later(lost, times.settle_time));
+    lost.unwrap_or(Timestamp::MIN).max(record.settled_at(times))
+}
+
+/// When a `NotExecuted` takes effect. Two processes that saw the loss of a job at two times must
+/// not write in turn.
+pub(super) fn takes_effect(record: &Record, memo: &Memo, times: &Times) -> Text {
+    Text::new(&if memo.ended_since.is_some() {
+        let settle = times.settle_time.as_secs();
+        format!(
+            "the answer NotExecuted takes effect once nothing has shown up for {settle} s since the job was lost"
+        )
+    } else {
+        let at = record.settled_at(times);
+        format!("the answer NotExecuted takes effect at {at:.0}, if nothing shows up before")
+    })
+}
+
 /// What an absence means: `nothing` says in words what is not there.
 pub(super) fn absent(
     record: &Record,
@@ -559,9 +584,7 @@ pub(super) fn absent(
     now: Timestamp,
 ) -> Outcome {
     let known = &record.known;
-    // Another process may have written when the job was lost, by a clock that is behind.
-    let lost = memo.ended_since.map(|lost| later(lost, times.settle_time));
-    let settled = lost.unwrap_or(Timestamp::MIN).max(record.settled_at(times));
+    let settled = settled_without_the_job(record, memo, times);
     let told = says_not_executed(record);
     let enough = memo.absent_reads >= ABSENT_READS && now >= settled;
     match (told, enough) {
@@ -575,15 +598,7 @@ pub(super) fn absent(
             ..known.clone()
         },
         (true, false) => Outcome {
-            // Two processes that saw the loss at two times must not write in turn.
-            message: Text::new(&if lost.is_some() {
-                let settle = times.settle_time.as_secs();
-                format!(
-                    "the answer NotExecuted takes effect once nothing has shown up for {settle} s since the job was lost"
-                )
-            } else {
-                format!("the answer NotExecuted takes effect at {settled:.0}, if nothing shows up before")
-            }),
+            message: takes_effect(record, memo, times),
             answer_refused: None,
             ..known.clone()
         },

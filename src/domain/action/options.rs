@@ -86,7 +86,9 @@ pub(super) fn step(
     let known = &record.known;
     match (known.state, input) {
         (State::Accepted | State::Unknown, Input::Options(reading)) => {
-            memo.tried.clone_from(&record.answer);
+            if known.state == State::Unknown {
+                memo.tried.clone_from(&record.answer);
+            }
             read_back(record, change, &reading, memo, times, now)
         }
         (State::Unknown, Input::Adopted) => {

@@ -3,7 +3,10 @@
 
 use jiff::Timestamp;
 
-use super::follow::{Input, Memo, Need, has_new_answer, open_to_another, says_not_executed};
+use super::follow::{
+    Input, Memo, Need, has_new_answer, open_to_another, says_not_executed, settled_without_the_job,
+    takes_effect,
+};
 use super::{Row, job};
 use crate::ledger::record::{Evidence, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::job::JobState;
@@ -51,7 +54,7 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
         (State::Accepted, Input::Job(job, _)) => polled(known, job, now),
         (State::Unknown, Input::Job(job, _)) => {
             memo.tried.clone_from(&record.answer);
-            polled_again(record, job, times, now)
+            polled_again(record, job, memo, times, now)
         }
         (State::Unknown, Input::JobUnreadable(_)) => {
             memo.tried.clone_from(&record.answer);
@@ -78,7 +81,7 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
         }
         (State::Unknown, Input::Settled) => {
             memo.tried.clone_from(&record.answer);
-            settled(record, times, now)
+            settled(record, memo, times, now)
         }
         // Everything else comes too late or from a stale look, and changes nothing.
         (_, _) => known.clone(),
@@ -107,25 +110,25 @@ fn polled(known: &Outcome, state: JobState, now: Timestamp) -> Outcome {
 }
 
 /// HostUp may know the job again.
-fn polled_again(record: &Record, state: JobState, times: &Times, now: Timestamp) -> Outcome {
+fn polled_again(record: &Record, state: JobState, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match state {
-        JobState::Lost => settled(record, times, now),
+        JobState::Lost => {
+            memo.ended_since.get_or_insert(now);
+            settled(record, memo, times, now)
+        }
         JobState::Running { .. } => job::runs_again(known),
         ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => polled(known, ended, now),
     }
 }
 
 /// The time has passed in which its job could have been found.
-fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
+fn settled(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
-    let at = record.settled_at(times);
     if says_not_executed(record) {
-        if now < at {
+        if now < settled_without_the_job(record, memo, times) {
             return Outcome {
-                message: Text::new(&format!(
-                    "the answer NotExecuted takes effect at {at:.0}, if the job does not show up before"
-                )),
+                message: takes_effect(record, memo, times),
                 answer_refused: None,
                 ..known.clone()
             };
@@ -141,7 +144,7 @@ fn settled(record: &Record, times: &Times, now: Timestamp) -> Outcome {
     let is_asked = known
         .evidence
         .is_some_and(|evidence| evidence != Evidence::AccountMismatch);
-    if now < at || is_asked {
+    if now < record.settled_at(times) || is_asked {
         return known.clone();
     }
     Outcome {

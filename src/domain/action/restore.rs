@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, Input, InventoryReading, Memo, Need, absent, has_new_answer, open_to_another, refuted,
-    unreadable,
+    ABSENT_READS, Input, InventoryReading, Memo, Need, absent, has_new_answer, not_taken, open_to_another,
+    refuted, says_not_executed, unreadable,
 };
 use super::{PAID_AGAIN, Row, job};
 use crate::action::ordered::Restoration;
@@ -42,6 +42,8 @@ fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = has_new_answer(record, memo);
     match &record.answer {
         Some(Resolution::Adopt(vps)) if new_answer => Need::Vm(vps.clone()),
+        // One that was examined is refused, or has ended the record.
+        Some(Resolution::Adopt(vps)) if record.known.answer_refused.is_none() => Need::Vm(vps.clone()),
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
         // The strongest evidence first: the job, then the list.
         _ => record.known.job.clone().map_or(Need::Inventory, Need::Job),
@@ -154,10 +156,7 @@ impl Look<'_> {
         let known = &self.record.known;
         let seen_failed = known.evidence == Some(Evidence::Job);
         match job {
-            JobState::Running { .. } => {
-                memo.ended_since = None;
-                known.clone()
-            }
+            JobState::Running { .. } => known.clone(),
             JobState::Lost if seen_failed => self.failed(known.message.as_str(), vms, memo),
             JobState::Lost => {
                 memo.ended_since.get_or_insert(self.now);
@@ -192,15 +191,7 @@ impl Look<'_> {
                     | Sighting::None => known.clone(),
                 }
             }
-            JobState::Running { .. } => {
-                memo.ended_since = None;
-                Outcome {
-                    state: State::Accepted,
-                    message: Text::new("HostUp knows the job again"),
-                    evidence: None,
-                    ..known.clone()
-                }
-            }
+            JobState::Running { .. } => job::runs_again(known),
             JobState::Lost => known.clone(),
             ended @ (JobState::Completed { .. } | JobState::Failed { .. }) => self.polled(ended, vms, memo),
         }
@@ -340,6 +331,10 @@ impl Look<'_> {
             Sighting::Unclear(_, why) if self.now >= record.settled_at(self.times) => {
                 Some(refuted(record, self.asks(Evidence::OtherSize, why.as_str())))
             }
+            Sighting::Unclear(_, why) if says_not_executed(record) => Some(Outcome {
+                answer_refused: Some(not_taken(why.as_str())),
+                ..known.clone()
+            }),
             Sighting::Unclear(..) | Sighting::None => None,
         }
     }
@@ -368,7 +363,10 @@ impl Look<'_> {
                     now,
                 )
             }
-            sighting => self.found(sighting).unwrap_or_else(|| record.known.clone()),
+            sighting => {
+                memo.absent_reads = 0;
+                self.found(sighting).unwrap_or_else(|| record.known.clone())
+            }
         }
     }
 }

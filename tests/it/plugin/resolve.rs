@@ -146,6 +146,9 @@ async fn an_answer_that_was_refused_is_taken_back_before_it_is_given_again() {
     env.wait_for_record(&name, "a refusal", is_refused).await;
     env.sim
         .world(|world| both.map(|vps| assert!(world.remove_vps(vps))));
+    // What is shown to the person does not change any more.
+    let is_gone = |record: &Value| at(record, "status.evidence") == "NoneFound";
+    env.wait_for_record(&name, "the list without them", is_gone).await;
     // kubectl cannot give it again before the operator has seen that it was taken back.
     let again = resolver.runs(&args).await.ok();
     assert!(again.contains("taken back first"), "{again}");

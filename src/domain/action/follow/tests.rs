@@ -220,7 +220,7 @@ fn not_executed_takes_effect_only_when_its_time_has_come_and_no_vm_turned_up() {
     let found = step(
         &told,
         inventory(vec![ours("vps_new")]),
-        &mut memo,
+        &mut memo.clone(),
         &times(),
         after(900),
     );
@@ -612,6 +612,64 @@ fn a_not_executed_that_the_job_refuted_never_takes_effect_later() {
 }
 
 #[test]
+fn an_answer_that_is_given_again_waits_from_the_last_sight_of_the_job_on() {
+    let mut asked = unknown_with(None);
+    asked.known.job = accepted().known.job;
+    asked.known.evidence = Some(Evidence::JobDeadline);
+    for mut record in with_a_job(&asked) {
+        let mut memo = Memo::default();
+        let mut lost = |record: &mut Record, seconds| {
+            let input = match record.action {
+                Action::Overwrite(_) => Input::Job(JobState::Lost, vec![]),
+                Action::CreateBackup(_) => backups(vec![]),
+                _ => inventory(vec![]),
+            };
+            record.known = step(record, input, &mut memo, &times(), after(seconds));
+            if seconds == 40 {
+                record.answer = Some(Resolution::NotExecuted);
+                let running = Input::Job(JobState::Running { progress: None }, vec![]);
+                record.known = step(record, running, &mut memo, &times(), after(5000));
+                assert!(record.known.answer_refused.is_some());
+                record.answer = None;
+                record.known = step(record, Input::TakenBack, &mut memo, &times(), after(5001));
+                record.answer = Some(Resolution::NotExecuted);
+            }
+            record.known.state
+        };
+        for seconds in [10, 20, 30, 40, 5010, 5020, 5030, 5900] {
+            assert_ne!(lost(&mut record, seconds), State::NotExecuted, "{record:?}");
+        }
+        assert_eq!(lost(&mut record, 5911), State::NotExecuted, "{record:?}");
+    }
+}
+
+#[test]
+fn what_may_be_the_purchase_refutes_a_not_executed_before_the_settle_time_too() {
+    let told = unknown_with(Some(Resolution::NotExecuted));
+    let without_a_size = Vm {
+        size: None,
+        ..ours("vps_new")
+    };
+    let mut memo = Memo {
+        absent_reads: 9,
+        ..Memo::default()
+    };
+    let known = step(
+        &told,
+        inventory(vec![without_a_size]),
+        &mut memo,
+        &times(),
+        after(60),
+    );
+    assert!(known.answer_refused.is_some(), "{known:?}");
+    assert_eq!(memo.absent_reads, 0);
+    let again = Record { known, ..told };
+    memo.absent_reads = 9;
+    let gone = step(&again, inventory(vec![]), &mut memo, &times(), after(90_000));
+    assert_eq!(gone.state, State::Unknown);
+}
+
+#[test]
 fn a_job_that_fails_after_the_deadline_still_comes_to_its_end() {
     let late = times().job_deadline.as_secs() + 60;
     let mut given_up = accepted();
@@ -802,7 +860,8 @@ fn anything() -> impl Strategy<Value = Happens> {
 fn is_taken(record: &Record, answer: Option<&Resolution>) -> bool {
     let is_refused = record.known.answer_refused.is_some();
     match (&record.answer, answer) {
-        (Some(_), _) => is_refused,
+        (Some(_), None) => is_refused,
+        (Some(_), Some(_)) => record.known.state == State::Unknown && is_refused,
         (None, Some(_)) => record.known.state == State::Unknown && !is_refused,
         (None, None) => true,
     }
@@ -845,7 +904,8 @@ proptest! {
             let is_unread = matches!(&input, Input::JobUnreadable(_));
             let is_open = matches!(current.known.state, State::Accepted | State::Unknown);
             let denies = current.answer == Some(Resolution::NotExecuted);
-            refuted |= knows_the_job && is_open && denies;
+            let is_accepted = current.known.state == State::Accepted;
+            refuted |= denies && ((knows_the_job && is_open) || is_accepted);
             let before = current.known.clone();
             current.known = step(&current, input, &mut memo, &times(), after(seconds));
             refuted |= current.known.state == State::Accepted && denies;

@@ -312,7 +312,7 @@ impl Search {
                 let is_refused = known.answer_refused.is_some();
                 let is_taken = match before.told {
                     Told::Nothing => known.state == RecordState::Unknown && !is_refused,
-                    _ => is_refused,
+                    _ => is_refused && (told == Told::Nothing || known.state == RecordState::Unknown),
                 };
                 // A process examines an answer once; in this world, one that names no VM would be examined for ever.
                 let is_examined_for_ever = told == Told::Adopt && known.evidence.is_none();
