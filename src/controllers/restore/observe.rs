@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::accounts::{self, Age, Answer, Asker, Class, Question, Want};
 use crate::api::conditions;
 use crate::api::restore::VpsBackupRestore;
@@ -208,8 +206,13 @@ pub async fn preflight(
         want(Question::Limits),
         Want {
             question: Question::Vms,
-            // An object of this name may have been here before, with a record: the list must be younger than this one.
-            age: shared(SHARED.1.min(age(object, ctx.now()))),
+            // An object of this name may have been here before, with a record: what is bought for this one is not listed
+            // before this process has seen it.
+            age: if intent.approval.is_some() {
+                Age::Asked
+            } else {
+                shared(SHARED.1)
+            },
         },
     ];
     let namespace = &intent.subject.namespace;
@@ -223,14 +226,6 @@ pub async fn preflight(
         Ok((ProviderReading::Preflight(Box::new(preflight)), began))
     });
     as_read(read, now, ProviderReading::Trouble)
-}
-
-/// How long ago the API server made the object; nothing where this process's clock says that it is still to be made.
-fn age(object: &VpsBackupRestore, now: Timestamp) -> Duration {
-    let made = object.metadata.creation_timestamp.as_ref();
-    let age = made.map(|made| now.duration_since(made.0));
-    age.and_then(|age| Duration::try_from(age).ok())
-        .unwrap_or_default()
 }
 
 fn as_preflight(
