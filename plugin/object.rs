@@ -346,15 +346,19 @@ impl Object {
 
     /// Whether the approval in the spec covers the quote.
     pub fn is_approved(&self) -> bool {
-        conditions::find(&self.conditions, "Approved").is_some_and(|approved| approved.status == "True")
+        self.approved_is("True")
+    }
+
+    fn approved_is(&self, status: &str) -> bool {
+        conditions::find(&self.conditions, "Approved").is_some_and(|approved| approved.status == status)
     }
 
     /// Whether the operator asks for another approval after an attempt: HostUp refused an overwrite, or the backup before a
     /// change failed.
     pub fn asks_again(&self) -> bool {
-        let asks =
-            conditions::find(&self.conditions, "Approved").is_some_and(|approved| approved.status == "False");
-        matches!(self.reason(), Some(Reason::Rejected | Reason::JobFailed)) && asks && self.quote.is_some()
+        matches!(self.reason(), Some(Reason::Rejected | Reason::JobFailed))
+            && self.approved_is("False")
+            && self.quote.is_some()
     }
 
     /// The price, in short.

@@ -11,7 +11,7 @@ use hostup_operator::domain::action::ordered::ActionKind;
 use hostup_operator::domain::values::ids::SubjectKind;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ask;
 use crate::call::{CallError, Right, call};
@@ -385,12 +385,7 @@ async fn taken_back(
     match &record.spec.resolution {
         Some(stands) if is_the_same(stands) => {
             output.line("This answer was refused once, so it is taken back first.")?;
-            let patch = json!({
-                "metadata": {"resourceVersion": record.metadata.resource_version},
-                "spec": {"resolution": null},
-            });
-            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-            call(&Right::to_resolve(), records.patch(&name, &params, &patch)).await?;
+            put(&record, Value::Null, cluster).await?;
         }
         None if shown.resolution_refused.is_some() => {}
         Some(_) | None => return Ok(record),
@@ -429,15 +424,17 @@ async fn give(
     vps: Option<String>,
     cluster: &Cluster,
 ) -> Result<(), Failure> {
+    // A refused answer is replaced as a whole: null removes its VM.
+    let resolution = json!({"answer": ResolutionAnswer::from(answer), "vpsId": vps});
+    put(record, resolution, cluster).await
+}
+
+/// Sets `spec.resolution` of exactly this version.
+async fn put(record: &VpsOperation, resolution: Value, cluster: &Cluster) -> Result<(), Failure> {
     let name = record.name_any();
-    let resolution = Resolution {
-        answer: answer.into(),
-        vps_id: vps,
-    };
     let patch = json!({
         "metadata": {"resourceVersion": record.metadata.resource_version},
-        // A refused answer is replaced as a whole: null removes its VM.
-        "spec": {"resolution": {"answer": resolution.answer, "vpsId": resolution.vps_id}},
+        "spec": {"resolution": resolution},
     });
     let records = cluster.records();
     let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));

@@ -40,6 +40,13 @@ fn preview(env: &TestEnv, name: &str, target: &str) -> Value {
     object
 }
 
+/// The same, onto the VPS of this name.
+fn preview_by_name(env: &TestEnv, name: &str, target: &str) -> Value {
+    let mut object = env.preview(name);
+    object["spec"]["target"] = json!({"existingVps": {"vpsName": target}});
+    object
+}
+
 /// The VPS that the backup was made of.
 fn source(env: &TestEnv) -> String {
     let object = env.preview("any");
@@ -165,9 +172,7 @@ async fn a_backup_of_a_service_that_has_ended_is_restored_too_and_names_are_reso
     let target = target_of(&env.vps);
     env.sim.world(|world| world.terminate_vps(&source(&env)));
     let _operator = env.operator(&[]);
-    let mut object = preview(&env, "web", &target);
-    object["spec"]["target"] = json!({"existingVps": {"vpsName": target}});
-    env.create(object).await;
+    env.create(preview_by_name(&env, "web", &target)).await;
     approve(&env, "web").await;
     env.wait_for_reason("web", "Restored").await;
     assert!(matches!(content(&env, &target), Content::Backup(_)));
@@ -183,9 +188,7 @@ async fn the_first_quote_counts_where_the_operator_has_changed_a_target_that_is_
     options["spec"]["vpsId"] = json!(target);
     env.create(options).await;
     env.config_comes_to("options", "InSync").await;
-    let mut object = preview(&env, "web", &target);
-    object["spec"]["target"] = json!({"existingVps": {"vpsName": target}});
-    env.create(object).await;
+    env.create(preview_by_name(&env, "web", &target)).await;
     approve(&env, "web").await;
     env.wait_for_reason("web", "Restored").await;
     ends_with(&env, 2, 2).await;

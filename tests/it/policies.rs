@@ -437,8 +437,8 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
         ceiling["quoteId"] = quote["quoteId"].clone();
         ceiling
     };
-    let approve = async |user, kind: &str, name: &str, approval: &Value| {
-        let patch = json!({"spec": {"approval": approval}}).to_string();
+    let patch = async |user, kind: &str, name: &str, spec: Value| {
+        let patch = json!({"spec": spec}).to_string();
         let args = [
             "patch",
             kind,
@@ -449,6 +449,9 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
             &patch,
         ];
         kubectl(&env, user, &args, None).await
+    };
+    let approve = async |user, kind: &str, name: &str, approval: &Value| {
+        patch(user, kind, name, json!({"approval": approval})).await
     };
     let deadline = Instant::now() + PATIENCE;
     while approve(User::Approver, "vbr", "web", &hourly("99", "SEK"))
@@ -481,17 +484,8 @@ async fn the_example_bounds_what_may_be_approved_without_a_larger_role() {
         assert!(author.is_ok(), "{approval}: {author:?}");
     }
     // A dear change that was priced once, in place of the cheap one whose price is shown.
-    let dear = json!({"spec": {"resources": {"bandwidthGb": 8192}, "approval": another}}).to_string();
-    let dear = [
-        "patch",
-        "vrc",
-        "options",
-        "--type=merge",
-        "--dry-run=server",
-        "-p",
-        &dear,
-    ];
-    let refused = kubectl(&env, User::Approver, &dear, None).await;
+    let dear = json!({"resources": {"bandwidthGb": 8192}, "approval": another});
+    let refused = patch(User::Approver, "vrc", "options", dear).await;
     assert!(
         refused.as_ref().is_err_and(|why| why.contains("approver-large")),
         "{refused:?}"

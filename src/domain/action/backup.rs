@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, not_taken, open_to_another,
-    refuted, says_not_executed,
+    ABSENT_READS, BackupsReading, Input, Memo, Need, absent, has_new_answer, open_to_another, refuted,
+    refuted_by,
 };
 use super::ordered::NewBackup;
 use super::{Row, job};
@@ -156,14 +156,7 @@ fn listed(
         memo.absent_reads = 0;
         if now < later(record.claimed_by(), times.job_deadline) {
             let why = format!("backup {} has begun", begun.id);
-            return Outcome {
-                answer_refused: if says_not_executed(record) {
-                    Some(not_taken(&why))
-                } else {
-                    known.answer_refused.clone()
-                },
-                ..known.clone()
-            };
+            return refuted_by(&why, record, known.clone());
         }
         let asked = Outcome {
             state: State::Unknown,

@@ -23,8 +23,8 @@ use crate::values::text::Text;
 pub(super) const ABSENT_READS: u32 = 3;
 /// Each refusal of a `NotExecuted` begins so.
 const NOT_TAKEN: &str = "NotExecuted is not taken";
-/// Stands in each refusal of a `NotExecuted` that HostUp has refuted: it counts again only after it was taken back and given
-/// anew. Records keep it: another wording would let refuted answers count.
+/// A part of each refusal that rests on what HostUp has shown. Such an answer counts only after it was taken back and given
+/// again. Records store these words: with other words, the refuted answers of stored records would count.
 const TAKE_BACK: &str = "take it back (null) to give it again";
 /// How long after the settle time HostUp may stay unreadable before a person is asked.
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
@@ -314,18 +314,7 @@ pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: 
         State::Unknown if record.known.state == State::Accepted => "HostUp has accepted the order",
         _ => return after,
     };
-    if record.answer != Some(Resolution::NotExecuted) || is_refuted(&after) {
-        return after;
-    }
-    Outcome {
-        answer_refused: Some(not_taken(why)),
-        ..after
-    }
-}
-
-/// Why a `NotExecuted` is not taken, in words that keep it from counting later.
-pub(super) fn not_taken(why: &str) -> Text {
-    Text::new(&format!("{NOT_TAKEN}; {TAKE_BACK}: {why}"))
+    refuted_by(why, record, after)
 }
 
 fn stepped(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
@@ -542,14 +531,20 @@ pub(super) fn open_to_another(record: &Record, asked: Outcome) -> Outcome {
     }
 }
 
-/// What HostUp shows contradicts a `NotExecuted`, which has no effect any more, whatever HostUp shows later.
+/// What HostUp shows, as `asked` says it, contradicts a `NotExecuted`.
 pub(super) fn refuted(record: &Record, asked: Outcome) -> Outcome {
-    if !says_not_executed(record) {
-        return asked;
+    let why = asked.message.clone();
+    refuted_by(why.as_str(), record, asked)
+}
+
+/// What HostUp shows contradicts a `NotExecuted`, which has no effect any more, whatever HostUp shows later.
+pub(super) fn refuted_by(why: &str, record: &Record, outcome: Outcome) -> Outcome {
+    if record.answer != Some(Resolution::NotExecuted) || is_refuted(&outcome) {
+        return outcome;
     }
     Outcome {
-        answer_refused: Some(not_taken(asked.message.as_str())),
-        ..asked
+        answer_refused: Some(Text::new(&format!("{NOT_TAKEN}; {TAKE_BACK}: {why}"))),
+        ..outcome
     }
 }
 
@@ -560,8 +555,7 @@ pub(super) fn settled_without_the_job(record: &Record, memo: &Memo, times: &Time
     lost.unwrap_or(Timestamp::MIN).max(record.settled_at(times))
 }
 
-/// When a `NotExecuted` takes effect. Two processes that saw the loss of a job at two times must
-/// not write in turn.
+/// When a `NotExecuted` takes effect. Two processes that saw the loss of a job at two times must not write in turn.
 pub(super) fn takes_effect(record: &Record, memo: &Memo, times: &Times) -> Text {
     Text::new(&if memo.ended_since.is_some() {
         let settle = times.settle_time.as_secs();

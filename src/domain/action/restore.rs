@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::follow::{
-    ABSENT_READS, Input, InventoryReading, Memo, Need, absent, has_new_answer, not_taken, open_to_another,
-    refuted, says_not_executed, unreadable,
+    ABSENT_READS, Input, InventoryReading, Memo, Need, absent, has_new_answer, open_to_another, refuted,
+    refuted_by, unreadable,
 };
 use super::{PAID_AGAIN, Row, job};
 use crate::action::ordered::Restoration;
@@ -41,9 +41,10 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = has_new_answer(record, memo);
     match &record.answer {
-        Some(Resolution::Adopt(vps)) if new_answer => Need::Vm(vps.clone()),
         // One that was examined is refused, or has ended the record.
-        Some(Resolution::Adopt(vps)) if record.known.answer_refused.is_none() => Need::Vm(vps.clone()),
+        Some(Resolution::Adopt(vps)) if new_answer || record.known.answer_refused.is_none() => {
+            Need::Vm(vps.clone())
+        }
         _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
         // The strongest evidence first: the job, then the list.
         _ => record.known.job.clone().map_or(Need::Inventory, Need::Job),
@@ -331,11 +332,8 @@ impl Look<'_> {
             Sighting::Unclear(_, why) if self.now >= record.settled_at(self.times) => {
                 Some(refuted(record, self.asks(Evidence::OtherSize, why.as_str())))
             }
-            Sighting::Unclear(_, why) if says_not_executed(record) => Some(Outcome {
-                answer_refused: Some(not_taken(why.as_str())),
-                ..known.clone()
-            }),
-            Sighting::Unclear(..) | Sighting::None => None,
+            Sighting::Unclear(_, why) => Some(refuted_by(why.as_str(), record, known.clone())),
+            Sighting::None => None,
         }
     }
 

@@ -493,9 +493,9 @@ impl Look<'_> {
         Some(later(since, self.times.gate_interval)).filter(|next| self.now < *next)
     }
 
-    /// Until when a reading may be older than a finished order, whoever made that order, and proves nothing: it lacks what
-    /// the order did, or still shows the values from before. HostUp's readings may also lag behind one another. A change of
-    /// the size sends both of its parts, also the one that need not change.
+    /// Until when this reading proves nothing, because it may be older than an order that has ended, of this object or of
+    /// another one: it lacks what the order did, or shows the values from before it. Readings may also lag behind one another.
+    /// A change of the size sends both of its parts, also the one that need not change.
     fn may_be_a_late_reading(&self, wish: &OptionsWish, difference: &Difference) -> Option<Timestamp> {
         let records = self.view.history.iter().chain(self.tail());
         let done: Vec<(&Record, &Difference)> = records

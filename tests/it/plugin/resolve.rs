@@ -10,16 +10,18 @@ async fn record(env: &TestEnv, name: &str) -> Value {
     serde_json::to_value(env.operations().get(name).await.unwrap()).unwrap()
 }
 
+async fn expected_vm_name(env: &TestEnv, name: &str) -> String {
+    let record = record(env, name).await;
+    at(&record, "spec.expectedVmName").as_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn not_executed_on_a_terminal_shows_the_evidence_and_lets_a_new_attempt_follow() {
     let env = env("answer").await;
     let _operator = env.operator(&[]);
     let resolver = Person::with(&env, &[RESOLVER, VIEW]).await;
     let name = asked(&env, "web").await;
-    let token = at(&record(&env, &name).await, "spec.expectedVmName")
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let token = expected_vm_name(&env, &name).await;
     let mut terminal = resolver.sees(&["resolve", &name]);
     terminal.shows("Your answer");
     for part in [
@@ -131,10 +133,7 @@ async fn an_answer_that_was_refused_is_taken_back_before_it_is_given_again() {
     let _operator = env.operator(&[]);
     let resolver = Person::with(&env, &[RESOLVER, VIEW]).await;
     let name = asked(&env, "web").await;
-    let bearer = at(&record(&env, &name).await, "spec.expectedVmName")
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let bearer = expected_vm_name(&env, &name).await;
     let both = ["vps_a", "vps_b"];
     for vps in both {
         let vm = Vps::payg(vps, &bearer, 2, 4, 80);

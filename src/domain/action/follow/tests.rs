@@ -1174,13 +1174,16 @@ fn change_in(state: State) -> Record {
     }
 }
 
-/// In a process that has read nothing since the call.
-fn unreadable_at(record: &Record, at: Timestamp) -> Outcome {
-    let mut memo = Memo {
+/// Of a process that has read nothing since the call.
+fn has_tried() -> Memo {
+    Memo {
         unread_since: Some(now()),
         ..Memo::default()
-    };
-    step(record, unreadably(), &mut memo, &times(), at)
+    }
+}
+
+fn unreadable_at(record: &Record, at: Timestamp) -> Outcome {
+    step(record, unreadably(), &mut has_tried(), &times(), at)
 }
 
 fn unreadably() -> Input {

@@ -229,10 +229,7 @@ fn answered_with(answer: Option<Resolution>, refused: Option<&str>, evidence: Op
 #[test]
 fn hostup_that_cannot_be_read_lets_a_person_end_it_and_asks_once() {
     let why = Text::new("HostUp answered 503");
-    let tried = Memo {
-        unread_since: Some(now()),
-        ..Memo::default()
-    };
+    let tried = has_tried();
     let told = answered_with(Some(Resolution::NotExecuted), None, None);
     let until = unread_until(&told, &times()).unwrap();
     let at = |record: &Record, now| unreadable(record, &why, &tried, &times(), now);
@@ -274,10 +271,7 @@ fn hostup_that_cannot_be_read_lets_a_person_end_it_and_asks_once() {
 #[test]
 fn an_overwrite_with_a_job_is_not_ended_while_hostup_cannot_be_read() {
     let why = Text::new("HostUp answered 503");
-    let tried = Memo {
-        unread_since: Some(now()),
-        ..Memo::default()
-    };
+    let tried = has_tried();
     let mut told = answered_with(Some(Resolution::NotExecuted), None, None);
     let until = unread_until(&told, &times()).unwrap();
     let at = |record: &Record| unreadable(record, &why, &tried, &times(), until);

@@ -96,14 +96,17 @@ const SENT: &[Act] = &[
     Act::Does(1, How::Well),
     Act::Does(1, How::Well),
 ];
-/// HostUp has forgotten the job, and a person is asked.
-const ASKED: &[Act] = &[
+/// The call was sent, and HostUp has accepted it.
+const ACCEPTED: &[Act] = &[
     Act::Look(0),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
     Act::Does(0, How::Well),
+];
+/// After [`ACCEPTED`], HostUp has forgotten the job, and a person is asked.
+const ASKED: &[Act] = &[
     Act::Forgets(1),
     Act::Follow(0, 1, Sees::Well),
     Act::TimePasses,
@@ -114,15 +117,8 @@ const ASKED: &[Act] = &[
     Act::Follow(0, 1, Sees::Well),
     Act::Follow(0, 1, Sees::Well),
 ];
-
-/// HostUp's job has lasted too long, and a person is asked, and says that it was not executed.
+/// After [`ACCEPTED`], HostUp's job has lasted too long, and a person is asked, and says that it was not executed.
 const DENIED: &[Act] = &[
-    Act::Look(0),
-    Act::Does(0, How::Well),
-    Act::Does(0, How::Well),
-    Act::Does(0, How::Well),
-    Act::Does(0, How::Well),
-    Act::Does(0, How::Well),
     Act::TimePasses,
     Act::TimePasses,
     Act::TimePasses,
@@ -217,7 +213,7 @@ fn hunts() -> Vec<Hunt> {
         hunt(Mutant::UnknownFromA503, &[MovedUnread], World::new(2, 1, 0, 0)),
         hunt(Mutant::KnownFromA503, &[MovedUnread], World::new(1, 2, 0, 0)),
         after(
-            &[ASKED],
+            &[ACCEPTED, ASKED],
             hunt(
                 Mutant::KnownFromA503,
                 &[QuestionWithdrawn],
@@ -238,7 +234,7 @@ fn hunts() -> Vec<Hunt> {
             hunt(Mutant::TheNameIsEnough, &[Twice], World::new(2, 0, 1, 0)),
         ),
         after(
-            &[DENIED],
+            &[ACCEPTED, DENIED],
             Hunt {
                 moments: ALL,
                 ..hunt(
