@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::domain::values::ids::SubjectKind;
+use crate::ledger::kind::PurchasingKind;
 
 /// A person is reminded each time that so much has passed.
 const REMIND: SignedDuration = SignedDuration::from_hours(24);
@@ -19,6 +21,17 @@ pub struct Place {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Place {
+    /// Of the object that has this metadata.
+    pub fn of<K: PurchasingKind>(metadata: &ObjectMeta) -> Self {
+        Self {
+            kind: K::KIND,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

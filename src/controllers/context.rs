@@ -10,9 +10,10 @@ use kube::runtime::controller::Action;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::approvals::Approvals;
+use super::approvals::{Approvals, Place};
 use super::budgets::OverBudget;
 use super::failures::Failures;
+use super::late_writes::LateWrites;
 use super::options::Rivals;
 use super::settings::Settings;
 use super::telemetry_hooks::TelemetryHooks;
@@ -70,6 +71,8 @@ pub struct Context {
     pub over_budget: OverBudget,
     /// Which objects were looked at in vain.
     pub failures: Failures,
+    /// Which status writes may still land.
+    pub late_writes: LateWrites,
     /// Who listens.
     pub hooks: Arc<dyn TelemetryHooks>,
     findings: Mutex<Findings>,
@@ -125,6 +128,7 @@ impl Context {
             approvals: Approvals::default(),
             over_budget: OverBudget::default(),
             failures: Failures::default(),
+            late_writes: LateWrites::new(books.moment()),
             findings: Mutex::default(),
             books: Arc::new(books),
             settings,
@@ -150,6 +154,11 @@ impl Context {
             self.settings.times.poll_interval,
             &self.books.chance,
         )
+    }
+
+    /// Has an object whose status was told looked at again at `wake`, and once a late write to that status would have landed.
+    pub fn again_once_told(&self, place: &Place, wake: Option<Timestamp>) -> Action {
+        self.again_at(self.late_writes.look_again(place, wake, self.moment()))
     }
 
     /// Has the object looked at soon: something about its record has changed.

@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod budgets;
 pub mod context;
 mod failures;
+mod late_writes;
 mod news;
 pub mod observe;
 pub mod operation;

@@ -116,6 +116,7 @@ pub fn lasting(error: &Error) -> Option<Trouble> {
 /// When the API server could not be written.
 async fn unreadable<K: PurchasingKind>(ctx: &Context, unreadable: Unreadable) -> Result<Action, Error> {
     let metadata = &unreadable.metadata;
+    let place = Place::of::<K>(metadata);
     let generation = metadata.generation.unwrap_or_default();
     let mut status = unreadable.status.as_object().cloned().unwrap_or_default();
     let before: Vec<Condition> = status
@@ -170,7 +171,7 @@ async fn unreadable<K: PurchasingKind>(ctx: &Context, unreadable: Unreadable) ->
         }
         put?;
     }
-    Ok(ctx.again_at(report.wake))
+    Ok(ctx.again_once_told(&place, report.wake))
 }
 
 async fn put_status<K: PurchasingKind>(
@@ -189,7 +190,10 @@ async fn put_status<K: PurchasingKind>(
     };
     object.metadata.annotations = None;
     let by = api_call::by_us();
-    match api_call::within(api.replace_status(&object.name_any(), &by, &object)).await {
+    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await;
+    ctx.late_writes
+        .note(Place::of::<K>(metadata), &written, ctx.moment());
+    match written {
         Err(error) if error.is_gone() => Ok(()),
         other => other.map(drop),
     }

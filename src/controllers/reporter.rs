@@ -38,7 +38,7 @@ pub async fn write<K: PurchasingKind, F>(
     } = report;
     let before = object.status();
     ctx.over_budget
-        .note(place(object), *reason == Reason::BudgetExceeded);
+        .note(Place::of::<K>(object.meta()), *reason == Reason::BudgetExceeded);
     if remind(ctx, object, &after, *reason) {
         events::publish(
             &ctx.books.client,
@@ -116,8 +116,10 @@ pub async fn put<K: PurchasingKind>(ctx: &Context, object: &K, after: K::Status)
     object.meta_mut().annotations = None;
     let api = objects::<K>(&ctx.books, &object.namespace().unwrap_or_default());
     let by = api_call::by_us();
-    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await?;
-    K::recent(&ctx.books).put(written);
+    let written = api_call::within(api.replace_status(&object.name_any(), &by, &object)).await;
+    ctx.late_writes
+        .note(Place::of::<K>(object.meta()), &written, ctx.moment());
+    K::recent(&ctx.books).put(written?);
     Ok(())
 }
 
@@ -135,17 +137,9 @@ fn news(before: &[Condition], after: &[Condition]) -> Vec<(&'static str, String)
     news.collect()
 }
 
-fn place<K: PurchasingKind>(object: &K) -> Place {
-    Place {
-        kind: K::KIND,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
-}
-
 /// Whether a day more has passed in which the object waits for an approval.
 fn remind<K: PurchasingKind>(ctx: &Context, object: &K, after: &K::Status, reason: Reason) -> bool {
-    let place = place(object);
+    let place = Place::of::<K>(object.meta());
     let asks = [
         Reason::AwaitingApproval,
         Reason::QuoteExceedsCeiling,

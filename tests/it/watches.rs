@@ -1,6 +1,6 @@
 //! Watches that open late, not at all, or in another way; and what is served meanwhile.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use control_plane::{Action, Gate, Options, Request, Rule, status};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
 use crate::support::proxied_env::{OPERATIONS, ProxiedEnv, held};
-use crate::support::{OPERATOR, OwnPlane, PATIENCE, TestEnv, each_row, own_control_plane_with};
+use crate::support::{OwnPlane, PATIENCE, TestEnv, each_row, own_control_plane_with};
 
 /// A control plane for one test.
 async fn plane_with(args: &[&str]) -> OwnPlane {
@@ -350,57 +350,6 @@ async fn a_leader_that_cannot_renew_its_lease_says_why() {
         );
         assert!(!last.contains("no longer the leader"), "{row}: {last}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_operator_whose_client_certificate_runs_out_says_that_its_credentials_are_not_accepted() {
-    const SAYS: &str = "does not accept the operator's credentials (Unauthorized); \
-                        has the client certificate or the token expired?";
-    let certified = async |name: &str, lasts: Option<Duration>| {
-        let mut env = TestEnv::new(name).await;
-        let now = SystemTime::now();
-        let until = lasts.map_or(now - Duration::from_secs(1), |lasts| now + lasts);
-        env.kubeconfig = env.plane.certificate_kubeconfig(OPERATOR, until).unwrap();
-        env
-    };
-    // Long enough for a busy machine to lead, and then to look at `/readyz` once.
-    let soon = Some(Duration::from_secs(30));
-
-    let leads = async {
-        let env = certified("runsout", soon).await;
-        let election = format!("--operator-namespace={}", env.namespace);
-        let operator = env.operator(&["--leader-elect=true", &election]);
-        operator.wait_for_line("\"leading\"");
-        let (operator, status) = operator.ended().await;
-        assert_eq!(status.code(), Some(1));
-        let log = operator.log();
-        let last = log.last().unwrap();
-        assert!(last.contains(SAYS), "{last}");
-        assert!(!last.contains("no longer the leader"), "{last}");
-        let warned = |line: &&String| line.contains("\"WARN\"") && line.contains(SAYS);
-        assert!(log.iter().any(|line| warned(&line)), "{log:?}");
-    };
-    let alone = async {
-        let env = certified("alone", soon).await;
-        let operator = env.operator(&[]);
-        operator.wait_for_line("\"ready\"");
-        let (head, body) = operator.http("/readyz");
-        assert!(head.contains("200"), "{head} {body}");
-        // A watch is opened again after a minute.
-        let line = operator.wait_for_line("a watch failed");
-        assert!(line.contains(SAYS) && !line.contains("Status {"), "{line}");
-        let (head, body) = operator.http("/readyz");
-        let says = "does not accept the operator's credentials";
-        assert!(head.contains("503") && body.contains(says), "{head} {body}");
-    };
-    let begins = async {
-        let env = certified("ranout", None).await;
-        let (operator, status) = env.operator(&[]).ended().await;
-        assert_eq!(status.code(), Some(2));
-        let last = operator.log().last().unwrap().clone();
-        assert!(last.contains(SAYS), "{last}");
-    };
-    futures::join!(leads, alone, begins);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

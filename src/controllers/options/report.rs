@@ -9,6 +9,7 @@ use crate::api::config::{SHOWN_VALUE, VpsResourceConfig, VpsResourceConfigStatus
 use crate::api::shared::{BackupFirstStatus, GateStatus, InvoiceStatus, OperationRef, QuoteStatus};
 use crate::api::{self, InvalidSpec};
 use crate::controllers::Error;
+use crate::controllers::approvals::Place;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{
     self, DRIFTED, attempted_steps, closed_after, drift, kept_steps, kept_warning, steps, warning,
@@ -54,7 +55,7 @@ pub async fn publish(
         ..shown
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(ctx.again_at(report.wake))
+    Ok(ctx.again_once_told(&Place::of::<VpsResourceConfig>(&object.metadata), report.wake))
 }
 
 /// Keeps the VPS that has the name of the spec.

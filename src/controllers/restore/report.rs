@@ -10,6 +10,7 @@ use crate::api::restore::{
 };
 use crate::api::shared::{BackupFirstStatus, GateStatus, JobStatus, OperationRef, QuoteStatus, VmStatus};
 use crate::controllers::Error;
+use crate::controllers::approvals::Place;
 use crate::controllers::context::Context;
 use crate::controllers::reporter::{
     self, OUTPUTS_WRITTEN, attempted_steps, closed_after, kept_steps, kept_warning, steps, warning,
@@ -72,7 +73,7 @@ pub async fn publish(
         ..shown.status
     };
     reporter::write(ctx, object, after, report).await?;
-    Ok(ctx.again_at(wake))
+    Ok(ctx.again_once_told(&Place::of::<VpsBackupRestore>(&object.metadata), wake))
 }
 
 /// What became of the ConfigMap of a VM that is there, if the object asks for one.
