@@ -264,6 +264,7 @@ impl Account {
                 query.push(("cursor", cursor));
             }
             let page: wire::VpsPage = self.get(Route::VpsList, &["api", "v2", "vps"], &query).await?;
+            let is_empty = page.data.is_empty();
             for Object(entry) in page.data {
                 // An entry that cannot be named makes the list incomplete, not shorter.
                 vms.push(
@@ -273,8 +274,13 @@ impl Account {
                 );
             }
             match (page.has_more, page.next_cursor) {
-                (Some(false), _) | (None, None) => return Ok(vms),
-                (Some(true) | None, Some(next)) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                // A page that says that it is the last one, and names another one all the same, is followed.
+                (more, Some(next))
+                    if cursor.as_ref() != Some(&next) && !(more == Some(false) && is_empty) =>
+                {
+                    cursor = Some(next);
+                }
+                (Some(false), _) => return Ok(vms),
                 (Some(true) | None, _) => return Err(incomplete("breaks off")),
             }
         }
@@ -484,11 +490,11 @@ impl Account {
         }
     }
 
-    /// A job by the path that its 202 named (job page), and HostUp's own word for where it stands. 403 and 404 mean that HostUp does not show
-    /// it (any more), never that it failed.
+    /// A job by the path that its 202 named (job page), and HostUp's own word for where it stands. 404 means that HostUp does
+    /// not know it (any more), never that it failed.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; `Forbidden` tells nothing of the job: no page says which right a key needs to read it.
     pub async fn job(&self, path: &str) -> Result<(JobState, Option<Text>), ReadError> {
         match self
             .transport
@@ -498,7 +504,7 @@ impl Account {
             Ok(body) => {
                 JobState::read(&body).ok_or_else(|| ReadError::unreadable(Route::Job, "the answer is no job"))
             }
-            Err(ReadError::NotFound { .. } | ReadError::Forbidden(_)) => Ok((JobState::Lost, None)),
+            Err(ReadError::NotFound { .. }) => Ok((JobState::Lost, None)),
             Err(error) => Err(error),
         }
     }
@@ -517,6 +523,7 @@ impl Account {
                 Get::segments(route, segments, query),
             )
             .await?;
-        json::object(&body).ok_or_else(|| ReadError::unreadable(route, "the answer cannot be read"))
+        let read = json::object(&body).filter(|_| !wire::says_that_it_failed(&body));
+        read.ok_or_else(|| ReadError::unreadable(route, "the answer cannot be read"))
     }
 }

@@ -50,6 +50,16 @@ fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     Ok(part.map(|Object(part)| part))
 }
 
+/// A failure that HostUp answers with a 2xx: the legacy envelope says `success: false`.
+pub(super) fn says_that_it_failed(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(default, deserialize_with = "or_missing")]
+        success: Option<bool>,
+    }
+    json::object::<Envelope>(body).is_some_and(|said| said.success == Some(false))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VpsPage {

@@ -47,14 +47,18 @@ enum Blind {
     ListFails,
     SourceFails,
     ListIsIncomplete,
+    ListSaysThatItFailed,
+    ListDoesNotSayThatItEnds,
     NoKey,
 }
 
 impl Blind {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::ListFails,
         Self::SourceFails,
         Self::ListIsIncomplete,
+        Self::ListSaysThatItFailed,
+        Self::ListDoesNotSayThatItEnds,
         Self::NoKey,
     ];
 
@@ -66,6 +70,14 @@ impl Blind {
                 let nameless = json!({"data": [{"name": "x"}], "hasMore": false}).to_string();
                 env.sim
                     .inject(always(Route::ListVps, Answer::json(200, nameless)));
+            }
+            Self::ListSaysThatItFailed => {
+                let failed = json!({"success": false, "data": [], "hasMore": false}).to_string();
+                env.sim.inject(always(Route::ListVps, Answer::json(200, failed)));
+            }
+            Self::ListDoesNotSayThatItEnds => {
+                let endless = json!({"data": []}).to_string();
+                env.sim.inject(always(Route::ListVps, Answer::json(200, endless)));
             }
             Self::NoKey => {
                 env.delete_secret().await;
