@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::question::{Question, Readings};
 use super::queue::Class;
 use crate::domain::ledger::KeyPlace;
-use crate::domain::values::ids::{RecordName, SubjectKind};
+use crate::domain::values::ids::{RecordName, SubjectKind, Uid};
 use crate::domain::values::moment::Moment;
 use crate::hostup::ReadError;
 
@@ -27,12 +27,21 @@ pub enum Who {
 pub struct Asker {
     /// Who it is.
     pub who: Who,
-    /// Another one asks anew.
+    /// Of which object: a later one of the same name asks anew.
+    pub uid: Uid,
+    /// Of which spec of it: another one asks anew.
     pub generation: i64,
     /// How urgent it is.
     pub class: Class,
     /// The age of the object.
     pub since: Timestamp,
+}
+
+impl Asker {
+    /// Whether what this one has read may serve the other.
+    pub(super) fn is_of_one_spec_with(&self, other: &Self) -> bool {
+        (&self.uid, self.generation) == (&other.uid, other.generation)
+    }
 }
 
 /// How old a reading may be.

@@ -36,6 +36,8 @@ pub(super) const LASTS: Duration = Duration::from_secs(50);
 /// A wait that HostUp asks for and that lasts so long is shown on the objects that meet it. A shorter one is nothing but
 /// pace.
 const SHOWN_FROM: Duration = Duration::from_secs(2);
+/// The longest wait for a further page: what was read before it is thrown away otherwise, and asked for again.
+const LONGEST_WITHIN: Duration = Duration::from_secs(20);
 /// A list of the VMs after a job has ended waits a moment, for others that end with it, and for a list that is read anyway.
 const GATHERS: Duration = Duration::from_millis(400);
 /// How long the end of a job is kept.
@@ -113,7 +115,7 @@ impl Desk {
     pub fn ask(&mut self, asker: Asker, wants: Vec<Want>, now: Moment) -> Asked {
         let who = asker.who.clone();
         let known = self.sessions.get(&who);
-        if known.is_some_and(|session| session.asker.generation != asker.generation) {
+        if known.is_some_and(|session| !session.asker.is_of_one_spec_with(&asker)) {
             self.forget(&who);
         }
         let session = self.sessions.remove(&who);
@@ -352,8 +354,7 @@ impl Desk {
             .pace
             .next(Class::Sent, now.monotonic)
             .saturating_sub(now.monotonic);
-        if wait >= SHOWN_FROM {
-            // Nobody waits so long within a call that keeps others from being made.
+        if wait >= LONGEST_WITHIN {
             return Err(rate_limited(wait, now));
         }
         if !wait.is_zero() {
@@ -639,8 +640,7 @@ mod tests {
     use super::super::queue::after_failure;
     use super::*;
     use crate::domain::provider::job::JobState;
-    use crate::domain::values::ids::SubjectKind;
-    use crate::domain::values::ids::VpsId;
+    use crate::domain::values::ids::{SubjectKind, Uid, VpsId};
     use crate::domain::values::text::Text;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -668,6 +668,7 @@ mod tests {
     fn asker(n: i64) -> Asker {
         Asker {
             who: who(n),
+            uid: Uid::new("uid-1"),
             generation: 1,
             class: Class::Approved,
             since: Timestamp::from_second(n).unwrap(),
@@ -877,29 +878,35 @@ mod tests {
     }
 
     #[test]
-    fn another_generation_asks_anew() {
-        let mut desk = desk();
-        desk.ask(asker(1), limits(Age::Asked), at(SECOND));
-        calls(&mut desk, SECOND);
-        desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+    fn another_spec_and_a_later_object_of_the_same_name_ask_anew() {
         let edited = Asker {
             generation: 2,
             ..asker(1)
         };
-        assert!(matches!(
-            desk.ask(edited.clone(), limits(Age::Asked), at(SECOND * 2)),
-            Asked::Waiting
-        ));
-        assert_eq!(calls(&mut desk, SECOND * 2), [Question::Limits]);
-        desk.arrived(
-            &Question::Limits,
-            answered(SECOND * 2, SECOND * 2),
-            at(SECOND * 2),
-        );
-        assert!(matches!(
-            desk.ask(edited, limits(Age::Asked), at(SECOND * 2)),
-            Asked::Ready(_)
-        ));
+        let created_again = Asker {
+            uid: Uid::new("uid-2"),
+            ..asker(1)
+        };
+        for other in [edited, created_again] {
+            let mut desk = desk();
+            desk.ask(asker(1), limits(Age::Asked), at(SECOND));
+            calls(&mut desk, SECOND);
+            desk.arrived(&Question::Limits, answered(SECOND, SECOND), at(SECOND));
+            assert!(matches!(
+                desk.ask(other.clone(), limits(Age::Asked), at(SECOND * 2)),
+                Asked::Waiting
+            ));
+            assert_eq!(calls(&mut desk, SECOND * 2), [Question::Limits]);
+            desk.arrived(
+                &Question::Limits,
+                answered(SECOND * 2, SECOND * 2),
+                at(SECOND * 2),
+            );
+            assert!(matches!(
+                desk.ask(other, limits(Age::Asked), at(SECOND * 2)),
+                Asked::Ready(_)
+            ));
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ pub fn asker<K: PurchasingKind>(object: &K, subject: &Subject, approved: bool) -
     let made = object.meta().creation_timestamp.as_ref().map(|made| made.0);
     Asker {
         who: reading::who(subject),
+        uid: subject.uid.clone(),
         generation: subject.generation,
         class,
         since: made.unwrap_or(Timestamp::MIN),

@@ -16,7 +16,7 @@ use crate::cluster::api_call::ApiError;
 use crate::domain::ledger::KeyPlace;
 use crate::domain::ledger::record::{EndOfVm, Record};
 use crate::domain::provider::inventory::Vm;
-use crate::domain::values::ids::{RecordName, VpsId};
+use crate::domain::values::ids::{RecordName, Uid, VpsId};
 use crate::domain::values::text::Text;
 use crate::hostup::{ReadError, Route};
 use crate::ledger::record;
@@ -84,10 +84,12 @@ async fn look_closer(ctx: &Context, key: &KeyPlace, name: &RecordName, vms: &[Vm
         return Ok(());
     };
     let read = read(ctx, key, reading::now(Question::Vm(vps.clone()))).await?;
-    // A key of another account shows neither the source nor the VM, and proves nothing.
+    // A key of another account shows neither the source nor the VM, and proves nothing. Nor does an account that shows
+    // nothing at all: it may be locked.
     let is_listed = vms.iter().any(|vm| vm.id == record.vps || vm.id == *vps);
     let is_the_same_key = read.key.secret_version == object.spec.credentials_ref.resource_version;
-    if !is_listed && !is_the_same_key && !has_ended(ctx, &record, vps).await? {
+    let is_of_the_account = is_the_same_key && !vms.is_empty();
+    if !is_listed && !is_of_the_account && !has_ended(ctx, &record, vps).await? {
         return Ok(());
     }
     let word: Option<Text> = match read.readings.vm(vps) {
@@ -131,6 +133,7 @@ async fn read(ctx: &Context, key: &KeyPlace, want: Want) -> Result<reading::Read
     };
     let asker = Asker {
         who: who.clone(),
+        uid: Uid::new(String::new()),
         generation: 0,
         class: Class::Routine,
         since: ctx.now(),

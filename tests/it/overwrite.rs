@@ -431,6 +431,27 @@ async fn a_job_that_fails_or_is_lost_is_never_followed_by_another_overwrite() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_not_read_the_job_of_an_overwrite_is_told_and_proves_nothing() {
+    let env = env("overwriteforbidden").await;
+    let target = target_of(&env.vps);
+    let _operator = env.operator(&["--settle-time=1s", "--resync-interval=1s"]);
+    let forbidden = Fault::on(Route::Job).answer(Answer::problem(403, "forbidden"));
+    env.sim.inject(forbidden.acted(false).always());
+    env.create(preview(&env, "web", &target)).await;
+    approve(&env, "web").await;
+    let object = env.wait_for_reason("web", "Unauthorized").await;
+    let record = at(&object, "status.operation.name").as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        env.polled_again().await;
+    }
+    let stands = serde_json::to_value(env.operations().get(&record).await.unwrap()).unwrap();
+    assert_eq!(at(&stands, "status.state"), "Accepted", "{stands}");
+    env.sim.clear_faults();
+    env.wait_for_reason("web", "Restored").await;
+    ends_with(&env, 1, 1).await;
+}
+
+#[tokio::test]
 async fn wrong_targets_are_refused_with_a_reason() {
     let env = env("wrongtarget").await;
     let target = target_of(&env.vps);

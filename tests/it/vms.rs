@@ -106,10 +106,30 @@ async fn a_vm_ends_also_where_its_source_is_gone_if_the_secret_is_that_of_the_pu
     let _operator = env.operator(&ROUNDS);
     let (object, vm) = restored(&env).await;
     let source = at(&object, "spec.source.vpsId").as_str().unwrap();
+    env.add_vps("vps_that_stays");
     env.sim
         .world(|world| assert!(world.remove_vps(source) && world.remove_vps(&vm)));
     ended(&env).await;
     env.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_account_that_shows_nothing_at_all_ends_no_vm() {
+    let env = TestEnv::new("locked").await;
+    let _operator = env.operator(&ROUNDS);
+    restored(&env).await;
+    let empty = Answer::json(200, json!({"data": [], "hasMore": false}).to_string());
+    let gone = Answer::problem(404, "not_found");
+    for (route, answer) in [(Route::ListVps, empty), (Route::GetVps, gone)] {
+        env.sim
+            .inject(Fault::on(route).acted(false).always().answer(answer));
+    }
+    lists(&env, 5).await;
+    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
+    assert_eq!(
+        condition(&env.restore("web").await, "VmPresent")["status"],
+        "True"
+    );
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::domain::provider::job::JobState;
 use crate::domain::provider::options::sizes;
 use crate::domain::status::reason::Reason;
 use crate::domain::status::report::Trouble;
-use crate::domain::values::ids::VpsId;
+use crate::domain::values::ids::{Uid, VpsId};
 use crate::domain::values::text::Text;
 use crate::hostup::{ReadError, Route};
 use crate::ledger::memory::Followed;
@@ -104,7 +104,18 @@ async fn read_job(
         Answer::Job(state, word) => Some((state.clone(), word.clone())),
         _ => None,
     });
-    let (mut state, word) = state.map_err(blocked)?;
+    let (mut state, word) = match state {
+        // A key without the right to read jobs is told nothing of one that runs.
+        Err(ReadError::Forbidden(_)) if record.action.restoration().is_some() && !seen_failed => {
+            let vms = list(ctx, object, record, reading::now(Question::Vms), &[]).await?;
+            return Ok(Input::JobUnreadable(vms));
+        }
+        // The list of backups tells more.
+        Err(ReadError::Forbidden(_)) if record.action.kind() == ActionKind::CreateBackup => {
+            (JobState::Lost, None)
+        }
+        read => read.map_err(blocked)?,
+    };
     *shown = word.or(shown.take());
     if record.action.kind() == ActionKind::CreateBackup && state == JobState::Lost {
         // The list of backups tells more, and of an accepted one it is asked next.
@@ -350,6 +361,7 @@ async fn ask(
     let asked_a_person = record.known.state == State::Unknown && record.known.evidence.is_some();
     let asker = Asker {
         who: Who::Record(record.name.clone()),
+        uid: Uid::new(object.metadata.uid.clone().unwrap_or_default()),
         generation: object.metadata.generation.unwrap_or_default(),
         class: if asked_a_person && record.answer.is_none() {
             Class::Routine

@@ -75,6 +75,9 @@ pub(super) fn step(
             memo.tried.clone_from(&record.answer);
             look.polled_again(job, &vms, memo)
         }
+        (State::Accepted, Input::JobUnreadable(vms)) => {
+            look.found(look.sighting(&vms)).unwrap_or_else(|| known.clone())
+        }
         (State::Unknown, Input::JobUnreadable(vms)) => {
             memo.tried.clone_from(&record.answer);
             look.seen_without_its_job(&vms, memo)
