@@ -246,7 +246,7 @@ async fn last(
     let read = record.as_ref().ok().and_then(Option::as_ref);
     let replaced = shown
         .zip(read)
-        .filter(|(shown, record)| shown.is_replaced_by(record, &subject.uid))
+        .filter(|(shown, record)| shown.is_replaced_by(record, subject))
         .map(|(_, record)| record.name.clone());
     if source == Source::Known && replaced.is_some() {
         // What is known of the record may be older than the status.

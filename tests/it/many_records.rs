@@ -211,7 +211,6 @@ fn ended(end: End, object: &str, name: &ChainKey) -> Entry {
             },
             state,
             evidence: Some(Evidence::Job),
-            unapproved: false,
             not_before,
             token: Some(VmToken::new(&InstanceId::new("cluster-1"), "shop", object)),
             result,

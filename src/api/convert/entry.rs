@@ -42,7 +42,6 @@ fn content(record: &VpsOperation) -> Content {
             .and_then(|status| status.state)
             .map_or(State::Sending, State::from),
         evidence: status.and_then(|status| status.evidence).map(Evidence::from),
-        unapproved: !spec.r#type.row().needs_approval,
         not_before: status
             .and_then(|status| status.not_before.as_ref())
             .and_then(time),

@@ -13,7 +13,7 @@ use crate::ledger::order::{Order, TRIES_LAST};
 use crate::ledger::record::{Record, State, Times, later};
 use crate::status::reason::Reason;
 use crate::status::report::{Report, Trouble};
-use crate::values::ids::{InstanceId, RecordName, Subject, Uid};
+use crate::values::ids::{InstanceId, RecordName, Subject};
 
 /// Attempts of one object that may come to nothing within [`TRIES_LAST`].
 const MOST_TRIES: usize = 8;
@@ -63,10 +63,15 @@ pub struct ShownRecord {
 
 impl ShownRecord {
     /// Whether `record`, read later, is another one that has its name: somebody deleted the shown one, and then a claim of
-    /// a process that did not know of it yet was created. Only a record of the object itself (`uid`) tells.
-    pub fn is_replaced_by(&self, record: &Record, uid: &Uid) -> bool {
+    /// a process that did not know of it yet, or of another object of the same chain, was created. A status names only
+    /// records of objects of its own name; of those, only a record of the object itself tells by its state.
+    pub fn is_replaced_by(&self, record: &Record, subject: &Subject) -> bool {
+        if record.name != self.name {
+            return false;
+        }
         let cannot_become = |shown: State| !shown.may_become(record.known.state);
-        record.name == self.name && record.subject.uid == *uid && self.state.is_some_and(cannot_become)
+        let is_its_own = record.subject.uid == subject.uid;
+        !record.subject.is_of_one_name_with(subject) || is_its_own && self.state.is_some_and(cannot_become)
     }
 }
 

@@ -186,7 +186,6 @@ impl Index {
                 has_ended: false,
                 state: None,
                 evidence: Evident::Nothing,
-                unapproved: false,
                 ours: true,
                 list: self.list,
             };
@@ -219,7 +218,6 @@ impl Index {
                 Some(Evidence::FoundBeforeClaim) => Evident::FoundBeforeClaim,
                 Some(_) => Evident::Something,
             },
-            unapproved: content.unapproved,
             ours,
             list: self.list,
         };

@@ -29,7 +29,6 @@ pub(super) struct Kept {
     /// `None` if it cannot be read.
     pub(super) state: Option<State>,
     pub(super) evidence: Evident,
-    pub(super) unapproved: bool,
     /// This installation made it, which never changes. One that cannot be read may be ours, and counts.
     pub(super) ours: bool,
     /// The list that showed it last.
@@ -79,7 +78,7 @@ impl Kept {
         let unsent = self.state == Some(State::NotSent) || self.evidence == Evident::FoundBeforeClaim;
         let weight = if unsent {
             Weight::Nobodys
-        } else if self.state == Some(State::Rejected) || self.unapproved {
+        } else if self.state == Some(State::Rejected) {
             Weight::Own
         } else {
             Weight::Everyones

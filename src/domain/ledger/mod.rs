@@ -71,8 +71,6 @@ pub struct Content {
     pub state: State,
     /// What the state rests on.
     pub evidence: Option<Evidence>,
-    /// Nobody had to approve it.
-    pub unapproved: bool,
     /// No paid call with its key before.
     pub not_before: Option<Timestamp>,
     /// The token of the VM that it buys.

@@ -247,7 +247,7 @@ impl Model {
             };
             let unsent =
                 content.state == State::NotSent || content.evidence == Some(Evidence::FoundBeforeClaim);
-            let own = content.state == State::Rejected || content.unapproved;
+            let own = content.state == State::Rejected;
             counted.all += u32::from(!unsent && !own);
             counted.of_namespace += u32::from(!unsent && content.namespace == namespace);
         }
@@ -478,7 +478,6 @@ fn contents() -> impl Strategy<Value = Content> {
     let outcome = (
         select(State::ALL.to_vec()),
         select(evidence.to_vec()),
-        any::<bool>(),
         proptest::option::of((0_i64..4).prop_map(|n| at(n * 60))),
         proptest::option::of((0_usize..3).prop_map(token)),
         (select(VMS.to_vec()).prop_map(VpsId::new), 0..3),
@@ -488,8 +487,7 @@ fn contents() -> impl Strategy<Value = Content> {
     (whose, outcome, prices(), driven(), any::<bool>()).prop_map(
         |(whose, outcome, price, drives, is_backup)| {
             let (instance, kind, namespace, object, secret) = whose;
-            let (state, evidence, unapproved, not_before, token, (vm, is_about_it), claimed, has_ended) =
-                outcome;
+            let (state, evidence, not_before, token, (vm, is_about_it), claimed, has_ended) = outcome;
             let (currency, price) = price;
             Content {
                 instance: InstanceId::new(instance),
@@ -499,7 +497,6 @@ fn contents() -> impl Strategy<Value = Content> {
                 key: key_of(namespace, secret),
                 state,
                 evidence,
-                unapproved,
                 not_before,
                 token,
                 result: (is_about_it == 1).then(|| vm.clone()),
@@ -788,7 +785,6 @@ fn finished(n: u32) -> Entry {
             key: key_of("shop", "hostup-api"),
             state: State::Succeeded,
             evidence: Some(Evidence::Job),
-            unapproved: false,
             not_before: None,
             token: Some(VmToken::new(&ours(), "shop", &n.to_string())),
             result: Some(VpsId::new(format!("vps_{n:026}"))),

@@ -180,7 +180,6 @@ impl Search {
                 },
                 state,
                 evidence: None,
-                unapproved: false,
                 not_before: None,
                 token: None,
                 result: None,

@@ -302,7 +302,14 @@ impl Shipped {
             name: chain_key().record(object.named.into()),
             state: Some(object.shown),
         };
-        let is_replaced = shown.is_replaced_by(&self.whole(last, rec), &uid(object.uid));
+        let is_replaced = {
+            let record = self.whole(last, rec);
+            let subject = crate::values::ids::Subject {
+                uid: uid(object.uid),
+                ..record.subject.clone()
+            };
+            shown.is_replaced_by(&record, &subject)
+        };
         is_replaced && self.mutant != Mutant::TheNameIsEnough
     }
 
