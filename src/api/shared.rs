@@ -182,6 +182,10 @@ pub struct QuoteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub replaces: Option<String>,
+    /// A digest of the approved quotes that ended before `replaces`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub ended_before: Option<String>,
     /// HostUp's rates, which perHour is computed from. Use them to compute the price of another size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<RatesStatus>,

@@ -18,7 +18,7 @@ use super::shared::{
 use crate::domain::action::ordered::Backup;
 use crate::domain::consent::approval::{Approval, Ceiling, CeilingUntil};
 use crate::domain::consent::price::{ChangePrice, HourlyPrice, NO_CHARGE, Price, Rates, Recurring, Size};
-use crate::domain::consent::quote::{Quote, QuoteId};
+use crate::domain::consent::quote::{Ended, Quote, QuoteId};
 use crate::domain::ledger::chain::ShownRecord;
 use crate::domain::ledger::record::{Bought, Invoice, PaymentPage, Record, State};
 use crate::domain::provider::gate::{Force, Gate, GateName};
@@ -147,7 +147,10 @@ pub fn shown_quote(shown: &QuoteStatus) -> Option<Quote> {
     Some(Quote {
         id: QuoteId::new(&shown.id),
         price,
-        replaces: shown.replaces.as_ref().map(QuoteId::new),
+        replaces: shown.replaces.as_ref().map(|id| Ended {
+            id: QuoteId::new(id),
+            before: shown.ended_before.clone(),
+        }),
     })
 }
 
@@ -191,7 +194,8 @@ impl From<&Quote> for QuoteStatus {
             per_cycle: None,
             due_now: None,
             rates: None,
-            replaces: quote.replaces.as_ref().map(|ended| ended.as_str().to_owned()),
+            replaces: quote.replaces.as_ref().map(|ended| ended.id.as_str().to_owned()),
+            ended_before: quote.replaces.as_ref().and_then(|ended| ended.before.clone()),
         };
         match &quote.price {
             Price::Nothing => base,

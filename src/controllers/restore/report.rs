@@ -159,10 +159,14 @@ fn facts(ctx: &Context, before: &VpsBackupRestoreStatus, report: &restore::Repor
                 gates, backup, quote, ..
             } = read(&record.gates, record.action.backup(), record.quote.as_ref());
             // What a status remembers of an approval that has ended, it remembers for good.
-            let ended = before.quote.as_ref().and_then(|quote| quote.replaces.clone());
-            let quote = quote.map(|quote| QuoteStatus {
-                replaces: ended.or(quote.replaces),
-                ..quote
+            let remembered = before.quote.as_ref().filter(|quote| quote.replaces.is_some());
+            let quote = quote.map(|quote| match remembered {
+                Some(remembered) => QuoteStatus {
+                    replaces: remembered.replaces.clone(),
+                    ended_before: remembered.ended_before.clone(),
+                    ..quote
+                },
+                None => quote,
             });
             Shown {
                 steps: steps(&record.gates, record.quote.as_ref(), Some(true), Some(record)),

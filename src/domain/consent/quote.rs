@@ -54,7 +54,27 @@ pub struct Quote {
     /// The price that was shown with it.
     pub price: Price,
     /// An approved quote that has ended, and never counts again.
-    pub replaces: Option<QuoteId>,
+    pub replaces: Option<Ended>,
+}
+
+/// An approved quote that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What the approval names.
+    pub id: QuoteId,
+    /// A digest of those that ended before it.
+    pub before: Option<String>,
+}
+
+impl Ended {
+    /// This approval has ended after `last`.
+    fn after(last: Option<&Self>, id: QuoteId) -> Self {
+        let before = last.map(|last| {
+            let parts = [last.id.as_str(), last.before.as_deref().unwrap_or_default()];
+            digest::base32("hostup-operator/ended/v1", &parts, 26)
+        });
+        Self { id, before }
+    }
 }
 
 /// The quote to show: the one already shown while `approved` names it and the fresh price is no
@@ -73,21 +93,26 @@ pub fn renew(basis: &QuoteBasis, fresh: &Price, shown: Option<&Quote>, approved:
 /// The quote to show of what costs nothing and destroys. An approval that names another one has ended: no quote has its id
 /// again, though everything may come to be as it was when somebody approved it.
 pub fn renew_for_good(basis: &QuoteBasis, shown: Option<&Quote>, approved: Option<&QuoteId>) -> Quote {
-    let instead_of = |ended: Option<QuoteId>| {
+    let instead_of = |ended: Option<Ended>| {
         let mut basis = basis.clone();
-        basis
-            .after
-            .extend(ended.iter().map(|ended| format!("instead of {}", ended.as_str())));
+        if let Some(Ended { id, before }) = &ended {
+            basis.after.push(format!("instead of {}", id.as_str()));
+            basis
+                .after
+                .extend(before.iter().map(|before| format!("after {before}")));
+        }
         Quote {
             id: basis.id(&Price::Nothing),
             price: Price::Nothing,
             replaces: ended,
         }
     };
-    let quote = instead_of(shown.and_then(|shown| shown.replaces.clone()));
-    match approved.filter(|approved| **approved != quote.id && Some(*approved) != quote.replaces.as_ref()) {
+    let last = shown.and_then(|shown| shown.replaces.clone());
+    let quote = instead_of(last.clone());
+    let has_ended = |approved: &QuoteId| last.as_ref().is_some_and(|last| last.id == *approved);
+    match approved.filter(|approved| **approved != quote.id && !has_ended(approved)) {
         None => quote,
-        Some(ended) => instead_of(Some(ended.clone())),
+        Some(ended) => instead_of(Some(Ended::after(last.as_ref(), ended.clone()))),
     }
 }
 
@@ -226,6 +251,28 @@ pub(crate) mod tests {
             renew_for_good(&in_state("stopped"), Some(&late), Some(&first.id)).id,
             first.id
         );
+    }
+
+    #[test]
+    fn an_approval_that_has_ended_stays_ended_whatever_is_approved_in_turn() {
+        let (running, stopped) = (in_state("running"), in_state("stopped"));
+        let first = renew_for_good(&running, None, None);
+        let mut ended = std::collections::BTreeSet::new();
+        let mut shown = renew_for_good(&stopped, Some(&first), Some(&first.id));
+        ended.insert(first.id.as_str().to_owned());
+        let second = shown.clone();
+        for approved in [&second, &first, &second, &first, &second] {
+            for state in [&running, &stopped] {
+                shown = renew_for_good(state, Some(&shown), Some(&approved.id));
+                assert!(!ended.contains(shown.id.as_str()), "{shown:?}");
+                // A look that follows changes nothing.
+                assert_eq!(renew_for_good(state, Some(&shown), Some(&approved.id)), shown);
+                if shown.id != approved.id {
+                    ended.insert(approved.id.as_str().to_owned());
+                }
+            }
+        }
+        assert_eq!(ended.len(), 2);
     }
 
     #[test]

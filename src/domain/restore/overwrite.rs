@@ -144,7 +144,7 @@ pub(super) fn with_target(
         .chain
         .shown_quote
         .as_ref()
-        .filter(|_| intent.approval.is_some());
+        .filter(|shown| intent.approval.is_some() || shown.replaces.is_some());
     if reading.is_in_place() && !view.in_place_enabled {
         let message =
             "a restore of a VPS's own backup onto itself is off; the operator's administrator can set \
