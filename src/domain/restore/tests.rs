@@ -660,7 +660,7 @@ fn a_record_that_took_the_name_of_the_shown_one_is_not_taken_for_it() {
                 name: tail.name.clone(),
                 state: Some(shown),
             };
-            let is_replaced = |shown: &ShownRecord| shown.is_replaced_by(&tail, &tail.subject.uid);
+            let is_replaced = |shown: &ShownRecord| shown.is_replaced_by(&tail, &tail.subject);
             let settled_otherwise = shown.is_final() && state != shown;
             let claimed_again = shown != State::Sending && state == State::Sending;
             let never_sent = shown == State::Accepted && [State::NotSent, State::Rejected].contains(&state);
@@ -678,8 +678,23 @@ fn a_record_that_took_the_name_of_the_shown_one_is_not_taken_for_it() {
             ] {
                 assert!(!is_replaced(&tells_nothing), "{shown:?}, then {state:?}");
             }
-            let of_another_object = of_status.is_replaced_by(&tail, &Uid::new("another"));
-            assert!(!of_another_object, "{shown:?}, then {state:?}");
+            let created_again = Subject {
+                uid: Uid::new("another"),
+                ..tail.subject.clone()
+            };
+            assert!(
+                !of_status.is_replaced_by(&tail, &created_again),
+                "{shown:?}, then {state:?}"
+            );
+            // Another object has ordered in the same chain since.
+            let of_another_name = Subject {
+                name: "another".to_owned(),
+                ..tail.subject.clone()
+            };
+            assert!(
+                of_status.is_replaced_by(&tail, &of_another_name),
+                "{shown:?}, then {state:?}"
+            );
         }
     }
     let mut replaced = with_tail(record(State::NotSent));
@@ -756,6 +771,37 @@ fn a_vm_that_bears_the_token_is_adopted_and_not_bought_again() {
             decided(&intent, &read(seen.clone())),
             Decision::Adopt(_, Sighting::One(_))
         ));
+        // What may be it, or not, is neither adopted nor bought beside.
+        for (what, changed, expected) in [
+            (
+                "no size",
+                Vm {
+                    size: None,
+                    ..seen.vms[0].clone()
+                },
+                Reason::ProviderUnavailable,
+            ),
+            (
+                "of another bill",
+                Vm {
+                    is_payg: false,
+                    ..seen.vms[0].clone()
+                },
+                Reason::NameReused,
+            ),
+            (
+                "of another record",
+                Vm {
+                    result_of: Some(RecordName::new("another-1")),
+                    ..seen.vms[0].clone()
+                },
+                Reason::NameReused,
+            ),
+        ] {
+            let vms = vec![changed];
+            let unclear = read(Preflight { vms, ..seen.clone() });
+            assert_eq!(reason(&decided(&intent, &unclear)), expected, "{what}");
+        }
     }
 }
 
