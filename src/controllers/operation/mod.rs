@@ -14,10 +14,12 @@ use super::context::Context;
 use super::{Error, refused};
 use crate::accounts::Who;
 use crate::api;
-use crate::api::operation::{OperationState, SubjectRef};
+use crate::api::operation::{OperationState, SubjectRef, VpsOperation};
 use crate::cluster::api_call::ApiError;
-use crate::domain::action::follow::{Input, Need, first_look, need, next_look, step};
-use crate::domain::ledger::record::{Record, State};
+use crate::domain::action::follow::{
+    Input, Need, could_not_write, first_look, need, next_look, step, still_to_write,
+};
+use crate::domain::ledger::record::{Outcome, Record, State};
 use crate::domain::values::ids::{Holder, RecordName, SubjectKind};
 use crate::domain::values::text::Text;
 use crate::ledger::record;
@@ -121,6 +123,10 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
             record::remember(&ctx.books, (&name, holder), followed.clone());
         }
     }
+    if let Some(known) = still_to_write(&record, &mut followed.memo) {
+        record::remember(&ctx.books, (&name, holder), followed);
+        return write(&ctx, object, &record, &known, now).await;
+    }
     let reading = match need(&record, &followed.memo, times, now) {
         Need::Nothing => Reading::Settled(None),
         Need::Wait(until) => Reading::Settled(Some(until)),
@@ -182,15 +188,29 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     if let Some(job) = &mut known.job {
         job.word = word.or(job.word.take());
     }
-    if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), &record, &known).await {
+    write(&ctx, object, &record, &known, next).await
+}
+
+/// Writes what is known to the record. Returns when to look again, at `next` at the earliest.
+async fn write(
+    ctx: &Context,
+    object: Arc<VpsOperation>,
+    record: &Record,
+    known: &Outcome,
+    next: Timestamp,
+) -> Result<Action, Error> {
+    let of = (&record.name, &record.claim.holder);
+    if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), record, known).await {
         let error = Error::from(error);
-        // What was found does not stand; an answer that was looked into is looked into again.
-        let mut again = ctx.books.memory.followed(holder);
-        again.memo.tried = None;
-        again.memo.not_before = Timestamp::MIN;
+        let mut again = ctx.books.memory.followed(of.1);
+        could_not_write(record, known, &mut again.memo);
+        if !matches!(error, Error::Api(_)) {
+            // Another record has its VM.
+            again.memo.unwritten = None;
+        }
         again.trouble = refused::lasting(&error);
         let told = again.trouble.is_some();
-        record::remember(&ctx.books, (&name, holder), again);
+        record::remember(&ctx.books, of, again);
         if told {
             ctx.wake(&record.subject);
         }

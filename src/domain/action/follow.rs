@@ -51,6 +51,16 @@ pub struct Memo {
     pub unfinished_at: Timestamp,
     /// Since when this process could read nothing that tells of the outcome.
     pub unread_since: Option<Timestamp>,
+    /// What HostUp has shown, and the API server has not taken yet.
+    pub unwritten: Option<Box<Unwritten>>,
+}
+
+/// What a look came to that could not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwritten {
+    over: Outcome,
+    answer: Option<Resolution>,
+    known: Outcome,
 }
 
 impl Default for Memo {
@@ -63,6 +73,7 @@ impl Default for Memo {
             tried: None,
             unfinished_at: Timestamp::MIN,
             unread_since: None,
+            unwritten: None,
         }
     }
 }
@@ -177,6 +188,32 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
         State::Unknown if record.answer == Some(Resolution::Abandon) => Need::Say(Input::Abandoned),
         State::Accepted | State::Unknown => record.action.need(record, memo, times, now),
     }
+}
+
+/// `known` could not be written over the record. HostUp may have forgotten its job before the next look, so what it has
+/// shown is kept; what was concluded from absence, or from an answer alone, is concluded anew.
+pub fn could_not_write(record: &Record, known: &Outcome, memo: &mut Memo) {
+    let has_ended = matches!(known.state, State::Succeeded | State::Failed);
+    let is_shown = has_ended && known.evidence != Some(Evidence::Person)
+        || is_refuted(known) && !is_refuted(&record.known);
+    memo.unwritten = is_shown.then(|| {
+        Box::new(Unwritten {
+            over: record.known.clone(),
+            answer: record.answer.clone(),
+            known: known.clone(),
+        })
+    });
+    // An answer that was looked into is looked into again.
+    memo.tried = None;
+    memo.not_before = Timestamp::MIN;
+}
+
+/// What is to be written to the record before anything is read anew.
+pub fn still_to_write(record: &Record, memo: &mut Memo) -> Option<Outcome> {
+    let Unwritten { over, answer, known } = *memo.unwritten.take()?;
+    // An end counts whatever a person has answered meanwhile; what refutes an answer is said of that answer.
+    let counts = known.state.is_final() || record.answer == answer;
+    (record.known == over && counts).then_some(known)
 }
 
 /// A person's answer that this process has not looked into yet.
@@ -490,11 +527,11 @@ pub(super) fn unreadable(record: &Record, why: &Text, memo: &Memo, times: &Times
     }
     let is_answered = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();
     let told = is_answered && known.state == State::Unknown;
-    if told && record.action.kind().overwrites() && known.job.is_some() {
-        // Nothing else was read that would show whether the job runs.
+    if told && known.job.is_some() {
+        // HostUp took the order, and nothing was read that would show whether its job runs.
         return Outcome {
             message: Text::new(
-                "the answer NotExecuted takes effect once HostUp no longer knows the job; HostUp cannot be read",
+                "the answer NotExecuted takes effect once HostUp no longer knows the job, and the job cannot be read",
             ),
             ..known.clone()
         };

@@ -1255,6 +1255,67 @@ fn an_outcome_that_cannot_be_looked_for_becomes_a_question() {
 }
 
 #[test]
+fn what_hostup_has_shown_and_the_api_server_did_not_take_is_written_before_anything_is_read_anew() {
+    let mut denied = asking(Some(Evidence::JobDeadline));
+    denied.known.job = accepted().known.job;
+    denied.answer = Some(Resolution::NotExecuted);
+    let mut memo = Memo::default();
+    let runs = Input::Job(JobState::Running { progress: None }, vec![]);
+    let refuted = step(&denied, runs, &mut memo, &times(), now());
+    assert!(is_refuted(&refuted), "{refuted:?}");
+    let succeeded = stepped(&denied, Input::JobUnreadable(vec![ours("vps_new")]));
+    assert_eq!(succeeded.state, State::Succeeded);
+    let taken_back = Record {
+        answer: None,
+        ..denied.clone()
+    };
+    let moved_on = Record {
+        known: refuted.clone(),
+        ..denied.clone()
+    };
+    for (known, of_the_same, of_no_answer) in [
+        (&refuted, Some(refuted.clone()), None),
+        (&succeeded, Some(succeeded.clone()), Some(succeeded.clone())),
+    ] {
+        for (record, written) in [
+            (&denied, of_the_same),
+            (&taken_back, of_no_answer),
+            (&moved_on, None),
+        ] {
+            could_not_write(&denied, known, &mut memo);
+            assert_eq!(still_to_write(record, &mut memo), written);
+            assert_eq!(still_to_write(record, &mut memo), None, "once");
+        }
+    }
+    // What rests on absence or on an answer alone is concluded anew.
+    for (state, evidence) in [
+        (State::NotExecuted, Evidence::Person),
+        (State::Succeeded, Evidence::Person),
+        (State::Unknown, Evidence::NoneFound),
+    ] {
+        let concluded = Outcome {
+            state,
+            evidence: Some(evidence),
+            ..denied.known.clone()
+        };
+        could_not_write(&denied, &concluded, &mut memo);
+        assert_eq!(still_to_write(&denied, &mut memo), None, "{state:?}");
+    }
+}
+
+#[test]
+fn a_vm_is_found_also_while_a_key_is_told_nothing_of_its_job() {
+    let accepted = accepted();
+    let nothing = stepped(&accepted, Input::JobUnreadable(vec![]));
+    assert_eq!(nothing, accepted.known);
+    let found = stepped(&accepted, Input::JobUnreadable(vec![ours("vps_new")]));
+    assert_eq!(
+        (found.state, found.evidence),
+        (State::Succeeded, Some(Evidence::VmFound))
+    );
+}
+
+#[test]
 fn a_person_is_believed_where_hostup_cannot_be_read_and_not_sooner() {
     for (what, record, asked) in unread() {
         if record.known.state == State::Accepted {
