@@ -66,8 +66,8 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
         if !ask::is_possible() {
             return Err(Failure::told(format!(
                 "nobody can be asked here, because this is not a terminal. To approve what is shown: kubectl hostup \
-                 approve {id} -n {} --yes --quote {quote}",
-                object.namespace
+                 approve {id} -n {} --yes --quote {quote}{}",
+                object.namespace, cluster.flags
             )));
         }
         let question = if object.overwrites() {
@@ -92,10 +92,11 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
         &format!("{place} is approved at {}{waits}.", object.price()),
     )?;
     output.line(format!(
-        "To follow it: kubectl -n {} get {} {} -w",
+        "To follow it: kubectl -n {} get {} {} -w{}",
         object.namespace,
         crate::object::short(id.kind),
-        id.name
+        id.name,
+        cluster.flags
     ))?;
     Ok(DONE)
 }

@@ -28,12 +28,33 @@ pub struct Reach {
     namespace: Option<String>,
 }
 
+impl Reach {
+    fn flags(&self) -> String {
+        let file = self.kubeconfig.as_ref().map(|file| file.display().to_string());
+        [("--kubeconfig", file), ("--context", self.context.clone())]
+            .into_iter()
+            .filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted(&value?))))
+            .collect()
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// A connection with the rights of the user.
 pub struct Cluster {
     /// The connection.
     pub client: Client,
     /// The namespace of `--namespace`, if it is given.
     pub named: Option<String>,
+    /// What a command that is printed must end with to reach the same cluster; empty for that of the kubeconfig.
+    pub flags: String,
 }
 
 impl Cluster {
@@ -53,6 +74,7 @@ impl Cluster {
         Ok(Self {
             client,
             named: reach.namespace.clone(),
+            flags: reach.flags(),
         })
     }
 

@@ -92,7 +92,8 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
         None => {
             return Err(Failure::told(format!(
                 "nobody can be asked here, because this is not a terminal. Look in HostUp's panel, then: kubectl hostup \
-                 resolve {name} --answer NotExecuted|Adopt|Abandon --yes, with --vps for Adopt of a restore"
+                 resolve {name} --answer NotExecuted|Adopt|Abandon --yes{}, with --vps for Adopt of a restore",
+                cluster.flags
             )));
         }
     };
@@ -117,7 +118,7 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
             Some(vps)
         }
     };
-    output.styled(OPEN, &effect(answer, &record, subject.as_ref()))?;
+    output.styled(OPEN, &effect(answer, &record, subject.as_ref(), &cluster.flags))?;
     if !args.yes {
         if !ask::is_possible() {
             return Err(Failure::told(
@@ -135,7 +136,10 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
     give(&record, answer, vps, cluster).await?;
     output.styled(
         WELL,
-        &format!("The answer is given. To follow it: kubectl get vop {name} -w"),
+        &format!(
+            "The answer is given. To follow it: kubectl get vop {name} -w{}",
+            cluster.flags
+        ),
     )?;
     Ok(DONE)
 }
@@ -310,12 +314,12 @@ async fn subject(record: &VpsOperation, cluster: &Cluster) -> Option<Object> {
     Object::read(kind, object).ok()
 }
 
-fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> String {
+fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>, flags: &str) -> String {
     let is_restore = record.spec.r#type == ActionKind::RestoreToCloudVm;
     let is_overwrite = record.spec.r#type == ActionKind::OverwriteVps;
     let is_backup = record.spec.r#type == ActionKind::CreateBackup;
     match answer {
-        Answer::NotExecuted => not_executed(record, subject),
+        Answer::NotExecuted => not_executed(record, subject, flags),
         Answer::Adopt if is_restore => {
             "The operator accepts this VM if it is pay-as-you-go, is not the source VPS, and is visible to \
              the API key."
@@ -344,24 +348,24 @@ fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>) -> St
     }
 }
 
-fn not_executed(record: &VpsOperation, subject: Option<&Object>) -> String {
+fn not_executed(record: &VpsOperation, subject: Option<&Object>, flags: &str) -> String {
     let spec = &record.spec;
+    let row = spec.r#type.row();
     let Some(object) = subject else {
         return format!(
-            "If {} {} is there and has a valid approval, a new attempt follows at once. To prevent that, hold it \
-             first.",
-            spec.subject.kind, spec.subject.name
+            "If {} {} is there, {}. To prevent that, hold it first.",
+            spec.subject.kind, spec.subject.name, row.after_not_executed
         );
     };
     if object.is_held || object.is_suspended {
         return "The object is held or suspended, so no new attempt follows until that is lifted.".to_owned();
     }
-    if object.approval.is_none() {
+    if row.needs_approval && object.approval.is_none() {
         return "The object has no approval, so no new attempt follows.".to_owned();
     }
     format!(
-        "After that, {}. To prevent it, answer no now, and hold the object first: kubectl hostup hold {}/{} -n {}",
-        spec.r#type.row().after_not_executed,
+        "After that, {}. To prevent it, answer no now, and hold the object first: kubectl hostup hold {}/{} -n {}{flags}",
+        row.after_not_executed,
         short(object.id.kind),
         object.id.name,
         object.namespace

@@ -77,6 +77,11 @@ pub async fn run(args: &Args, cluster: &Cluster, output: &mut Output) -> Outcome
         }
         Err(error) => return Err(error.into()),
     }
+    for row in &mut waiting {
+        if row.to_do.starts_with("kubectl hostup ") {
+            row.to_do.push_str(&cluster.flags);
+        }
+    }
     waiting.sort_by(|a, b| {
         let rank = |row: &Waiting| (!row.is_urgent, row.namespace.clone(), row.object.clone());
         rank(a).cmp(&rank(b))

@@ -78,6 +78,11 @@ impl Ran {
 }
 
 impl Person {
+    /// A command as it is printed for this user: it reaches the same cluster.
+    fn is_told(&self, command: &str) -> String {
+        format!("{command} --kubeconfig {}", self.kubeconfig.display())
+    }
+
     /// The admin.
     fn admin(env: &TestEnv) -> Self {
         Self {

@@ -208,7 +208,7 @@ async fn after_a_failed_backup_the_next_quote_is_offered_and_approved() {
     env.create(object).await;
     let object = env.config_comes_to("web", "JobFailed").await;
     let waiting = approver.runs(&["status", "-o", "json"]).await.json();
-    let to_do = format!("kubectl hostup approve vrc/web -n {}", env.namespace);
+    let to_do = approver.is_told(&format!("kubectl hostup approve vrc/web -n {}", env.namespace));
     assert_eq!(waiting[0]["toDo"], to_do.as_str());
     let args = ["approve", "vrc/web", "--yes", "--quote", quote(&object)];
     approver.runs(&args).await.ok();

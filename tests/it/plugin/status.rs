@@ -54,7 +54,7 @@ async fn only_what_waits_for_somebody_is_shown_and_the_urgent_first() {
         ["OBJECT", "REASON", "PRICE", "SINCE", "WHAT TO DO"],
         "{table}"
     );
-    let approve = format!("kubectl hostup approve vbr/web -n {}", env.namespace);
+    let approve = viewer.is_told(&format!("kubectl hostup approve vbr/web -n {}", env.namespace));
     assert_eq!(
         rows[3][..3],
         ["vbr/web", "AwaitingApproval", "0.66 SEK/h"],
@@ -80,7 +80,7 @@ async fn an_unknown_outcome_is_shown_also_when_its_object_is_gone() {
         reasons(&with_object),
         [("vbr/web".to_owned(), "OutcomeUnknown".to_owned())]
     );
-    let to_do = format!("kubectl hostup resolve {record}");
+    let to_do = viewer.is_told(&format!("kubectl hostup resolve {record}"));
     assert_eq!(with_object[0]["toDo"], to_do.as_str());
     env.delete("web").await;
     let without = viewer.runs(&["status", "-o", "json"]).await.json();
