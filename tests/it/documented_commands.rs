@@ -24,7 +24,7 @@ const LONG_RUN: [(&str, &str); 6] = [
 ];
 
 /// What this test follows.
-const HERE: [(&str, &str); 15] = [
+const HERE: [(&str, &str); 16] = [
     ("README.md", "Install"),
     ("README.md", "The first restore"),
     ("README.md", "Try it and test it"),
@@ -35,6 +35,7 @@ const HERE: [(&str, &str); 15] = [
     ("docs/runbook-unknown-outcome.md", "3. Give one answer"),
     ("docs/after-a-rebuild.md", "Before it happens"),
     ("docs/after-a-rebuild.md", "Afterwards"),
+    ("docs/after-a-rebuild.md", "Restore records"),
     ("docs/monitoring.md", "Switch it on"),
     ("docs/upgrade.md", "Upgrade"),
     ("docs/upgrade.md", "Roll back"),
@@ -330,8 +331,15 @@ fn the_commands_of_the_documents_do_what_the_documents_say() {
     reader.state(&records[1], "Abandoned");
     assert_eq!(reader.runs(&unfinished), "");
     drop(operator);
-    let log = std::fs::read_to_string(reader.checkout.path().join("spending-log.yaml")).unwrap();
-    assert_eq!(log.matches("kind: VpsOperation\n").count(), 5, "{log}");
+    reader.follows("docs/after-a-rebuild.md", "Before it happens", &[]);
+    let log = std::fs::read_to_string(reader.checkout.path().join("spending-log.json")).unwrap();
+    assert_eq!(log.matches("\"kind\": \"VpsOperation\"").count(), 5, "{log}");
+    let list =
+        "kubectl get vop -o jsonpath='{range .items[*]}{.metadata.name} {.spec} {.status}{\"\\n\"}{end}'";
+    let saved = reader.runs(list);
+    reader.runs("kubectl delete vop --all");
+    reader.follows("docs/after-a-rebuild.md", "Restore records", &[]);
+    assert_eq!(reader.runs(list), saved);
 
     reader.follows("docs/upgrade.md", "Uninstall", &[]);
     reader.follows("docs/upgrade.md", "Forget what was paid", &[]);
