@@ -132,7 +132,8 @@ impl Election {
         // The version that was read makes sure that of two racers one loses.
         match api_call::within(self.leases.replace(NAME, &PostParams::default(), &lease)).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_conflict() => Ok(false),
+            // One's own renewal of before may have landed late; the next read tells.
+            Err(error) if error.is_conflict() && !mine => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
@@ -54,6 +55,7 @@ where
         told,
         position: Position::Nowhere,
         pending: VecDeque::new(),
+        is_new: false,
     };
     stream::unfold(watch, |mut watch| async move {
         let next = watch.next().await;
@@ -84,6 +86,8 @@ struct Watch<K, F> {
     told: F,
     position: Position<K>,
     pending: VecDeque<Event<K>>,
+    /// The watch that is open has brought nothing yet.
+    is_new: bool,
 }
 
 impl<K, F> Watch<K, F>
@@ -124,11 +128,15 @@ where
                     if mark.metadata.annotations.contains_key(END_OF_LIST) =>
                 {
                     (self.told)(Life::Seen);
+                    self.is_new = false;
                     self.pending.push_back(Event::InitDone);
                     Ok(Position::Open(mark.metadata.resource_version, changes))
                 }
-                Some(Ok(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {
-                    Ok(Position::Streaming(changes))
+                Some(Ok(WatchEvent::Bookmark(_))) => Ok(Position::Streaming(changes)),
+                // The list may have shown it already. One by pages is of one moment.
+                Some(Ok(WatchEvent::Deleted(_))) => {
+                    self.pending.push_back(Event::Init);
+                    Ok(Position::Paging(None))
                 }
                 Some(Ok(WatchEvent::Error(status))) => Err(Error::WatchError(status.boxed())),
                 Some(Err(error)) => Err(Error::WatchFailed(error)),
@@ -177,6 +185,16 @@ where
         let Ok(next) = next_change(&mut changes).await else {
             return Ok(Position::At(version));
         };
+        if next.is_none() && self.is_new {
+            // The API server sends a bookmark before it ends a watch. To open it again at once would flood it.
+            self.position = Position::At(version);
+            let ended = io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the watch ended before anything came",
+            );
+            return Err(Error::WatchFailed(kube::Error::Service(ended.into())));
+        }
+        self.is_new = false;
         if matches!(
             next,
             None | Some(Ok(WatchEvent::Added(_)
@@ -220,6 +238,7 @@ where
         params.send_initial_events = with_list;
         let changes = within(self.api.watch(&params, version)).await?;
         (self.told)(Life::Opened);
+        self.is_new = true;
         Ok(changes.boxed())
     }
 }

@@ -353,6 +353,46 @@ async fn a_leader_that_cannot_renew_its_lease_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_whose_own_renewal_landed_late_stays_the_leader() {
+    let proxied = ProxiedEnv::new("late").await;
+    let election = format!("--operator-namespace={}", proxied.env.namespace);
+    let operator = proxied.env.operator(&["--leader-elect=true", &election]);
+    operator.wait_for_line("\"leading\"");
+    let conflict = status(409, "Conflict", "the object has been modified");
+    let renewal = Rule::on("PUT", |request| request.path.contains("/leases")).named("a renewal");
+    proxied.proxy.rule(renewal.action(Action::Respond(409, conflict)));
+    operator.wait_for_line("the Lease could not be renewed; trying again");
+    proxied.env.create(proxied.env.approved("web")).await;
+    proxied.env.wait_for_reason("web", "Restored").await;
+    proxied.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_watch_that_ends_before_anything_came_is_not_opened_again_at_once() {
+    let proxied = ProxiedEnv::new("short").await;
+    let cannot = status(400, "BadRequest", "sendInitialEvents is forbidden");
+    let streaming = Rule::on("GET", streams).named("streams").always();
+    proxied.proxy.rule(streaming.action(Action::Respond(400, cannot)));
+    let watches = |request: &Request| {
+        request.path.ends_with("/vpsbackuprestores") && request.is_watch() && !streams(request)
+    };
+    let ends = Rule::on("GET", watches).named("a watch").always();
+    proxied
+        .proxy
+        .rule(ends.action(Action::Respond(200, serde_json::Value::Null)));
+    let operator = proxied.env.operator(&[]);
+    operator.wait_for_line("the watch ended before anything came");
+    proxied.seen(3, watches).await;
+    let opened = proxied
+        .proxy
+        .requests()
+        .iter()
+        .filter(|request| watches(request))
+        .count();
+    assert!(opened < 10, "{opened} times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_status_that_somebody_else_has_written_is_looked_at_again_without_a_warning() {
     let proxied = ProxiedEnv::new("conflict").await;
     let is_status = |request: &Request| request.path.ends_with("/vpsbackuprestores/web/status");

@@ -13,7 +13,7 @@ type Predicate = Box<dyn Fn(&Request) -> bool + Send>;
 pub enum Action {
     /// Passes it on, as without a rule. Before a broader rule it makes an exception.
     Forward,
-    /// Answers with this status and body; the API server never sees the request.
+    /// Answers with this status and body, an empty one for null; the API server never sees the request.
     Respond(u16, Value),
     /// The API server does it; the client gets this status and body instead of the answer.
     ForwardThenRespond(u16, Value),

@@ -154,7 +154,12 @@ async fn act(
 }
 
 fn made_up(code: u16, body: &Value) -> Result<Response<Body>, Cut> {
-    let mut answer = Response::new(full(Bytes::from(body.to_string())));
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let mut answer = Response::new(full(Bytes::from(body)));
     *answer.status_mut() = StatusCode::from_u16(code).map_err(|error| Cut(error.to_string()))?;
     answer
         .headers_mut()
