@@ -17,7 +17,7 @@ use super::late_writes::LateWrites;
 use super::options::Rivals;
 use super::settings::Settings;
 use super::telemetry_hooks::TelemetryHooks;
-use crate::accounts::{Account, Accounts, Question, Readings};
+use crate::accounts::{Account, Accounts, Question, Readings, Who};
 use crate::api::shared::CredentialsSecretRef;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -159,6 +159,14 @@ impl Context {
     /// Has an object whose status was told looked at again at `wake`, and once a late write to that status would have landed.
     pub fn again_once_told(&self, place: &Place, wake: Option<Timestamp>) -> Action {
         self.again_at(self.late_writes.look_again(place, wake, self.moment()))
+    }
+
+    /// The object is gone, and waits for nothing.
+    pub fn forget(&self, place: Place) {
+        let (namespace, name) = (place.namespace.clone(), place.name.clone());
+        self.accounts.forget(&Who::Subject(place.kind, namespace, name));
+        self.approvals.forget(&place);
+        self.over_budget.note(place, false);
     }
 
     /// Has the object looked at soon: something about its record has changed.

@@ -15,7 +15,6 @@ use super::Error;
 use super::approvals::Place;
 use super::context::Context;
 use super::observe::{self, SeenVersion};
-use crate::accounts::Who;
 use crate::api::conditions;
 use crate::api::stored::{Stored, Unreadable};
 use crate::cluster::api_call::{self, ApiError};
@@ -51,15 +50,11 @@ pub async fn told<K: PurchasingKind>(
     }
     let object = match observe::object::<K>(ctx, seen).await? {
         None => {
-            let gone = Who::Subject(K::KIND, seen.namespace.clone(), seen.name.clone());
-            ctx.accounts.forget(&gone);
-            let place = Place {
+            ctx.forget(Place {
                 kind: K::KIND,
                 namespace: seen.namespace.clone(),
                 name: seen.name.clone(),
-            };
-            ctx.approvals.forget(&place);
-            ctx.over_budget.note(place, false);
+            });
             return Ok(Action::await_change());
         }
         Some(Stored(Err(unreadable))) => return self::unreadable::<K>(ctx, unreadable).await,

@@ -60,6 +60,14 @@ impl Rhythm {
         Ok(())
     }
 
+    /// It is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let place = (namespace.to_owned(), name.to_owned());
+        let mut looks = self.lock();
+        looks.last.remove(&place);
+        looks.woken.remove(&place);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Looks> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,8 +27,7 @@ use super::rhythm::Rhythm;
 use super::settings::WatchedNamespaces;
 use super::telemetry_hooks::Reconcile;
 use super::turns::{Place, Turn, Turns};
-use super::{Error, budgets, operation, options, restore, vms};
-use crate::accounts::Who;
+use super::{Error, approvals, budgets, operation, options, restore, vms};
 use crate::api::operation::VpsOperation;
 use crate::api::restore::VpsBackupRestore;
 use crate::api::stored::Stored;
@@ -274,21 +273,28 @@ impl Buyer {
     ) where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
-        let (asking, of_kind) = (ctx.clone(), self.kind);
+        let rhythm = Arc::new(Rhythm::new(
+            LOOKED_AT_ONCE_IN.min(ctx.settings.times.poll_interval),
+        ));
+        let (of_ctx, of_rhythm, kind) = (ctx.clone(), rhythm.clone(), self.kind);
+        let forget = move |namespace: String, name: String| {
+            of_ctx.failures.succeeded::<K>(&namespace, &name);
+            of_rhythm.forget(&namespace, &name);
+            of_ctx.forget(approvals::Place {
+                kind,
+                namespace,
+                name,
+            });
+        };
+        let of_event = forget.clone();
         let stream = stream.inspect_ok(move |event| {
             if let watcher::Event::Delete(object) = event {
-                let namespace = object.namespace().unwrap_or_default();
-                asking
-                    .accounts
-                    .forget(&Who::Subject(of_kind, namespace, object.name_any()));
+                of_event(object.namespace().unwrap_or_default(), object.name_any());
             }
         });
         let mut news = News::default();
         let stream = stream.try_filter(move |event| ready(news.brings(event)));
         let stream = once_stored(stream, objects.clone());
-        let rhythm = Arc::new(Rhythm::new(
-            LOOKED_AT_ONCE_IN.min(ctx.settings.times.poll_interval),
-        ));
         let (waker, wakes) = unbounded();
         let caller = waker.clone();
         let woken = rhythm.clone();
@@ -305,7 +311,7 @@ impl Buyer {
             // As above.
             let _stopped = caller.unbounded_send(ObjectRef::new(name).within(namespace));
         });
-        let (of_reconcile, of_end, asked) = (turns.clone(), turns, ctx.clone());
+        let (of_reconcile, of_end) = (turns.clone(), turns);
         let reconcile = move |seen: Arc<K>, ctx: Arc<Context>| {
             let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
             let Some(turn) = begin(&of_reconcile, seen.as_ref(), &namespace, &ctx) else {
@@ -337,9 +343,7 @@ impl Buyer {
             .run(reconcile, try_again, ctx.clone())
             .for_each(|ended| {
                 tell_of_the_end(ended, |(namespace, name)| {
-                    asked
-                        .accounts
-                        .forget(&Who::Subject(self.kind, namespace.clone(), name.clone()));
+                    forget(namespace.clone(), name.clone());
                     of_end.gone(&(namespace, name));
                 })
             })

@@ -123,6 +123,19 @@ fn assert_few_labels(env: &TestEnv, samples: &BTreeMap<String, f64>, records: &[
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_was_deleted_waits_for_no_approval() {
+    let env = TestEnv::new("deletedwaits").await;
+    let operator = env.operator(&[]);
+    env.create(env.preview("web")).await;
+    env.wait_for_reason("web", "AwaitingApproval").await;
+    let waiting = "hostup_operator_awaiting_approval_timestamp_seconds{";
+    let samples = operator.samples();
+    let series = samples.keys().find(|sample| sample.starts_with(waiting)).unwrap();
+    env.delete("web").await;
+    operator.samples_with(series, |value| value.is_none());
+}
+
 #[tokio::test]
 async fn metrics_count_what_happened() {
     let env = TestEnv::new("metrics").await;
