@@ -264,7 +264,6 @@ impl Account {
                 query.push(("cursor", cursor));
             }
             let page: wire::VpsPage = self.get(Route::VpsList, &["api", "v2", "vps"], &query).await?;
-            let is_empty = page.data.is_empty();
             for Object(entry) in page.data {
                 // An entry that cannot be named makes the list incomplete, not shorter.
                 vms.push(
@@ -274,13 +273,8 @@ impl Account {
                 );
             }
             match (page.has_more, page.next_cursor) {
-                // A page that says that it is the last one, and names another one all the same, is followed.
-                (more, Some(next))
-                    if cursor.as_ref() != Some(&next) && !(more == Some(false) && is_empty) =>
-                {
-                    cursor = Some(next);
-                }
                 (Some(false), _) => return Ok(vms),
+                (Some(true) | None, Some(next)) if cursor.as_ref() != Some(&next) => cursor = Some(next),
                 (Some(true) | None, _) => return Err(incomplete("breaks off")),
             }
         }

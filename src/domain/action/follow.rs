@@ -195,6 +195,7 @@ pub fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need
 pub fn could_not_write(record: &Record, known: &Outcome, memo: &mut Memo) {
     let has_ended = matches!(known.state, State::Succeeded | State::Failed);
     let is_shown = has_ended && known.evidence != Some(Evidence::Person)
+        || known.evidence == Some(Evidence::Job)
         || is_refuted(known) && !is_refuted(&record.known);
     memo.unwritten = is_shown.then(|| {
         Box::new(Unwritten {
@@ -529,12 +530,12 @@ pub(super) fn unreadable(record: &Record, why: &Text, memo: &Memo, times: &Times
     let told = is_answered && known.state == State::Unknown;
     if told && known.job.is_some() {
         // HostUp took the order, and nothing was read that would show whether its job runs.
-        return Outcome {
-            message: Text::new(
-                "the answer NotExecuted takes effect once HostUp no longer knows the job, and the job cannot be read",
-            ),
+        let asked = Outcome {
+            message: Text::new("HostUp accepted the order, and its job cannot be read"),
+            evidence: known.evidence.or(Some(Evidence::CannotLook)),
             ..known.clone()
         };
+        return open_to_another(record, asked);
     }
     if told {
         return Outcome {

@@ -133,11 +133,15 @@ impl LedgerView {
 
     fn bar(&self, instead: &str) -> Option<(Reason, String)> {
         if let Some(missing) = &self.missing {
-            let is_replaced = self.tail.as_ref().is_some_and(|tail| tail.name == *missing);
-            let back = if is_replaced {
-                "Another record has its name now: delete that one, and bring the first one back from a backup"
-            } else {
-                "Bring the record back from a backup"
+            let back = match self.tail.as_ref().filter(|tail| tail.name == *missing) {
+                Some(tail) => format!(
+                    "Another record has its name now, of {} {}/{}: bring the first one back from a backup if that one is not \
+                     needed",
+                    tail.subject.kind.as_str(),
+                    tail.subject.namespace,
+                    tail.subject.name
+                ),
+                None => "Bring the record back from a backup".to_owned(),
             };
             return Some((
                 Reason::LedgerMissing,

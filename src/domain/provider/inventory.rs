@@ -1,6 +1,6 @@
 //! The account's VMs, and what their names prove about our purchases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::consent::price::Size;
 use crate::ledger::names::VmToken;
@@ -104,9 +104,11 @@ fn anothers(other: &RecordName) -> String {
 /// Looks for the VM that was bought under `token`. Whatever has the token, except the source, keeps
 /// absence from being concluded; only a pay-as-you-go VM of the ordered size is evidence.
 pub fn look_for(vms: &[Vm], token: &VmToken, source: &VpsId, ordered: Size) -> Sighting {
+    // A VM that two pages show is one.
+    let mut shown = BTreeSet::new();
     let bearers: Vec<&Vm> = vms
         .iter()
-        .filter(|vm| token.is_borne_by(&vm.name) && vm.id != *source)
+        .filter(|vm| token.is_borne_by(&vm.name) && vm.id != *source && shown.insert(&vm.id))
         .collect();
     match bearers.as_slice() {
         [] => Sighting::None,

@@ -134,21 +134,9 @@ fn with_preflight(
     });
 
     if let Some(order) = &order {
-        match inventory::look_for(&preflight.vms, &intent.token(&view.chain.instance), source, size) {
-            Sighting::None => {}
-            // Nothing is bought beside it, and no record says what it is.
-            Sighting::Unclear(vm, why) if vm.is_payg && vm.result_of.is_none() => {
-                let message = format!("{why}; nothing is bought, and the operator looks again");
-                let facts = read(&gates, Some(&backup), Some(order), None);
-                let again = Some(later(now, times.gate_interval));
-                return report(Reason::ProviderUnavailable, message, facts, again);
-            }
-            Sighting::Unclear(_, why) => {
-                let message = format!("{why}; choose another name for the VpsBackupRestore");
-                let facts = read(&gates, Some(&backup), Some(order), None);
-                return stalled(view, times, now, Reason::NameReused, facts, message);
-            }
-            sighting => return Decision::Adopt(Box::new(order.order.clone()), sighting),
+        let sighting = inventory::look_for(&preflight.vms, &intent.token(&view.chain.instance), source, size);
+        if sighting != Sighting::None {
+            return Decision::Adopt(Box::new(order.order.clone()), sighting);
         }
     }
     if let Some(closed) = gate::closed(&gates) {

@@ -277,8 +277,14 @@ fn what_hostup_took_as_a_job_is_not_ended_while_the_job_cannot_be_read() {
     let at = |record: &Record| unreadable(record, &why, &tried, &times(), until);
     told.known.job = accepted().known.job;
     let waits = |record: &Record| {
-        let message = "the answer NotExecuted takes effect once HostUp no longer knows the job, and the job cannot be read";
-        saying(message, record.known.clone())
+        let expected = Outcome {
+            evidence: Some(Evidence::CannotLook),
+            answer_refused: Some(Text::new(
+                "NotExecuted is not taken while HostUp accepted the order, and its job cannot be read",
+            )),
+            ..record.known.clone()
+        };
+        saying("HostUp accepted the order, and its job cannot be read", expected)
     };
     assert_eq!(
         at(&told),
@@ -294,6 +300,13 @@ fn what_hostup_took_as_a_job_is_not_ended_while_the_job_cannot_be_read() {
         ..told
     };
     assert_eq!(at(&overwrite), waits(&overwrite));
+    // It bars no other answer, and is asked once.
+    let asked = Record {
+        known: at(&overwrite),
+        ..overwrite.clone()
+    };
+    assert_eq!(at(&asked), asked.known);
+    assert!(is_open_to_adopt(&asked.known) && !is_refuted(&asked.known));
     let without_job = Record {
         known: Outcome {
             job: None,
