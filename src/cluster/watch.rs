@@ -133,15 +133,11 @@ where
                     Ok(Position::Open(mark.metadata.resource_version, changes))
                 }
                 Some(Ok(WatchEvent::Bookmark(_))) => Ok(Position::Streaming(changes)),
-                // The list may have shown it already. One by pages is of one moment.
-                Some(Ok(WatchEvent::Deleted(_))) => {
-                    self.pending.push_back(Event::Init);
-                    Ok(Position::Paging(None))
-                }
                 Some(Ok(WatchEvent::Error(status))) => Err(Error::WatchError(status.boxed())),
                 Some(Err(error)) => Err(Error::WatchFailed(error)),
-                // Whoever does not know the wish to stream ends without the mark.
-                None => {
+                // Whoever does not know the wish to stream ends without the mark. What is deleted may have been shown already;
+                // a list by pages is of one moment.
+                None | Some(Ok(WatchEvent::Deleted(_))) => {
                     self.pending.push_back(Event::Init);
                     Ok(Position::Paging(None))
                 }
