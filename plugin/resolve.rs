@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use hostup_operator::api::operation::{
-    OperationEvidence, OperationState, Resolution, VpsOperation, VpsOperationStatus,
+    OperationEvidence, OperationState, Resolution, SubjectRef, VpsOperation, VpsOperationStatus,
 };
 use hostup_operator::api::shared::ResolutionAnswer;
 use hostup_operator::domain::action::ordered::ActionKind;
@@ -319,7 +319,7 @@ fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>, flags
     let is_overwrite = record.spec.r#type == ActionKind::OverwriteVps;
     let is_backup = record.spec.r#type == ActionKind::CreateBackup;
     match answer {
-        Answer::NotExecuted => not_executed(record, subject, flags),
+        Answer::NotExecuted => not_executed(record.spec.r#type, &record.spec.subject, subject, flags),
         Answer::Adopt if is_restore => {
             "The operator accepts this VM if it is pay-as-you-go, is not the source VPS, and is visible to \
              the API key."
@@ -348,13 +348,12 @@ fn effect(answer: Answer, record: &VpsOperation, subject: Option<&Object>, flags
     }
 }
 
-fn not_executed(record: &VpsOperation, subject: Option<&Object>, flags: &str) -> String {
-    let spec = &record.spec;
-    let row = spec.r#type.row();
+fn not_executed(what: ActionKind, of: &SubjectRef, subject: Option<&Object>, flags: &str) -> String {
+    let row = what.row();
     let Some(object) = subject else {
         return format!(
             "If {} {} is there, {}. To prevent that, hold it first.",
-            spec.subject.kind, spec.subject.name, row.after_not_executed
+            of.kind, of.name, row.after_not_executed
         );
     };
     if object.is_held || object.is_suspended {
@@ -453,4 +452,45 @@ fn changed_meanwhile(name: &str) -> Failure {
     Failure::told(format!(
         "VpsOperation {name} has changed while you looked at it. No answer is given. Run the command again"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_approval_follows_also_where_the_object_has_none() {
+        let of = SubjectRef {
+            kind: "VpsResourceConfig".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "old".to_owned(),
+            uid: "uid-1".to_owned(),
+            generation: 1,
+        };
+        let object = json!({
+            "apiVersion": "vps.hostup.se/v1alpha1", "kind": "VpsResourceConfig",
+            "metadata": {"name": "old", "namespace": "shop"},
+            "spec": {"legacy": {"vmid": 10_000, "resources": {"2231": 400}}},
+        });
+        let object = Object::read(
+            SubjectKind::VpsResourceConfig,
+            serde_json::from_value(object).unwrap(),
+        );
+        let object = object.unwrap();
+        for (what, follows) in [
+            (ActionKind::LegacyEstimate, true),
+            (ActionKind::LegacyUpgrade, false),
+            (ActionKind::CommitResources, false),
+        ] {
+            let said = not_executed(what, &of, Some(&object), " --context prod");
+            assert_eq!(said.contains("no new attempt follows"), !follows, "{said}");
+            assert_eq!(
+                said.ends_with("hold vrc/old -n shop --context prod"),
+                follows,
+                "{said}"
+            );
+        }
+        let said = not_executed(ActionKind::LegacyEstimate, &of, None, "");
+        assert!(said.contains("no approval is needed"), "{said}");
+    }
 }
