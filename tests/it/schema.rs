@@ -120,7 +120,7 @@ fn conditions() -> Value {
 
 fn quote() -> Value {
     json!({
-        "id": "q-a", "replaces": "q-b", "summary": "s", "currencyCode": "SEK", "perHour": "1", "perHourDifference": "1", "perMonth": "1", "perCycle": "1",
+        "id": "q-a", "replaces": "q-b", "endedBefore": "b", "summary": "s", "currencyCode": "SEK", "perHour": "1", "perHourDifference": "1", "perMonth": "1", "perCycle": "1",
         "estimatedPerMonth": "1", "recurringPerMonth": "1", "dueNow": "1",
         "rates": {
             "currencyCode": "SEK", "cpuPerCoreHour": "1", "memoryPerGbHour": "1", "storagePerGbHour": "1",

@@ -247,7 +247,6 @@ pub fn record(object: &VpsOperation) -> Result<Record, InvalidRecord> {
         },
         created_at: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
         cause: Cause::of_record(&spec.readings_digest),
-        approved: spec.approval.is_some(),
         tries: spec.try_of_generation,
         answer: spec.resolution.as_ref().map(|given| match given.answer {
             ResolutionAnswer::NotExecuted => Resolution::NotExecuted,

@@ -322,10 +322,6 @@ impl Look<'_> {
     fn found(&self, sighting: Sighting) -> Option<Outcome> {
         let (record, known) = (self.record, &self.record.known);
         match sighting {
-            // Nothing was sent for it.
-            Sighting::One(vm) | Sighting::OtherSize(vm) if !record.approved => {
-                Some(succeeded(known, &vm, Evidence::FoundBeforeClaim))
-            }
             Sighting::One(vm) => Some(succeeded(known, &vm, Evidence::VmFound)),
             Sighting::Several(ids) => Some(refuted(record, several(known, &ids))),
             Sighting::OtherSize(vm) => {

@@ -506,8 +506,6 @@ pub struct Record {
     pub follows: Option<RecordName>,
     /// The quote that was approved; a legacy estimate has none.
     pub quote: Option<Quote>,
-    /// Whether somebody had approved the call. A record of a VM that was there before has no approval: nothing is sent.
-    pub approved: bool,
     /// The gates as they were read before the claim.
     pub gates: Vec<Gate>,
     /// Who may send, and until when.

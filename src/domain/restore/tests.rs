@@ -228,7 +228,6 @@ pub(crate) fn recorded(order: Order, state: State) -> Record {
         },
         created_at: None,
         cause: order.cause,
-        approved: true,
         tries: order.attempt.tries,
         answer: None,
         known: Outcome {

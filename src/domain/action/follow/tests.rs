@@ -1311,43 +1311,6 @@ fn what_hostup_has_shown_and_the_api_server_did_not_take_is_written_before_anyth
 }
 
 #[test]
-fn a_vm_that_was_there_before_is_never_called_bought_however_late_hostup_shows_its_size() {
-    let found = Record {
-        approved: false,
-        ..record(State::Sending)
-    };
-    let sizeless = Vm {
-        size: None,
-        ..ours("vps_new")
-    };
-    let unclear = crate::provider::inventory::look_for(
-        std::slice::from_ref(&sizeless),
-        &restored(&found.action).token().unwrap(),
-        &found.vps,
-        SIZE,
-    );
-    let unknown = Record {
-        known: stepped(&found, Input::FoundBeforeClaim(unclear)),
-        ..found
-    };
-    assert_eq!(
-        (unknown.known.state, unknown.known.evidence),
-        (State::Unknown, None)
-    );
-    let other_size = Vm {
-        size: Some(Size { cpu_cores: 8, ..SIZE }),
-        ..ours("vps_new")
-    };
-    for shown in [ours("vps_new"), other_size] {
-        let ended = stepped(&unknown, inventory(vec![shown]));
-        assert_eq!(
-            (ended.state, ended.evidence),
-            (State::Succeeded, Some(Evidence::FoundBeforeClaim))
-        );
-    }
-}
-
-#[test]
 fn a_vm_is_found_also_while_a_key_is_told_nothing_of_its_job() {
     let accepted = accepted();
     let nothing = stepped(&accepted, Input::JobUnreadable(vec![]));
