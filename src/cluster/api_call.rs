@@ -151,6 +151,11 @@ impl ApiError {
         self.code()
             .is_some_and(|code| matches!(code, 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422))
     }
+
+    /// A write that came to this may have been done, or may still be done.
+    pub fn leaves_a_write_open(&self) -> bool {
+        !self.is_refusal() && !self.is_conflict() && !self.is_throttled()
+    }
 }
 
 /// How a write says that it is ours.

@@ -135,8 +135,8 @@ where
                 Some(Ok(WatchEvent::Bookmark(_))) => Ok(Position::Streaming(changes)),
                 Some(Ok(WatchEvent::Error(status))) => Err(Error::WatchError(status.boxed())),
                 Some(Err(error)) => Err(Error::WatchFailed(error)),
-                // Whoever does not know the wish to stream ends without the mark. What is deleted may have been shown already;
-                // a list by pages is of one moment.
+                // An API server that does not know `sendInitialEvents` ends the stream without the mark. A deleted object may
+                // be in this list already; a list by pages shows one moment.
                 None | Some(Ok(WatchEvent::Deleted(_))) => {
                     self.pending.push_back(Event::Init);
                     Ok(Position::Paging(None))

@@ -33,23 +33,21 @@ impl LateWrites {
 
     /// What became of a write to the status of an object.
     pub fn note<T>(&self, place: Place, written: &Result<T, ApiError>, now: Moment) {
-        let is_unclear = written
-            .as_ref()
-            .is_err_and(|error| !error.is_refusal() && !error.is_conflict() && !error.is_throttled());
-        if is_unclear {
+        if written.as_ref().is_err_and(ApiError::leaves_a_write_open) {
             self.lock().insert(place, now);
         }
     }
 
-    /// When to look at an object again that is looked at by itself at `wake`, or never.
+    /// When to look at an object next. At `wake` that happens in any case; `None` is never.
     pub fn look_again(&self, place: &Place, wake: Option<Timestamp>, now: Moment) -> Option<Timestamp> {
         let mut unclear = self.lock();
         unclear.retain(|_, sent| now.since(sent) < LANDS_WITHIN);
+        let may_land = unclear.contains_key(place);
         let once_landed = later(now.wall, LANDS_WITHIN);
         match wake {
-            Some(wake) if unclear.contains_key(place) => Some(wake.min(once_landed)),
-            None if unclear.contains_key(place) || now.since(&self.began) < LANDS_WITHIN => Some(once_landed),
-            // An object that is looked at by itself shows what is true then.
+            Some(wake) if may_land => Some(wake.min(once_landed)),
+            None if may_land || now.since(&self.began) < LANDS_WITHIN => Some(once_landed),
+            // The look at `wake` corrects what an earlier process wrote.
             wake => wake,
         }
     }

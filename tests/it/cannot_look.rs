@@ -63,22 +63,16 @@ impl Blind {
     ];
 
     async fn strike(self, env: &TestEnv) {
+        let lists = |page: Value| {
+            let page = Answer::json(200, page.to_string());
+            env.sim.inject(always(Route::ListVps, page));
+        };
         match self {
             Self::ListFails => env.sim.inject(always(Route::ListVps, Answer::html(502))),
             Self::SourceFails => env.sim.inject(always(Route::GetVps, Answer::html(502))),
-            Self::ListIsIncomplete => {
-                let nameless = json!({"data": [{"name": "x"}], "hasMore": false}).to_string();
-                env.sim
-                    .inject(always(Route::ListVps, Answer::json(200, nameless)));
-            }
-            Self::ListSaysThatItFailed => {
-                let failed = json!({"success": false, "data": [], "hasMore": false}).to_string();
-                env.sim.inject(always(Route::ListVps, Answer::json(200, failed)));
-            }
-            Self::ListDoesNotSayThatItEnds => {
-                let endless = json!({"data": []}).to_string();
-                env.sim.inject(always(Route::ListVps, Answer::json(200, endless)));
-            }
+            Self::ListIsIncomplete => lists(json!({"data": [{"name": "x"}], "hasMore": false})),
+            Self::ListSaysThatItFailed => lists(json!({"success": false, "data": [], "hasMore": false})),
+            Self::ListDoesNotSayThatItEnds => lists(json!({"data": []})),
             Self::NoKey => {
                 env.delete_secret().await;
                 // Else the key that the operator still knows would do for a while.

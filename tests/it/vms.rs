@@ -33,6 +33,19 @@ async fn ended(env: &TestEnv) -> Value {
     .await
 }
 
+/// Neither the record nor the object tells of an end.
+async fn assert_provided(env: &TestEnv) {
+    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
+    assert_eq!(
+        condition(&env.restore("web").await, "VmPresent")["status"],
+        "True"
+    );
+}
+
+fn empty_list() -> Answer {
+    Answer::json(200, json!({"data": [], "hasMore": false}).to_string())
+}
+
 fn terminate(env: &TestEnv, vm: &str) {
     env.sim.world(|world| {
         "terminated".clone_into(&mut world.vps_mut(vm).unwrap().service_status);
@@ -118,18 +131,13 @@ async fn an_account_that_shows_nothing_at_all_ends_no_vm() {
     let env = TestEnv::new("locked").await;
     let _operator = env.operator(&ROUNDS);
     restored(&env).await;
-    let empty = Answer::json(200, json!({"data": [], "hasMore": false}).to_string());
     let gone = Answer::problem(404, "not_found");
-    for (route, answer) in [(Route::ListVps, empty), (Route::GetVps, gone)] {
+    for (route, answer) in [(Route::ListVps, empty_list()), (Route::GetVps, gone)] {
         env.sim
             .inject(Fault::on(route).acted(false).always().answer(answer));
     }
     lists(&env, 5).await;
-    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
-    assert_eq!(
-        condition(&env.restore("web").await, "VmPresent")["status"],
-        "True"
-    );
+    assert_provided(&env).await;
 }
 
 #[tokio::test]
@@ -137,16 +145,11 @@ async fn one_list_without_the_vm_ends_nothing() {
     let env = TestEnv::new("blip").await;
     let _operator = env.operator(&ROUNDS);
     restored(&env).await;
-    let empty = Answer::json(200, json!({"data": [], "hasMore": false}).to_string());
     env.sim
-        .inject(Fault::on(Route::ListVps).acted(false).answer(empty));
+        .inject(Fault::on(Route::ListVps).acted(false).answer(empty_list()));
     lists(&env, 4).await;
     assert!(env.sim.unfired().is_empty());
-    assert_eq!(
-        condition(&env.restore("web").await, "VmPresent")["status"],
-        "True"
-    );
-    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
+    assert_provided(&env).await;
     env.check_invariants().await;
 }
 
@@ -161,11 +164,7 @@ async fn the_key_of_another_account_does_not_end_what_it_does_not_show() {
     // A key is used for a while before its Secret is read again.
     env.sim.world(|world| world.revoke_key(KEY));
     lists(&env, 5).await;
-    assert!(at(&env.records().await[0], "status.resultEnd").is_null());
-    assert_eq!(
-        condition(&env.restore("web").await, "VmPresent")["status"],
-        "True"
-    );
+    assert_provided(&env).await;
     env.check_invariants().await;
 }
 

@@ -199,10 +199,10 @@ async fn write(
     known: &Outcome,
     next: Timestamp,
 ) -> Result<Action, Error> {
-    let of = (&record.name, &record.claim.holder);
+    let (name, holder) = (&record.name, &record.claim.holder);
     if let Err(error) = record::write(&ctx.books, Arc::unwrap_or_clone(object), record, known).await {
         let error = Error::from(error);
-        let mut again = ctx.books.memory.followed(of.1);
+        let mut again = ctx.books.memory.followed(holder);
         could_not_write(record, known, &mut again.memo);
         if !matches!(error, Error::Api(_)) {
             // Another record has its VM.
@@ -210,7 +210,7 @@ async fn write(
         }
         again.trouble = refused::lasting(&error);
         let told = again.trouble.is_some();
-        record::remember(&ctx.books, of, again);
+        record::remember(&ctx.books, (name, holder), again);
         if told {
             ctx.wake(&record.subject);
         }

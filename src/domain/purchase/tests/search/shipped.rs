@@ -20,6 +20,7 @@ use crate::restore::tests::{intent, preflight_at, recorded, target_reading, view
 use crate::restore::{
     Decision, Destination, Intent, ProviderReading, StatusFacts, TargetReading, View, decide,
 };
+use crate::values::ids::Subject;
 
 /// Large values by number.
 struct Table<T> {
@@ -302,15 +303,12 @@ impl Shipped {
             name: chain_key().record(object.named.into()),
             state: Some(object.shown),
         };
-        let is_replaced = {
-            let record = self.whole(last, rec);
-            let subject = crate::values::ids::Subject {
-                uid: uid(object.uid),
-                ..record.subject.clone()
-            };
-            shown.is_replaced_by(&record, &subject)
+        let record = self.whole(last, rec);
+        let subject = Subject {
+            uid: uid(object.uid),
+            ..record.subject.clone()
         };
-        is_replaced && self.mutant != Mutant::TheNameIsEnough
+        shown.is_replaced_by(&record, &subject) && self.mutant != Mutant::TheNameIsEnough
     }
 
     fn decided(&mut self, (tail, missing, gap, object, listed, now): LookKey) -> Choice {
