@@ -8,8 +8,6 @@ use futures::StreamExt;
 use futures::future::join_all;
 use hostup_sim::{Answer, JobView, Outcome, RestoreBehaviour, Route};
 use jiff::Timestamp;
-use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
@@ -228,7 +226,7 @@ async fn what_hostup_says_of_a_reading_arrives_once_though_each_answer_has_anoth
             } else {
                 env.wait_config(&name, "HostUp's words", tells).await
             };
-            event(env, &name, &parts.map(str::to_owned)).await;
+            env.note_with(&name, &parts).await;
             // That a route below the VPS finds nothing does not mean that the key does not read the VPS.
             let is_not_found = reason(&told) == "VpsNotFound";
             assert_eq!(
@@ -270,7 +268,8 @@ async fn arrives(env: &TestEnv, name: &str, call: Call, row: &Row) {
     let message = ready(&object)["message"].as_str().unwrap();
     assert!(message.chars().count() < 2_500, "{name}: {message}");
     // Of the event, which is cut, all but the last words.
-    let note = event(env, name, &parts[..parts.len().min(2)]).await;
+    let leading: Vec<&str> = parts.iter().take(2).map(String::as_str).collect();
+    let note = env.note_with(name, &leading).await;
     assert!(note.len() <= NOTE, "{name}: {note:?}");
 
     let records = if call == Call::Restore {
@@ -290,27 +289,6 @@ async fn arrives(env: &TestEnv, name: &str, call: Call, row: &Row) {
         assert!(detail.contains(part), "{name}: no {part:?} in {detail}");
     }
     assert!(detail.chars().count() <= 800, "{name}: {detail:?}");
-}
-
-/// The note of an event of the object that has all of these parts.
-async fn event(env: &TestEnv, name: &str, parts: &[String]) -> String {
-    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
-    let told = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let about = ListParams::default().fields(&format!("regarding.name={name}"));
-            let events = events.list(&about).await.unwrap();
-            let notes = events.items.into_iter().filter_map(|event| event.note);
-            let told = notes
-                .into_iter()
-                .find(|note| parts.iter().all(|part| note.contains(part)));
-            match told {
-                Some(note) => return note,
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    });
-    told.await
-        .unwrap_or_else(|_| panic!("{name}: no event tells {parts:?}"))
 }
 
 /// A restore whose job is polled many times, and the words that its object shows, each as often as it was written anew.
@@ -475,12 +453,7 @@ async fn an_error_of_a_call_that_was_carried_out_is_a_warning_until_the_spec_cha
     let told = env.config_comes_to("plain", "InSync").await;
     assert!(condition(&told, "ProviderWarning").is_null(), "{told}");
     for (name, code) in [("options", of_options), ("restore", of_restore)] {
-        let note = event(
-            &env,
-            name,
-            &[code.to_owned(), BILLING.to_owned(), REQUEST.to_owned()],
-        )
-        .await;
+        let note = env.note_with(name, &[code, BILLING, REQUEST]).await;
         assert!(note.len() <= NOTE, "{name}: {note}");
     }
     let record = &env.config_records_of("options").await[0];

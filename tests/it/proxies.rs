@@ -2,16 +2,13 @@
 //! where there is none.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use control_plane::{Action, Gate};
-use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::support::proxied_env::{ProxiedEnv, claim, held, is_claim};
 use crate::support::tls::{Ca, Listening, Proxy, Server, proxy, server};
-use crate::support::{KEY, PATIENCE, TestEnv, at, each_row, ready, reason};
+use crate::support::{KEY, TestEnv, at, each_row, ready, reason};
 
 const YEARS: (i32, i32) = (2000, 2100);
 
@@ -97,20 +94,7 @@ async fn is_told(row: &'static str, what: Unreachable, says: &'static str) {
         assert!(!message.contains(varying), "{row}: {message}");
     }
     operator.wait_for_line(says);
-    let events: kube::Api<Event> = kube::Api::namespaced(env.client.clone(), &env.namespace);
-    let told = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let events = events.list(&ListParams::default()).await.unwrap();
-            if events
-                .iter()
-                .any(|event| event.note.as_deref().is_some_and(|note| note.contains(says)))
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    told.await.unwrap_or_else(|_| panic!("{row}: no event"));
+    env.note_with("web", &[says]).await;
     // The same trouble reads the same each time: nothing is written again.
     let version = at(&object, "metadata.resourceVersion").clone();
     let calls = "hostup_operator_provider_requests_total{route=\"vps\",class=\"unavailable\"}";

@@ -77,6 +77,7 @@ async fn a_vm_that_was_cancelled_in_the_panel_is_told_once_and_costs_nothing_fro
     let record = &env.records().await[0];
     assert_eq!(at(record, "status.resultEnd.serviceStatus"), "terminated");
     assert_eq!(at(record, "status.state"), "Succeeded");
+    env.warned("web", &["VmPresent"]).await;
     operator.kill_9();
 
     let second = env.operator(&ROUNDS);

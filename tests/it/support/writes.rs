@@ -53,6 +53,23 @@ impl TestEnv {
             .await;
     }
 
+    /// What the first event of an object says that has all of these parts, once it is told.
+    pub async fn note_with(&self, name: &str, parts: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let notes = self.notes_of(name).await;
+            let tells = |note: &String| parts.iter().all(|part| note.contains(part));
+            if let Some(note) = notes.iter().find(|note| tells(note)) {
+                return note.clone();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{name} was told {notes:?}, not {parts:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn events_come_to(&self, name: &str, wanted: &[&str], counts: impl Fn(&Event) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
