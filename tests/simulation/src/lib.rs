@@ -22,4 +22,5 @@ mod no_chance;
 mod people;
 mod process;
 mod story;
+mod troubles;
 mod weather;

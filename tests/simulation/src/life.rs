@@ -21,6 +21,7 @@ use crate::met::{BEFORE_THE_CLAIM, Met, STANDINGS};
 use crate::people::{self, NAMESPACE, OPERATORS_NAMESPACE, PERSON, People};
 use crate::process::{Process, Site};
 use crate::story::Story;
+use crate::troubles::Troubles;
 use crate::weather::{Requests, Weather};
 
 /// Makes another seed of a life's, for the holds.
@@ -33,6 +34,8 @@ const CANCELLATIONS: u64 = 0x656e_6473;
 const CHANGES: u64 = 0x7369_7a65;
 /// The same, for backups before changes.
 const BACKUPS: u64 = 0x6261_636b;
+/// The same, for the troubles of accounts; the lives that were bad once have none.
+const TROUBLES: u64 = 0x6f6f_6666;
 /// So many objects that overwrite a VPS.
 const MOST_OVERWRITES: u32 = 3;
 /// Between two steps.
@@ -113,7 +116,7 @@ fn hostup(dice: &Dice, changes: Option<&Dice>, began: Instant) -> (InProcess, bo
     let ends_well = hostup.world(|world| {
         world.keep = Keep::Counts;
         for n in 0..2 {
-            let account = world.add_empty_account(&format!("key-of-account-{n}"));
+            let account = world.add_empty_account(&key_of(n));
             let mut vps = Vps::fixed(&vps_of(n), "web", 2, 4, 80).with_options(standard_options());
             vps =
                 vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
@@ -207,6 +210,10 @@ fn draw_backups(world: &mut World, dice: &Dice) -> bool {
     all_end_well
 }
 
+fn key_of(account: u32) -> String {
+    format!("key-of-account-{account}")
+}
+
 fn vps_of(account: u32) -> String {
     format!("vps_source{account}")
 }
@@ -246,7 +253,7 @@ fn secrets(server: &ApiServer) {
         .add_namespace(OPERATORS_NAMESPACE)
         .expect("a namespace can be made");
     for n in 0..2 {
-        let key = BASE64.encode(format!("key-of-account-{n}").as_bytes());
+        let key = BASE64.encode(key_of(n).as_bytes());
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": format!("hostup-{n}"), "namespace": NAMESPACE}, "data": {"api-key": key}});
         let made = server.create(PERSON, Kind::SECRET, NAMESPACE, secret);
@@ -360,10 +367,15 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let holds = Dice::new(seed ^ HOLDS);
     let budgets = Dice::new(seed ^ BUDGETS);
     let cancellations = Dice::new(seed ^ CANCELLATIONS);
+    let troubles = Dice::new(seed ^ TROUBLES);
     let mut life = Life {
         budgets: budgets.happens(300).then_some(budgets),
         cancellations: cancellations.happens(200).then_some(cancellations),
         changes,
+        troubles: troubles.happens(250).then(|| {
+            let keys = (0..2).map(key_of).collect();
+            Troubles::new(hostup.clone(), troubles, keys)
+        }),
         holds: holds.happens(300).then_some(holds),
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
@@ -455,6 +467,8 @@ struct Life {
     cancellations: Option<Dice>,
     /// Whether people want sizes and overwrites.
     changes: Option<Dice>,
+    /// Whether accounts come into trouble.
+    troubles: Option<Troubles>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -522,6 +536,7 @@ impl Life {
 
     async fn storm(&mut self) {
         let lasts = self.dice.between(Duration::from_secs(4), Duration::from_secs(20));
+        let lasts = lasts + self.troubles.as_ref().map(Troubles::last).unwrap_or_default();
         let mut written = 0;
         while self.site.began.elapsed() < lasts {
             self.replace_the_dead();
@@ -556,6 +571,9 @@ impl Life {
                     self.people.rename_a_vps(dice);
                 }
             }
+            if let Some(troubles) = &mut self.troubles {
+                troubles.turn(&self.site.story);
+            }
             if self.dice.happens(100) {
                 self.crash();
             }
@@ -572,6 +590,9 @@ impl Life {
         self.site.story.tell(|| "the storm is over".to_owned());
         self.site.weather.clears();
         self.site.hostup.come_up();
+        if let Some(troubles) = &mut self.troubles {
+            troubles.end(&self.site.story);
+        }
         for process in &self.processes {
             process.thaw();
         }
