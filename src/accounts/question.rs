@@ -173,15 +173,34 @@ impl Readings {
         self.0.iter().any(|(_, reading)| refused(reading))
     }
 
-    /// Every VPS of the account.
+    /// Every VPS of the account. A list without a VPS that the key has just read is not complete, and what it lacks may be
+    /// there.
     ///
     /// # Errors
     /// The [`ReadError`] that came instead, as of all that follow.
     pub fn vms(&self) -> Result<Arc<[Vm]>, ReadError> {
-        self.take(&Question::Vms, |answer| match answer {
+        let vms = self.take(&Question::Vms, |answer| match answer {
             Answer::Vms(vms) => Some(vms.clone()),
             _ => None,
-        })
+        })?;
+        let lacks = |own: &&VpsId| !vms.iter().any(|vm| vm.id == **own);
+        match self.provided().find(lacks) {
+            Some(own) => Err(ReadError::unreadable(
+                Route::VpsList,
+                &format!("the list of VPSs does not show {own}, which the key reads"),
+            )),
+            None => Ok(vms),
+        }
+    }
+
+    /// Each VPS that was read by itself, and that HostUp provides.
+    fn provided(&self) -> impl Iterator<Item = &VpsId> {
+        self.0
+            .iter()
+            .filter_map(|(question, reading)| match (question, &reading.answer) {
+                (Question::Vps(own), Ok(Answer::Vps(read))) if !read.ended => Some(own),
+                _ => None,
+            })
     }
 
     /// A VPS that the key reads.
@@ -239,5 +258,76 @@ impl Readings {
         let missing = || ReadError::unreadable(question.route(), "the question was not asked");
         let reading = self.of(question).ok_or_else(missing)?;
         pick(reading.answer.as_ref().map_err(Clone::clone)?).ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::action::ordered::TargetState;
+    use crate::domain::consent::price::BillingCycle;
+
+    fn vm(id: &str) -> Vm {
+        Vm {
+            id: VpsId::new(id),
+            name: id.to_owned(),
+            size: None,
+            is_payg: true,
+            primary_ip: None,
+            running: true,
+            ended: None,
+            result_of: None,
+        }
+    }
+
+    fn read(ended: bool) -> Answer {
+        Answer::Vps(OwnVps {
+            size: None,
+            is_payg: false,
+            cycle: BillingCycle::Unknown,
+            state: TargetState::default(),
+            ended,
+            can_resize: None,
+        })
+    }
+
+    #[test]
+    fn a_list_without_a_vps_that_the_key_reads_is_not_complete() {
+        let at = Moment {
+            wall: Timestamp::UNIX_EPOCH,
+            monotonic: std::time::Duration::ZERO,
+            with_sleep: std::time::Duration::ZERO,
+        };
+        let gone = Err(ReadError::NotFound {
+            route: Route::Vps,
+            said: Text::new(""),
+        });
+        let rows = [
+            (vec!["vps_1", "vps_2"], Ok(read(false)), true),
+            (vec!["vps_2"], Ok(read(false)), false),
+            (vec![], Ok(read(false)), false),
+            (vec!["vps_2"], Ok(read(true)), true),
+            (vec!["vps_2"], gone, true),
+        ];
+        for (listed, own, is_complete) in rows {
+            let list = Answer::Vms(listed.iter().map(|id| vm(id)).collect());
+            let reading = |answer| {
+                Arc::new(Reading {
+                    began: at,
+                    ended: at,
+                    answer,
+                })
+            };
+            let readings = Readings::new(vec![
+                (Question::Vps(VpsId::new("vps_1")), reading(own.clone())),
+                (Question::Vms, reading(Ok(list))),
+            ]);
+            let vms = readings.vms();
+            assert_eq!(vms.is_ok(), is_complete, "{listed:?} {own:?}: {vms:?}");
+            let says = vms.map_or_else(|error| error.to_string(), |_| String::new());
+            assert_eq!(says.contains("does not show vps_1"), !is_complete, "{says}");
+        }
     }
 }

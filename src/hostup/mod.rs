@@ -163,6 +163,8 @@ pub struct OwnVps {
     pub cycle: BillingCycle,
     /// Its words.
     pub state: TargetState,
+    /// HostUp does not provide it any more.
+    pub ended: bool,
     /// `actions.canResize`; `None` where it is not here, but perhaps in the details (resize page).
     pub can_resize: Option<ProviderGate>,
 }
@@ -322,6 +324,7 @@ impl Account {
         Ok(OwnVps {
             can_resize: read.can_resize(),
             state: read.words(),
+            ended: read.has_ended(),
             size: read.size(),
             is_payg: read.is_payg(),
             cycle: read.cycle(),

@@ -172,6 +172,10 @@ impl Vps {
         }
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.service_status.as_deref() == Some(TERMINATED)
+    }
+
     /// `None` for an entry without an id, which nothing can be done with. A VM is never left out for
     /// what stands in its id, for it may be one that was bought.
     pub(super) fn into_vm(self) -> Option<Vm> {

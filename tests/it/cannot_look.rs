@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hostup_operator::domain::values::ids::SubjectKind;
-use hostup_sim::{Answer, Fault, RestoreBehaviour, Route};
+use hostup_sim::{Answer, Fault, Outcome, RestoreBehaviour, Route, World};
 use serde_json::{Value, json};
 
 use crate::support::clocks::Clocks;
@@ -49,16 +49,18 @@ enum Blind {
     ListIsIncomplete,
     ListSaysThatItFailed,
     ListDoesNotSayThatItEnds,
+    ListLacksTheSource,
     NoKey,
 }
 
 impl Blind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::ListFails,
         Self::SourceFails,
         Self::ListIsIncomplete,
         Self::ListSaysThatItFailed,
         Self::ListDoesNotSayThatItEnds,
+        Self::ListLacksTheSource,
         Self::NoKey,
     ];
 
@@ -73,6 +75,7 @@ impl Blind {
             Self::ListIsIncomplete => lists(json!({"data": [{"name": "x"}], "hasMore": false})),
             Self::ListSaysThatItFailed => lists(json!({"success": false, "data": [], "hasMore": false})),
             Self::ListDoesNotSayThatItEnds => lists(json!({"data": []})),
+            Self::ListLacksTheSource => lists(json!({"data": [], "hasMore": false})),
             Self::NoKey => {
                 env.delete_secret().await;
                 // Else the key that the operator still knows would do for a while.
@@ -156,6 +159,46 @@ async fn is_answered(blind: Blind) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_person_is_believed_where_hostup_tells_nothing_and_nothing_is_bought_twice() {
     each_row(Blind::ALL.map(|blind| (format!("{blind:?}"), is_answered(blind)))).await;
+}
+
+#[tokio::test]
+async fn nothing_is_bought_while_the_list_of_vpss_lacks_the_source_that_the_key_reads() {
+    let env = TestEnv::new("lacking").await;
+    Blind::ListLacksTheSource.strike(&env).await;
+    let _operator = env.operator(&["--gate-interval=1s"]);
+    env.create(env.approved("web")).await;
+    let object = env.wait_for_reason("web", "ProviderUnavailable").await;
+    let source = at(&object, "spec.source.vpsId").as_str().unwrap();
+    let says = format!("the list of VPSs does not show {source}, which the key reads");
+    let message = ready(&object)["message"].as_str().unwrap();
+    assert!(message.contains(&says), "{message}");
+    assert_eq!(env.posts(), 0);
+    Blind::ListLacksTheSource.relent(&env).await;
+    env.wait_for_reason("web", "Restored").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failed_job_is_known_to_have_left_no_vm_only_by_a_list_that_shows_the_source() {
+    let env = TestEnv::new("lefthidden").await;
+    env.sim
+        .world(|world| world.restore_next(RestoreBehaviour::ending(Outcome::FailsWithVm)));
+    let gate = env.sim.hold(Route::RestoreToPayg, hostup_sim::Stage::AfterAct);
+    let _operator = env.operator(&["--settle-time=1s"]);
+    env.create(env.approved("web")).await;
+    assert!(gate.held(crate::support::PATIENCE).await);
+    Blind::ListLacksTheSource.strike(&env).await;
+    gate.release();
+    let before = env.sim.count(Route::ListVps);
+    let looked = move |world: &World| world.count(Route::ListVps) >= before + 3;
+    assert!(env.sim.until(crate::support::PATIENCE, looked).await);
+    let record = &env.records().await[0];
+    assert_eq!(at(record, "status.state"), "Accepted", "{record}");
+    Blind::ListLacksTheSource.relent(&env).await;
+    env.wait_for_reason("web", "VpsLeftBilling").await;
+    assert_eq!((env.posts(), env.executed()), (1, 1));
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

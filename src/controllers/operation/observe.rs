@@ -95,7 +95,7 @@ async fn read_job(
                 && record.known.state == State::Unknown
                 && record.action.restoration().is_some() =>
         {
-            let vms = list(ctx, object, record, reading::now(Question::Vms), &[]).await?;
+            let vms = list(ctx, object, record).await?;
             return Ok(Input::JobUnreadable(vms));
         }
         read => read?,
@@ -107,7 +107,7 @@ async fn read_job(
     let (mut state, word) = match state {
         // A key without the right to read jobs is told nothing of one that runs.
         Err(ReadError::Forbidden(_)) if record.action.restoration().is_some() && !seen_failed => {
-            let vms = list(ctx, object, record, reading::now(Question::Vms), &[]).await?;
+            let vms = list(ctx, object, record).await?;
             return Ok(Input::JobUnreadable(vms));
         }
         // The list of backups tells more.
@@ -134,28 +134,34 @@ async fn read_job(
     if state == JobState::Lost && record.known.state == State::Unknown {
         return searched(ctx, object, record).await;
     }
-    if state == JobState::Lost && seen_failed {
-        // That no VM is listed proves something only to a key of the right account.
-        own_vps(ctx, object, record).await?.map_err(blocked)?;
-    }
     let ended = read.readings.of(&of_job).map(|reading| reading.ended);
     let vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
-        // One list, begun after the end, answers for every job that had ended before. A list that did not show the VM
-        // is not looked at again.
-        let is_first = is_news && !seen_failed && record.known.state == State::Accepted;
+        // What a failed job may have left is concluded from the list, which must show the source then.
+        let has_failed = seen_failed || matches!(state, JobState::Failed { .. });
+        // One list, begun after the end, answers for every job that had ended well before. A list that did not show the
+        // VM is not looked at again.
+        let is_first = is_news && !has_failed && record.known.state == State::Accepted;
         let age = match ended {
             Some(ended) if state.has_ended() && is_first => Age::After(ended),
             Some(_) | None => Age::Asked,
         };
-        let want = Want {
+        let mut wants = vec![Want {
             question: Question::Vms,
             age,
-        };
+        }];
+        if has_failed {
+            wants.push(reading::now(Question::Vps(record.vps.clone())));
+        }
         let hints = match &state {
             JobState::Completed { hints, .. } => hints.as_slice(),
             JobState::Running { .. } | JobState::Failed { .. } | JobState::Lost => &[],
         };
-        list(ctx, object, record, want, hints).await?
+        let read = ask(ctx, object, record, wants).await?;
+        if state == JobState::Lost && seen_failed {
+            // That no VM is listed proves something only to a key of the right account.
+            read.readings.own_vps(&record.vps).map_err(blocked)?;
+        }
+        vms_of(ctx, object, record, &read, hints)?
     } else {
         Vec::new()
     };
@@ -324,15 +330,9 @@ fn token(record: &Record) -> Option<VmToken> {
     record.action.restoration()?.token()
 }
 
-async fn list(
-    ctx: &Context,
-    object: &VpsOperation,
-    record: &Record,
-    want: Want,
-    hints: &[VpsId],
-) -> Result<Vec<Vm>, Blocked> {
-    let read = ask(ctx, object, record, vec![want]).await?;
-    vms_of(ctx, object, record, &read, hints)
+async fn list(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Vec<Vm>, Blocked> {
+    let read = ask(ctx, object, record, vec![reading::now(Question::Vms)]).await?;
+    vms_of(ctx, object, record, &read, &[])
 }
 
 /// The VMs whose names contain the token of the purchase, and those that its job names.

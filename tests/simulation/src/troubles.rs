@@ -86,7 +86,10 @@ impl Troubles {
             }
             3 => {
                 answers(Route::ListVps, Answer::json(200, format!("{{{NOTHING}}}")));
-                answers(Route::Any, Answer::problem(404, "not_found"));
+                // Or the list alone, and each VPS is found by its id.
+                if self.dice.happens(500) {
+                    answers(Route::Any, Answer::problem(404, "not_found"));
+                }
                 SHOWS_NOTHING
             }
             _ => {
