@@ -65,6 +65,11 @@ impl TargetReading {
         self.source == self.target
     }
 
+    /// Whether nobody knows how large the disk of the source is.
+    fn hides_the_source(&self) -> bool {
+        !self.is_in_place() && self.source_size.is_none()
+    }
+
     fn gates(&self, backup: &Backup, max_age: Option<Duration>, now: Timestamp) -> Vec<Gate> {
         let name = if self.is_in_place() {
             GateName::CanRestore
@@ -203,10 +208,10 @@ pub(super) fn with_target(
         Action::Overwrite(overwriting) => overwriting.described(&reading.target),
         _ => String::new(),
     };
-    let fits = if reading.is_in_place() || reading.source_size.is_some() {
-        String::new()
-    } else {
+    let fits = if reading.hides_the_source() {
         format!(" ({UNKNOWN_DISK})")
+    } else {
+        String::new()
     };
     let first = if intent.backup_first {
         format!(", after {},", backup_first::described(made, &reading.target))
@@ -279,6 +284,8 @@ fn place(
             // Once a record is deleted, a later one may have its name.
             .chain(reading.changed.map(|changed| changed.to_string()))
             .chain(intent.backup_first.then(|| backup_first::AS_TOLD.to_owned()))
+            // Who approved while its size was known was told by a gate whether it fits.
+            .chain(reading.hides_the_source().then(|| UNKNOWN_DISK.to_owned()))
             .chain(view.setbacks(intent).iter().map(|record| record.name.to_string()))
             .collect(),
     };
@@ -637,7 +644,7 @@ pub(super) mod tests {
     #[test]
     fn any_change_of_the_target_or_the_backup_ends_the_approval() {
         let approved = approved(&reading());
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("last", |reading| reading.last = Some(RecordName::new("x-1"))),
             ("changed", |reading| reading.changed = Some(now())),
             ("name", |reading| reading.state.name = Text::new("web-02")),
@@ -646,6 +653,7 @@ pub(super) mod tests {
                 reading.state.service = Text::new("suspended");
             }),
             ("target", |reading| reading.target = VpsId::new("vps_other")),
+            ("source", |reading| reading.source_size = None),
         ];
         for (what, change) in changes {
             let mut other = reading();
