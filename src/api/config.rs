@@ -65,6 +65,7 @@ pub struct VpsResourceConfigSpec {
     /// The options that the VPS should have. The operator does not change options that are not set here. Required
     /// with vpsId or vpsName, unless cloudVm is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = kube::core::MapMerge::Atomic)]
     pub resources: Option<Resources>,
     /// The size that a pay-as-you-go VM should have, instead of resources. HostUp may restart the VM for a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +73,7 @@ pub struct VpsResourceConfigSpec {
     /// One order through the legacy API, instead of a VPS and resources. The operator's admin must enable the legacy
     /// API with --enable-legacy-upgrade. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = kube::core::MapMerge::Atomic)]
     pub legacy: Option<LegacyOrder>,
     /// Approves the price. If absent, the object is a preview and nothing is bought.
     #[serde(default, skip_serializing_if = "Option::is_none")]

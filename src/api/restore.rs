@@ -44,9 +44,11 @@ use super::shared::{
 pub struct VpsBackupRestoreSpec {
     /// The backup to restore. Immutable.
     #[x_kube(validation = ("self == oldSelf", "source cannot be changed: create a VpsBackupRestore with another name"))]
+    #[x_kube(merge_strategy = kube::core::MapMerge::Atomic)]
     pub source: RestoreSource,
     /// The target of the restore. Immutable.
     #[x_kube(validation = ("self == oldSelf", "target cannot be changed: create a VpsBackupRestore with another name"))]
+    #[x_kube(merge_strategy = kube::core::MapMerge::Atomic)]
     pub target: RestoreTarget,
     /// Approves the price. If absent, the object is a preview and nothing is bought.
     #[serde(default, skip_serializing_if = "Option::is_none")]

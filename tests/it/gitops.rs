@@ -203,6 +203,10 @@ async fn nothing_that_the_operator_or_the_api_server_writes_differs_from_git() {
 
 /// One look of a tool that applies from Git: whatever people did by hand is put back.
 async fn looks(env: &TestEnv, in_git: &Value) -> Value {
+    try_to_look(env, in_git).await.unwrap()
+}
+
+async fn try_to_look(env: &TestEnv, in_git: &Value) -> Result<Value, String> {
     let (plane, object): (&'static ControlPlane, _) = (env.plane, in_git.clone());
     let run = move || {
         let apply = [
@@ -216,8 +220,28 @@ async fn looks(env: &TestEnv, in_git: &Value) -> Value {
         ];
         as_user(plane, User::Admin, &apply, Some(&object))
     };
-    let text = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
-    serde_json::from_str(&text).unwrap()
+    let text = tokio::task::spawn_blocking(run).await.unwrap()?;
+    Ok(serde_json::from_str(&text).unwrap())
+}
+
+/// Who may edit but not approve removes the approval, adds to the wish, and leaves it to the tool to bring the approval
+/// back: it brings back the whole wish, or nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_approval_from_git_pays_for_what_somebody_added_by_hand() {
+    let env = TestEnv::new("wholewish").await;
+    let in_git = env.approved_config("options", json!({"bandwidthGb": 3072}));
+    let applied = looks(&env, &in_git).await;
+    let by_hand = json!({"approval": null, "resources": {"ipv4Count": 3}});
+    env.patch_config("options", by_hand).await;
+    let again = looks(&env, &in_git).await;
+    assert_eq!(again["spec"], applied["spec"]);
+    let mut bigger = env.preview("web");
+    let in_git = env.approved("web");
+    bigger["spec"]["target"]["cloudVm"]["cpuCores"] = json!(16);
+    env.create(bigger).await;
+    let refused = try_to_look(&env, &in_git).await.unwrap_err();
+    assert!(refused.contains("target cannot be changed"), "{refused}");
+    assert!(at(&env.restore("web").await, "spec.approval").is_null());
 }
 
 /// As the runbook says it: by hand it does not last, in Git it does.
