@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::future;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use serde_json::Value;
@@ -17,7 +16,6 @@ use crate::api::config::VpsResourceConfig;
 use crate::api::stored::Stored;
 use crate::domain::ledger::record::later;
 use crate::domain::options::Rival;
-use crate::domain::provider::options::OptionValue;
 use crate::domain::status::reason::{Reason, Standing};
 use crate::domain::values::ids::Uid;
 
@@ -186,13 +184,14 @@ pub fn prune(object: &mut Watched) {
             return;
         }
     };
-    if let Some(resources) = &mut object.spec.resources {
-        // Such a value is of an older schema, and only told of.
-        resources.extra.retain(|_, value| {
-            !matches!(value, IntOrString::String(word) if word.chars().count() > OptionValue::LONGEST_WORD)
-        });
-    }
+    // A look reads the object itself; this one is only held against others that want its VPS.
+    object.spec.resources = None;
+    object.spec.legacy = None;
+    object.spec.approval = None;
     if let Some(status) = &mut object.status {
+        while status.current.len() > 1 {
+            status.current.pop_last();
+        }
         status.conditions.retain(|condition| condition.type_ == "Ready");
         status.gates = Vec::new();
         status.quote = None;
@@ -301,5 +300,24 @@ mod tests {
         assert_eq!(standing(1, "office", None), Rival::None, "of somebody else");
         assert_eq!(standing(1, "shop", Some("vps_2")), Rival::None, "another VPS");
         assert_eq!(standing(1, "shop", Some("vps_1")), Rival::Unseen { until });
+    }
+
+    #[test]
+    fn of_an_object_nothing_is_kept_but_what_others_are_held_against() {
+        let mut current = serde_json::Map::new();
+        let mut extra = serde_json::Map::new();
+        for n in 0..32 {
+            current.insert(format!("o{n}"), json!("x".repeat(256)));
+            extra.insert(format!("o{n}"), json!("\u{1f600}".repeat(256)));
+        }
+        let mut kept = object("u1", 1, &json!({"observedGeneration": 1, "current": current}));
+        kept.spec.resources = serde_json::from_value(json!({"extra": extra})).unwrap();
+        let reads = read_by(&kept);
+        let mut kept = Stored(Ok(kept));
+        prune(&mut kept);
+        let kept = kept.0.unwrap();
+        let size = serde_json::to_string(&kept).unwrap().len();
+        assert!(size < 2_000, "{size} bytes: {kept:?}");
+        assert_eq!((kept.vps(), read_by(&kept)), (Some("vps_1"), reads));
     }
 }
