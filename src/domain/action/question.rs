@@ -72,8 +72,8 @@ pub fn answers(record: &Record, words: Answers) -> String {
         not_executed
     };
     format!(
-        "Look in HostUp's panel, then give one of three answers. After NotExecuted {}; to prevent that, suspend the \
-         object first, in Git if it comes from Git. \
+        "Look in HostUp's panel, then give one of three answers. After NotExecuted {}; to prevent that, first set the \
+         annotation vps.hostup.se/hold=true on the object. \
          It was not executed: {} ; {executed}: {} ; {given_up}: {}",
         record.action.kind().row().after_not_executed,
         not_executed,

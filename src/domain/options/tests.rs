@@ -882,7 +882,7 @@ fn the_question_says_what_follows_not_executed_and_how_to_prevent_it() {
             let asked = decided(&intent, &after(unknown(record, evidence), 2048));
             let said = before_the_commands(&asked);
             assert!(said.contains(follows), "{evidence:?}: {}", message(&asked));
-            let prevented = "to prevent that, suspend the object first, in Git if it comes from Git";
+            let prevented = "to prevent that, first set the annotation vps.hostup.se/hold=true on the object";
             assert!(said.contains(prevented), "{evidence:?}: {}", message(&asked));
         }
     }

@@ -1060,7 +1060,7 @@ fn the_question_says_before_its_commands_what_follows_not_executed_and_how_to_pr
         let said = report.message.split("kubectl").next().unwrap();
         for part in [
             "After NotExecuted a new attempt is paid for at once if the approval is still valid",
-            "to prevent that, suspend the object first, in Git if it comes from Git",
+            "to prevent that, first set the annotation vps.hostup.se/hold=true on the object",
         ] {
             assert!(said.contains(part), "{evidence:?}: {}", report.message);
         }
