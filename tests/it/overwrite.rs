@@ -414,7 +414,7 @@ async fn a_job_that_fails_or_is_lost_is_never_followed_by_another_overwrite() {
     env.create(preview(&env, "torn", &target)).await;
     approve(&env, "torn").await;
     let object = env.wait_for_reason("torn", "JobFailed").await;
-    says(&object, "may hold neither its old data nor the backup");
+    says(&object, "may contain neither its old data nor the backup");
     assert_eq!(condition(&object, "Stalled")["status"], "True");
     let lost = format!("{target}_lost");
     env.add_vps(&lost);

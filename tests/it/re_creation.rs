@@ -501,7 +501,7 @@ async fn rebuilt(twins: bool, preview: bool, args: &'static [&'static str]) {
         let message = ready(&object)["message"].as_str().unwrap();
         assert!(message.contains("nothing was bought"), "{message}");
         assert!(
-            message.contains("Which backup it holds is not known"),
+            message.contains("does not know which backup the VM contains"),
             "{message}"
         );
         // Neither a backup nor a price nor a consent is told of it, for nobody knows them.

@@ -135,18 +135,18 @@ impl LedgerView {
         if let Some(missing) = &self.missing {
             let back = match self.tail.as_ref().filter(|tail| tail.name == *missing) {
                 Some(tail) => format!(
-                    "Another record has its name now, of {} {}/{}: bring the first one back from a backup if that one is not \
-                     needed",
+                    "Another record has its name now, of {} {}/{}. If nobody needs the new record, delete it, and restore the \
+                     first one from a backup",
                     tail.subject.kind.as_str(),
                     tail.subject.namespace,
                     tail.subject.name
                 ),
-                None => "Bring the record back from a backup".to_owned(),
+                None => "Restore the record from a backup".to_owned(),
             };
             return Some((
                 Reason::LedgerMissing,
                 format!(
-                    "VpsOperation {missing} was made for this and is gone; nothing is bought, because it may have been executed. \
+                    "VpsOperation {missing} of this object is gone. Nothing is bought, because HostUp may have executed its call. \
                      {back}{instead}"
                 ),
             ));
@@ -159,7 +159,8 @@ impl LedgerView {
             return Some((
                 Reason::OtherInstance,
                 format!(
-                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}; set --instance-id to that name to reconcile it",
+                    "VpsOperation {} belongs to the installation {:?}, this one is {:?}. Set --instance-id to the first \
+                     name only if this is the same installation, for example after a rebuild",
                     record.name,
                     record.claim.instance.as_str(),
                     self.instance.as_str()
@@ -399,8 +400,8 @@ fn lifted(hold: &Hold, subject: &Subject) -> String {
 
 fn without(gap: &RecordName, instead: &str) -> String {
     format!(
-        "VpsOperation {gap} is gone, though a later one was made; nothing is bought, because the records do not show what \
-         was executed. Bring the record back from a backup{instead}"
+        "VpsOperation {gap} is gone, although a later record exists. Nothing is bought, because the records do not show what \
+         was executed. Restore {gap} from a backup{instead}"
     )
 }
 

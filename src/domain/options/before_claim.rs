@@ -183,7 +183,7 @@ impl Look<'_> {
         };
         let gate_time = Some(later(self.now, self.times.gate_interval));
         if let Some(closed) = gate::closed(&shown.gates) {
-            let message = format!("closed: {closed}. The operator continues when they open");
+            let message = format!("gates are closed: {closed}. The operator continues when they open");
             return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some(placed) = placed else {

@@ -53,7 +53,7 @@ impl Look<'_> {
             ..shown
         };
         if let Some(closed) = gate::closed(&shown.gates) {
-            let message = format!("closed: {closed}. The operator continues when they open");
+            let message = format!("gates are closed: {closed}. The operator continues when they open");
             return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some((order, quote, fresh)) = placed else {

@@ -140,7 +140,7 @@ fn with_preflight(
         }
     }
     if let Some(closed) = gate::closed(&gates) {
-        let message = format!("closed: {closed}. The operator continues when they open");
+        let message = format!("gates are closed: {closed}. The operator continues when they open");
         let facts = read(&gates, Some(&backup), order.as_ref(), None);
         return report(
             Reason::GatesClosed,

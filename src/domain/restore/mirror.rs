@@ -154,7 +154,7 @@ fn after_success(
         if record.known.evidence == Some(Evidence::FoundBeforeClaim) {
             let message = format!(
                 "{} ({ip}) has the token of this object and existed before anything was ordered; nothing was bought \
-                 (VpsOperation {}). Which backup it holds is not known: look before you use it",
+                 (VpsOperation {}). The operator does not know which backup the VM contains: check it before you use it",
                 vm.vps, record.name
             );
             return report(Reason::AlreadyExecuted, message, facts(vm), None);

@@ -194,7 +194,7 @@ pub(super) fn with_target(
     let (order, quote) = place(intent, view, reading, &backup, &gates, now);
     let gate_time = Some(later(now, times.gate_interval));
     if let Some(closed) = gate::closed(&gates) {
-        let message = format!("closed: {closed}. The operator continues when they open");
+        let message = format!("gates are closed: {closed}. The operator continues when they open");
         let facts = read(&gates, Some(&backup), Some(&quote), None);
         return report(Reason::GatesClosed, message, facts, gate_time);
     }
@@ -368,7 +368,7 @@ pub(super) fn mirror(
         State::Failed => say(
             Reason::JobFailed,
             format!(
-                "{clause}. The disk of VPS {} may hold neither its old data nor the backup: look before you use it. To \
+                "{clause}. The disk of VPS {} may contain neither its old data nor the backup: check it before you use it. To \
                  try again create a VpsBackupRestore with another name",
                 record.vps
             ),
