@@ -135,36 +135,43 @@ async fn read_job(
         return searched(ctx, object, record).await;
     }
     let ended = read.readings.of(&of_job).map(|reading| reading.ended);
-    let vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
-        // What a failed job may have left is concluded from the list, which must show the source then.
-        let has_failed = seen_failed || matches!(state, JobState::Failed { .. });
-        // One list, begun after the end, answers for every job that had ended well before. A list that did not show the
-        // VM is not looked at again.
-        let is_first = is_news && !has_failed && record.known.state == State::Accepted;
+    let mut vms = if state.has_ended() || seen_failed || record.known.state == State::Unknown {
+        // One list, begun after the end, answers for every job that had ended before. A list that did not show the VM
+        // is not looked at again.
+        let is_first = is_news && !seen_failed && record.known.state == State::Accepted;
         let age = match ended {
             Some(ended) if state.has_ended() && is_first => Age::After(ended),
             Some(_) | None => Age::Asked,
         };
-        let mut wants = vec![Want {
+        let want = Want {
             question: Question::Vms,
             age,
-        }];
-        if has_failed {
-            wants.push(reading::now(Question::Vps(record.vps.clone())));
-        }
+        };
         let hints = match &state {
             JobState::Completed { hints, .. } => hints.as_slice(),
             JobState::Running { .. } | JobState::Failed { .. } | JobState::Lost => &[],
         };
-        let read = ask(ctx, object, record, wants).await?;
-        if state == JobState::Lost && seen_failed {
-            // That no VM is listed proves something only to a key of the right account.
-            read.readings.own_vps(&record.vps).map_err(blocked)?;
-        }
+        let read = ask(ctx, object, record, vec![want]).await?;
         vms_of(ctx, object, record, &read, hints)?
     } else {
         Vec::new()
     };
+    let has_ended = !matches!(state, JobState::Running { .. });
+    if seen_failed && has_ended && vms.is_empty() {
+        // That no VM is listed proves something only to a key of the right account, and by a list that shows the source.
+        let wants = vec![
+            reading::now(Question::Vms),
+            reading::now(Question::Vps(record.vps.clone())),
+        ];
+        let read = ask(ctx, object, record, wants).await?;
+        vms = vms_of(ctx, object, record, &read, &[])?;
+        let shows_others = || read.readings.vms().is_ok_and(|all| !all.is_empty());
+        match read.readings.own_vps(&record.vps) {
+            // HostUp still tells of the job, so the account is the right one, and the source is gone.
+            Err(ReadError::NotFound { .. }) if state != JobState::Lost && shows_others() => {}
+            own => drop(own.map_err(blocked)?),
+        }
+    }
     if let JobState::Completed { hints, .. } = &mut state {
         // A job that names the VM of another purchase names none of ours.
         let own = token(record);
