@@ -183,6 +183,7 @@ impl Vps {
         Some(Vm {
             size: self.size(),
             is_payg: self.is_payg(),
+            ended: self.has_ended().then(|| Text::new(TERMINATED)),
             id: VpsId::new(id.as_str()),
             name: self.name.unwrap_or_default().chars().take(300).collect(),
             primary_ip: self
@@ -190,10 +191,6 @@ impl Vps {
                 .map(|ip| Text::bounded(&ip, 60))
                 .filter(|ip| !ip.as_str().is_empty()),
             running: self.power_state.as_deref() == Some("running"),
-            ended: self
-                .service_status
-                .filter(|word| word == TERMINATED)
-                .map(|word| Text::bounded(&word, 40)),
             result_of: None,
         })
     }

@@ -159,11 +159,7 @@ async fn read_job(
     let has_ended = !matches!(state, JobState::Running { .. });
     if seen_failed && has_ended && vms.is_empty() {
         // That no VM is listed proves something only to a key of the right account, and by a list that shows the source.
-        let wants = vec![
-            reading::now(Question::Vms),
-            reading::now(Question::Vps(record.vps.clone())),
-        ];
-        let read = ask(ctx, object, record, wants).await?;
+        let read = ask(ctx, object, record, list_and_source(record)).await?;
         vms = vms_of(ctx, object, record, &read, &[])?;
         let shows_others = || read.readings.vms().is_ok_and(|all| !all.is_empty());
         match read.readings.own_vps(&record.vps) {
@@ -190,9 +186,7 @@ pub async fn inventory(ctx: &Context, object: &VpsOperation, record: &Record) ->
 }
 
 async fn searched(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Input, Blocked> {
-    let of_source = Question::Vps(record.vps.clone());
-    let wants = vec![reading::now(Question::Vms), reading::now(of_source)];
-    let read = ask(ctx, object, record, wants).await?;
+    let read = ask(ctx, object, record, list_and_source(record)).await?;
     let vms = vms_of(ctx, object, record, &read, &[])?;
     let reads_source = match read.readings.own_vps(&record.vps) {
         Ok(_) => true,
@@ -340,6 +334,12 @@ fn token(record: &Record) -> Option<VmToken> {
 async fn list(ctx: &Context, object: &VpsOperation, record: &Record) -> Result<Vec<Vm>, Blocked> {
     let read = ask(ctx, object, record, vec![reading::now(Question::Vms)]).await?;
     vms_of(ctx, object, record, &read, &[])
+}
+
+/// What absence is concluded from.
+fn list_and_source(record: &Record) -> Vec<Want> {
+    let of_source = Question::Vps(record.vps.clone());
+    vec![reading::now(Question::Vms), reading::now(of_source)]
 }
 
 /// The VMs whose names contain the token of the purchase, and those that its job names.

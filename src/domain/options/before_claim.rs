@@ -182,8 +182,7 @@ impl Look<'_> {
             ..shown
         };
         let gate_time = Some(later(self.now, self.times.gate_interval));
-        if let Some(closed) = gate::closed(&shown.gates) {
-            let message = format!("gates are closed: {closed}. The operator continues when they open");
+        if let Some(message) = gate::told(&shown.gates) {
             return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some(placed) = placed else {

@@ -52,8 +52,7 @@ impl Look<'_> {
             quote: placed.as_ref().map(|(_, quote, _)| quote.clone()),
             ..shown
         };
-        if let Some(closed) = gate::closed(&shown.gates) {
-            let message = format!("gates are closed: {closed}. The operator continues when they open");
+        if let Some(message) = gate::told(&shown.gates) {
             return reported(Reason::GatesClosed, message, facts(shown), gate_time);
         }
         let Some((order, quote, fresh)) = placed else {

@@ -237,3 +237,11 @@ pub fn closed(gates: &[Gate]) -> Option<String> {
         .collect();
     (!closed.is_empty()).then(|| text::first_of(&closed, MOST_CLOSED))
 }
+
+/// What an object tells of closed gates; `None` when all are open.
+pub fn told(gates: &[Gate]) -> Option<String> {
+    let closed = closed(gates)?;
+    Some(format!(
+        "gates are closed: {closed}. The operator continues when they open"
+    ))
+}

@@ -139,8 +139,7 @@ fn with_preflight(
             return Decision::Adopt(Box::new(order.order.clone()), sighting);
         }
     }
-    if let Some(closed) = gate::closed(&gates) {
-        let message = format!("gates are closed: {closed}. The operator continues when they open");
+    if let Some(message) = gate::told(&gates) {
         let facts = read(&gates, Some(&backup), order.as_ref(), None);
         return report(
             Reason::GatesClosed,

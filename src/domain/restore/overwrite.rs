@@ -193,8 +193,7 @@ pub(super) fn with_target(
     }
     let (order, quote) = place(intent, view, reading, &backup, &gates, now);
     let gate_time = Some(later(now, times.gate_interval));
-    if let Some(closed) = gate::closed(&gates) {
-        let message = format!("gates are closed: {closed}. The operator continues when they open");
+    if let Some(message) = gate::told(&gates) {
         let facts = read(&gates, Some(&backup), Some(&quote), None);
         return report(Reason::GatesClosed, message, facts, gate_time);
     }

@@ -76,7 +76,8 @@ pub const BEFORE_THE_CLAIM: &str = "before claim";
 
 /// The number of lives in which this fault surely meets a purchase in this state: ten times or more, by what 5,000 lives
 /// showed. No pair is known to be out of reach. What is rare: HostUp ends one restore of ten badly, and a person gives up
-/// one question of ten, both of which take most of a storm; few requests are paid calls, or writes to the API server; and few accounts come into trouble.
+/// one question of ten, both of which take most of a storm; few requests are paid calls, or writes to the API server; and
+/// few accounts come into trouble.
 fn met_in(fault: &str, standing: &str) -> u64 {
     let is_rare = matches!(
         fault,
