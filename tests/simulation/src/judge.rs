@@ -890,9 +890,10 @@ fn twice_in_a_row(seen: &Seen, purchases: &[Purchase]) -> Vec<String> {
     for change in changes {
         let before = last.insert(&change.source_vps, change);
         let path = path_of(change);
-        let of_it = |record: &&SeenRecord| record.path == path && record.body.as_bytes() == change.body;
-        let was_freed = seen.records.values().filter(of_it).any(|record| record.was_freed);
-        if before.is_some_and(|before| before.body == change.body) && !was_freed {
+        let is_of_it = |record: &&SeenRecord| record.path == path && record.body.as_bytes() == change.body;
+        let of_it: Vec<_> = seen.records.values().filter(is_of_it).collect();
+        let is_allowed = of_it.iter().any(|record| is_free(record, &of_it));
+        if before.is_some_and(|before| before.body == change.body) && !is_allowed {
             found.push(format!("{path} was executed twice in a row"));
         }
     }
