@@ -17,7 +17,7 @@ use crate::api;
 use crate::api::operation::{OperationState, SubjectRef, VpsOperation};
 use crate::cluster::api_call::ApiError;
 use crate::domain::action::follow::{
-    Input, Need, could_not_write, first_look, need, next_look, step, still_to_write,
+    Input, Need, Rest, could_not_write, first_look, need, next_look, step, still_to_write,
 };
 use crate::domain::ledger::record::{Outcome, Record, State};
 use crate::domain::values::ids::{Holder, RecordName, SubjectKind};
@@ -116,10 +116,11 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let holder = &record.claim.holder;
     let mut followed = ctx.books.memory.followed(holder);
     let now = ctx.now();
-    if followed.memo.not_before == Timestamp::MIN {
+    if followed.memo.rest.is_none() {
         let jobs = observe::job_times(&ctx, &object, &record).await;
-        followed.memo.not_before = first_look(&record, jobs, times, now);
-        if followed.memo.not_before > now {
+        let until = first_look(&record, jobs, times, now);
+        if until > now {
+            followed.memo.rest = Some(Rest { from: now, until });
             record::remember(&ctx.books, (&name, holder), followed.clone());
         }
     }
@@ -176,7 +177,10 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
         next_look(&record, jobs, times, ctx.now())
     };
     if retry.is_none() {
-        followed.memo.not_before = next;
+        followed.memo.rest = Some(Rest {
+            from: now,
+            until: next,
+        });
     }
     followed.trouble = retry.map(|(_, trouble)| trouble).filter(observe::is_shown);
     let word = followed.word.clone();

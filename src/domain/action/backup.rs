@@ -36,11 +36,11 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
         return job::need(record, memo, times, now).unwrap_or(Need::Say(Input::DeadlinePassed));
     }
     let new_answer = known.state == State::Unknown && has_new_answer(record, memo);
-    match (&record.answer, &known.job) {
-        (Some(Resolution::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
-        _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+    match (&record.answer, &known.job, memo.rests_until(now)) {
+        (Some(Resolution::Adopt(_)), ..) if new_answer => Need::Say(Input::Adopted),
+        (_, _, Some(until)) if !new_answer => Need::Wait(until),
         // Its job has ended, or HostUp no longer knows it.
-        (_, Some(job)) if !matches!(known.evidence, Some(Evidence::Job | Evidence::NoneFound)) => {
+        (_, Some(job), _) if !matches!(known.evidence, Some(Evidence::Job | Evidence::NoneFound)) => {
             Need::Job(job.clone())
         }
         _ => Need::Backups,
@@ -68,7 +68,7 @@ pub(super) fn step(
         memo.unfinished_at = now;
     }
     match (known.state, input) {
-        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, memo, now),
         (State::Accepted | State::Unknown, Input::Job(state, _)) => polled(record, state, memo, now),
         (State::Accepted | State::Unknown, Input::Backups(reading)) => {
             listed(record, ordered, &reading, memo, times, now)

@@ -8,6 +8,7 @@ mod tests;
 use jiff::Timestamp;
 use std::time::Duration;
 
+use super::job;
 use crate::action::answer::Verdict;
 use crate::action::ordered::Action;
 use crate::action::receipt::Receipt;
@@ -30,6 +31,8 @@ const TAKE_BACK: &str = "take it back (null) to give it again";
 const PATIENCE_TO_LOOK: Duration = Duration::from_secs(15 * 60);
 /// An end that is expected is looked for so much later.
 const LATE: Duration = Duration::from_millis(200);
+/// Between two polls of a job that a person was asked about because it outlasts its deadline.
+const LATE_JOB: Duration = Duration::from_secs(5 * 60);
 /// Longest interval between two polls of one job.
 pub(super) const LONGEST_POLL: Duration = Duration::from_secs(60);
 
@@ -41,8 +44,8 @@ pub struct Memo {
     pub in_flight: bool,
     /// Complete readings that did not show what was bought.
     pub absent_reads: u32,
-    /// No reading before this.
-    pub not_before: Timestamp,
+    /// Between these two times nothing is read.
+    pub rest: Option<Rest>,
     /// Since when this process has seen the job ended, or not known to HostUp, without a VM to show.
     pub ended_since: Option<Timestamp>,
     /// The person's answer that was already looked into.
@@ -53,6 +56,37 @@ pub struct Memo {
     pub unread_since: Option<Timestamp>,
     /// What HostUp has shown, and the API server has not taken yet.
     pub unwritten: Option<Box<Unwritten>>,
+}
+
+impl Memo {
+    /// Until when nothing is read. A time of day that was set back ends the rest.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let rest = self.rest.filter(|rest| rest.from <= now && now < rest.until);
+        rest.map(|rest| rest.until)
+    }
+
+    /// Since when something lasts is told by a clock that may have been set back since.
+    fn set_back(&mut self, now: Timestamp) {
+        for since in [&mut self.ended_since, &mut self.unread_since] {
+            *since = since.map(|since| since.min(now));
+        }
+        self.unfinished_at = self.unfinished_at.min(now);
+    }
+
+    /// Whether a job could not be read for so long that nobody can wait for it.
+    pub(super) fn is_out_of_patience(&self, now: Timestamp) -> bool {
+        let patience = |since| now >= later(since, PATIENCE_TO_LOOK);
+        self.unread_since.is_some_and(patience)
+    }
+}
+
+/// From when, and until when, nothing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// The look after which it was decided.
+    pub from: Timestamp,
+    /// When the next one may come.
+    pub until: Timestamp,
 }
 
 /// What a look came to that could not be written.
@@ -68,7 +102,7 @@ impl Default for Memo {
         Self {
             in_flight: false,
             absent_reads: 0,
-            not_before: Timestamp::MIN,
+            rest: None,
             ended_since: None,
             tried: None,
             unfinished_at: Timestamp::MIN,
@@ -206,7 +240,7 @@ pub fn could_not_write(record: &Record, known: &Outcome, memo: &mut Memo) {
     });
     // An answer that was looked into is looked into again.
     memo.tried = None;
-    memo.not_before = Timestamp::MIN;
+    memo.rest = None;
 }
 
 /// What is to be written to the record before anything is read anew.
@@ -277,11 +311,13 @@ fn over(takes: Duration) -> Duration {
 ///
 /// A job is polled not faster than the poll interval nor slower than 5 % of its age, unless no job of the account was
 /// seen to be so fast: then half of the time is waited that it takes at least, and all of it where little is left. An
-/// unknown outcome is looked for a few times within the settle time and then at the resync interval.
+/// unknown outcome is looked for a few times within the settle time and then at the resync interval; a job that outlasts
+/// its deadline a little more often.
 pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp) -> Timestamp {
     let told = says_not_executed(record);
     let longest = LONGEST_POLL.max(times.poll_interval);
     let wait = match (record.known.state, record.known.evidence) {
+        (State::Unknown, Some(Evidence::JobDeadline)) if !told => LATE_JOB.min(times.resync_interval),
         (State::Unknown, Some(_)) if !told => times.resync_interval,
         (State::Unknown, _) => (times.settle_time / 8).clamp(times.poll_interval, longest),
         (_, evidence) => {
@@ -302,7 +338,10 @@ pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp)
             }
         }
     };
-    later(now, wait)
+    let next = later(now, wait);
+    let deadline = later(record.claimed_by(), times.job_deadline);
+    let is_cut = record.known.state == State::Accepted && now < deadline;
+    if is_cut { next.min(deadline) } else { next }
 }
 
 /// A person says so, and nothing that HostUp has shown since refutes it.
@@ -325,6 +364,7 @@ pub(super) fn is_open_to_adopt(known: &Outcome) -> bool {
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
+    memo.set_back(now);
     match &input {
         Input::Unreadable(_) | Input::JobUnreadable(_) => {
             memo.unread_since.get_or_insert(now);
@@ -392,6 +432,11 @@ fn stepped(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: T
             evidence: Some(Evidence::Person),
             ..known.clone()
         },
+        (State::Accepted, Input::Job(JobState::Running { .. }, _))
+            if now >= job::deadline(record, memo, times) =>
+        {
+            job::deadline_passed(known, memo, now)
+        }
         (_, input) => record.action.step(record, input, memo, times, now),
     }
 }

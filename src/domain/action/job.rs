@@ -61,28 +61,43 @@ fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
         .map_or_else(|| format!("/api/jobs/{id}"), str::to_owned)
 }
 
+/// When nobody waits for a job any longer.
+pub(super) fn deadline(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
+    let deadline = later(record.claimed_by(), times.job_deadline);
+    let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) else {
+        return deadline;
+    };
+    // It has failed; the search for a VM that it left has an end of its own, and counts from one's own sight.
+    let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
+    let from = memo.ended_since.map_or(since, |own| own.max(since));
+    deadline.max(later(from, times.settle_time + looks))
+}
+
 /// What a call that HostUp took as a job needs next; `None` where no job is known.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Option<Need> {
-    let mut deadline = later(record.claimed_by(), times.job_deadline);
-    if let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) {
-        // It has failed; the search for a VM that it left has an end of its own, and counts from one's own sight.
-        let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
-        let from = memo.ended_since.map_or(since, |own| own.max(since));
-        deadline = deadline.max(later(from, times.settle_time + looks));
-    }
-    match &record.known.job {
-        _ if now >= deadline => Some(Need::Say(Input::DeadlinePassed)),
-        Some(_) if now < memo.not_before => Some(Need::Wait(memo.not_before.min(deadline))),
-        Some(job) => Some(Need::Job(job.clone())),
-        None => None,
+    let has_passed = now >= deadline(record, memo, times);
+    match (&record.known.job, memo.rests_until(now)) {
+        (None, _) => has_passed.then_some(Need::Say(Input::DeadlinePassed)),
+        // A job that can be read may have ended long ago, while nobody looked.
+        (Some(_), _) if has_passed && memo.is_out_of_patience(now) => Some(Need::Say(Input::DeadlinePassed)),
+        (Some(_), Some(until)) => Some(Need::Wait(until)),
+        (Some(job), None) => Some(Need::Job(job.clone())),
     }
 }
 
 /// The job has lasted too long.
-pub(super) fn deadline_passed(known: &Outcome, now: Timestamp) -> Outcome {
+pub(super) fn deadline_passed(known: &Outcome, memo: &Memo, now: Timestamp) -> Outcome {
+    let message = match (known.evidence, memo.unread_since) {
+        (Some(Evidence::Job), _) => format!(
+            "{}; HostUp's list did not show by the job deadline whether it left a VM; look for one in HostUp's panel",
+            known.message
+        ),
+        (_, Some(_)) => "the job deadline has passed, and HostUp does not show the state of the job; look at it in HostUp's panel".to_owned(),
+        (_, None) => "the job had not ended by the job deadline; look at it in HostUp's panel".to_owned(),
+    };
     Outcome {
         state: State::Unknown,
-        message: Text::new("the job had not ended by the job deadline; look at it in HostUp's panel"),
+        message: Text::bounded(&message, 1000),
         evidence: Some(Evidence::JobDeadline),
         quiet_since: Some(now),
         ..known.clone()

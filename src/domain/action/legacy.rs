@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::follow::{Input, Need};
+use super::follow::{Input, Memo, Need, takes_effect};
 use super::options::OF_OPTIONS;
 use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
@@ -132,6 +132,12 @@ pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
     let settled = record.settled_at(times);
     match &record.answer {
         Some(Resolution::Adopt(_)) => Need::Say(Input::Adopted),
+        // It takes effect later, and its object says when.
+        Some(Resolution::NotExecuted)
+            if now < settled && record.known.message != takes_effect(record, &Memo::default(), times) =>
+        {
+            Need::Say(Input::Settled)
+        }
         Some(Resolution::NotExecuted | Resolution::Abandon) | None if now < settled => Need::Wait(settled),
         Some(Resolution::NotExecuted | Resolution::Abandon) => Need::Say(Input::Settled),
         None if record.known.evidence.is_none() => Need::Say(Input::Settled),
@@ -150,7 +156,13 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
             answer_refused: None,
             ..known.clone()
         },
-        (State::Unknown, Input::Settled) if now < record.settled_at(times) => known.clone(),
+        (State::Unknown, Input::Settled) if now < record.settled_at(times) => match record.answer {
+            Some(Resolution::NotExecuted) => Outcome {
+                message: takes_effect(record, &Memo::default(), times),
+                ..known.clone()
+            },
+            _ => known.clone(),
+        },
         (State::Unknown, Input::Settled) if record.answer == Some(Resolution::NotExecuted) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),

@@ -64,12 +64,12 @@ fn committed(body: &[u8]) -> Option<Receipt> {
 pub(super) fn need(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let unknown = record.known.state == State::Unknown;
     let new_answer = unknown && has_new_answer(record, memo);
-    match &record.answer {
+    match (&record.answer, memo.rests_until(now)) {
         // One that was refused once is not taken again until it was taken back.
-        Some(Resolution::Adopt(_)) if new_answer && is_open_to_adopt(&record.known) => {
+        (Some(Resolution::Adopt(_)), _) if new_answer && is_open_to_adopt(&record.known) => {
             Need::Say(Input::Adopted)
         }
-        _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+        (_, Some(until)) if !new_answer => Need::Wait(until),
         _ => Need::Options,
     }
 }

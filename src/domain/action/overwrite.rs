@@ -35,14 +35,17 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
     }
     let new_answer = has_new_answer(record, memo);
     let settled = record.settled_at(times);
-    match (&record.answer, &record.known.job) {
-        (Some(Resolution::Adopt(_)), _) if new_answer => Need::Say(Input::Adopted),
-        (_, Some(_)) if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
-        (_, Some(job)) => Need::Job(job.clone()),
-        (_, None) if now < settled => Need::Wait(settled),
-        (Some(_), None) if new_answer => Need::Say(Input::Settled),
-        (_, None) if record.known.evidence.is_none() => Need::Say(Input::Settled),
-        (_, None) => Need::Wait(later(now, times.resync_interval)),
+    match (&record.answer, &record.known.job, memo.rests_until(now)) {
+        (Some(Resolution::Adopt(_)), ..) if new_answer => Need::Say(Input::Adopted),
+        (_, Some(_), Some(until)) if !new_answer => Need::Wait(until),
+        (_, Some(job), _) => Need::Job(job.clone()),
+        // It takes effect later, and its object says when.
+        (Some(_), None, _) if new_answer => Need::Say(Input::Settled),
+        (_, None, _) if now < settled => Need::Wait(settled),
+        (_, None, _) if record.known.evidence.is_none() || says_not_executed(record) => {
+            Need::Say(Input::Settled)
+        }
+        (_, None, _) => Need::Wait(later(now, times.resync_interval)),
     }
 }
 
@@ -50,7 +53,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match (known.state, input) {
-        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, memo, now),
         (State::Accepted, Input::Job(job, _)) => polled(known, job, now),
         (State::Unknown, Input::Job(job, _)) => {
             memo.tried.clone_from(&record.answer);

@@ -40,12 +40,12 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
 
 fn need_of_an_unknown(record: &Record, memo: &Memo, now: Timestamp) -> Need {
     let new_answer = has_new_answer(record, memo);
-    match &record.answer {
+    match (&record.answer, memo.rests_until(now)) {
         // One that was examined is refused, or has ended the record.
-        Some(Resolution::Adopt(vps)) if new_answer || record.known.answer_refused.is_none() => {
+        (Some(Resolution::Adopt(vps)), _) if new_answer || record.known.answer_refused.is_none() => {
             Need::Vm(vps.clone())
         }
-        _ if !new_answer && now < memo.not_before => Need::Wait(memo.not_before),
+        (_, Some(until)) if !new_answer => Need::Wait(until),
         // The strongest evidence first: the job, then the list.
         _ => record.known.job.clone().map_or(Need::Inventory, Need::Job),
     }
@@ -69,7 +69,7 @@ pub(super) fn step(
     let known = &record.known;
     match (known.state, input) {
         (State::Sending, Input::FoundBeforeClaim(sighting)) => found_before_claim(sighting, now),
-        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, now),
+        (State::Accepted, Input::DeadlinePassed) => job::deadline_passed(known, memo, now),
         (State::Accepted, Input::Job(job, vms)) => look.polled(job, &vms, memo),
         (State::Unknown, Input::Job(job, vms)) => {
             memo.tried.clone_from(&record.answer);

@@ -1,3 +1,4 @@
+mod late;
 mod outcomes;
 
 use super::*;
@@ -717,7 +718,6 @@ fn the_deadline_does_not_cut_short_the_wait_for_a_vm_of_a_failed_job_after_a_res
             "{wait}"
         );
         failed.known = step(&failed, look(), &mut of_the_next, &times(), at);
-        of_the_next.not_before = at;
         assert_eq!(failed.known.state, State::Accepted, "{wait}");
     }
     let settled = step(
