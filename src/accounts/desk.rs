@@ -570,14 +570,15 @@ impl Desk {
         let at = now.monotonic;
         let failures = self.queue.again(question, true, at);
         let Err(why) = answer else { return Vec::new() };
-        if let Some(away) = &mut self.away {
-            away.failed_again(self.spread, at);
-            return Vec::new();
-        }
-        if failures >= 2 {
+        let fails_everywhere = self.away.is_some() || self.queue.fails_everywhere();
+        if failures >= 2 || fails_everywhere {
             self.trouble.insert(question.clone(), (why.clone(), now));
         }
-        if self.queue.fails_everywhere() {
+        if let Some(away) = &mut self.away {
+            away.failed_again(self.spread, at);
+            return self.tell(Some(question));
+        }
+        if fails_everywhere {
             self.away = Some(Away::new(why, at));
             self.read_nothing_ahead();
             return self.tell(None);
@@ -588,12 +589,14 @@ impl Desk {
         Vec::new()
     }
 
-    /// Those who ask `question` (or anything) and have not been told yet that they wait.
+    /// Those who ask `question` (or any object) and have not been told yet that they wait.
     fn tell(&mut self, question: Option<&Question>) -> Vec<Who> {
         let mut told = Vec::new();
         for (who, session) in &mut self.sessions {
-            let asks =
-                question.is_none_or(|question| session.wants.iter().any(|want| want.question == *question));
+            let asks = match question {
+                Some(question) => session.wants.iter().any(|want| want.question == *question),
+                None => matches!(who, Who::Subject(..)),
+            };
             if asks && session.place == Place::Asking && !session.told {
                 session.told = true;
                 told.push(who.clone());
@@ -640,7 +643,7 @@ mod tests {
     use super::super::queue::after_failure;
     use super::*;
     use crate::domain::provider::job::JobState;
-    use crate::domain::values::ids::{SubjectKind, Uid, VpsId};
+    use crate::domain::values::ids::{RecordName, SubjectKind, Uid, VpsId};
     use crate::domain::values::text::Text;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -1128,6 +1131,53 @@ mod tests {
         desk.arrived(&probe[0], answered(now, now), at(now));
         assert!(!desk.is_away());
         assert_eq!(calls(&mut desk, now).len(), UNDER_WAY);
+    }
+
+    #[test]
+    fn while_hostup_is_away_a_record_is_told_once_its_own_question_has_failed_since_it_asked() {
+        let mut desk = desk();
+        let of_job = |n| Question::Job(format!("/api/jobs/job_{n}"));
+        let asks = |desk: &mut Desk, generation, now| {
+            let record = Asker {
+                who: Who::Record(RecordName::new("abc-1")),
+                generation,
+                ..asker(1)
+            };
+            let want = Want {
+                question: of_job(1),
+                age: Age::Asked,
+            };
+            desk.ask(record, vec![want], at(now))
+        };
+        desk.ask(asker(2), limits(Age::Asked), at(SECOND));
+        assert!(matches!(asks(&mut desk, 1, SECOND), Asked::Waiting));
+        let mut now = SECOND;
+        let fail = |desk: &mut Desk, now: &mut Duration| {
+            *now += SECOND * 20;
+            let made = calls(desk, *now);
+            let told = made.iter().flat_map(|question| {
+                desk.arrived(question, reading(*now, *now, Err(unavailable())), at(*now))
+            });
+            told.collect::<Vec<_>>()
+        };
+        while !desk.is_away() {
+            fail(&mut desk, &mut now);
+        }
+        // A person's answer makes another generation of it.
+        for generation in [1, 2] {
+            let mut told = Vec::new();
+            if !matches!(asks(&mut desk, generation, now), Asked::Held(_)) {
+                for _ in 0..2 {
+                    told.extend(fail(&mut desk, &mut now));
+                }
+                assert!(told.contains(&Who::Record(RecordName::new("abc-1"))), "{told:?}");
+            }
+            assert!(
+                matches!(asks(&mut desk, generation, now), Asked::Held(_)),
+                "{generation}"
+            );
+            assert!(desk.is_away());
+        }
     }
 
     #[test]
