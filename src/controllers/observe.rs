@@ -128,6 +128,9 @@ pub fn asker<K: PurchasingKind>(object: &K, subject: &Subject, approved: bool) -
     let shown = conditions::find(K::conditions(&status), "Ready").map(|ready| ready.reason.as_str());
     let at_rest = [
         Reason::GatesClosed,
+        Reason::Held,
+        Reason::ReadOnly,
+        Reason::PaidCallCap,
         Reason::BudgetExceeded,
         Reason::InSync,
         Reason::Drifted,
@@ -287,7 +290,7 @@ async fn brakes<K: PurchasingKind>(ctx: &Context, object: &K, source: Source) ->
         ledger_silent: ledger.heartbeat().is_silent(),
         cap_reached: paid.reaches(ctx.settings.caps),
         last_call: paid.with_one_more().reaches(ctx.settings.caps),
-        key_not_before: ledger.key_not_before(namespace, &object.credentials().name),
+        key_not_before: ledger.key_not_before(namespace, &object.credentials().name, now),
         budgets,
     })
 }

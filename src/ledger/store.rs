@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::cluster::api_call::{self, ApiError};
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::recent::{Recent, Source};
+use crate::domain::action::answer::latest_wait;
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::budget::{Allowance, Position};
 use crate::domain::ledger::names::{ChainKey, VmToken};
@@ -391,8 +392,8 @@ impl Ledger {
     }
 
     /// The latest moment before which no paid call may leave with this Secret's key.
-    pub fn key_not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
-        self.index().not_before(namespace, secret)
+    pub fn key_not_before(&self, namespace: &str, secret: &str, now: Timestamp) -> Option<Timestamp> {
+        self.index().not_before(namespace, secret, latest_wait(now))
     }
 
     /// Whether a VM that has the token is accounted for; `None` if no record has the token.

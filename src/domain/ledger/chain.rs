@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::action::answer::latest_wait;
 use crate::action::ordered::Action;
 use crate::consent::quote::Quote;
 use crate::ledger::budget::Allowance;
@@ -120,7 +121,8 @@ impl LedgerView {
     pub fn is_told_by_another(&self) -> bool {
         self.tail.as_ref().is_some_and(|tail| {
             let told = self.shown_record.as_ref() == Some(&tail.name);
-            tail.claim.instance != self.instance && tail.known.state.is_final() && told
+            let has_bought = tail.known.state.is_final() && !tail.known.state.frees_the_name();
+            tail.claim.instance != self.instance && has_bought && told
         })
     }
 
@@ -135,8 +137,8 @@ impl LedgerView {
         if let Some(missing) = &self.missing {
             let back = match self.tail.as_ref().filter(|tail| tail.name == *missing) {
                 Some(tail) => format!(
-                    "Another record has its name now, of {} {}/{}. If nobody needs the new record, delete it, and restore the \
-                     first one from a backup",
+                    "Another record has its name now, of {} {}/{}. If that one ended as NotSent, Rejected or NotExecuted, delete \
+                     it, and restore the first one from a backup",
                     tail.subject.kind.as_str(),
                     tail.subject.namespace,
                     tail.subject.name
@@ -229,8 +231,8 @@ impl LedgerView {
     ) -> Option<Report<()>> {
         // A limit is the key's, whoever met it.
         let limits = last.into_iter().chain(self.tail.as_ref());
-        let limited = limits.filter_map(|record| record.known.not_before).max();
-        if let Some(until) = limited.filter(|until| now < *until) {
+        let limited = limits.filter_map(|record| waits_until(record, now)).max();
+        if let Some(until) = limited {
             let message = wait_asked_for("HostUp asked to wait before the next paid call", last, now);
             return Some(Report::new(Reason::RateLimited, message, Some(until)));
         }
@@ -248,8 +250,7 @@ impl LedgerView {
                 ..report
             });
         }
-        let ended = last.known.quiet_since.unwrap_or(last.claimed_by());
-        let next = later(ended, retry_wait(last.tries));
+        let next = later(last.answered_by(times), retry_wait(last.tries));
         match last.known.state {
             State::Rejected if last.known.not_before.is_none() && !self.has_another_cause(order, last) => {
                 Some(rejected(format!(
@@ -405,9 +406,15 @@ fn without(gap: &RecordName, instead: &str) -> String {
     )
 }
 
+/// Until when HostUp asked to wait before another paid call.
+fn waits_until(record: &Record, now: Timestamp) -> Option<Timestamp> {
+    let until = record.known.not_before;
+    until.filter(|until| now < *until && *until <= latest_wait(now))
+}
+
 /// `what` with HostUp's words, where the `last` attempt of an object of the same name was told to wait until later.
 fn wait_asked_for(what: &str, last: Option<&Record>, now: Timestamp) -> String {
-    let told = last.filter(|last| last.known.not_before.is_some_and(|until| now < until));
+    let told = last.filter(|last| waits_until(last, now).is_some());
     told.map_or_else(|| what.to_owned(), |last| last.known.said.cited(what))
 }
 

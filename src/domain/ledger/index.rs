@@ -392,10 +392,10 @@ impl Index {
         attempts.collect()
     }
 
-    /// The latest moment before which no paid call may leave with this Secret's key.
-    pub fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
+    /// The latest moment before which no paid call may leave with this Secret's key, among those until `latest`.
+    pub fn not_before(&self, namespace: &str, secret: &str, latest: Timestamp) -> Option<Timestamp> {
         let secret = secret_mark(namespace, secret);
-        let holds = (secret, Timestamp::MIN)..=(secret, Timestamp::MAX);
+        let holds = (secret, Timestamp::MIN)..=(secret, latest);
         let ((_, until), _) = self.holds.range(holds).next_back()?;
         Some(*until)
     }

@@ -10,6 +10,7 @@ use crate::action::ordered::Action;
 use crate::action::said::Said;
 use crate::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
 use crate::consent::quote::Quote;
+use crate::provider::backup::CLOCKS_DIFFER;
 use crate::provider::gate::{Gate, GateName};
 use crate::values::digest;
 use crate::values::ids::{BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, Uid, VpsId};
@@ -569,6 +570,14 @@ impl Record {
             |quiet| quiet.max(self.claimed_by()),
         );
         later(quiet, times.settle_time)
+    }
+
+    /// When its call had been answered. A clock that was ahead may have dated that too late.
+    pub fn answered_by(&self, times: &Times) -> Timestamp {
+        let answered = self.known.quiet_since.unwrap_or(self.claimed_by());
+        self.witnessed().map_or(answered, |made| {
+            answered.min(later(made, times.paid_timeout + CLOCKS_DIFFER))
+        })
     }
 
     /// No call starts after this, by the earlier of the two clocks that saw the claim.

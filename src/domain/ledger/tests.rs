@@ -194,10 +194,13 @@ impl Model {
         is_free
     }
 
-    fn not_before(&self, namespace: &str, secret: &str) -> Option<Timestamp> {
+    fn not_before(&self, namespace: &str, secret: &str, latest: Timestamp) -> Option<Timestamp> {
         let is_of_secret = |key: &KeyPlace| key.namespace == namespace && key.secret == secret;
         let of_secret = self.readable().filter(|(_, content)| is_of_secret(&content.key));
-        of_secret.filter_map(|(_, content)| content.not_before).max()
+        of_secret
+            .filter_map(|(_, content)| content.not_before)
+            .filter(|until| *until <= latest)
+            .max()
     }
 
     /// The records of this installation that have a VM that was not seen to end.
@@ -619,10 +622,12 @@ fn holds(index: &mut Index, model: &Model, now: Timestamp) -> Result<(), TestCas
     }
     for namespace in NAMESPACES {
         for secret in SECRETS {
-            prop_assert_eq!(
-                index.not_before(namespace, secret),
-                model.not_before(namespace, secret)
-            );
+            for latest in [at(-1), at(0), at(90), Timestamp::MAX] {
+                prop_assert_eq!(
+                    index.not_before(namespace, secret, latest),
+                    model.not_before(namespace, secret, latest)
+                );
+            }
         }
     }
     for token in (0..3).map(token) {
@@ -817,7 +822,7 @@ fn a_question_costs_no_more_among_many_records() {
         let vps = VpsId::new(format!("vps_{:026}", 1));
         assert_eq!(index.result_of(&vps, Some(&key.record(2))), Some(name.clone()));
         assert_eq!(index.accounted(&VmToken::new(&ours(), "shop", "1")), Some(true));
-        assert_eq!(index.not_before("shop", "hostup-api"), None);
+        assert_eq!(index.not_before("shop", "hostup-api", Timestamp::MAX), None);
         assert!(index.reserve(
             (&key.record(2), &Holder::new("one")),
             "shop",

@@ -523,6 +523,24 @@ fn after_a_rate_limit_the_next_attempt_waits_for_the_moment_that_hostup_named() 
     ));
 }
 
+#[test]
+fn an_attempt_that_a_clock_ahead_has_dated_is_followed_by_another_one_after_minutes_and_not_after_hours() {
+    let ahead = later(now(), Duration::from_secs(6 * 3600));
+    let mut refused = record(State::NotSent);
+    refused.known.quiet_since = Some(ahead);
+    let mut limited = record(State::Rejected);
+    limited.known.quiet_since = Some(ahead);
+    limited.known.not_before = Some(later(ahead, Duration::from_secs(900)));
+    for mut last in [refused, limited] {
+        last.created_at = Some(now());
+        let view = with_tail(last);
+        let decision = after(Duration::from_secs(60), &intent(), &view);
+        assert!(matches!(decision, Decision::Report(_)), "{decision:?}");
+        let decision = after(Duration::from_secs(600), &intent(), &view);
+        assert!(matches!(decision, Decision::Buy(_)), "{decision:?}");
+    }
+}
+
 /// Everything of a restore that may change without HostUp judging anything else.
 fn idle_changes() -> Vec<(&'static str, Intent, View)> {
     let refused = with_tail(record(State::Rejected));
@@ -723,7 +741,7 @@ fn what_another_installation_bought_and_shows_is_left_as_it_is() {
         );
         view.chain.shown_record = Some(tail.name);
         let left = matches!(decided(&intent(), &view), Decision::Leave);
-        assert_eq!(left, state.is_final(), "{state:?}");
+        assert_eq!(left, state.is_final() && !state.frees_the_name(), "{state:?}");
     }
 }
 

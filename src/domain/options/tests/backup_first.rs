@@ -171,6 +171,9 @@ fn a_backup_counts_for_an_hour_for_its_own_object_and_before_any_other_change() 
     old.claim.made_at = old.known.quiet_since.unwrap();
     old.created_at = old.known.quiet_since;
     assert!(is_backup(&after_records(vec![old])));
+    let mut ahead = made();
+    ahead.known.quiet_since = Some(Timestamp::from_second(now().as_second() + hour).unwrap());
+    assert!(is_backup(&after_records(vec![ahead])), "nobody knows its age");
     let mut anothers = made();
     anothers.subject.uid = Uid::new("uid-2");
     assert!(is_backup(&after_records(vec![anothers])));
