@@ -93,7 +93,7 @@ impl Look<'_> {
             return reported(Reason::InSync, message, facts(in_sync), resync);
         }
         if self.view.committed_dry_run {
-            return committed_dry_run(shown);
+            return self.committed_dry_run(shown);
         }
         if let Some(until) = self.may_be_a_late_reading(wish, &difference) {
             let message = format!(
@@ -154,7 +154,7 @@ impl Look<'_> {
         shown: StatusView,
     ) -> Decision {
         if preview.committed {
-            return committed_dry_run(shown);
+            return self.committed_dry_run(shown);
         }
         let can_commit = &preview.can_commit;
         let mut gates = options::gates(&reading.offers, difference);
@@ -523,6 +523,22 @@ impl Look<'_> {
         (self.now < settled).then_some(settled)
     }
 
+    /// It may have spent what nobody approved, and would again. What it did shows in the options.
+    fn committed_dry_run(&self, shown: StatusView) -> Decision {
+        let message = "HostUp answered a dry run as if it had committed it; look in HostUp's panel what it did. \
+            The operator does not ask for these options again until spec.resources is changed";
+        let shown = StatusView {
+            committed_dry_run: true,
+            ..shown
+        };
+        let since = self.view.chain.stalled_since;
+        let report = report::Report {
+            warns: true,
+            ..report::Report::stalled(Reason::NotConfigurable, message, since, self.times, self.now)
+        };
+        Decision::Report(report.with(facts(shown)))
+    }
+
     /// A correction of this generation began from the same values.
     fn was_corrected_from(&self, difference: &Difference) -> bool {
         let corrections = self.own_records().filter(|record| {
@@ -541,21 +557,6 @@ fn alike(one: Option<&OptionValue>, other: Option<&OptionValue>) -> bool {
         (Some(one), Some(other)) => one.means(other),
         (one, other) => one.is_none() && other.is_none(),
     }
-}
-
-/// It may have spent what nobody approved, and would again.
-fn committed_dry_run(shown: StatusView) -> Decision {
-    let message = "HostUp answered a dry run as if it had committed it; look in HostUp's panel what it did. \
-        These options are not asked for again until spec.resources is changed";
-    let shown = StatusView {
-        committed_dry_run: true,
-        ..shown
-    };
-    let report = report::Report {
-        warns: true,
-        ..report::Report::new(Reason::NotConfigurable, message, None)
-    };
-    Decision::Report(report.with(facts(shown)))
 }
 
 /// A call that changes a VPS, and what its quote stands on besides the change.

@@ -595,7 +595,11 @@ fn a_dry_run_that_says_it_committed_is_not_asked_again() {
     let Decision::Report(report) = decide(&intent(), &view, &times(), now()) else {
         panic!("bought");
     };
-    assert_eq!((report.reason, report.wake), (Reason::NotConfigurable, None));
+    let soon = later(now(), times().gate_interval);
+    assert_eq!(
+        (report.reason, report.wake),
+        (Reason::NotConfigurable, Some(soon))
+    );
     assert!(report.warns);
     let later = View {
         committed_dry_run: true,
