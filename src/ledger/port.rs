@@ -35,6 +35,9 @@ use crate::domain::values::ids::{Holder, RecordName, Subject, VpsId};
 use crate::domain::values::moment::Moment;
 use crate::domain::values::text::Text;
 
+/// Records in one page of a list: a VPS may have been the source of thousands of restores.
+const PAGE: u32 = 100;
+
 /// The account that pays, and its leave for the one call.
 pub type Paid = (Account, PaidCall);
 
@@ -262,18 +265,23 @@ impl<K: PurchasingKind> Market<K> {
         let Some(vps) = &self.drives else {
             return Ok(true);
         };
-        let params = ListParams::default().fields(&format!("spec.vpsId={vps}"));
+        let drives_it = |other: &Entry| {
+            let content = other.content.as_ref();
+            other.name != self.name && content.is_none_or(|content| content.drives.as_ref() == Some(vps))
+        };
         let api: Api<Stored<VpsOperation>> = Api::all(self.books.client.clone());
-        let listed = api_call::within(api.list(&params)).await?;
-        let entries = listed.items.iter().map(api::entry);
-        let others: Vec<Entry> = entries
-            .filter(|other| other.name != self.name)
-            .filter(|other| {
-                let content = other.content.as_ref();
-                content.is_none_or(|content| content.drives.as_ref() == Some(vps))
-            })
-            .collect();
-        Ok(is_alone(&others, &self.barred, &self.chain, &self.books.instance))
+        let mut params = ListParams::default()
+            .fields(&format!("spec.vpsId={vps}"))
+            .limit(PAGE);
+        let mut others = Vec::new();
+        loop {
+            let listed = api_call::within(api.list(&params)).await?;
+            others.extend(listed.items.iter().map(api::entry).filter(drives_it));
+            params.continue_token = listed.metadata.continue_.filter(|more| !more.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(is_alone(&others, &self.barred, &self.chain, &self.books.instance));
+            }
+        }
     }
 }
 

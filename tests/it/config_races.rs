@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use control_plane::{Action, Gate as ProxyGate, Rule};
+use futures::{StreamExt, stream};
 use hostup_operator::domain::ledger::names::ChainKey;
 use hostup_operator::domain::values::ids::VpsId;
 use hostup_sim::{Answer, Apply, ConfigBehaviour, Fault, Gate, Route, Stage, World};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 use serde_json::{Value, json};
 
 use crate::replicas::sent;
@@ -727,6 +728,43 @@ async fn options_that_are_no_longer_wanted_at_the_second_look_withdraw_the_claim
         Meanwhile::Edited,
     ];
     each_row(rows.map(|what| (format!("{what:?}"), between_claim_and_second_look(what)))).await;
+}
+
+/// Makes `count` records of restores that had the environment's VPS as their source, and behind them one that overwrites it.
+async fn many_restores_and_one_overwrite(env: &TestEnv, claimed: &Value, count: usize) {
+    let make = |name: String, what: &str| {
+        let mut record = claimed.clone();
+        record["metadata"] = json!({"name": name});
+        record["spec"]["type"] = json!(what);
+        record["spec"]["subject"]["name"] = json!(name);
+        let record: DynamicObject = serde_json::from_value(record).unwrap();
+        let records = env.operations();
+        async move { records.create(&PostParams::default(), &record).await.unwrap() }
+    };
+    let restores = (0..count).map(|n| make(format!("a{n:0>25}-1"), "RestoreToCloudVm"));
+    stream::iter(restores)
+        .buffer_unordered(16)
+        .collect::<Vec<_>>()
+        .await;
+    make(format!("{}-1", "z".repeat(26)), "OverwriteVps").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_call_under_way_is_seen_behind_hundreds_of_restores_that_were_made_of_the_vps() {
+    let proxied = ProxiedEnv::new("options-pages").await;
+    let env = &proxied.env;
+    env.create(approved(env)).await;
+    let gate = ProxyGate::new();
+    proxied.proxy.rule(claim(Action::HoldAfter(gate.clone())));
+    let _operator = env.operator(&CALM);
+    held(&gate).await;
+    let claimed = env.records().await.remove(0);
+    many_restores_and_one_overwrite(env, &claimed, 150).await;
+    gate.release();
+    let record = comes_to(env, 1, "NotSent").await;
+    let message = at(&record, "status.message").as_str().unwrap();
+    assert!(message.starts_with("withdrawn: "), "{message}");
+    assert_eq!(env.posts(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -7,7 +7,6 @@ mod rivals;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::watcher;
 
@@ -43,11 +42,9 @@ pub fn note(ctx: &Context, event: &watcher::Event<Watched>) {
         | watcher::Event::InitDone => return,
     };
     if matters {
-        for other in ctx.rivals.others(object) {
-            let namespace = other.namespace().unwrap_or_default();
-            ctx.books
-                .wakes
-                .object(SubjectKind::VpsResourceConfig, &namespace, &other.name_any());
+        for (namespace, name) in ctx.rivals.next_in_line(object) {
+            let wakes = &ctx.books.wakes;
+            wakes.object(SubjectKind::VpsResourceConfig, &namespace, &name);
         }
     }
 }

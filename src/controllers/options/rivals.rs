@@ -1,7 +1,7 @@
 //! Objects that want the options of the same VPS: the oldest whose key has read it is responsible.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future;
@@ -21,6 +21,8 @@ use crate::domain::values::ids::Uid;
 
 /// How long an older object is waited for that nobody could look at.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So many objects are woken by a change of another one.
+const MOST_WOKEN: usize = 16;
 /// The wait for lists at the start.
 const MOST_WAIT: Duration = Duration::from_secs(30);
 
@@ -61,28 +63,33 @@ impl Rivals {
     /// object of the chain's last record: nothing is ordered with a key that did not read it, and the status may say
     /// so only later.
     pub fn standing(&self, object: &VpsResourceConfig, ordered: Option<&Uid>) -> Rival {
-        let comes_first = |other: &VpsResourceConfig| {
+        let standing = |other: &VpsResourceConfig| {
             let is_there = other.metadata.deletion_timestamp.is_none();
-            is_there && is_older(other, object, ordered)
-        };
-        // Its name may turn out to be that of the same VPS.
-        let unresolved = self.all(|other| {
+            if !is_there || !is_older(other, object, ordered) {
+                return Rival::None;
+            }
+            let unseen = Rival::Unseen {
+                until: later(made(other).max(made(object)), PATIENCE),
+            };
+            if wants_one_vps(other, object) {
+                return match read_by(other) {
+                    _ if has_ordered(other, ordered) => Rival::Responsible,
+                    ReadBy::ItsKey => Rival::Responsible,
+                    ReadBy::NotItsKey => Rival::None,
+                    ReadBy::Nobody => unseen,
+                };
+            }
+            // Its name may turn out to be that of the same VPS.
             let is_unresolved = other.spec.vps_name.is_some() && other.vps().is_none();
-            is_unresolved && other.metadata.namespace == object.metadata.namespace && comes_first(other)
-        });
-        let unresolved = unresolved.iter().map(|other| Rival::Unseen {
-            until: later(made(other).max(made(object)), PATIENCE),
-        });
-        let older = self.others(object).into_iter().filter(comes_first);
-        let standings = older.map(|other| match read_by(&other) {
-            _ if has_ordered(&other, ordered) => Rival::Responsible,
-            ReadBy::ItsKey => Rival::Responsible,
-            ReadBy::NotItsKey => Rival::None,
-            ReadBy::Nobody => Rival::Unseen {
-                until: later(made(&other).max(made(object)), PATIENCE),
-            },
-        });
-        standings.chain(unresolved).max().unwrap_or(Rival::None)
+            if is_unresolved && other.metadata.namespace == object.metadata.namespace {
+                unseen
+            } else {
+                Rival::None
+            }
+        };
+        let all = self.all();
+        let read = all.iter().filter_map(|other| other.0.as_ref().ok());
+        read.map(standing).max().unwrap_or(Rival::None)
     }
 
     /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
@@ -106,26 +113,34 @@ impl Rivals {
         noted.remove(&uid);
     }
 
-    /// The other objects that want the same VPS.
-    pub fn others(&self, object: &VpsResourceConfig) -> Vec<VpsResourceConfig> {
-        let Some(vps) = object.vps() else {
-            // An order of the older route is no lasting wish; its records alone keep it from others. Nor is anything
-            // ordered for a name before it is resolved.
-            return Vec::new();
-        };
-        self.all(|other| other.vps() == Some(vps) && other.metadata.uid != object.metadata.uid)
+    /// Those to whom a change of `object` may matter: the younger ones that want the same VPS, by namespace and name. Of
+    /// very many only the oldest, one of which is the next; a stalled object is looked at every 15 minutes too.
+    pub fn next_in_line(&self, object: &VpsResourceConfig) -> Vec<(String, String)> {
+        let all = self.all();
+        let read = all.iter().filter_map(|other| other.0.as_ref().ok());
+        let mut younger: Vec<&VpsResourceConfig> = read
+            .filter(|other| wants_one_vps(other, object) && made(other) >= made(object))
+            .collect();
+        younger.sort_unstable_by_key(|other| made(other));
+        younger.truncate(MOST_WOKEN);
+        let place = |other: &VpsResourceConfig| (other.namespace().unwrap_or_default(), other.name_any());
+        younger.into_iter().map(place).collect()
     }
 
-    fn all(&self, fits: impl Fn(&VpsResourceConfig) -> bool) -> Vec<VpsResourceConfig> {
+    fn all(&self) -> Vec<Arc<Watched>> {
         let stores = self.lock();
-        let all = stores.iter().flat_map(Store::state);
-        all.filter_map(|other| other.0.as_ref().ok().filter(|other| fits(other)).cloned())
-            .collect()
+        stores.iter().flat_map(Store::state).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Store<Watched>>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the two are different objects for the options of one VPS. An order of the older route is no lasting wish; its
+/// records alone keep it from others. Nor is anything ordered for a name before it is resolved.
+fn wants_one_vps(one: &VpsResourceConfig, other: &VpsResourceConfig) -> bool {
+    one.vps().is_some() && one.vps() == other.vps() && one.metadata.uid != other.metadata.uid
 }
 
 /// Whether an object's own key has read the VPS.
@@ -266,6 +281,28 @@ mod tests {
                 assert_eq!(seen, expected, "{what}, older: {is_older}");
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_an_object_wakes_a_few_younger_ones_and_none_that_is_older() {
+        let (reader, mut writer) = store();
+        for n in 0..50 {
+            let mut other = object(&format!("u{n:02}"), n, &Value::Null);
+            if n == 32 {
+                other.spec.vps_id = Some("vps_2".to_owned());
+            }
+            writer.apply_watcher_event(&Event::Apply(Stored(Ok(other))));
+        }
+        let rivals = Rivals::default();
+        rivals.add(reader);
+        let woken = |second| rivals.next_in_line(&object("u30", second, &Value::Null));
+        let expected: Vec<_> = [31]
+            .into_iter()
+            .chain(33..48)
+            .map(|n| ("shop".to_owned(), format!("u{n}")))
+            .collect();
+        assert_eq!(woken(30), expected);
+        assert_eq!(woken(50), []);
     }
 
     #[test]
