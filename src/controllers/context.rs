@@ -228,11 +228,13 @@ impl Context {
         let found = inventory::audit(vms, |token| self.books.ledger.accounted(token));
         if findings.get(account).map_or(&[][..], Vec::as_slice) != found.as_slice() {
             for finding in &found {
-                tracing::warn!(
-                    ?finding,
-                    account,
-                    "audit: a VM has a token of this operator in its name, but no record accounts for it"
-                );
+                let what = match finding {
+                    Finding::Twins { .. } => "audit: several VMs have the token of one record in their names",
+                    Finding::WithoutRecord { .. } => {
+                        "audit: a VM has the token of a record in its name, and by that record nothing was bought"
+                    }
+                };
+                tracing::warn!(?finding, account, "{what}");
             }
             findings.insert(account.to_owned(), found);
             findings.retain(|_, found| !found.is_empty());

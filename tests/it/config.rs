@@ -273,7 +273,7 @@ async fn a_price_that_rose_since_the_quote_needs_a_new_consent() {
     let object = env.config_comes_to_anew("web", "AwaitingApproval").await;
     says(
         &object,
-        "The approved quote is no longer current: it was already used, or",
+        "The approved quote is no longer current: it was used, or",
     );
     says(&object, "60.00 SEK");
     assert_ne!(at(&object, "status.quote.id"), &quote);
@@ -597,7 +597,7 @@ async fn a_spent_quote_corrects_no_drift() {
     let object = env.config_comes_to("web", "AwaitingApproval").await;
     says(
         &object,
-        "The approved quote is no longer current: it was already used, or",
+        "The approved quote is no longer current: it was used, or",
     );
     read_again(&env, 2).await;
     ends_with(&env, 1, 1).await;

@@ -267,7 +267,15 @@ pub fn missing(
         ),
     };
     let stale = if names_another_quote {
-        "The approved quote is no longer current: it was already used, or the request or the price has changed. "
+        match fresh {
+            Price::Hourly(_) | Price::Change(_) => {
+                "The approved quote is no longer current: it was used, or the request, the price or HostUp's advice has \
+                 changed. "
+            }
+            Price::Nothing => {
+                "The approved quote is no longer current: it was used, or the request or the VPS has changed. "
+            }
+        }
     } else {
         ""
     };

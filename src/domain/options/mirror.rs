@@ -24,7 +24,9 @@ impl Look<'_> {
                 Reason::OutcomeUnknown,
                 format!(
                     "another object's order for this VPS may have been executed, and nothing is ordered before \
-                     a person says so: {}",
+                     a person says so. That object, to hold it too: kubectl get vpsoperation {} -o \
+                     jsonpath='{{.spec.subject}}' . {}",
+                    record.name,
                     answers(record)
                 ),
             ),

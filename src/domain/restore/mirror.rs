@@ -119,7 +119,16 @@ pub(super) fn mirror(
                 again,
             ),
         },
-        State::Abandoned => report(Reason::Abandoned, message.to_string(), facts, again),
+        State::Abandoned => report(
+            Reason::Abandoned,
+            format!(
+                "{clause} (VpsOperation {}). If HostUp's panel shows a VM {}, cancel it there. Another restore needs another \
+                 name",
+                record.name, restored.vm_name
+            ),
+            facts,
+            again,
+        ),
         State::Succeeded => after_success(intent, record, restored, view, times, now),
         // These free the name and never come here.
         State::NotSent | State::Rejected | State::NotExecuted => {

@@ -221,7 +221,8 @@ pub fn decide(intent: &Intent, view: &View, times: &Times, now: Timestamp) -> De
     if chain.is_told_by_another() {
         return Decision::Leave;
     }
-    let instead = ", or create a VpsBackupRestore with another name";
+    let instead = ". If HostUp's panel shows that the call was not executed, you can create a VpsBackupRestore with another \
+                   name instead";
     if let Some(barred) = chain.barred(instead, times, now) {
         return Decision::Report(barred.with(StatusFacts::Kept));
     }

@@ -372,7 +372,13 @@ pub(super) fn mirror(
                 record.vps
             ),
         ),
-        State::Abandoned => say(Reason::Abandoned, message.to_string()),
+        State::Abandoned => say(
+            Reason::Abandoned,
+            format!(
+                "{clause} (VpsOperation {}). Check the disk of VPS {} before you use it. Another restore needs another name",
+                record.name, record.vps
+            ),
+        ),
         State::Succeeded => after_success(intent, record, overwriting, view, times, now),
         // These free the name and never come here.
         State::NotSent | State::Rejected | State::NotExecuted => say(Reason::Rejected, message.to_string()),
