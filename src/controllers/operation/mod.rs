@@ -17,10 +17,11 @@ use crate::api;
 use crate::api::operation::{OperationState, SubjectRef, VpsOperation};
 use crate::cluster::api_call::ApiError;
 use crate::domain::action::follow::{
-    Input, Need, Rest, could_not_write, first_look, need, next_look, step, still_to_write,
+    Input, Need, could_not_write, first_look, need, next_look, step, still_to_write,
 };
 use crate::domain::ledger::record::{Outcome, Record, State};
 use crate::domain::values::ids::{Holder, RecordName, SubjectKind};
+use crate::domain::values::moment::Rest;
 use crate::domain::values::text::Text;
 use crate::ledger::record;
 use crate::ledger::store::Watched;

@@ -18,6 +18,7 @@ use crate::provider::inventory::{Sighting, Vm};
 use crate::provider::job::JobState;
 use crate::provider::options::Offer;
 use crate::values::ids::VpsId;
+use crate::values::moment::Rest;
 use crate::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
@@ -44,7 +45,7 @@ pub struct Memo {
     pub in_flight: bool,
     /// Complete readings that did not show what was bought.
     pub absent_reads: u32,
-    /// Between these two times nothing is read.
+    /// While it lasts, nothing is read.
     pub rest: Option<Rest>,
     /// Since when this process has seen the job ended, or not known to HostUp, without a VM to show.
     pub ended_since: Option<Timestamp>,
@@ -59,10 +60,9 @@ pub struct Memo {
 }
 
 impl Memo {
-    /// Until when nothing is read. A time of day that was set back ends the rest.
+    /// Until when nothing is read.
     pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let rest = self.rest.filter(|rest| rest.from <= now && now < rest.until);
-        rest.map(|rest| rest.until)
+        self.rest.and_then(|rest| rest.lasts_until(now))
     }
 
     /// Since when something lasts is told by a clock that may have been set back since.
@@ -78,15 +78,6 @@ impl Memo {
         let patience = |since| now >= later(since, PATIENCE_TO_LOOK);
         self.unread_since.is_some_and(patience)
     }
-}
-
-/// From when, and until when, nothing is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rest {
-    /// The look after which it was decided.
-    pub from: Timestamp,
-    /// When the next one may come.
-    pub until: Timestamp,
 }
 
 /// What a look came to that could not be written.

@@ -30,6 +30,22 @@ impl Moment {
     }
 }
 
+/// A time in which nothing is read, by the time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// The look after which it was decided.
+    pub from: Timestamp,
+    /// When the next one may come.
+    pub until: Timestamp,
+}
+
+impl Rest {
+    /// Until when it lasts, if it does `now`. A time of day that was set back ends it.
+    pub fn lasts_until(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.from <= now && now < self.until).then_some(self.until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
