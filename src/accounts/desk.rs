@@ -1136,7 +1136,6 @@ mod tests {
     #[test]
     fn while_hostup_is_away_a_record_is_told_once_its_own_question_has_failed_since_it_asked() {
         let mut desk = desk();
-        let of_job = |n| Question::Job(format!("/api/jobs/job_{n}"));
         let asks = |desk: &mut Desk, generation, now| {
             let record = Asker {
                 who: Who::Record(RecordName::new("abc-1")),
@@ -1144,7 +1143,7 @@ mod tests {
                 ..asker(1)
             };
             let want = Want {
-                question: of_job(1),
+                question: Question::Job("/api/jobs/job_1".to_owned()),
                 age: Age::Asked,
             };
             desk.ask(record, vec![want], at(now))

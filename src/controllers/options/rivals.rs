@@ -88,8 +88,7 @@ impl Rivals {
             }
         };
         let all = self.all();
-        let read = all.iter().filter_map(|other| other.0.as_ref().ok());
-        read.map(standing).max().unwrap_or(Rival::None)
+        readable(&all).map(standing).max().unwrap_or(Rival::None)
     }
 
     /// What the watch shows of an object has changed; whether that matters to the others that want its VPS.
@@ -113,12 +112,11 @@ impl Rivals {
         noted.remove(&uid);
     }
 
-    /// Those to whom a change of `object` may matter: the younger ones that want the same VPS, by namespace and name. Of
-    /// very many only the oldest, one of which is the next; a stalled object is looked at every 15 minutes too.
+    /// The younger objects that want the same VPS, by namespace and name: a change of `object` may matter to them. At most
+    /// `MOST_WOKEN`, the oldest first; the operator looks at the others every 15 minutes anyway, because they are stalled.
     pub fn next_in_line(&self, object: &VpsResourceConfig) -> Vec<(String, String)> {
         let all = self.all();
-        let read = all.iter().filter_map(|other| other.0.as_ref().ok());
-        let mut younger: Vec<&VpsResourceConfig> = read
+        let mut younger: Vec<&VpsResourceConfig> = readable(&all)
             .filter(|other| wants_one_vps(other, object) && made(other) >= made(object))
             .collect();
         younger.sort_unstable_by_key(|other| made(other));
@@ -135,6 +133,10 @@ impl Rivals {
     fn lock(&self) -> MutexGuard<'_, Vec<Store<Watched>>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn readable(all: &[Arc<Watched>]) -> impl Iterator<Item = &VpsResourceConfig> {
+    all.iter().filter_map(|object| object.0.as_ref().ok())
 }
 
 /// Whether the two are different objects for the options of one VPS. An order of the older route is no lasting wish; its

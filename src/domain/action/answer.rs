@@ -11,9 +11,9 @@ use crate::action::ordered::ActionKind;
 use crate::action::receipt::{self, Receipt};
 use crate::action::said::Said;
 use crate::ledger::record::{Invoice, later};
-use crate::provider::backup::CLOCKS_DIFFER;
 use crate::provider::gate::is_known_blocker;
 use crate::values::json;
+use crate::values::moment::CLOCKS_DIFFER;
 use crate::values::text::Text;
 
 /// What the network gave back for one paid POST.
@@ -80,13 +80,13 @@ pub struct Refusal {
 
 /// Shortest and longest wait that a `Retry-After` may ask for.
 const RETRY_AFTER_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15 * 60));
+/// The wait of a rate limit that names none (assumed: the legacy client's first back-off).
+pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+
 /// No wait that HostUp may ask for ends later than this. What ends later was written by a clock that was ahead.
 pub fn latest_wait(now: Timestamp) -> Timestamp {
     later(now, RETRY_AFTER_BOUNDS.1 + CLOCKS_DIFFER)
 }
-
-/// The wait of a rate limit that names none (assumed: the legacy client's first back-off).
-pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Reads the answer to a paid POST.
 pub fn classify(kind: ActionKind, answer: &PaidAnswer, now: Timestamp) -> Verdict {

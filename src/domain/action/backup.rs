@@ -9,8 +9,9 @@ use super::follow::{
 use super::ordered::NewBackup;
 use super::{Row, job};
 use crate::ledger::record::{Evidence, Outcome, Record, Resolution, State, Times, later};
-use crate::provider::backup::{CLOCKS_DIFFER, ListedBackup};
+use crate::provider::backup::ListedBackup;
 use crate::provider::job::JobState;
+use crate::values::moment::CLOCKS_DIFFER;
 use crate::values::text::Text;
 
 /// The row of this action.
@@ -154,7 +155,7 @@ fn listed(
     }
     if let Some(begun) = with_note().find(|backup| backup.complete().is_none()) {
         memo.absent_reads = 0;
-        if now < later(record.claimed_by(), times.job_deadline) {
+        if now < record.deadline_at(times) {
             let why = format!("backup {} has begun", begun.id);
             return refuted_by(&why, record, known.clone());
         }

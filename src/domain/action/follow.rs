@@ -73,7 +73,7 @@ impl Memo {
         self.unfinished_at = self.unfinished_at.min(now);
     }
 
-    /// Whether a job could not be read for so long that nobody can wait for it.
+    /// Whether nothing could be read for so long that a person is to be asked. A process that has just begun has hardly tried.
     pub(super) fn is_out_of_patience(&self, now: Timestamp) -> bool {
         let patience = |since| now >= later(since, PATIENCE_TO_LOOK);
         self.unread_since.is_some_and(patience)
@@ -330,7 +330,7 @@ pub fn next_look(record: &Record, jobs: JobTimes, times: &Times, now: Timestamp)
         }
     };
     let next = later(now, wait);
-    let deadline = later(record.claimed_by(), times.job_deadline);
+    let deadline = record.deadline_at(times);
     let is_cut = record.known.state == State::Accepted && now < deadline;
     if is_cut { next.min(deadline) } else { next }
 }
@@ -557,9 +557,7 @@ fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
 /// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
 pub(super) fn unreadable(record: &Record, why: &Text, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
-    // A process that has just begun has hardly tried.
-    let has_tried = later(memo.unread_since.unwrap_or(now), PATIENCE_TO_LOOK);
-    if unread_until(record, times).is_none_or(|until| now < until.max(has_tried)) {
+    if !memo.is_out_of_patience(now) || unread_until(record, times).is_none_or(|until| now < until) {
         return known.clone();
     }
     let is_answered = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();

@@ -63,7 +63,7 @@ fn poll_path(poll_url: Option<&str>, id: &JobId) -> String {
 
 /// When nobody waits for a job any longer.
 pub(super) fn deadline(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
-    let deadline = later(record.claimed_by(), times.job_deadline);
+    let deadline = record.deadline_at(times);
     let (Some(Evidence::Job), Some(since)) = (record.known.evidence, record.known.quiet_since) else {
         return deadline;
     };
@@ -92,7 +92,11 @@ pub(super) fn deadline_passed(known: &Outcome, memo: &Memo, now: Timestamp) -> O
             "{}; HostUp's list did not show by the job deadline whether it left a VM; look for one in HostUp's panel",
             known.message
         ),
-        (_, Some(_)) => "the job deadline has passed, and HostUp does not show the state of the job; look at it in HostUp's panel".to_owned(),
+        (_, Some(_)) => {
+            "the job deadline has passed, and HostUp does not show the state of the job; look at it in \
+             HostUp's panel"
+                .to_owned()
+        }
         (_, None) => "the job had not ended by the job deadline; look at it in HostUp's panel".to_owned(),
     };
     Outcome {

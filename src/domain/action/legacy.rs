@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::follow::{Input, Memo, Need, takes_effect};
+use super::follow::{Input, Memo, Need, has_new_answer, takes_effect};
 use super::options::OF_OPTIONS;
 use super::receipt::{Receipt, amount, name, payment_page};
 use super::{PAID_AGAIN, Row};
@@ -128,17 +128,13 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
 }
 
 /// What an unknown call needs next: there is nothing to read, only time and a person's answer.
-pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
+pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
     let settled = record.settled_at(times);
     match &record.answer {
         Some(Resolution::Adopt(_)) => Need::Say(Input::Adopted),
         // It takes effect later, and its object says when.
-        Some(Resolution::NotExecuted)
-            if now < settled && record.known.message != takes_effect(record, &Memo::default(), times) =>
-        {
-            Need::Say(Input::Settled)
-        }
-        Some(Resolution::NotExecuted | Resolution::Abandon) | None if now < settled => Need::Wait(settled),
+        Some(_) if has_new_answer(record, memo) => Need::Say(Input::Settled),
+        _ if now < settled => Need::Wait(settled),
         Some(Resolution::NotExecuted | Resolution::Abandon) => Need::Say(Input::Settled),
         None if record.known.evidence.is_none() => Need::Say(Input::Settled),
         None => Need::Wait(later(now, times.resync_interval)),
@@ -146,7 +142,7 @@ pub(super) fn need(record: &Record, times: &Times, now: Timestamp) -> Need {
 }
 
 /// What time or a person's answer makes of it.
-pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp) -> Outcome {
+pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     match (known.state, input) {
         (State::Unknown, Input::Adopted) => Outcome {
@@ -156,27 +152,37 @@ pub(super) fn step(record: &Record, input: Input, times: &Times, now: Timestamp)
             answer_refused: None,
             ..known.clone()
         },
-        (State::Unknown, Input::Settled) if now < record.settled_at(times) => match record.answer {
-            Some(Resolution::NotExecuted) => Outcome {
-                message: takes_effect(record, &Memo::default(), times),
-                ..known.clone()
-            },
-            _ => known.clone(),
+        (State::Unknown, Input::Settled) => {
+            memo.tried.clone_from(&record.answer);
+            settled(record, memo, times, now)
+        }
+        // Everything else comes too late or from a stale look, and changes nothing.
+        (_, _) => known.clone(),
+    }
+}
+
+/// What time makes of it, with or without a person's "not executed".
+fn settled(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
+    let known = &record.known;
+    let says_so = record.answer == Some(Resolution::NotExecuted);
+    match (now < record.settled_at(times), says_so) {
+        (true, true) => Outcome {
+            message: takes_effect(record, memo, times),
+            ..known.clone()
         },
-        (State::Unknown, Input::Settled) if record.answer == Some(Resolution::NotExecuted) => Outcome {
+        (true, false) => known.clone(),
+        (false, true) => Outcome {
             state: State::NotExecuted,
             message: Text::new("a person said that HostUp did not execute it"),
             evidence: Some(Evidence::Person),
             answer_refused: None,
             ..known.clone()
         },
-        (State::Unknown, Input::Settled) => Outcome {
+        (false, false) => Outcome {
             message: Text::new("the legacy API shows nothing that can be read back"),
             evidence: Some(Evidence::NoneFound),
             ..known.clone()
         },
-        // Everything else comes too late or from a stale look, and changes nothing.
-        (_, _) => known.clone(),
     }
 }
 

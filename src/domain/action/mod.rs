@@ -76,7 +76,7 @@ impl Action {
             Self::Options(_) | Self::Resize(_) => options::need(record, memo, now),
             Self::Overwrite(_) => overwrite::need(record, memo, times, now),
             Self::CreateBackup(_) => backup::need(record, memo, times, now),
-            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, times, now),
+            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::need(record, memo, times, now),
         }
     }
 
@@ -89,7 +89,7 @@ impl Action {
             }
             Self::Overwrite(_) => overwrite::step(record, input, memo, times, now),
             Self::CreateBackup(ordered) => backup::step(record, ordered, input, memo, times, now),
-            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, times, now),
+            Self::LegacyEstimate(_) | Self::LegacyUpgrade(_) => legacy::step(record, input, memo, times, now),
         }
     }
 }

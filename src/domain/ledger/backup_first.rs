@@ -13,11 +13,11 @@ use crate::consent::quote::Quote;
 use crate::ledger::chain::LedgerView;
 use crate::ledger::order::Order;
 use crate::ledger::record::{Evidence, Record, State, Times, later};
-use crate::provider::backup::CLOCKS_DIFFER;
 use crate::provider::gate::{Gate, GateName, ProviderGate};
 use crate::status::reason::Reason;
 use crate::status::report::{Report, mirrored_look};
 use crate::values::ids::{InstanceId, RecordName, Uid, VpsId};
+use crate::values::moment::is_dated_ahead;
 
 /// A backup that was complete longer ago is none of before the change.
 pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
@@ -37,8 +37,7 @@ pub fn made<'a>(
     let ended = backup.known.quiet_since.unwrap_or(backup.claimed_by());
     // A change that was recorded in the same second may be the later one.
     let is_newest = changed.is_none_or(|changed| backup.created_at.is_some_and(|made| changed < made));
-    // Of one that is dated ahead nobody knows the age.
-    let is_young = now < later(ended, BACKUP_LASTS) && ended <= later(now, CLOCKS_DIFFER);
+    let is_young = now < later(ended, BACKUP_LASTS) && !is_dated_ahead(ended, now);
     (backup.is_made_backup_of(uid) && backup.vps == *vps && is_newest && is_young).then_some(backup)
 }
 

@@ -10,10 +10,10 @@ use crate::action::ordered::Action;
 use crate::action::said::Said;
 use crate::consent::price::{BillingCycle, ChangePrice, Price, Recurring, Size};
 use crate::consent::quote::Quote;
-use crate::provider::backup::CLOCKS_DIFFER;
 use crate::provider::gate::{Gate, GateName};
 use crate::values::digest;
 use crate::values::ids::{BackupId, Holder, InstanceId, JobId, KeyMark, RecordName, Subject, Uid, VpsId};
+use crate::values::moment::CLOCKS_DIFFER;
 use crate::values::money::{Amount, Currency};
 use crate::values::text::Text;
 
@@ -578,6 +578,11 @@ impl Record {
         self.witnessed().map_or(answered, |made| {
             answered.min(later(made, times.paid_timeout + CLOCKS_DIFFER))
         })
+    }
+
+    /// When its job has lasted too long.
+    pub fn deadline_at(&self, times: &Times) -> Timestamp {
+        later(self.claimed_by(), times.job_deadline)
     }
 
     /// No call starts after this, by the earlier of the two clocks that saw the claim.

@@ -9,6 +9,7 @@ use crate::action::ordered::Backup;
 use crate::ledger::record::later;
 use crate::provider::gate::{Gate, GateName};
 use crate::values::ids::BackupId;
+use crate::values::moment::is_dated_ahead;
 use crate::values::money::Amount;
 use crate::values::text::Text;
 
@@ -168,13 +169,10 @@ fn newest(filter: &BackupFilter, listed: &[ListedBackup], now: Timestamp) -> Res
     )))
 }
 
-/// Whether the backup is not older. Of one that is dated ahead by more than clocks differ nobody knows the age.
+/// Whether the backup is not older.
 fn is_young(backup: &Backup, most: Duration, now: Timestamp) -> bool {
-    now <= later(backup.created_at, most) && backup.created_at <= later(now, CLOCKS_DIFFER)
+    now <= later(backup.created_at, most) && !is_dated_ahead(backup.created_at, now)
 }
-
-/// By how much HostUp's clock may be ahead of the operator's.
-pub const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// The gate of a backup that must not be older than `most`. It tells when it closes, and not how old the backup is now.
 pub fn age_gate(backup: &Backup, most: Duration, now: Timestamp) -> Gate {

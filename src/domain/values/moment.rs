@@ -30,6 +30,14 @@ impl Moment {
     }
 }
 
+/// By how much two clocks that are right may differ.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+
+/// Whether `at` is later than a clock that is right can have written by `now`: nobody knows how long ago it was.
+pub fn is_dated_ahead(at: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(at.duration_since(now)).is_ok_and(|ahead| ahead > CLOCKS_DIFFER)
+}
+
 /// A time in which nothing is read, by the time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {

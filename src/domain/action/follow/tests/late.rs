@@ -10,7 +10,7 @@ fn job(state: JobState) -> Input {
 
 const RUNNING: JobState = JobState::Running { progress: None };
 
-/// Every record that is looked at again and again.
+/// One record of each kind that is read until its outcome is known.
 fn followed() -> Vec<(&'static str, Record)> {
     let mut all = vec![
         ("options", change_in(State::Accepted)),
