@@ -148,12 +148,7 @@ impl Context {
 
     /// Has the object looked at again at `at`, never at once; `None` waits for a change.
     pub fn again_at(&self, at: Option<Timestamp>) -> Action {
-        super::requeue_at(
-            at,
-            self.now(),
-            self.settings.times.poll_interval,
-            &self.books.chance,
-        )
+        super::requeue_at(at, self.now(), &self.settings.times, &self.books.chance)
     }
 
     /// Has an object whose status was told looked at again at `wake`, and once a late write to that status would have landed.

@@ -28,6 +28,7 @@ use kube::runtime::controller::Action;
 use thiserror::Error;
 
 use crate::chance::Chance;
+use crate::domain::ledger::record::Times;
 use crate::domain::values::ids::{RecordName, VpsId};
 use crate::ledger;
 
@@ -75,19 +76,21 @@ const SPREAD_FROM: Duration = Duration::from_secs(90);
 /// The shortest wait, unless an interval is set shorter: a wall clock that was put forward makes every moment past.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Looks again at `at`, never at once.
-fn requeue_at(at: Option<Timestamp>, now: Timestamp, poll_interval: Duration, chance: &Chance) -> Action {
+/// Looks again at `at`, never at once, and within the resync interval: a wall clock that is behind makes every moment far
+/// away, and may be set right soon.
+fn requeue_at(at: Option<Timestamp>, now: Timestamp, times: &Times, chance: &Chance) -> Action {
     match at {
         None => Action::await_change(),
         Some(at) => {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            let wait = wait.min(times.resync_interval);
             // Long waits are spread, so that objects that were made together do not come back together.
             let spread = if wait > SPREAD_FROM {
                 chance.jittered(wait)
             } else {
                 wait
             };
-            Action::requeue(spread.max(SHORTEST.min(poll_interval)))
+            Action::requeue(spread.max(SHORTEST.min(times.poll_interval)))
         }
     }
 }
@@ -96,22 +99,40 @@ fn requeue_at(at: Option<Timestamp>, now: Timestamp, poll_interval: Duration, ch
 mod tests {
     use super::*;
 
+    const TIMES: Times = Times {
+        settle_time: Duration::from_secs(300),
+        poll_interval: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(15),
+        paid_timeout: Duration::from_secs(60),
+        job_deadline: Duration::from_secs(21_600),
+        resync_interval: Duration::from_secs(80),
+        gate_interval: Duration::from_secs(60),
+    };
+
+    fn waits(seconds: i64) -> String {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = now + jiff::SignedDuration::from_secs(seconds);
+        format!(
+            "{:?}",
+            requeue_at(Some(at), now, &TIMES, &Chance::of_the_machine())
+        )
+    }
+
     #[test]
     fn a_moment_that_is_past_is_a_second_away() {
-        let now = Timestamp::UNIX_EPOCH;
-        let past = Timestamp::MIN;
-        let requeued = |at| {
-            format!(
-                "{:?}",
-                super::requeue_at(Some(at), now, Duration::from_secs(2), &Chance::of_the_machine())
-            )
-        };
-        assert_eq!(requeued(past), format!("{:?}", Action::requeue(SHORTEST)));
-        assert_eq!(requeued(now), requeued(past));
-        let minute = now + jiff::SignedDuration::from_secs(60);
+        let shortest = format!("{:?}", Action::requeue(SHORTEST));
+        assert_eq!(waits(-1_000_000), shortest);
+        assert_eq!(waits(0), shortest);
         assert_eq!(
-            requeued(minute),
+            waits(60),
             format!("{:?}", Action::requeue(Duration::from_secs(60)))
         );
+    }
+
+    #[test]
+    fn no_moment_is_further_away_than_the_resync_interval() {
+        let longest = format!("{:?}", Action::requeue(TIMES.resync_interval));
+        assert_eq!(waits(81), longest);
+        assert_eq!(waits(1_000_000), longest);
     }
 }

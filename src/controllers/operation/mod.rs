@@ -117,13 +117,15 @@ pub async fn reconcile(seen: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, 
     let holder = &record.claim.holder;
     let mut followed = ctx.books.memory.followed(holder);
     let now = ctx.now();
+    let before = followed.memo.clone();
+    followed.memo.begins_a_look(&record, times, now);
     if followed.memo.rest.is_none() {
         let jobs = observe::job_times(&ctx, &object, &record).await;
         let until = first_look(&record, jobs, times, now);
-        if until > now {
-            followed.memo.rest = Some(Rest { from: now, until });
-            record::remember(&ctx.books, (&name, holder), followed.clone());
-        }
+        followed.memo.rest = (until > now).then_some(Rest { from: now, until });
+    }
+    if followed.memo != before {
+        record::remember(&ctx.books, (&name, holder), followed.clone());
     }
     if let Some(known) = still_to_write(&record, &mut followed.memo) {
         record::remember(&ctx.books, (&name, holder), followed);

@@ -170,7 +170,7 @@ fn listed(
         };
         return refuted(record, asked);
     }
-    let has_settled = now >= record.settled_at(times);
+    let has_settled = now >= memo.settled_at(record, times);
     if !reading.reads_vps && (known.state == State::Unknown || has_settled) {
         return unread(record);
     }

@@ -18,7 +18,7 @@ use crate::provider::inventory::{Sighting, Vm};
 use crate::provider::job::JobState;
 use crate::provider::options::Offer;
 use crate::values::ids::VpsId;
-use crate::values::moment::Rest;
+use crate::values::moment::{Rest, is_dated_ahead};
 use crate::values::text::Text;
 
 /// Complete readings without the purchase before absence is taken for an answer.
@@ -57,9 +57,40 @@ pub struct Memo {
     pub unread_since: Option<Timestamp>,
     /// What HostUp has shown, and the API server has not taken yet.
     pub unwritten: Option<Box<Unwritten>>,
+    /// A clock that was ahead has dated the end of the call.
+    pub dated_ahead: Option<DatedAhead>,
+}
+
+/// A date that no clock which is right can have written by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatedAhead {
+    /// The date.
+    pub at: Timestamp,
+    /// When this process saw it first.
+    pub seen: Timestamp,
 }
 
 impl Memo {
+    /// To be called before each look at the record.
+    pub fn begins_a_look(&mut self, record: &Record, times: &Times, now: Timestamp) {
+        self.set_back(now);
+        let at = record.quiet_at(times);
+        let seen = self.dated_ahead.filter(|before| before.at == at);
+        let seen = seen.map_or(now, |before| before.seen.min(now));
+        self.dated_ahead = is_dated_ahead(at, now).then_some(DatedAhead { at, seen });
+    }
+
+    /// When the call of the record had ended. What a clock that was ahead has dated counts from one's own sight of it.
+    pub(super) fn quiet_at(&self, record: &Record, times: &Times) -> Timestamp {
+        self.dated_ahead
+            .map_or_else(|| record.quiet_at(times), |dated| dated.seen)
+    }
+
+    /// When absence begins to prove something.
+    pub(super) fn settled_at(&self, record: &Record, times: &Times) -> Timestamp {
+        later(self.quiet_at(record, times), times.settle_time)
+    }
+
     /// Until when nothing is read.
     pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.rest.and_then(|rest| rest.lasts_until(now))
@@ -99,6 +130,7 @@ impl Default for Memo {
             unfinished_at: Timestamp::MIN,
             unread_since: None,
             unwritten: None,
+            dated_ahead: None,
         }
     }
 }
@@ -355,7 +387,7 @@ pub(super) fn is_open_to_adopt(known: &Outcome) -> bool {
 /// What `input` makes of the record. The same value means that nothing is to be written.
 pub fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times, now: Timestamp) -> Outcome {
     let knows_the_job = matches!(&input, Input::Job(job, _) if *job != JobState::Lost);
-    memo.set_back(now);
+    memo.begins_a_look(record, times, now);
     match &input {
         Input::Unreadable(_) | Input::JobUnreadable(_) => {
             memo.unread_since.get_or_insert(now);
@@ -541,15 +573,15 @@ fn received(receipt: Receipt, base: Outcome) -> Outcome {
 }
 
 /// Until when an outcome may stay unread before a person is asked; `None` where another deadline asks.
-fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
+fn unread_until(record: &Record, memo: &Memo, times: &Times) -> Option<Timestamp> {
+    let patience = later(memo.settled_at(record, times), PATIENCE_TO_LOOK);
     match (record.known.state, &record.action) {
-        (State::Unknown, _) => Some(later(record.settled_at(times), PATIENCE_TO_LOOK)),
+        (State::Unknown, _) => Some(patience),
         (State::Accepted, Action::Options(_) | Action::Resize(_)) => {
-            Some(super::options::patience(record, times.job_deadline))
+            let since = memo.quiet_at(record, times);
+            Some(super::options::patience(record, since, times.job_deadline))
         }
-        (State::Accepted, Action::CreateBackup(_)) if record.known.evidence.is_some() => {
-            Some(later(record.settled_at(times), PATIENCE_TO_LOOK))
-        }
+        (State::Accepted, Action::CreateBackup(_)) if record.known.evidence.is_some() => Some(patience),
         (_, _) => None,
     }
 }
@@ -557,7 +589,7 @@ fn unread_until(record: &Record, times: &Times) -> Option<Timestamp> {
 /// HostUp cannot be read. For a while that is no news; then a person is asked, and is believed.
 pub(super) fn unreadable(record: &Record, why: &Text, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
-    if !memo.is_out_of_patience(now) || unread_until(record, times).is_none_or(|until| now < until) {
+    if !memo.is_out_of_patience(now) || unread_until(record, memo, times).is_none_or(|until| now < until) {
         return known.clone();
     }
     let is_answered = record.answer == Some(Resolution::NotExecuted) && known.answer_refused.is_none();
@@ -624,7 +656,7 @@ pub(super) fn refuted_by(why: &str, record: &Record, outcome: Outcome) -> Outcom
 /// clock that is behind.
 pub(super) fn settled_without_the_job(record: &Record, memo: &Memo, times: &Times) -> Timestamp {
     let lost = memo.ended_since.map(|lost| later(lost, times.settle_time));
-    lost.unwrap_or(Timestamp::MIN).max(record.settled_at(times))
+    lost.unwrap_or(Timestamp::MIN).max(memo.settled_at(record, times))
 }
 
 /// When a `NotExecuted` takes effect. Two processes that saw the loss of a job at two times must not write in turn.

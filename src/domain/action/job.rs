@@ -69,6 +69,7 @@ pub(super) fn deadline(record: &Record, memo: &Memo, times: &Times) -> Timestamp
     };
     // It has failed; the search for a VM that it left has an end of its own, and counts from one's own sight.
     let looks = LONGEST_POLL.max(times.poll_interval) * ABSENT_READS;
+    let since = memo.dated_ahead.map_or(since, |dated| dated.seen);
     let from = memo.ended_since.map_or(since, |own| own.max(since));
     deadline.max(later(from, times.settle_time + looks))
 }

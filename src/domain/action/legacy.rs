@@ -129,7 +129,7 @@ fn legacy(body: &[u8], estimate_asked: bool) -> Option<Receipt> {
 
 /// What an unknown call needs next: there is nothing to read, only time and a person's answer.
 pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Need {
-    let settled = record.settled_at(times);
+    let settled = memo.settled_at(record, times);
     match &record.answer {
         Some(Resolution::Adopt(_)) => Need::Say(Input::Adopted),
         // It takes effect later, and its object says when.
@@ -165,7 +165,7 @@ pub(super) fn step(record: &Record, input: Input, memo: &mut Memo, times: &Times
 fn settled(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Outcome {
     let known = &record.known;
     let says_so = record.answer == Some(Resolution::NotExecuted);
-    match (now < record.settled_at(times), says_so) {
+    match (now < memo.settled_at(record, times), says_so) {
         (true, true) => Outcome {
             message: takes_effect(record, memo, times),
             ..known.clone()

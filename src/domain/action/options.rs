@@ -109,12 +109,7 @@ pub(super) fn step(
 }
 
 /// How long a change that HostUp took may fail to show: `wait`, and the time that its invoice has to be paid.
-pub(super) fn patience(record: &Record, wait: Duration) -> Timestamp {
-    let since = record
-        .known
-        .quiet_since
-        .unwrap_or(Timestamp::MIN)
-        .max(record.claimed_by());
+pub(super) fn patience(record: &Record, since: Timestamp, wait: Duration) -> Timestamp {
     let invoice = record.known.invoice.as_ref();
     later(since, wait).max(invoice.and_then(Invoice::overdue_at).unwrap_or(since))
 }
@@ -167,10 +162,11 @@ fn read_back(
         let overdue = "a change that it executed should have shown up by now";
         return absent(record, &nothing, overdue, memo, times, now);
     }
-    let patience = match &known.invoice {
-        Some(_) => patience(record, times.job_deadline),
-        None => patience(record, times.settle_time),
+    let wait = match &known.invoice {
+        Some(_) => times.job_deadline,
+        None => times.settle_time,
     };
+    let patience = patience(record, memo.quiet_at(record, times), wait);
     if memo.absent_reads < ABSENT_READS || now < patience {
         return known.clone();
     }

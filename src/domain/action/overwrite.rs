@@ -34,7 +34,7 @@ pub(super) fn need(record: &Record, memo: &Memo, times: &Times, now: Timestamp) 
         return job::need(record, memo, times, now).unwrap_or(Need::Say(Input::DeadlinePassed));
     }
     let new_answer = has_new_answer(record, memo);
-    let settled = record.settled_at(times);
+    let settled = memo.settled_at(record, times);
     match (&record.answer, &record.known.job, memo.rests_until(now)) {
         (Some(Resolution::Adopt(_)), ..) if new_answer => Need::Say(Input::Adopted),
         (_, Some(_), Some(until)) if !new_answer => Need::Wait(until),
@@ -147,7 +147,7 @@ fn settled(record: &Record, memo: &Memo, times: &Times, now: Timestamp) -> Outco
     let is_asked = known
         .evidence
         .is_some_and(|evidence| evidence != Evidence::AccountMismatch);
-    if now < record.settled_at(times) || is_asked {
+    if now < memo.settled_at(record, times) || is_asked {
         return known.clone();
     }
     Outcome {

@@ -75,9 +75,9 @@ pub(super) fn step(
             memo.tried.clone_from(&record.answer);
             look.polled_again(job, &vms, memo)
         }
-        (State::Accepted, Input::JobUnreadable(vms)) => {
-            look.found(look.sighting(&vms)).unwrap_or_else(|| known.clone())
-        }
+        (State::Accepted, Input::JobUnreadable(vms)) => look
+            .found(look.sighting(&vms), memo)
+            .unwrap_or_else(|| known.clone()),
         (State::Unknown, Input::JobUnreadable(vms)) => {
             memo.tried.clone_from(&record.answer);
             look.seen_without_its_job(&vms, memo)
@@ -209,7 +209,7 @@ impl Look<'_> {
                 let why = Text::new("HostUp does not show the state of the job, and no VM has the token");
                 unreadable(self.record, &why, memo, self.times, self.now)
             }
-            sighting => self.found(sighting).unwrap_or_else(|| known.clone()),
+            sighting => self.found(sighting, memo).unwrap_or_else(|| known.clone()),
         }
     }
 
@@ -279,8 +279,8 @@ impl Look<'_> {
                     .filter(|_| known.evidence == Some(Evidence::Job));
                 // Another process may have written that moment, by a clock that is behind.
                 let own = *memo.ended_since.get_or_insert(now);
-                let from = since.map(|since| since.max(own));
-                let settled = from.is_some_and(|from| now >= later(from, self.times.settle_time));
+                let seen = since.map(|since| memo.dated_ahead.map_or(since, |dated| dated.seen));
+                let settled = seen.is_some_and(|seen| now >= later(seen.max(own), self.times.settle_time));
                 if memo.absent_reads < ABSENT_READS || !settled {
                     return Outcome {
                         state: State::Accepted,
@@ -319,7 +319,7 @@ impl Look<'_> {
     }
 
     /// What VMs that bear the token say; `None` where they say nothing.
-    fn found(&self, sighting: Sighting) -> Option<Outcome> {
+    fn found(&self, sighting: Sighting, memo: &Memo) -> Option<Outcome> {
         let (record, known) = (self.record, &self.record.known);
         match sighting {
             Sighting::One(vm) => Some(succeeded(known, &vm, Evidence::VmFound)),
@@ -332,7 +332,7 @@ impl Look<'_> {
                 );
                 Some(refuted(record, self.asks(Evidence::OtherSize, &why)))
             }
-            Sighting::Unclear(_, why) if self.now >= record.settled_at(self.times) => {
+            Sighting::Unclear(_, why) if self.now >= memo.settled_at(record, self.times) => {
                 Some(refuted(record, self.asks(Evidence::OtherSize, why.as_str())))
             }
             Sighting::Unclear(_, why) => Some(refuted_by(why.as_str(), record, known.clone())),
@@ -366,7 +366,7 @@ impl Look<'_> {
             }
             sighting => {
                 memo.absent_reads = 0;
-                self.found(sighting).unwrap_or_else(|| record.known.clone())
+                self.found(sighting, memo).unwrap_or_else(|| record.known.clone())
             }
         }
     }

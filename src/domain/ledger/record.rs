@@ -563,13 +563,17 @@ impl Record {
             .map_or_else(String::new, |quote| quote.price.summary())
     }
 
-    /// When absence begins to prove something: the quiet point and the settle time.
-    pub fn settled_at(&self, times: &Times) -> Timestamp {
-        let quiet = self.known.quiet_since.map_or_else(
+    /// When its call had ended, or must have ended.
+    pub fn quiet_at(&self, times: &Times) -> Timestamp {
+        self.known.quiet_since.map_or_else(
             || later(self.claimed_by(), times.paid_timeout),
             |quiet| quiet.max(self.claimed_by()),
-        );
-        later(quiet, times.settle_time)
+        )
+    }
+
+    /// When absence begins to prove something: the quiet point and the settle time.
+    pub fn settled_at(&self, times: &Times) -> Timestamp {
+        later(self.quiet_at(times), times.settle_time)
     }
 
     /// When its call had been answered. A clock that was ahead may have dated that too late.
@@ -580,9 +584,9 @@ impl Record {
         })
     }
 
-    /// When its job has lasted too long.
+    /// When its job has lasted too long, by the clock of the API server if that dated the record.
     pub fn deadline_at(&self, times: &Times) -> Timestamp {
-        later(self.claimed_by(), times.job_deadline)
+        later(self.witnessed().unwrap_or(self.claim.made_at), times.job_deadline)
     }
 
     /// No call starts after this, by the earlier of the two clocks that saw the claim.

@@ -187,3 +187,75 @@ fn what_is_not_executed_says_at_once_when_that_takes_effect() {
         assert_eq!(known.state, State::NotExecuted, "{what:?}");
     }
 }
+
+/// An unknown outcome of each kind, whose end a clock that was three hours ahead has dated.
+fn dated_ahead() -> Vec<Record> {
+    let mut all: Vec<Record> = followed().into_iter().map(|(_, record)| record).collect();
+    all.retain(|record| record.known.state == State::Unknown && record.known.evidence.is_none());
+    for record in &mut all {
+        record.known.quiet_since = Some(after(10_800));
+    }
+    all
+}
+
+#[test]
+fn what_a_clock_ahead_has_dated_settles_so_long_after_a_process_has_seen_it_first() {
+    for record in dated_ahead() {
+        let mut memo = Memo::default();
+        let settles = |memo: &mut Memo, at| {
+            memo.begins_a_look(&record, &times(), at);
+            memo.settled_at(&record, &times())
+        };
+        let settled = later(after(600), times().settle_time);
+        assert_eq!(settles(&mut memo, after(600)), settled);
+        assert_eq!(
+            settles(&mut memo, after(601)),
+            settled,
+            "it is seen first only once"
+        );
+        let mut of_another = Memo::default();
+        assert_eq!(
+            settles(&mut of_another, after(700)),
+            later(after(700), times().settle_time)
+        );
+        let late = later(after(10_800), times().settle_time);
+        assert_eq!(
+            settles(&mut memo, after(10_800)),
+            late,
+            "no clock is ahead any more"
+        );
+        let mut dated_anew = record.clone();
+        dated_anew.known.quiet_since = Some(after(10_900));
+        settles(&mut memo, after(600));
+        memo.begins_a_look(&dated_anew, &times(), after(650));
+        assert_eq!(
+            memo.settled_at(&dated_anew, &times()),
+            later(after(650), times().settle_time)
+        );
+    }
+}
+
+#[test]
+fn what_a_clock_a_little_ahead_has_dated_settles_at_its_date() {
+    for mut record in dated_ahead() {
+        record.known.quiet_since = Some(after(800));
+        let mut memo = Memo::default();
+        memo.begins_a_look(&record, &times(), after(600));
+        assert_eq!(
+            memo.settled_at(&record, &times()),
+            later(after(800), times().settle_time)
+        );
+    }
+}
+
+#[test]
+fn the_deadline_of_a_job_counts_from_when_the_api_server_made_its_record() {
+    for mut record in with_a_job(&accepted()) {
+        record.created_at = Some(after(9));
+        record.claim.made_at = after(10_800);
+        assert_eq!(
+            record.deadline_at(&times()),
+            later(after(10), times().job_deadline)
+        );
+    }
+}

@@ -231,7 +231,7 @@ fn hostup_that_cannot_be_read_lets_a_person_end_it_and_asks_once() {
     let why = Text::new("HostUp answered 503");
     let tried = has_tried();
     let told = answered_with(Some(Resolution::NotExecuted), None, None);
-    let until = unread_until(&told, &times()).unwrap();
+    let until = unread_until(&told, &Memo::default(), &times()).unwrap();
     let at = |record: &Record, now| unreadable(record, &why, &tried, &times(), now);
     let before = until.checked_sub(Duration::from_secs(1)).unwrap();
     assert_eq!(at(&told, before), told.known);
@@ -273,7 +273,7 @@ fn what_hostup_took_as_a_job_is_not_ended_while_the_job_cannot_be_read() {
     let why = Text::new("HostUp answered 503");
     let tried = has_tried();
     let mut told = answered_with(Some(Resolution::NotExecuted), None, None);
-    let until = unread_until(&told, &times()).unwrap();
+    let until = unread_until(&told, &Memo::default(), &times()).unwrap();
     let at = |record: &Record| unreadable(record, &why, &tried, &times(), until);
     told.known.job = accepted().known.job;
     let waits = |record: &Record| {
@@ -319,7 +319,7 @@ fn what_hostup_took_as_a_job_is_not_ended_while_the_job_cannot_be_read() {
 
 #[test]
 fn a_person_is_asked_a_quarter_of_an_hour_after_the_settle_time_where_no_other_deadline_asks() {
-    let asked = |record: &Record| unread_until(record, &times());
+    let asked = |record: &Record| unread_until(record, &Memo::default(), &times());
     let quarter = |record: &Record| Some(later(record.settled_at(&times()), Duration::from_secs(900)));
     let unknown = asking(None);
     assert_eq!(asked(&unknown), quarter(&unknown));

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use super::faults::Mutant;
 use super::world::{Does, Goods, Object, Rec, Remembers, Told, World};
 use super::*;
-use crate::action::follow::{InventoryReading, Memo, Need, need, step};
+use crate::action::follow::{DatedAhead, InventoryReading, Memo, Need, need, step};
 use crate::consent::approval::Approval;
 use crate::ledger::Walk;
 use crate::ledger::chain::ShownRecord;
@@ -504,31 +504,42 @@ impl Shipped {
             absent_reads: following.remembers.absent.into(),
             ended_since: remembered(following.remembers.gone),
             unread_since: remembered(following.remembers.unread),
+            dated_ahead: remembered(following.remembers.dated).map(|seen| DatedAhead {
+                at: record.quiet_at(&times()),
+                seen,
+            }),
             ..Memo::default()
         };
         let wall = wall(following.now).wall;
+        memo.begins_a_look(&record, &times(), wall);
         let input = match need(&record, &memo, &times(), wall) {
-            Need::Nothing | Need::Wait(_) | Need::Options | Need::Backups => return None,
+            Need::Nothing | Need::Options | Need::Backups => return None,
+            Need::Wait(_) => None,
             Need::Say(Input::Overdue) if following.is_known_unsent => {
-                Input::Withdrawn(Text::new("withdrawn"))
+                Some(Input::Withdrawn(Text::new("withdrawn")))
             }
-            Need::Say(input) => input,
-            Need::Job(_) if self.goods == Goods::Disk => of_job_of_a_disk(following),
-            Need::Job(_) => self.of_job(following, record.known.state),
-            Need::Inventory => self.of_inventory(following),
-            Need::Vm(_) if following.sees == Sees::Nothing => unread(),
+            Need::Say(input) => Some(input),
+            Need::Job(_) if self.goods == Goods::Disk => Some(of_job_of_a_disk(following)),
+            Need::Job(_) => Some(self.of_job(following, record.known.state)),
+            Need::Inventory => Some(self.of_inventory(following)),
+            Need::Vm(_) if following.sees == Sees::Nothing => Some(unread()),
             Need::Vm(named) => {
                 let vm = vms(following.listed).into_iter().find(|vm| vm.id == named);
-                Input::Named(vm.ok_or(Text::new("the key does not read it")))
+                Some(Input::Named(vm.ok_or(Text::new("the key does not read it"))))
             }
         };
-        let known = step(&record, input, &mut memo, &times(), wall);
+        let known = input.map_or_else(
+            || record.known.clone(),
+            |input| step(&record, input, &mut memo, &times(), wall),
+        );
+        let is_same = known == record.known;
+        let seen = memo.dated_ahead.filter(|_| is_same).map(|dated| dated.seen);
         let remembers = Remembers {
             absent: u8::try_from(memo.absent_reads.min(3)).unwrap_or(3),
             gone: to_remember(memo.ended_since, following.remembers.gone, following.now),
             unread: to_remember(memo.unread_since, following.remembers.unread, following.now),
+            dated: to_remember(seen, following.remembers.dated, following.now),
         };
-        let is_same = known == record.known;
         let number = u16::try_from(self.knowns.number(known)).expect("few knowns");
         (!is_same || remembers != following.remembers).then_some((number, remembers))
     }

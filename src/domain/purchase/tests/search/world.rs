@@ -106,6 +106,8 @@ pub struct Remembers {
     pub gone: u32,
     /// The same, since when nothing could be read.
     pub unread: u32,
+    /// The same, since when it has seen a date that lies ahead of its clock.
+    pub dated: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
