@@ -83,6 +83,12 @@ impl Body {
         }
     }
 
+    /// Somebody sets its wall clock, which is off by `off` from then on. Returns by how much that sets it ahead.
+    pub fn set_clock(&self, off: SignedDuration) -> SignedDuration {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        off - std::mem::replace(&mut clocks.off, off)
+    }
+
     /// It goes on where it stood.
     pub fn thaw(&self) {
         let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use hostup_operator::api::shared::HOLD;
 use hostup_operator::domain::ledger::Index;
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_operator::domain::values::money::Amount;
-use hostup_sim::{InProcess, Purchase, PurchaseKind};
+use hostup_sim::{InProcess, Job, Purchase, PurchaseKind};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::field::{annotation, at, text};
 use crate::people::OPERATORS_NAMESPACE;
 use crate::process::{INSTANCE, TIMES};
 use crate::story::Story;
+use crate::wishes::Wishes;
 
 /// Looks on.
 #[derive(Clone)]
@@ -50,6 +51,12 @@ struct Seen {
     objects: BTreeMap<String, u64>,
     /// No two calls may be under way for one VPS.
     judges_overlaps: bool,
+    /// So many paid calls may be made.
+    cap: Option<u32>,
+    /// What people want.
+    wishes: Wishes,
+    /// When HostUp changed its prices.
+    prices: Vec<Instant>,
     /// The messages that stood beside each quote, by the uid of its object.
     told: BTreeMap<Quote, BTreeSet<String>>,
     /// What they were when somebody approved it.
@@ -162,7 +169,8 @@ impl Seen {
         };
         let vps = format!("/api/v2/vps/{}/backups", text(record, "/spec/vpsId"));
         let mut made = backups.iter().filter(|(_, backup)| backup.state == "Succeeded");
-        !made.any(|(_, backup)| backup.made > last && backup.path == vps && was_executed(backup))
+        let is_believed = |backup| was_executed(backup) || backup.was_answered_in_error;
+        !made.any(|(_, backup)| backup.made > last && backup.path == vps && is_believed(backup))
     }
 
     /// Another call that was sent for the VPS that a record changes or overwrites, and has no known end yet.
@@ -220,6 +228,18 @@ impl Seen {
         (adds && since < *made && sum > limit).then_some(sum)
     }
 
+    /// How many paid calls were made with this one, if they are more than the cap.
+    fn over_cap(&self, uid: &str, records: &[Arc<Value>]) -> Option<usize> {
+        let counts = |record: &&Arc<Value>| {
+            let own = text(record, "/metadata/uid");
+            let came_to_nothing = ["NotSent", "Rejected"].contains(&state_of(record))
+                || text(record, "/status/evidence") == "FoundBeforeClaim";
+            own == uid || self.posted.contains(own) && !came_to_nothing
+        };
+        let made = records.iter().filter(counts).count();
+        self.cap.is_some_and(|cap| made > cap as usize).then_some(made)
+    }
+
     /// The holds on the purchase that a record is of.
     fn holds_on(&self, record: &Value) -> Vec<(Place, u64)> {
         let subject = |member| text(record, member).to_owned();
@@ -262,6 +282,8 @@ struct SeenRecord {
     failed_by_a_wrong_clock: bool,
     /// A person was asked before the settle time, and a process whose clock is ahead runs.
     was_asked_by_a_wrong_clock: bool,
+    /// Somebody has answered for it in error.
+    was_answered_in_error: bool,
     /// Its call was sent after it was settled, by a process that could not know.
     was_sent_unknowing: bool,
     /// `NotExecuted` took effect before the settle time, or was answered because a person was asked before it, and a process
@@ -332,6 +354,13 @@ pub fn vm_of_call(record: &Value) -> &str {
     )
 }
 
+/// A price may have been read so long before its record was made.
+const OLDEST_PRICE: Duration = Duration::from_secs(60);
+/// And the call may arrive so long after that.
+const LATEST_CALL: Duration = Duration::from_secs(30);
+/// A VM is listed, and every process has read the list, so long after its record was made.
+const SEEN_BY_ALL: Duration = Duration::from_secs(30);
+
 impl Judge {
     /// Of one life.
     pub fn new(server: ApiServer, hostup: InProcess, story: Story) -> Self {
@@ -359,6 +388,18 @@ impl Judge {
         seen.ahead = seen.ahead.max(by);
     }
 
+    /// HostUp changes its prices.
+    pub fn knows_of_other_prices(&self) {
+        self.lock().prices.push(Instant::now());
+    }
+
+    /// Somebody answers for a record in error.
+    pub fn knows_of_an_error(&self, uid: &str) {
+        if let Some(record) = self.lock().records.get_mut(uid) {
+            record.was_answered_in_error = true;
+        }
+    }
+
     /// Whether no purchase may exceed a budget.
     pub fn holds_against_budgets(&self, yes: bool) {
         self.lock().judges_budgets = yes;
@@ -367,6 +408,11 @@ impl Judge {
     /// Whether no two calls may be under way for one VPS.
     pub fn holds_against_overlaps(&self, yes: bool) {
         self.lock().judges_overlaps = yes;
+    }
+
+    /// So many paid calls may be made.
+    pub fn holds_against_a_cap(&self, cap: Option<u32>) {
+        self.lock().cap = cap;
     }
 
     /// What was found.
@@ -452,6 +498,13 @@ impl Judge {
                 let of_it = records.iter().find(|record| text(record, "/metadata/uid") == uid);
                 let besides = of_it.and_then(|record| seen.under_way_besides(record, &records));
                 let unasked = of_it.and_then(|record| seen.overwrites_unasked(record));
+                let made = seen
+                    .records
+                    .get(&uid)
+                    .map(|record| record.revision)
+                    .unwrap_or_default();
+                let denied = of_it.and_then(|record| seen.wishes.deny(record, made));
+                let capped = seen.over_cap(&uid, &records);
                 let purchases = self.hostup.purchases();
                 let unsaved =
                     of_it.is_some_and(|record| seen.lacks_its_backup(record, &self.server, &purchases));
@@ -465,8 +518,13 @@ impl Judge {
                         "{who} sends {path} for {name}, and {other} of that VPS is under way"
                     ));
                 }
-                if let Some(why) = unasked {
+                for why in unasked.into_iter().chain(denied) {
                     self.finds(format!("{who} sends {path} for {name}: {why}"));
+                }
+                if let Some(calls) = capped {
+                    self.finds(format!(
+                        "{who} sends {path} for {name}: paid call {calls}, over the cap"
+                    ));
                 }
                 if let Some(sum) = over {
                     self.finds(format!(
@@ -497,6 +555,7 @@ impl Judge {
                 if write.kind == Kind::BUDGET {
                     seen.takes_in_a_budget(write);
                 }
+                seen.wishes.take_in(write);
                 if [Kind::RESTORE, Kind::CONFIG].contains(&write.kind) {
                     let uid = text(&write.object, "/metadata/uid").to_owned();
                     seen.objects.entry(uid).or_insert(write.revision);
@@ -560,6 +619,9 @@ impl Judge {
                     if text(object, "/spec/resolution/answer") != "NotExecuted" {
                         found.push(format!("{} is freed, and nobody has said so", write.name));
                     }
+                    if let Some(why) = self.refutes(object, age) {
+                        found.push(format!("{} is freed, and {why}", write.name));
+                    }
                     record.was_freed = true;
                     record.was_freed_by_a_wrong_clock =
                         age < TIMES.settle_time || record.was_asked_by_a_wrong_clock;
@@ -593,6 +655,20 @@ impl Judge {
         }
     }
 
+    /// What HostUp shows against a person's "not executed", if it does: the job of the call, or its VM, for so long that
+    /// nobody can have missed it.
+    fn refutes(&self, record: &Value, age: Duration) -> Option<String> {
+        let job = text(record, "/status/job/id");
+        let vm = self.vm_named(text(record, "/spec/expectedVmName"));
+        let vm = vm.filter(|vm| age > SEEN_BY_ALL && self.is_listed(vm) && !self.is_cancelled(vm));
+        // A backup may be missing though its job has ended well, and one more costs nothing.
+        let is_known = |known: &Job| known.id == job && text(record, "/spec/type") != BACKUP;
+        if self.hostup.world(|world| world.jobs.iter().any(is_known)) {
+            return Some(format!("HostUp knows its job {job}"));
+        }
+        vm.map(|vm| format!("HostUp lists its VM {vm}"))
+    }
+
     /// What must hold once everything has come to rest.
     pub fn concludes(&self) {
         self.looks();
@@ -605,6 +681,7 @@ impl Judge {
                 // Before the settle time nobody can know it: docs/proof.md, "What it leaves out".
                 let denies = matches!(record.state.as_str(), "NotSent" | "Rejected" | "NotExecuted")
                     && !record.was_freed_by_a_wrong_clock
+                    && !record.was_answered_in_error
                     && !record.was_sent_unknowing;
                 record.body == *body && record.path == path && !denies
             };
@@ -617,13 +694,14 @@ impl Judge {
         }
         let executed = by_request(&purchases);
         let backups = seen.records.values().filter(|record| record.kind == BACKUP);
-        for told in backups.filter(|record| record.state == "Succeeded") {
+        for told in backups.filter(|record| record.state == "Succeeded" && !record.was_answered_in_error) {
             if !executed.contains_key(&(told.path.clone(), told.body.as_bytes())) {
                 lost.push(format!("{} {} is told, and was never made", told.path, told.body));
             }
         }
+        let errs = seen.records.values().any(|record| record.was_answered_in_error);
         drop(seen);
-        lost.extend(self.sums_differ());
+        lost.extend(self.sums_differ().filter(|_| !errs));
         for wrong in lost {
             self.finds(wrong);
         }
@@ -662,6 +740,7 @@ impl Judge {
                 .any(|record| vm == Some(text(record, "/status/result/vpsId")))
         };
         purchases.sort_by_key(|purchase| !has_its_record(purchase));
+        let mut is_exact = true;
         for purchase in purchases {
             let at_once = purchase.config.as_ref().map(|config| config.price.amount);
             // The same options may be ordered again, at another price.
@@ -670,11 +749,14 @@ impl Judge {
             let vm = purchase.resize.as_ref().map(|_| &purchase.source_vps);
             let vm = purchase.vps_id.as_ref().or(vm);
             let path = path_of(&purchase);
+            let is_its_request = |record: &&Arc<Value>| {
+                text(record, "/spec/request/body").as_bytes() == purchase.body
+                    && text(record, "/spec/request/path") == path
+            };
             let is_of = |record: &&Arc<Value>| {
                 let price = |member| text(record, member).parse::<Decimal>().ok();
                 let difference = before.map(|_| per_hour);
-                text(record, "/spec/request/body").as_bytes() == purchase.body
-                    && text(record, "/spec/request/path") == path
+                is_its_request(record)
                     && price("/spec/quote/perHourDifference") == difference
                     && price("/spec/quote/perHour") == purchase.per_hour
                     && price("/spec/quote/dueNow") == at_once
@@ -682,8 +764,23 @@ impl Judge {
             let own = |record: &&Arc<Value>| {
                 is_of(record) && purchase.vps_id.as_deref() == Some(text(record, "/status/result/vpsId"))
             };
+            // An approved quote also covers a lower price, and the record tells the approved one.
+            let is_cheaper = |record: &Value| {
+                let approved = |part| text(record, part).parse::<Decimal>().ok();
+                text(record, "/spec/approval/type") == "Quote"
+                    && purchase.per_hour <= approved("/spec/quote/perHour")
+                    && at_once <= approved("/spec/quote/dueNow")
+            };
+            let is_at_another_price = |record: &&Arc<Value>| {
+                is_its_request(record) && (is_cheaper(record) || self.has_an_old_price(record))
+            };
             let place = open.iter().position(own).or_else(|| open.iter().position(is_of));
-            let Some(place) = place else {
+            let other = || open.iter().position(is_at_another_price);
+            let Some(place) = place.or_else(|| {
+                let other = other();
+                is_exact &= other.is_none();
+                other
+            }) else {
                 continue;
             };
             let record = open.remove(place);
@@ -697,16 +794,33 @@ impl Judge {
             book.1 += at_once.unwrap_or_default();
         }
         if let Some(record) = open.first() {
-            let name = text(record, "/metadata/name");
+            let (name, price) = (
+                text(record, "/metadata/name"),
+                text(record, "/spec/quote/summary"),
+            );
             return Some(format!(
-                "record {name} tells of a price that HostUp has sold nothing for"
+                "record {name} tells of {price}, and HostUp has sold nothing at that price"
             ));
         }
-        (told != book).then(|| {
+        (is_exact && told != book).then(|| {
             format!(
                 "the records tell of {} an hour and {} at once, and HostUp's book of {} and {}",
                 told.0, told.1, book.0, book.1
             )
+        })
+    }
+
+    /// Whether HostUp may have changed the price of a record after it was read, and before the call arrived.
+    fn has_an_old_price(&self, record: &Value) -> bool {
+        let seen = self.lock();
+        let made = seen
+            .records
+            .get(text(record, "/metadata/uid"))
+            .and_then(|record| record.made);
+        made.is_some_and(|made| {
+            let is_near =
+                |changed: &Instant| *changed + OLDEST_PRICE >= made && *changed <= made + LATEST_CALL;
+            seen.prices.iter().any(is_near)
         })
     }
 

@@ -24,3 +24,4 @@ mod process;
 mod story;
 mod troubles;
 mod weather;
+mod wishes;

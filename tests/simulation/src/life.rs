@@ -34,8 +34,14 @@ const CANCELLATIONS: u64 = 0x656e_6473;
 const CHANGES: u64 = 0x7369_7a65;
 /// The same, for backups before changes.
 const BACKUPS: u64 = 0x6261_636b;
-/// The same, for the troubles of accounts; the lives that were bad once have none.
+/// The same, for the troubles of accounts; the lives that were bad once have none, and none of what follows.
 const TROUBLES: u64 = 0x6f6f_6666;
+/// The same, for clocks that are set.
+const CLOCKS: u64 = 0x6265_7267;
+/// The same, for answers in error.
+const ERRORS: u64 = 0x6c75_636b;
+/// The same, for prices that change.
+const PRICES: u64 = 0x7061_6374;
 /// So many objects that overwrite a VPS.
 const MOST_OVERWRITES: u32 = 3;
 /// Between two steps.
@@ -110,13 +116,15 @@ fn wall(began: Instant) -> Timestamp {
 }
 
 /// The accounts of a life, with what they have; and whether every restore ends well.
-fn hostup(dice: &Dice, changes: Option<&Dice>, began: Instant) -> (InProcess, bool) {
+fn hostup(dice: &Dice, changes: Option<&Dice>, began: Instant) -> (InProcess, Vec<AccountId>, bool) {
     let clock = hostup_sim::Clock::told_by(move || (SystemTime::from(wall(began)), began.elapsed()));
     let hostup = InProcess::new(World::new(clock, u64::from(dice.below(u32::MAX))));
-    let ends_well = hostup.world(|world| {
+    let (accounts, ends_well) = hostup.world(|world| {
         world.keep = Keep::Counts;
+        let mut accounts = Vec::new();
         for n in 0..2 {
             let account = world.add_empty_account(&key_of(n));
+            accounts.push(account);
             let mut vps = Vps::fixed(&vps_of(n), "web", 2, 4, 80).with_options(standard_options());
             vps =
                 vps.with_backup(Backup::new(&backup_of(n), "12.4").created(Some("2026-11-20T03:00:00.000Z")));
@@ -132,9 +140,10 @@ fn hostup(dice: &Dice, changes: Option<&Dice>, began: Instant) -> (InProcess, bo
             all_end_well &= ends_well(&next);
             world.restore_next(next);
         }
-        all_end_well && changes.is_none_or(|dice| draw_changes(world, dice))
+        let all_end_well = all_end_well && changes.is_none_or(|dice| draw_changes(world, dice));
+        (accounts, all_end_well)
     });
-    (hostup, ends_well)
+    (hostup, accounts, ends_well)
 }
 
 /// What is resized and overwritten, and backups for each object that overwrites: which call was executed is told by what
@@ -327,7 +336,7 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let changes = changes.happens(400).then_some(changes);
     let backups = Dice::new(seed ^ BACKUPS);
     let backups = backups.happens(250).then_some(backups);
-    let (hostup, mut is_tame) = hostup(&dice, changes.as_ref(), began);
+    let (hostup, accounts, mut is_tame) = hostup(&dice, changes.as_ref(), began);
     if let Some(dice) = &backups {
         is_tame &= hostup.world(|world| draw_backups(world, dice));
     }
@@ -356,6 +365,7 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
         story: story.clone(),
         judge: judge.clone(),
         wanted: wanted(&dice),
+        errors: Some(Dice::new(seed ^ ERRORS)).filter(|dice| dice.happens(150)),
     };
     if let Some(changes) = &changes {
         add_changes(&mut people.wanted, changes);
@@ -368,6 +378,8 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     let budgets = Dice::new(seed ^ BUDGETS);
     let cancellations = Dice::new(seed ^ CANCELLATIONS);
     let troubles = Dice::new(seed ^ TROUBLES);
+    let clocks = Dice::new(seed ^ CLOCKS);
+    let prices = Dice::new(seed ^ PRICES);
     let mut life = Life {
         budgets: budgets.happens(300).then_some(budgets),
         cancellations: cancellations.happens(200).then_some(cancellations),
@@ -377,6 +389,9 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
             Troubles::new(hostup.clone(), troubles, keys)
         }),
         holds: holds.happens(300).then_some(holds),
+        clocks: clocks.happens(250).then_some(clocks),
+        prices: prices.happens(150).then_some(prices),
+        accounts,
         is_rough: dice.happens(700),
         meddles: dice.one(&[0, 50, 150, 300]),
         slots: 1 + dice.below(3),
@@ -393,6 +408,9 @@ async fn lived(seed: u64, keeps_story: bool) -> Ended {
     }
     // Nor does one know of what another has just claimed.
     life.site.judge.holds_against_overlaps(life.slots == 1);
+    life.site
+        .judge
+        .holds_against_a_cap(life.site.cap.filter(|_| life.slots == 1));
     life.storm().await;
     life.calm().await;
     judge.concludes();
@@ -469,6 +487,12 @@ struct Life {
     changes: Option<Dice>,
     /// Whether accounts come into trouble.
     troubles: Option<Troubles>,
+    /// Whether HostUp changes its prices.
+    prices: Option<Dice>,
+    /// The accounts at HostUp.
+    accounts: Vec<AccountId>,
+    /// Whether wall clocks are set.
+    clocks: Option<Dice>,
     /// Whether processes crash and stand still.
     is_rough: bool,
     /// How often people do something, of a thousand steps.
@@ -519,6 +543,31 @@ impl Life {
             }
             _ => {}
         }
+    }
+
+    /// HostUp changes what an hour of a core or a month of traffic costs. The highest prices exceed every ceiling.
+    fn change_a_price(&self, dice: &Dice) {
+        let (of_a_core, of_traffic) = (
+            dice.one(&["0.10", "0.15", "9.00"]),
+            dice.one(&["0.02", "0.03", "9.00"]),
+        );
+        let at = dice.below(2);
+        self.site.hostup.world(|world| {
+            let account = world.account_mut(self.accounts[at as usize]);
+            account.pricing.cpu_per_core_hour = of_a_core.parse().ok();
+            let options = world.vps_mut(&vps_of(at)).map(|vps| &mut vps.options);
+            for option in options
+                .into_iter()
+                .flatten()
+                .filter(|option| option.key == "bandwidthGb")
+            {
+                option.price = of_traffic.parse().unwrap_or_default();
+            }
+        });
+        self.site.judge.knows_of_other_prices();
+        self.site.story.tell(|| {
+            format!("HostUp asks {of_a_core} for a core and {of_traffic} for traffic of account {at}")
+        });
     }
 
     fn shake_the_cluster(&self) {
@@ -574,6 +623,13 @@ impl Life {
             if let Some(troubles) = &mut self.troubles {
                 troubles.turn(&self.site.story);
             }
+            if let Some(dice) = self.prices.as_ref().filter(|dice| dice.happens(60)) {
+                self.change_a_price(dice);
+            }
+            if let Some(dice) = self.clocks.as_ref().filter(|dice| dice.happens(60)) {
+                dice.one(&self.processes.iter().collect::<Vec<_>>())
+                    .set_clock(&self.site, dice);
+            }
             if self.dice.happens(100) {
                 self.crash();
             }
@@ -595,6 +651,9 @@ impl Life {
         }
         for process in &self.processes {
             process.thaw();
+            if self.clocks.is_some() {
+                process.set_clock_to(&self.site, SignedDuration::ZERO);
+            }
         }
         let calm = Instant::now();
         let mut unrest = vec!["nothing was looked at".to_owned()];
@@ -652,7 +711,8 @@ impl Life {
             let is_barred =
                 reason == "GatesClosed" && wanted.vpss().any(|vps| self.site.judge.is_busy_for_good(vps));
             if !is_done && !asks && !is_capped && !is_contested && !is_barred {
-                unrest.push(format!("{} {} shows {reason:?}", wanted.kind.kind, wanted.name));
+                let (kind, name, said) = (wanted.kind.kind, &wanted.name, people::message(&object));
+                unrest.push(format!("{kind} {name} shows {reason:?}: {said}"));
             }
         }
         unrest

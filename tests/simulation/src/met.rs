@@ -14,7 +14,7 @@ pub const SAYS_NO: &str = "hostup: account says no";
 const TROUBLES: [&str; 4] = [KEY_REVOKED, RIGHT_LOST, SHOWS_NOTHING, SAYS_NO];
 
 /// Every fault that there is.
-pub const FAULTS: [&str; 40] = [
+pub const FAULTS: [&str; 41] = [
     "hostup: no connection",
     "hostup: request lost",
     "hostup: answer lost",
@@ -55,6 +55,7 @@ pub const FAULTS: [&str; 40] = [
     "process: stopped",
     "process: stands still",
     "process: wrong clock",
+    "process: clock set",
 ];
 
 /// Where a purchase may stand: its object wants it and has no record yet, or as its record says.
@@ -81,7 +82,7 @@ pub const BEFORE_THE_CLAIM: &str = "before claim";
 fn met_in(fault: &str, standing: &str) -> u64 {
     let is_rare = matches!(
         fault,
-        "hostup: refusal" | "api: answer lost" | "api: lands late" | "api: 422"
+        "hostup: refusal" | "api: answer lost" | "api: lands late" | "api: 422" | "process: clock set"
     ) || TROUBLES.contains(&fault);
     match (standing, is_rare) {
         ("Failed" | "Abandoned", true) => 1_000_000,
@@ -162,10 +163,10 @@ mod tests {
     fn a_pair_that_so_many_lives_should_have_met_is_missed_until_it_is_met() {
         let mut met = Met::default();
         assert_eq!(met.missed(4_999), Vec::<String>::new());
-        assert_eq!(met.missed(5_000).len(), 312);
+        assert_eq!(met.missed(5_000).len(), 319);
         assert_eq!(met.missed(1_000_000).len(), FAULTS.len() * STANDINGS.len());
         met.meets("api: 503", &BTreeSet::from(["Sending", "Failed"]));
-        assert_eq!(met.missed(5_000).len(), 311);
+        assert_eq!(met.missed(5_000).len(), 318);
         let named = "`api: 503` never came while a purchase was `Unknown`";
         assert!(met.missed(5_000).contains(&named.to_owned()));
     }

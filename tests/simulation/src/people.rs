@@ -30,6 +30,8 @@ pub struct People {
     pub judge: Judge,
     /// What was written for each object, to make it anew.
     pub wanted: Vec<Wanted>,
+    /// Whether they sometimes answer without a look at HostUp's panel.
+    pub errors: Option<Dice>,
 }
 
 /// An object that somebody wants.
@@ -160,6 +162,13 @@ pub fn standing(object: &Value) -> (String, bool, bool) {
     let (ready, reason) = is("Ready");
     let (stalled, _) = is("Stalled");
     (reason, ready && current, stalled && current)
+}
+
+/// What the condition Ready says.
+pub fn message(object: &Value) -> &str {
+    let conditions = at(object, "/status/conditions").and_then(Value::as_array);
+    let ready = conditions.and_then(|all| all.iter().find(|one| text(one, "/type") == "Ready"));
+    ready.map(|ready| text(ready, "/message")).unwrap_or_default()
 }
 
 /// The message tells what a quote is for, and how to approve it. After a setback the approval that stands is used up.
@@ -449,8 +458,16 @@ impl People {
             if !asks || has_answered != is_refused {
                 continue;
             }
-            let vm = self.vm_of(&record);
-            let resolution = match (self.judge.was_executed(&record), vm) {
+            let errs = self.errors.as_ref().is_some_and(|dice| dice.happens(400));
+            let vm = if errs {
+                Some(text(&record, "/spec/vpsId").to_owned())
+            } else {
+                self.vm_of(&record)
+            };
+            if errs {
+                self.judge.knows_of_an_error(text(&record, "/metadata/uid"));
+            }
+            let resolution = match (self.judge.was_executed(&record) != errs, vm) {
                 _ if is_refused && self.dice.happens(500) => Value::Null,
                 _ if is_refused || self.dice.happens(100) => json!({"answer": "Abandon", "vpsId": null}),
                 (false, _) => json!({"answer": "NotExecuted", "vpsId": null}),
@@ -464,10 +481,9 @@ impl People {
             let done = self
                 .server
                 .patch(PERSON, Kind::OPERATION, Part::Whole, ("", name), &patch);
-            self.told(
-                &format!("answers {name}: {}", text(&patch, "/spec/resolution/answer")),
-                done,
-            );
+            let answer = text(&patch, "/spec/resolution/answer");
+            let how = if errs { " in error" } else { "" };
+            self.told(&format!("answers {name}{how}: {answer}"), done);
         }
     }
 

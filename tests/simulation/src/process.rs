@@ -88,8 +88,8 @@ impl Process {
     pub fn start(site: &Site, number: u32) -> Self {
         let dice = site.dice.fork();
         let off = match dice.below(6) {
-            0 => SignedDuration::from_secs(i64::from(dice.below(240)) - 120),
-            1 => SignedDuration::from_millis(i64::from(dice.below(4_000)) - 2_000),
+            0 => much(&dice),
+            1 => a_little(&dice),
             _ => SignedDuration::ZERO,
         };
         site.judge
@@ -179,6 +179,28 @@ impl Process {
         self.server.freeze(self.client, None);
     }
 
+    /// Somebody sets its wall clock, right or wrong.
+    pub fn set_clock(&self, site: &Site, dice: &Dice) {
+        let off = match dice.below(4) {
+            0 => SignedDuration::ZERO,
+            1 => a_little(dice),
+            2 => much(dice),
+            // Far longer than the calm.
+            _ => SignedDuration::from_hours(dice.one(&[-3, 3])),
+        };
+        self.set_clock_to(site, off);
+    }
+
+    /// Its wall clock is off by so much from now on.
+    pub fn set_clock_to(&self, site: &Site, off: SignedDuration) {
+        let ahead = self.body.set_clock(off).max(off);
+        site.judge
+            .knows_of_a_clock_ahead(ahead.try_into().unwrap_or_default());
+        site.story.fault("process: clock set", || {
+            format!("process {} is {off:?} off", self.client.0)
+        });
+    }
+
     /// It goes on.
     pub fn thaw(&self) {
         self.body.thaw();
@@ -189,6 +211,15 @@ impl Process {
     pub fn has_ended(&self) -> bool {
         self.main.is_finished() || !self.body.is_alive()
     }
+}
+
+/// By how much a wall clock is off.
+fn much(dice: &Dice) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(dice.below(240)) - 120)
+}
+
+fn a_little(dice: &Dice) -> SignedDuration {
+    SignedDuration::from_millis(i64::from(dice.below(4_000)) - 2_000)
 }
 
 async fn lives(config: RunConfig, stop: CancellationToken, elects: Option<u32>) {
