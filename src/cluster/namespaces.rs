@@ -36,7 +36,7 @@ pub struct Namespaces {
 #[derive(Debug, Clone)]
 struct Seen {
     at: Moment,
-    is_held: bool,
+    hold: Option<Hold>,
     /// `None` where the Namespace is gone.
     labels: Option<Arc<Labels>>,
 }
@@ -59,20 +59,20 @@ impl Namespaces {
     pub async fn hold(&self, namespace: &str) -> Result<Option<Hold>, ApiError> {
         let reads = self.holding(namespace).map(|name| async move {
             let seen = self.seen(name, KEPT).await?;
-            Ok::<_, ApiError>(seen.is_held.then(|| Hold::Namespace(name.to_owned())))
+            Ok::<_, ApiError>(seen.hold)
         });
         let holds: Vec<Option<Hold>> = futures::future::try_join_all(reads).await?;
         Ok(holds.into_iter().flatten().next())
     }
 
-    /// Whether purchases of this namespace are held, read now.
+    /// The hold on purchases of this namespace, read now.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn is_held_now(&self, namespace: &str) -> Result<bool, ApiError> {
+    pub async fn hold_now(&self, namespace: &str) -> Result<Option<Hold>, ApiError> {
         let reads = self.holding(namespace).map(|name| self.read(name));
         let seen = futures::future::try_join_all(reads).await?;
-        Ok(seen.iter().any(|seen| seen.is_held))
+        Ok(seen.into_iter().find_map(|seen| seen.hold))
     }
 
     /// Has the labels of these Namespaces at hand, as they were read within a minute; those of `buyer` as they were read
@@ -128,9 +128,12 @@ impl Namespaces {
         let read = api_call::found(namespaces.get_metadata(name)).await?;
         let seen = Seen {
             at: began,
-            is_held: read
-                .as_ref()
-                .is_some_and(|namespace| api::is_held(namespace.annotations())),
+            hold: read.as_ref().and_then(|namespace| {
+                let is_deleted = namespace.metadata.deletion_timestamp.is_some();
+                let is_held = api::is_held(namespace.annotations());
+                let held = is_held.then(|| Hold::Namespace(name.to_owned()));
+                held.or_else(|| is_deleted.then(|| Hold::DeletedNamespace(name.to_owned())))
+            }),
             labels: read.map(|namespace| Arc::new(namespace.labels().clone())),
         };
         let mut kept = self.lock();

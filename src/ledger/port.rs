@@ -26,6 +26,7 @@ use crate::domain::action::answer::PaidAnswer;
 use crate::domain::action::ordered::ActionKind;
 use crate::domain::consent::price::Price;
 use crate::domain::ledger::alone::{Barred, is_alone};
+use crate::domain::ledger::chain::Hold;
 use crate::domain::ledger::names::ChainKey;
 use crate::domain::ledger::record::{Outcome, Record, State};
 use crate::domain::ledger::{Caps, Entry};
@@ -358,21 +359,22 @@ impl<K: PurchasingKind> Port for Market<K> {
         }
         let objects = objects::<K>(&self.books, &self.subject.namespace);
         let object = api_call::found(objects.get(&self.subject.name));
-        let holds = self.books.namespaces.is_held_now(&self.subject.namespace);
+        let holds = self.books.namespaces.hold_now(&self.subject.namespace);
         let (object, held, alone) = futures::join!(object, holds, self.is_alone());
         if let Ok(Some(object)) = &object {
             K::recent(&self.books).put(object.clone());
         }
-        let (object, is_held, is_alone) = match (held, alone) {
-            (Ok(is_held), Ok(is_alone)) => (object, is_held, is_alone),
-            (Err(error), _) | (_, Err(error)) => (Err(error), false, false),
+        let (object, hold, is_alone) = match (held, alone) {
+            (Ok(hold), Ok(is_alone)) => (object, hold, is_alone),
+            (Err(error), _) | (_, Err(error)) => (Err(error), None, false),
         };
+        let is_in_a_deleted_namespace = matches!(hold, Some(Hold::DeletedNamespace(_)));
         let standing = |object: K| Standing {
             is_same: object.meta().uid.as_deref() == Some(self.subject.uid.as_str()),
             is_unchanged: object.meta().generation == Some(self.subject.generation),
-            is_being_deleted: object.meta().deletion_timestamp.is_some(),
+            is_being_deleted: is_in_a_deleted_namespace || object.meta().deletion_timestamp.is_some(),
             is_suspended: object.is_suspended(),
-            is_held: is_held || api::is_held(object.annotations()),
+            is_held: hold.is_some() || api::is_held(object.annotations()),
             is_told_alike: Told::by(&object, self.action) == self.told_before,
             is_alone,
         };

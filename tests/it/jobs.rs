@@ -185,6 +185,14 @@ async fn the_end_of_a_job_is_what_its_words_and_flags_agree_upon() {
             ),
             row("turned", viewed(contradicts.clone()), End::Restored("VmFound")),
             row(
+                "completed-without-success",
+                viewed(JobView {
+                    result: JobResult::Custom(r#"{"success": false, "result": null}"#.to_owned()),
+                    ..JobView::default()
+                }),
+                End::Restored("VmFound"),
+            ),
+            row(
                 "turned-failed",
                 failing(Outcome::FailsWithoutVm, contradicts),
                 asks(NO_VM),

@@ -95,13 +95,15 @@ pub struct Brakes {
     pub budgets: Allowance,
 }
 
-/// What the annotation `vps.hostup.se/hold` is on.
+/// What holds every purchase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
-    /// The object.
+    /// The annotation `vps.hostup.se/hold` on the object.
     Object,
-    /// This Namespace: the object's, or the operator's own.
+    /// The same on this Namespace: the object's, or the operator's own.
     Namespace(String),
+    /// This Namespace is being deleted.
+    DeletedNamespace(String),
 }
 
 /// The longest that the watch of the records may be silent while something is bought.
@@ -392,6 +394,9 @@ fn lifted(hold: &Hold, subject: &Subject) -> String {
             format!("Namespace {name}"),
             format!("kubectl annotate namespace {name}"),
         ),
+        Hold::DeletedNamespace(name) => {
+            return format!("Approved, but Namespace {name} is being deleted, so that nothing is bought");
+        }
     };
     format!(
         "Approved, but the annotation vps.hostup.se/hold on {what} holds every purchase. To go on: {command} \

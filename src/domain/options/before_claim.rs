@@ -402,11 +402,20 @@ impl Look<'_> {
         quote::renew(basis, fresh, self.view.chain.shown_quote.as_ref(), approved)
     }
 
-    /// The last order of this very object that left, if it was refused for an open invoice.
+    /// The last order of this very object that HostUp looked at, if it refused that for an open invoice.
     fn refused_for_an_invoice(&self) -> Option<&Record> {
-        let last = self
-            .own_changes()
-            .find(|record| record.known.state != State::NotSent)?;
+        let was_looked_at = |record: &&Record| match record.known.state {
+            State::NotSent | State::NotExecuted => false,
+            // A refusal for being asked too often: nobody looked at it.
+            State::Rejected => record.known.not_before.is_none(),
+            State::Sending
+            | State::Accepted
+            | State::Succeeded
+            | State::Failed
+            | State::Unknown
+            | State::Abandoned => true,
+        };
+        let last = self.own_changes().find(was_looked_at)?;
         let code = last.known.said.code.as_ref().map(Text::as_str);
         let refused = last.known.state == State::Rejected && code == Some(EXISTING_INVOICE_BLOCKING);
         refused.then_some(last)

@@ -765,6 +765,33 @@ fn an_invoice_is_cancelled_only_after_a_refusal_that_suggests_it_and_by_its_own_
 }
 
 #[test]
+fn the_approval_to_cancel_an_invoice_outlives_an_order_that_nobody_looked_at() {
+    let mut refused = blocked(true);
+    refused.known.quiet_since = Some(now() - Duration::from_secs(3600));
+    let asked = decided(&cancelling(2), &open_are(refused.clone(), &["inv_9"]));
+    let approved = Intent {
+        approval: Some(Approval::from(quote_of(&asked).id)),
+        ..cancelling(3)
+    };
+    for state in [State::NotSent, State::NotExecuted, State::Rejected] {
+        let mut second = record(state);
+        second.attempt = 2;
+        second.known.quiet_since = Some(now() - Duration::from_secs(600));
+        if state == State::Rejected {
+            second.known.not_before = Some(now() - Duration::from_secs(500));
+        }
+        let mut view = open_are(second, &["inv_9"]);
+        view.history = vec![refused.clone()];
+        let order = bought(decided(&approved, &view));
+        assert!(
+            order.body.contains("cancelExistingInvoice"),
+            "{state:?}: {}",
+            order.body
+        );
+    }
+}
+
+#[test]
 fn an_open_invoice_holds_the_order_until_it_is_gone_and_then_it_goes_on_by_itself() {
     for (tail, wants) in [(blocked(true), intent()), (blocked(false), cancelling(1))] {
         let held = decided(&wants, &open_are(tail.clone(), &["inv_9"]));

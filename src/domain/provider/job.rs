@@ -59,7 +59,12 @@ impl JobState {
             return None;
         }
         let word = word_of(job);
-        Some((Self::of(job, word), status_word(word)))
+        let state = match Self::of(job, word) {
+            // The answer, or the job's result, says that it failed (a 2xx with `success: false`; result of the job page).
+            Self::Completed { .. } if body["success"] == false || says_no(&job["result"]) => Self::Lost,
+            state => state,
+        };
+        Some((state, status_word(word)))
     }
 
     fn of(job: &Value, word: &str) -> Self {
@@ -89,6 +94,11 @@ impl JobState {
         let took = took.and_then(|(made, finished)| Duration::try_from(finished.duration_since(made)).ok());
         Self::Completed { hints, took }
     }
+}
+
+/// The page shows one result within the other.
+fn says_no(result: &Value) -> bool {
+    result["success"] == false || result["result"]["success"] == false
 }
 
 fn word_of(job: &Value) -> &str {
@@ -214,9 +224,13 @@ mod tests {
             json!({"status": "failed", "isCompleted": true, "isFailed": false}),
             json!({"status": "running", "isFailed": true}),
             json!({"isCompleted": true, "isFailed": true}),
+            json!({"status": "completed", "result": {"success": false}}),
+            json!({"isCompleted": true, "isFailed": false, "result": {"success": true, "result": {"success": false}}}),
         ] {
             assert_eq!(read(job.clone()), JobState::Lost, "{job}");
         }
+        let no = json!({"success": false, "data": {"status": "completed"}}).to_string();
+        assert_eq!(JobState::read(no.as_bytes()).unwrap().0, JobState::Lost);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod tests;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::action::answer::{PaidAnswer, classify};
 use crate::action::follow::Input;
 use crate::action::ordered::ActionKind;
@@ -364,7 +366,8 @@ impl Purchase {
         if *object == Reading::Busy && looks < SECOND_LOOKS {
             return looks_again(record, looks);
         }
-        match no_longer_wanted(object, self.plan.order.grant.as_ref(), now) {
+        let wall = not_before_it_was_made(&record, now);
+        match no_longer_wanted(object, self.plan.order.grant.as_ref(), wall) {
             Some(why) => self.withdrawn(record, why, now),
             None => (State::LookingAtRecord { record, looks }, Effect::LookAtRecord),
         }
@@ -398,7 +401,7 @@ impl Purchase {
             return self.withdrawn(record, "the claim was too old to be sent", now);
         }
         let grant = self.plan.order.grant.as_ref();
-        if grant.is_some_and(|grant| grant.has_ended(now.wall)) {
+        if grant.is_some_and(|grant| grant.has_ended(not_before_it_was_made(&record, now))) {
             return self.withdrawn(record, "the approval ended before anything was sent", now);
         }
         // The draft is sent, and not what the API server returned: an admission webhook may have changed that.
@@ -439,21 +442,32 @@ fn is_held_by(record: &Record, holder: &Holder) -> bool {
     !holder.as_str().is_empty() && record.claim.holder == *holder
 }
 
-fn no_longer_wanted(object: &Reading<Standing>, grant: Option<&Grant>, now: Moment) -> Option<&'static str> {
+/// The time of day, by the API server's clock if that is ahead.
+fn not_before_it_was_made(record: &Record, now: Moment) -> Timestamp {
+    record.created_at.map_or(now.wall, |made| made.max(now.wall))
+}
+
+fn no_longer_wanted(
+    object: &Reading<Standing>,
+    grant: Option<&Grant>,
+    now: Timestamp,
+) -> Option<&'static str> {
     match object {
         Reading::Busy | Reading::Unreadable => {
             Some("the object or its Namespace could not be read again after the claim")
         }
         Reading::None | Reading::Anothers => Some("the object was deleted before anything was sent"),
         Reading::Found(object) if !object.is_same => Some("the object was replaced before anything was sent"),
-        Reading::Found(object) if object.is_being_deleted => Some("the object is being deleted"),
+        Reading::Found(object) if object.is_being_deleted => {
+            Some("the object or its Namespace is being deleted")
+        }
         Reading::Found(object) if object.is_suspended => {
             Some("the object was suspended before anything was sent")
         }
         Reading::Found(object) if object.is_held => {
             Some("the annotation vps.hostup.se/hold was set before anything was sent")
         }
-        Reading::Found(_) if grant.is_some_and(|grant| grant.has_ended(now.wall)) => {
+        Reading::Found(_) if grant.is_some_and(|grant| grant.has_ended(now)) => {
             Some("the approval ended before anything was sent")
         }
         Reading::Found(object) if !object.is_unchanged => {

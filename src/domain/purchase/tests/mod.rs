@@ -262,7 +262,7 @@ fn nothing_is_sent_after_a_second_look_that_does_not_show_what_was_looked_at_fir
 
 #[test]
 fn a_ceiling_that_ends_after_the_claim_withdraws_it_at_the_look_and_before_the_call() {
-    let until = |end| {
+    let made_by_the_api_server_at = |end, second| {
         let mut plan = plan();
         let grant = plan.order.grant.as_mut().unwrap();
         let Ground::Ceiling(ceiling) = &mut grant.ground else {
@@ -270,12 +270,16 @@ fn a_ceiling_that_ends_after_the_claim_withdraws_it_at_the_look_and_before_the_c
         };
         ceiling.valid_until = Some(at(end).wall);
         let mut purchase = Purchase::new(plan, times(), at(0));
+        let mut record = held_by("mine");
+        record.created_at = Some(at(second).wall);
+        let made = Event::Created(Created::Made(Some(record)));
         after(
             &mut purchase,
-            [(0, Event::Begun), (0, Event::Reserved(true)), (0, made())],
+            [(0, Event::Begun), (0, Event::Reserved(true)), (0, made)],
         );
         purchase
     };
+    let until = |end| made_by_the_api_server_at(end, 0);
     let looked_at_it = Event::LookedAtObject(wanted());
     assert_eq!(until(2).next(looked_at_it.clone(), at(1)), Effect::LookAtRecord);
     let ended = until(1).next(looked_at_it, at(1));
@@ -283,6 +287,9 @@ fn a_ceiling_that_ends_after_the_claim_withdraws_it_at_the_look_and_before_the_c
     let mut purchase = until(2);
     assert_eq!(after(&mut purchase, looked(1)), Effect::HandOver);
     let ended = purchase.next(Event::HandedOver, at(2));
+    assert_eq!(state_written(&ended), Some(RecordState::NotSent));
+    // This process's clock is behind that of the API server.
+    let ended = made_by_the_api_server_at(7, 7).next(Event::LookedAtObject(wanted()), at(1));
     assert_eq!(state_written(&ended), Some(RecordState::NotSent));
 }
 
