@@ -27,7 +27,7 @@ use crate::domain::action::ordered::{ActionKind, TargetState};
 use crate::domain::consent::price::{BillingCycle, Size};
 use crate::domain::ledger::record::Invoice;
 use crate::domain::options::Preview;
-use crate::domain::provider::backup::ListedBackup;
+use crate::domain::provider::backup::{ListedBackup, OwnBackups};
 use crate::domain::provider::gate::ProviderGate;
 use crate::domain::provider::inventory::Vm;
 use crate::domain::provider::job::JobState;
@@ -182,6 +182,16 @@ pub struct BackupList {
     pub can_create: ProviderGate,
     /// `quotaInfo.remaining` is 0: another backup is refused, or takes the place of an older one.
     pub is_full: bool,
+}
+
+impl BackupList {
+    /// What matters before the VPS is changed or overwritten.
+    pub fn own(&self) -> OwnBackups {
+        OwnBackups {
+            listed: self.backups.iter().map(|backup| backup.id.clone()).collect(),
+            can_create: self.can_create.clone(),
+        }
+    }
 }
 
 /// A VPS, or a service that has ended, whose backups may be restored onto another VPS.

@@ -146,7 +146,7 @@ async fn looked(
                     offers_read: Clock::of_the_machine().now(),
                     offers: account.options(&vps(n)).await.unwrap(),
                     resize: None,
-                    can_create_backup: None,
+                    own_backups: None,
                     invoices: None,
                     preview: None,
                 }));

@@ -120,9 +120,7 @@ async fn look(
             }
             Decision::ReadOptions => observe::options(ctx, object, &intent).await?,
             Decision::ReadInvoices => observe::invoices(ctx, object, &intent, &view, round.since).await?,
-            Decision::ReadBackupGate => {
-                observe::backup_gate(ctx, object, &intent, &view, round.since).await?
-            }
+            Decision::ReadBackups => observe::backups(ctx, object, &intent, &view, round.since).await?,
             Decision::Preview(body) => {
                 observe::preview(ctx, object, &intent, &view, round.since, body).await?
             }

@@ -139,7 +139,7 @@ async fn read_options(
         cycle: own.cycle,
         offers,
         resize: None,
-        can_create_backup: None,
+        own_backups: None,
         invoices: None,
         preview: None,
     };
@@ -197,7 +197,7 @@ async fn read_size(
         cycle: own.cycle,
         offers: sizes(own.size),
         resize,
-        can_create_backup: None,
+        own_backups: None,
         invoices: None,
         preview: None,
     };
@@ -221,8 +221,8 @@ pub async fn invoices(
     .await
 }
 
-/// Whether a backup may be made, on top of what was read from `began` on.
-pub async fn backup_gate(
+/// The backups of the VPS, on top of what was read from `began` on.
+pub async fn backups(
     ctx: &Context,
     object: &VpsResourceConfig,
     intent: &Intent,
@@ -232,7 +232,7 @@ pub async fn backup_gate(
     let question = |vps: VpsId| Question::Backups(vps);
     on_top(ctx, object, intent, view, began, question, |reading, answer| {
         if let Answer::Backups(listed) = answer {
-            reading.can_create_backup = Some(listed.can_create.clone());
+            reading.own_backups = Some(listed.own());
         }
     })
     .await

@@ -133,6 +133,7 @@ fn as_target(
         _ => None,
     });
     let listed = listed.map_err(about)?;
+    let own_backups = listed.own();
     let (backups, gate, source_size) = if source == target {
         (listed.backups, listed.can_restore, own.size)
     } else {
@@ -162,7 +163,7 @@ fn as_target(
         busy: ctx.books.ledger.under_way_for(target, &chain),
         last: last.as_ref().map(|(record, _)| record.clone()),
         changed: last.map(|(_, made)| made),
-        can_create_backup: listed.can_create,
+        own_backups,
         quota_is_full: listed.is_full,
     })
 }

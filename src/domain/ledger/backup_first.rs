@@ -16,7 +16,7 @@ use crate::ledger::record::{Evidence, Record, State, Times, later};
 use crate::provider::gate::{Gate, GateName, ProviderGate};
 use crate::status::reason::Reason;
 use crate::status::report::{Report, mirrored_look};
-use crate::values::ids::{InstanceId, RecordName, Uid, VpsId};
+use crate::values::ids::{BackupId, InstanceId, RecordName, Uid, VpsId};
 use crate::values::moment::is_dated_ahead;
 
 /// A backup that was complete longer ago is none of before the change.
@@ -26,11 +26,13 @@ pub const BACKUP_LASTS: Duration = Duration::from_secs(60 * 60);
 pub const AS_TOLD: &str = "a backup first";
 
 /// The backup of `vps` that was made for this object and whose change is still to come. `records` are those of the chain, the
-/// last one first. `changed` is the time of the last record that changes the VPS, for any object.
+/// last one first. `changed` is the time of the last record that changes the VPS, for any object. A backup that is not among
+/// the `listed` ones has been deleted; which one it is may be unknown, after a person's answer.
 pub fn made<'a>(
     mut records: impl Iterator<Item = &'a Record>,
     (uid, vps): (&Uid, &VpsId),
     changed: Option<Timestamp>,
+    listed: Option<&[BackupId]>,
     now: Timestamp,
 ) -> Option<&'a Record> {
     let backup = records.find(|record| !record.known.state.frees_the_name())?;
@@ -38,7 +40,10 @@ pub fn made<'a>(
     // A change that was recorded in the same second may be the later one.
     let is_newest = changed.is_none_or(|changed| backup.created_at.is_some_and(|made| changed < made));
     let is_young = now < later(ended, BACKUP_LASTS) && !is_dated_ahead(ended, now);
-    (backup.is_made_backup_of(uid) && backup.vps == *vps && is_newest && is_young).then_some(backup)
+    let named = backup.known.backup.as_ref().zip(listed);
+    let is_there = named.is_none_or(|(id, listed)| listed.contains(id));
+    let is_of_it = backup.is_made_backup_of(uid) && backup.vps == *vps;
+    (is_of_it && is_newest && is_young && is_there).then_some(backup)
 }
 
 /// HostUp's gate of a new backup.

@@ -128,9 +128,8 @@ impl Look<'_> {
             );
             return self.stalled(Reason::DriftContested, message, facts(shown));
         }
-        let (wanted, made) = self.backup();
-        if wanted && made.is_none() && reading.can_create_backup.is_none() {
-            return Decision::ReadBackupGate;
+        if self.backup().0 && reading.own_backups.is_none() {
+            return Decision::ReadBackups;
         }
         if wish.goods == Goods::Size {
             return self.with_rates(wish, reading, &difference, shown);
@@ -225,8 +224,8 @@ impl Look<'_> {
     /// HostUp's gate of a new backup, where one is to be made first.
     pub(super) fn backup_gate(&self, reading: &Reading) -> Option<Gate> {
         let (wanted, made) = self.backup();
-        let can_create = reading.can_create_backup.as_ref()?;
-        (wanted && made.is_none()).then(|| backup_first::gate(can_create))
+        let own = reading.own_backups.as_ref()?;
+        (wanted && made.is_none()).then(|| backup_first::gate(&own.can_create))
     }
 
     /// Consent, the last attempt, the brakes; then the order, or that of a backup before it.

@@ -18,6 +18,7 @@ use crate::ledger::names::ChainKey;
 use crate::ledger::order::Order;
 use crate::ledger::record::{Invoice, KeyInUse, Record, State, Times};
 use crate::ledger::setback;
+use crate::provider::backup::OwnBackups;
 use crate::provider::gate::Gate;
 use crate::provider::gate::ProviderGate;
 use crate::provider::options::{Offer, Values};
@@ -148,7 +149,12 @@ impl View {
 
     /// The backup that was made for this object before a change that is still to come.
     fn backup_made(&self, uid: &Uid, vps: &VpsId, now: Timestamp) -> Option<&Record> {
-        backup_first::made(self.records(), (uid, vps), self.changed, now)
+        let own = match &self.reading {
+            ProviderReading::Read(reading) => reading.own_backups.as_ref(),
+            _ => None,
+        };
+        let listed = own.map(|own| own.listed.as_slice());
+        backup_first::made(self.records(), (uid, vps), self.changed, listed, now)
     }
 
     /// The last backup that was made for this object, as its status shows it.
@@ -220,8 +226,8 @@ pub struct Reading {
     pub offers_read: Moment,
     /// What a resize needs besides; `None` where no size is wanted, or the VPS is no pay-as-you-go VM.
     pub resize: Option<Resize>,
-    /// `backups.actions.canCreateBackup` of the VPS, once it was asked for (backups page).
-    pub can_create_backup: Option<ProviderGate>,
+    /// The backups of the VPS, once they were asked for.
+    pub own_backups: Option<OwnBackups>,
     /// The invoices that stand in the way, once they were asked for (billing-cycle page).
     pub invoices: Option<Vec<Invoice>>,
     /// The dry run, once there is one.
@@ -263,8 +269,8 @@ pub enum Decision {
     ReadOptions,
     /// Read which invoices stand in the way, then decide again.
     ReadInvoices,
-    /// Read whether a backup may be made, then decide again.
-    ReadBackupGate,
+    /// Read the backups of the VPS, then decide again.
+    ReadBackups,
     /// Make a dry run with this body, then decide again.
     Preview(String),
     /// See that the key works, then decide again.

@@ -87,7 +87,7 @@ pub(super) fn reading(current: Option<OptionValue>) -> Reading {
         },
         offers: vec![slider("bandwidthGb", current)],
         resize: None,
-        can_create_backup: None,
+        own_backups: None,
         invoices: Some(vec![]),
         preview: None,
     }

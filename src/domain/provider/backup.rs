@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::action::ordered::Backup;
 use crate::ledger::record::later;
-use crate::provider::gate::{Gate, GateName};
+use crate::provider::gate::{Gate, GateName, ProviderGate};
 use crate::values::ids::BackupId;
 use crate::values::moment::is_dated_ahead;
 use crate::values::money::Amount;
@@ -26,6 +26,15 @@ pub struct ListedBackup {
     pub kind: Option<Text>,
     /// `note`.
     pub note: Option<Text>,
+}
+
+/// The backups of a VPS that is to be changed or overwritten (backups page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnBackups {
+    /// Those that HostUp lists.
+    pub listed: Vec<BackupId>,
+    /// `backups.actions.canCreateBackup`.
+    pub can_create: ProviderGate,
 }
 
 impl ListedBackup {

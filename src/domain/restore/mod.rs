@@ -101,7 +101,14 @@ impl View {
 
     /// The backup that was made before an overwrite that is still to come.
     fn backup_made(&self, uid: &Uid, reading: &TargetReading, now: Timestamp) -> Option<&Record> {
-        backup_first::made(self.records(), (uid, &reading.target), reading.changed, now)
+        let listed = Some(reading.own_backups.listed.as_slice());
+        backup_first::made(
+            self.records(),
+            (uid, &reading.target),
+            reading.changed,
+            listed,
+            now,
+        )
     }
 
     /// The last backup that was made for this object, as its status shows it.

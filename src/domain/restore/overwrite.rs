@@ -17,7 +17,7 @@ use crate::ledger::names::ChainKey;
 use crate::ledger::order::{Attempt, Order};
 use crate::ledger::record::{Bought, Cause, Evidence, KeyInUse, Record, State, Times, later};
 use crate::ledger::setback;
-use crate::provider::backup::{self, BackupChoice, ListedBackup};
+use crate::provider::backup::{self, BackupChoice, ListedBackup, OwnBackups};
 use crate::provider::gate::{self, Gate, GateName, ProviderGate};
 use crate::status::reason::Reason;
 use crate::status::report::mirrored_look;
@@ -54,8 +54,8 @@ pub struct TargetReading {
     pub last: Option<RecordName>,
     /// When the record of that call was made.
     pub changed: Option<Timestamp>,
-    /// `backups.actions.canCreateBackup` of the target.
-    pub can_create_backup: ProviderGate,
+    /// The target's own backups.
+    pub own_backups: OwnBackups,
     /// Another backup of the target takes the place of an older one.
     pub quota_is_full: bool,
 }
@@ -98,12 +98,12 @@ impl TargetReading {
 
     /// Whether the target may be backed up first. HostUp must not delete the backup that is restored for it.
     fn backup_gate(&self) -> Gate {
-        if self.is_in_place() && self.quota_is_full && self.can_create_backup.allowed {
+        if self.is_in_place() && self.quota_is_full && self.own_backups.can_create.allowed {
             let reason =
                 "the backup quota is full, and HostUp may delete the backup that is restored for a new one";
             return Gate::new(GateName::CanCreateBackup, false, "", reason);
         }
-        backup_first::gate(&self.can_create_backup)
+        backup_first::gate(&self.own_backups.can_create)
     }
 
     /// The disk of the target holds the source and the backup (restore-from-vps page: the storage must suffice).
@@ -540,7 +540,10 @@ pub(super) mod tests {
             busy: None,
             last: None,
             changed: None,
-            can_create_backup: open(),
+            own_backups: OwnBackups {
+                listed: vec![BackupId::new("bkp_1")],
+                can_create: open(),
+            },
             quota_is_full: false,
         }
     }

@@ -149,7 +149,7 @@ fn configured(mut intent: options::Intent) {
         },
         offers: decided::offers(&wish.wanted),
         resize: None,
-        can_create_backup: None,
+        own_backups: None,
         invoices: None,
         preview: None,
     };

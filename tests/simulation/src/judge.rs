@@ -9,7 +9,7 @@ use hostup_operator::api::shared::HOLD;
 use hostup_operator::domain::ledger::Index;
 use hostup_operator::domain::values::ids::InstanceId;
 use hostup_operator::domain::values::money::Amount;
-use hostup_sim::{InProcess, Job, Purchase, PurchaseKind};
+use hostup_sim::{InProcess, Job, OptionValue, Purchase, PurchaseKind};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -866,6 +866,31 @@ impl Judge {
         self.hostup.world(|world| {
             let vm = world.vps_mut(vm);
             vm.is_some_and(|vm| vm.service_status == "terminated")
+        })
+    }
+
+    /// Whether a VPS has other options, or another size, than an object wants of it.
+    pub fn lacks_what_it_wants(&self, object: &Value) -> bool {
+        let number = |path: &str| at(object, path).and_then(Value::as_u64).map(Decimal::from);
+        self.hostup.world(|world| {
+            let Some(vps) = world.vps_mut(text(object, "/spec/vpsId")) else {
+                return false;
+            };
+            let bandwidth = vps.options.iter().find(|option| option.key == "bandwidthGb");
+            let has = [
+                bandwidth.map(|option| option.current.clone()),
+                Some(OptionValue::Number(vps.resources.cpu_cores)),
+                Some(OptionValue::Number(vps.resources.memory_gb)),
+            ];
+            let wants = [
+                number("/spec/resources/bandwidthGb"),
+                number("/spec/cloudVm/cpuCores"),
+                number("/spec/cloudVm/memoryGb"),
+            ];
+            let differs = |(wants, has): (Option<Decimal>, Option<OptionValue>)| {
+                wants.is_some_and(|wants| has != Some(OptionValue::Number(wants)))
+            };
+            wants.into_iter().zip(has).any(differs)
         })
     }
 

@@ -46,6 +46,17 @@ const PRICES: u64 = 0x7061_6374;
 const MOST_OVERWRITES: u32 = 3;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(250);
+/// What is stalled for these reasons goes on once the storm is over, or once somebody answers.
+const ENDS: [&str; 8] = [
+    "OutcomeUnknown",
+    "ClusterRefuses",
+    "NotConverged",
+    "Unauthorized",
+    "VpsNotFound",
+    "AccountMismatch",
+    "OtherInstance",
+    "InvalidSpec",
+];
 /// How long the calm may last until everything has come to rest: a clock that is late ends a job late.
 const LONGEST_CALM: Duration = Duration::from_secs(30 * 60);
 
@@ -699,11 +710,14 @@ impl Life {
                 continue;
             };
             let (reason, is_done, is_stalled) = people::standing(&object);
-            let asks = is_stalled
-                && !matches!(
-                    reason.as_str(),
-                    "OutcomeUnknown" | "ClusterRefuses" | "NotConverged"
-                );
+            let asks = is_stalled && !ENDS.contains(&reason.as_str());
+            if is_done
+                && !self.people.wants_more_of_its_vps(wanted)
+                && self.site.judge.lacks_what_it_wants(&object)
+            {
+                let (kind, name) = (wanted.kind.kind, &wanted.name);
+                unrest.push(format!("{kind} {name} is ready, and HostUp shows something else"));
+            }
             let is_capped = reason == "PaidCallCap";
             // Another object wanted other options for the VPS, while this one was suspended or held.
             let is_contested = reason == "Drifted" && self.people.wants_more_of_its_vps(wanted);

@@ -60,16 +60,40 @@ fn refusal(object: &Value, record: &Value) -> Option<String> {
         return Some("its object is suspended".to_owned());
     }
     let sent: Value = serde_json::from_str(body).unwrap_or_default();
-    let is_wanted = match text(record, "/spec/type") {
-        "CommitResources" => at(object, "/spec/resources") == at(&sent, "/resources"),
-        "ResizeCloudVm" => at(object, "/spec/cloudVm") == Some(&sent),
-        "RestoreToCloudVm" | "OverwriteVps" => {
-            let backup = text(object, "/spec/source/backupId");
-            path.contains(backup) || body.contains(backup)
-        }
-        _ => true,
+    let (source, backup) = (
+        text(object, "/spec/source/vpsId"),
+        text(object, "/spec/source/backupId"),
+    );
+    let target = text(object, "/spec/target/existingVps/vpsId");
+    let changed = match text(object, "/spec/vpsId") {
+        "" => target,
+        vps => vps,
     };
-    if !is_wanted {
+    let names = |id: &str| body.contains(&format!("\"{id}\""));
+    let (call, is_wanted) = match text(record, "/spec/type") {
+        "CommitResources" => (
+            format!("{changed}/actions/config"),
+            at(object, "/spec/resources") == at(&sent, "/resources"),
+        ),
+        "ResizeCloudVm" => (
+            format!("{changed}/actions/resize"),
+            at(object, "/spec/cloudVm") == Some(&sent),
+        ),
+        "RestoreToCloudVm" => (
+            format!("{source}/backups/{backup}/actions/restore-to-payg"),
+            target.is_empty(),
+        ),
+        "OverwriteVps" if source == target => (format!("{target}/backups/{backup}/actions/restore"), true),
+        "OverwriteVps" => (
+            format!("{target}/backups/actions/restore-from-vps"),
+            names(source) && names(backup),
+        ),
+        _ => (
+            format!("{changed}/backups"),
+            at(object, "/spec/backupFirst") == Some(&Value::Bool(true)),
+        ),
+    };
+    if !is_wanted || path != format!("/api/v2/vps/{call}") {
         return Some("its object wants something else".to_owned());
     }
     (!is_approved(object, record)).then(|| "its price is not approved".to_owned())
@@ -106,7 +130,7 @@ mod tests {
 
     fn object(spec: &Value) -> Value {
         let mut object = json!({"kind": "VpsResourceConfig", "metadata": {"uid": "u", "name": "web"}, "spec": {
-            "resources": {"bandwidthGb": 4096}, "suspend": false,
+            "vpsId": "vps_a", "resources": {"bandwidthGb": 4096}, "suspend": false,
             "approval": {"maxPrice": {"dueNow": "40.00", "perMonth": "40.00"}},
         }});
         for (member, value) in spec.as_object().unwrap() {
@@ -176,6 +200,7 @@ mod tests {
         for (spec, allows) in [
             (json!({}), true),
             (json!({"resources": {"bandwidthGb": 3072}}), false),
+            (json!({"vpsId": "vps_b"}), false),
             (json!({"approval": null}), false),
             (json!({"approval": {"quoteId": "q-1"}}), true),
             (json!({"approval": {"quoteId": "q-10"}}), false),
@@ -190,13 +215,29 @@ mod tests {
                 "{spec}"
             );
         }
-        let mut overwrite = record();
-        overwrite["spec"]["type"] = json!("OverwriteVps");
-        assert!(written(&[json!({})]).deny(&overwrite, 15).is_some());
-        assert!(
-            written(&[json!({"approval": {"quoteId": "q-1"}})])
-                .deny(&overwrite, 15)
-                .is_none()
-        );
+    }
+
+    #[test]
+    fn an_overwrite_is_allowed_of_its_own_target_with_its_own_backup_and_by_its_quote_only() {
+        let spec = json!({"vpsId": null, "source": {"vpsId": "vps_s", "backupId": "bkp_1"},
+            "target": {"existingVps": {"vpsId": "vps_t"}}, "approval": {"quoteId": "q-1"}});
+        let allows = |spec: &Value, vps: &str, body: &Value| {
+            let mut overwrite = record();
+            overwrite["spec"]["type"] = json!("OverwriteVps");
+            let path = format!("/api/v2/vps/{vps}/backups/actions/restore-from-vps");
+            overwrite["spec"]["request"] = json!({"path": path, "body": body.to_string()});
+            written(std::slice::from_ref(spec)).deny(&overwrite, 15).is_none()
+        };
+        let body = json!({"source": "vps_s", "backup": "bkp_1"});
+        assert!(allows(&spec, "vps_t", &body));
+        assert!(!allows(&spec, "vps_s", &body));
+        assert!(!allows(
+            &spec,
+            "vps_t",
+            &json!({"source": "vps_s", "backup": "bkp_10"})
+        ));
+        let mut by_ceiling = spec;
+        by_ceiling["approval"] = json!({"maxPrice": {"perHour": "9.00"}});
+        assert!(!allows(&by_ceiling, "vps_t", &body));
     }
 }

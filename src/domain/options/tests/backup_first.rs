@@ -7,10 +7,13 @@ use crate::consent::price::Price;
 use crate::ledger::backup_first::BACKUP_LASTS;
 use crate::ledger::chain::Cap;
 use crate::ledger::record::{Evidence, Job, Outcome, Resolution};
-use crate::provider::backup::ListedBackup;
+use crate::provider::backup::{ListedBackup, OwnBackups};
 use crate::provider::gate::GateName;
 use crate::provider::job::JobState;
 use crate::values::ids::{BackupId, InstanceId, JobId};
+
+/// The backup that is made before a change, in these tests.
+const MADE: &str = "bkp_9";
 
 fn careful() -> Intent {
     intent_of(OptionsWish {
@@ -21,7 +24,10 @@ fn careful() -> Intent {
 
 fn with_gate(can_create: ProviderGate) -> View {
     read(Reading {
-        can_create_backup: Some(can_create),
+        own_backups: Some(OwnBackups {
+            listed: vec![BackupId::new(MADE)],
+            can_create,
+        }),
         ..reading(Some(number(2048)))
     })
 }
@@ -67,7 +73,7 @@ fn backup(state: State) -> Record {
 fn made() -> Record {
     let mut backup = backup(State::Succeeded);
     backup.created_at = Some(now());
-    backup.known.backup = Some(BackupId::new("bkp_9"));
+    backup.known.backup = Some(BackupId::new(MADE));
     backup.known.evidence = Some(Evidence::BackupFound);
     backup
 }
@@ -75,7 +81,7 @@ fn made() -> Record {
 #[test]
 fn a_backup_is_ordered_before_the_change_under_the_same_approval_and_then_the_change() {
     let unread = read(reading(Some(number(2048))));
-    assert!(matches!(decided(&careful(), &unread), Decision::ReadBackupGate));
+    assert!(matches!(decided(&careful(), &unread), Decision::ReadBackups));
     let shown = decided(
         &Intent {
             approval: None,
@@ -174,6 +180,18 @@ fn a_backup_counts_for_an_hour_for_its_own_object_and_before_any_other_change() 
     let mut ahead = made();
     ahead.known.quiet_since = Some(Timestamp::from_second(now().as_second() + hour).unwrap());
     assert!(is_backup(&after_records(vec![ahead])), "nobody knows its age");
+    let mut deleted = made();
+    deleted.known.backup = Some(BackupId::new("bkp_8"));
+    assert!(
+        is_backup(&after_records(vec![deleted])),
+        "HostUp lists another one only"
+    );
+    let mut unnamed = made();
+    unnamed.known.backup = None;
+    assert!(
+        !is_backup(&after_records(vec![unnamed])),
+        "a person said that it was made"
+    );
     let mut anothers = made();
     anothers.subject.uid = Uid::new("uid-2");
     assert!(is_backup(&after_records(vec![anothers])));
