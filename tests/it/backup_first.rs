@@ -2,7 +2,8 @@
 
 use futures::future::join_all;
 use hostup_sim::{
-    BackupBehaviour, BackupOutcome, Content, Listed, NoteAs, Route, Sim, World, standard_options,
+    ActionGate, BackupBehaviour, BackupOutcome, Content, Listed, NoteAs, Route, Sim, Vps, World,
+    standard_options,
 };
 use serde_json::{Value, json};
 
@@ -234,6 +235,54 @@ async fn nothing_is_changed_while_the_backup_is_made() {
         .world(|world| world.advance(std::time::Duration::from_secs(3700)));
     env.config_comes_to("web", "InSync").await;
     ends_with(&env, 2, 2).await;
+}
+
+/// A gate of the VPS closes while the backup is made; once that is complete, somebody deletes it.
+async fn is_deleted_before_the_change(env: &TestEnv, vps: &str, gate: impl Fn(&mut Vps) -> &mut ActionGate) {
+    let set = |to: ActionGate| env.sim.world(|world| *gate(world.vps_mut(vps).unwrap()) = to);
+    set(ActionGate::closed("later", None));
+    let hour = std::time::Duration::from_secs(3600);
+    env.sim.world(|world| world.advance(hour));
+    let records = env.records().await;
+    let of_it = records.iter().find(|record| at(record, "spec.vpsId") == vps);
+    let record = at(of_it.unwrap(), "metadata.name").as_str().unwrap().to_owned();
+    let ended = |record: &Value| at(record, "status.state") == "Succeeded";
+    env.wait_for(env.operations(), &record, "its end", PATIENCE, ended)
+        .await;
+    let [(backup, _)] = &backups(env, vps)[..] else {
+        panic!("{:?}", backups(env, vps));
+    };
+    assert!(env.sim.world(|world| world.remove_backup(backup)));
+    set(ActionGate::open());
+}
+
+#[tokio::test]
+async fn a_backup_that_somebody_deletes_before_the_change_is_made_again() {
+    let env = TestEnv::new("backupdeleted").await;
+    let slow = BackupBehaviour {
+        job_duration: std::time::Duration::from_secs(3600),
+        ..BackupBehaviour::default()
+    };
+    let (target, object) = overwriting(&env, "web").await;
+    let _operator = env.operator(&["--gate-interval=500ms"]);
+    env.sim.world(|world| world.backup_next(slow.clone()));
+    env.create(object).await;
+    let shown = env.wait_for_reason("web", "AwaitingApproval").await;
+    env.follow(&shown, "To approve:").await;
+    env.wait_for_reason("web", "JobRunning").await;
+    is_deleted_before_the_change(&env, &target, |vps| &mut vps.can_restore_from_another).await;
+    env.wait_for_reason("web", "Restored").await;
+    let mut made = vec![Route::CreateBackup, Route::CreateBackup, Route::RestoreFromVps];
+    assert_eq!(order_of_calls(&env), made);
+    env.sim.world(|world| world.backup_next(slow));
+    env.create(careful(&env, "options")).await;
+    env.config_comes_to("options", "JobRunning").await;
+    let own = env.vps.clone();
+    is_deleted_before_the_change(&env, &own, |vps| &mut vps.can_commit).await;
+    env.config_comes_to("options", "InSync").await;
+    made.extend([Route::CreateBackup, Route::CreateBackup, Route::ConfigCommit]);
+    assert_eq!(order_of_calls(&env), made);
+    ends_with(&env, 6, 6).await;
 }
 
 #[tokio::test]

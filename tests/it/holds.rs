@@ -41,12 +41,16 @@ async fn annotate(env: &TestEnv, on: On, object: &str, value: Option<&str>) {
     let hold = value.map_or("vps.hostup.se/hold-".to_owned(), |value| {
         format!("vps.hostup.se/hold={value}")
     });
-    let args: Vec<String> = ["annotate", "--overwrite"]
+    let annotate: Vec<&str> = ["annotate", "--overwrite"]
         .into_iter()
         .chain(what)
         .chain([hold.as_str()])
-        .map(str::to_owned)
         .collect();
+    kubectl(env, &annotate).await;
+}
+
+async fn kubectl(env: &TestEnv, args: &[&str]) {
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let plane = env.plane;
     let run = move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -161,5 +165,42 @@ async fn the_value_false_holds_nothing() {
     env.create(object).await;
     let object = env.wait_for_reason("web", "Restored").await;
     assert_eq!(reason(&object), "Restored");
+    env.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_being_deleted_holds_every_purchase() {
+    let env = TestEnv::new("deletednamespace").await;
+    with_own_namespace(&env).await;
+    let own = own(&env);
+    // Its finalizer keeps the Namespace.
+    let kept = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kept", "namespace": own, "finalizers": ["example.org/kept"]}});
+    env.create(kept).await;
+    kubectl(&env, &["delete", "namespace", &own, "--wait=false"]).await;
+    let _operator = env.operator(&[&format!("--operator-namespace={own}")]);
+    env.create(env.approved("web")).await;
+    let held = env.wait_for_reason("web", "Held").await;
+    let told = ready(&held)["message"].as_str().unwrap();
+    assert!(
+        told.contains(&format!("Namespace {own} is being deleted")),
+        "{told}"
+    );
+    assert_eq!(env.records().await.len(), 0);
+    let kept = [
+        "patch",
+        "configmap",
+        "kept",
+        "--namespace",
+        &own,
+        "--type=merge",
+        "--patch",
+    ];
+    kubectl(
+        &env,
+        &[&kept[..], &[r#"{"metadata": {"finalizers": null}}"#]].concat(),
+    )
+    .await;
+    env.wait_for_reason("web", "Restored").await;
     env.check_invariants().await;
 }

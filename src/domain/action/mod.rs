@@ -6,6 +6,7 @@ mod backup;
 pub mod follow;
 mod job;
 mod legacy;
+mod memo;
 mod options;
 pub mod ordered;
 mod overwrite;

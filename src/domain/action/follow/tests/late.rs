@@ -3,6 +3,7 @@
 use super::*;
 use crate::action::ordered::ActionKind;
 use crate::provider::options::Values;
+use crate::values::moment::Rest;
 
 fn job(state: JobState) -> Input {
     Input::Job(state, Vec::new())
