@@ -335,6 +335,10 @@ pub struct VpsOperationStatus {
     /// The invoice that the order created, or the open invoice that blocks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<InvoiceStatus>,
+    /// The amount that HostUp's answer named, if it is higher than the approved price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub charged_more: Option<String>,
     /// Whether HostUp's refusal suggests a new order that cancels the invoice. If absent, false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suggests_cancelling: bool,

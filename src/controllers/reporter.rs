@@ -266,14 +266,30 @@ pub fn submitted(record: &Record) -> Option<NewCondition> {
     Some(condition(SUBMITTED, status, record.known.state.as_str(), message))
 }
 
-/// The condition that tells of an error that HostUp answered although it carried the call out.
+/// The condition that tells of an error that HostUp answered although it carried the call out, or of a higher price.
 const PROVIDER_WARNING: &str = "ProviderWarning";
 
 /// What HostUp warned of when it was sent the call of this record, until the spec is changed.
 pub fn warning(record: &Record, generation: i64) -> Option<NewCondition> {
     let said = &record.known.said;
-    let may_stand = !record.known.state.frees_the_name();
-    if !said.warns() || !may_stand || record.subject.generation != generation {
+    if record.known.state.frees_the_name() || record.subject.generation != generation {
+        return None;
+    }
+    if let Some(charged) = &record.known.charged_more {
+        let what = format!(
+            "HostUp's answer to VpsOperation {} says that it costs {charged} now, and {} was approved; look at the \
+             invoice in HostUp's panel",
+            record.name,
+            record.price_summary()
+        );
+        return Some(condition(
+            PROVIDER_WARNING,
+            ConditionStatus::Yes,
+            "PriceAboveApproval",
+            what,
+        ));
+    }
+    if !said.warns() {
         return None;
     }
     let what = format!(

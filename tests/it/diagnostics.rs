@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use hostup_sim::{Answer, JobView, Outcome, RestoreBehaviour, Route};
+use hostup_sim::{Answer, Fault, JobView, Outcome, RestoreBehaviour, Route};
 use jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
@@ -414,6 +414,29 @@ fn warns(object: &Value, code: &str) -> bool {
     warning["status"] == "True"
         && warning["reason"] == "CommittedWithError"
         && [code, REQUEST, BILLING].iter().all(|part| message.contains(part))
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_names_a_higher_price_than_was_approved_is_told() {
+    let env = TestEnv::new("chargedmore").await;
+    let _operator = env.operator(&[]);
+    let dearer = Answer::normal().set("/priceChange/amount", "400");
+    env.sim.inject(Fault::on(Route::ConfigCommit).answer(dearer));
+    env.create(env.approved_config("web", json!({"bandwidthGb": 4096})))
+        .await;
+    let told = env.config_comes_to("web", "InSync").await;
+    let warning = condition(&told, "ProviderWarning");
+    assert_eq!(warning["reason"], "PriceAboveApproval");
+    for part in [
+        "costs 400.00 SEK now",
+        "40.00 SEK now, 40.00 SEK/month was approved",
+    ] {
+        assert!(warning["message"].as_str().unwrap().contains(part), "{warning}");
+    }
+    let record = &env.records_of_config("web").await[0];
+    assert_eq!(at(record, "status.chargedMore"), "400.00 SEK");
+    env.note_with("web", &["costs 400.00 SEK now"]).await;
+    env.check_invariants().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

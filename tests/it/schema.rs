@@ -170,7 +170,7 @@ pub fn record(name: &str) -> Value {
     );
     record["status"] = json!({
         "state": "Unknown", "message": "m", "code": "c", "detail": "d", "requestId": "r", "job": {"id": "j", "pollUrl": "/p", "status": "queued"}, "backupId": "bkp_b", "result": vm,
-        "resultEnd": {"seenTime": "2026-01-01T00:00:00Z", "serviceStatus": "terminated"}, "resultSize": size, "invoice": invoice, "suggestsCancelling": true, "evidence": "NoneFound",
+        "resultEnd": {"seenTime": "2026-01-01T00:00:00Z", "serviceStatus": "terminated"}, "resultSize": size, "invoice": invoice, "chargedMore": "400.00 SEK", "suggestsCancelling": true, "evidence": "NoneFound",
         "estimate": {"draftId": "1", "total": "1", "recurring": "1", "currencyCode": "SEK"},
         "quietSince": "2026-01-01T00:00:00Z", "notBefore": "2026-01-01T00:00:00Z",
         "acceptedTime": "2026-01-01T00:00:00Z", "completedTime": "2026-01-01T00:00:00Z", "resolutionRefused": "r",

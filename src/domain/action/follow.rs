@@ -350,7 +350,7 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Outcome {
             message: why,
             ..base
         },
-        Verdict::Accepted(receipt) => received(receipt, base),
+        Verdict::Accepted(receipt) => received(record, receipt, base),
         Verdict::Rejected(refusal) => Outcome {
             state: State::Rejected,
             message: Text::bounded(&refusal.said.cited("HostUp refused"), 1000),
@@ -379,7 +379,7 @@ fn answered(record: &Record, verdict: Verdict, now: Timestamp) -> Outcome {
     }
 }
 
-fn received(receipt: Receipt, base: Outcome) -> Outcome {
+fn received(record: &Record, receipt: Receipt, base: Outcome) -> Outcome {
     match receipt {
         Receipt::Job(job) => Outcome {
             state: State::Accepted,
@@ -387,7 +387,7 @@ fn received(receipt: Receipt, base: Outcome) -> Outcome {
             job: Some(job),
             ..base
         },
-        Receipt::Committed { invoice } => Outcome {
+        Receipt::Committed { invoice, charge } => Outcome {
             state: State::Accepted,
             message: match &invoice {
                 Some(invoice) => Text::new(&format!(
@@ -397,6 +397,10 @@ fn received(receipt: Receipt, base: Outcome) -> Outcome {
                 None => Text::new("HostUp took the change"),
             },
             invoice,
+            charged_more: record.quote.as_ref().zip(charge).and_then(|(approved, charge)| {
+                let is_more = !charge.is_within(&approved.price);
+                is_more.then(|| Text::bounded(&charge.to_string(), 60))
+            }),
             ..base
         },
         Receipt::Estimated(estimate) => Outcome {

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::answer::EXISTING_INVOICE_BLOCKING;
 use super::follow::{
     ABSENT_READS, Input, Memo, Need, OptionsReading, absent, has_new_answer, is_open_to_adopt,
     open_to_another,
 };
-use super::receipt::{Receipt, invoice};
+use super::receipt::{Charge, Receipt, amount, invoice};
 use super::{PAID_AGAIN, Row};
 use crate::action::ordered::Change;
 use crate::ledger::record::{Evidence, Invoice, Outcome, Record, Resolution, State, Times, later};
 use crate::provider::options;
 use crate::values::json::{self, Shown};
+use crate::values::money::Currency;
 use crate::values::text::Text;
 
 /// Refusals of orders of options (error catalogue; that they are the 409s of the config page is assumed).
@@ -50,13 +52,22 @@ fn committed(body: &[u8]) -> Option<Receipt> {
         dry_run: bool,
         #[serde(default)]
         payment_invoice: Shown,
+        #[serde(default)]
+        price_change: Shown,
     }
     let body: Body = json::object(body)?;
     if body.dry_run || body.success == Some(false) {
         return None;
     }
+    let price = body.price_change.0.as_object();
+    let member = |name| price.and_then(|price| price.get(name));
+    let currency = member("currencyCode").and_then(Value::as_str);
     Some(Receipt::Committed {
         invoice: invoice(&body.payment_invoice.0),
+        charge: member("amount").and_then(amount).map(|amount| Charge {
+            amount,
+            currency: currency.and_then(Currency::parse),
+        }),
     })
 }
 
@@ -202,7 +213,30 @@ mod tests {
                 .to_string()
                 .as_bytes(),
         );
-        assert_eq!(taken, Some(Receipt::Committed { invoice: None }));
+        assert_eq!(
+            taken,
+            Some(Receipt::Committed {
+                invoice: None,
+                charge: None
+            })
+        );
+        let price = |price: Value| {
+            let body = json!({"dryRun": false, "priceChange": price}).to_string();
+            match committed(body.as_bytes()) {
+                Some(Receipt::Committed { charge, .. }) => charge.map(|charge| charge.to_string()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let named = json!({"amount": 40.5, "recurringAmount": 40, "currencyCode": "SEK"});
+        assert_eq!(price(named).as_deref(), Some("40.50 SEK"));
+        for unnamed in [
+            json!(null),
+            json!([]),
+            json!({"amount": null}),
+            json!({"amount": "dear"}),
+        ] {
+            assert_eq!(price(unnamed.clone()), None, "{unnamed}");
+        }
         for body in [
             json!({"dryRun": true}),
             json!({}),

@@ -1,8 +1,11 @@
 //! The body of a 2xx to a paid call, where it says that HostUp took the order. What it does not say
 //! clearly is no receipt, and then nothing is known.
 
+use std::fmt;
+
 use serde_json::Value;
 
+use crate::consent::price::Price;
 use crate::ledger::record::{Estimate, Invoice, Job, PaymentPage};
 use crate::values::money::{Amount, Currency};
 use crate::values::text::Text;
@@ -16,6 +19,8 @@ pub enum Receipt {
     Committed {
         /// The invoice that it made.
         invoice: Option<Invoice>,
+        /// `priceChange.amount`: what it costs at once.
+        charge: Option<Charge>,
     },
     /// An estimate, and nothing else (legacy upgrade page).
     Estimated(Estimate),
@@ -32,6 +37,32 @@ pub enum Receipt {
         /// Only an estimate had been asked for.
         unasked: bool,
     },
+}
+
+/// What HostUp's answer says that a change costs at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// The amount.
+    pub amount: Amount,
+    /// Its currency, where the answer names one.
+    pub currency: Option<Currency>,
+}
+
+impl Charge {
+    /// Whether an approved price covers it.
+    pub fn is_within(&self, price: &Price) -> bool {
+        match price {
+            Price::Change(price) => self.amount <= price.due_now && self.currency == price.currency,
+            Price::Hourly(_) | Price::Nothing => false,
+        }
+    }
+}
+
+impl fmt::Display for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let currency = self.currency.as_ref().map_or("(no currency)", Currency::as_str);
+        write!(f, "{} {currency}", self.amount)
+    }
 }
 
 /// An invoice as the billing-cycle page shows one; that the config page's is the same is assumed.
@@ -84,6 +115,19 @@ mod tests {
             "the open invoice"
         );
         assert_eq!(invoice(&json!("inv_1")), None);
+    }
+
+    #[test]
+    fn a_charge_is_covered_by_a_price_of_its_currency_that_is_not_lower() {
+        let charge = |amount: &str, currency| Charge {
+            amount: Amount::parse(amount).unwrap(),
+            currency: Currency::parse(currency),
+        };
+        let approved = crate::consent::quote::tests::change("40.00", "10.00");
+        assert!(charge("40.00", "SEK").is_within(&approved));
+        assert!(!charge("40.01", "SEK").is_within(&approved));
+        assert!(!charge("4.00", "EUR").is_within(&approved));
+        assert!(!charge("0.00", "SEK").is_within(&Price::Nothing));
     }
 
     #[test]

@@ -33,7 +33,10 @@ fn resized(body: &[u8]) -> Option<Receipt> {
     if !body.resized || body.success == Some(false) {
         return None;
     }
-    Some(Receipt::Committed { invoice: None })
+    Some(Receipt::Committed {
+        invoice: None,
+        charge: None,
+    })
 }
 
 #[cfg(test)]
@@ -45,7 +48,13 @@ mod tests {
         let receipt = |body: &str| (ROW.receipt)(body.as_bytes());
         let resized =
             r#"{"resized": true, "resources": {"cpuCores": 4, "memoryGb": 8}, "previousResources": null}"#;
-        assert_eq!(receipt(resized), Some(Receipt::Committed { invoice: None }));
+        assert_eq!(
+            receipt(resized),
+            Some(Receipt::Committed {
+                invoice: None,
+                charge: None
+            })
+        );
         for unclear in [
             r#"{"resized": false}"#,
             r#"{"resized": "true"}"#,

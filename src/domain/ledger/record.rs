@@ -246,6 +246,8 @@ pub struct Outcome {
     pub ended: Option<EndOfVm>,
     /// The invoice that an order of options made, or that stands in its way.
     pub invoice: Option<Invoice>,
+    /// What HostUp's answer said that the order costs at once, if that is more than was approved.
+    pub charged_more: Option<Text>,
     /// HostUp's refusal suggests to send the order again so that it cancels the invoice.
     pub suggests_cancelling: bool,
     /// What a legacy estimate came to.
@@ -273,6 +275,7 @@ impl Outcome {
             result: None,
             ended: None,
             invoice: None,
+            charged_more: None,
             suggests_cancelling: false,
             estimate: None,
             evidence: None,

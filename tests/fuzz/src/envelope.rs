@@ -216,8 +216,12 @@ fn taken(call: ActionKind, body: &[u8]) {
             );
             assert!(!path.contains("..") && !path.contains("//"), "{path:?}");
         }
-        Receipt::Committed { invoice } => {
+        Receipt::Committed { invoice, charge } => {
             assert_eq!(said["dryRun"], false, "{said}");
+            assert!(
+                charge.is_none() || !said["priceChange"]["amount"].is_null(),
+                "{said}"
+            );
             invoice.iter().for_each(promise::invoice);
         }
         Receipt::Estimated(estimate) => {

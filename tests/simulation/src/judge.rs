@@ -608,6 +608,10 @@ impl Judge {
                 let age = record.made.map(|made| made.elapsed()).unwrap_or_default();
                 if asks && !record.is_asking {
                     seen.questions += 1;
+                    if text(object, "/status/evidence") == "NoneFound" && age + seen.ahead < TIMES.settle_time
+                    {
+                        found.push(format!("{} is asked about after {age:?}, too early", write.name));
+                    }
                     record.was_asked_by_a_wrong_clock |=
                         age < TIMES.settle_time && seen.ahead > Duration::ZERO;
                 }

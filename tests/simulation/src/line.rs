@@ -1,10 +1,14 @@
 //! The line from one process to HostUp, and what goes wrong on it.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostup_operator::hostup::{Broken, Exchange, Kind, Provider, Request, Response};
 use hostup_sim::{Call, Heard, InProcess};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::dice::Dice;
@@ -28,6 +32,8 @@ pub struct Line {
     pub judge: Judge,
     /// The story.
     pub story: Story,
+    /// Until when HostUp has asked to wait, by key.
+    pub limits: Mutex<HashMap<HeaderValue, Instant>>,
 }
 
 impl Line {
@@ -36,6 +42,16 @@ impl Line {
         let kind = request.kind;
         let within = request.within;
         let what = format!("{kind:?} {}", request.url.path());
+        let key = request.headers.get(AUTHORIZATION).cloned();
+        let until = key.as_ref().and_then(|key| self.limits().get(key).copied());
+        // What leaves in the moment of the 429 left beside it.
+        let now = Instant::now();
+        if until.is_some_and(|until| now < until && now + RETRY_AFTER > until) {
+            self.judge.finds(format!(
+                "{} sends {what} before HostUp's Retry-After is over",
+                self.who
+            ));
+        }
         let fault = self.weather.on_the_line(&self.dice, kind);
         if let Some(fault) = fault {
             self.story.fault(fault.name(), || format!("{}: {what}", self.who));
@@ -47,11 +63,18 @@ impl Line {
         let answered = tokio::time::timeout(within, self.exchanged(request, fault)).await;
         let answer = answered.unwrap_or_else(|_| Err(lost("no complete answer within the time-out")));
         self.body.runs().await;
+        if let (Some(key), Some(fault::Fault::TooMany), Ok(_)) = (key, fault, &answer) {
+            self.limits().insert(key, Instant::now() + RETRY_AFTER);
+        }
         if kind == Kind::Paid {
             self.story
                 .tell(|| format!("{}: {what} -> {}", self.who, told(&answer)));
         }
         answer
+    }
+
+    fn limits(&self) -> MutexGuard<'_, HashMap<HeaderValue, Instant>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn exchanged(&self, request: Request, fault: Option<fault::Fault>) -> Result<Response, Broken> {
@@ -100,7 +123,7 @@ impl Line {
             }
             Some(Fault::TooMany) => Ok(answer(
                 429,
-                &[("retry-after", "2")],
+                &[("retry-after", &RETRY_AFTER.as_secs().to_string())],
                 &problem(429, "rate_limit_exceeded"),
             )),
             Some(Fault::Refused) => Ok(answer(409, &[], &problem(409, "vps_not_ready"))),
@@ -141,6 +164,8 @@ impl Provider for Line {
     }
 }
 
+/// What a 429 asks for.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Until when a request that was sent may land at HostUp after its sender has given up.
 const LONGEST_LANDING: Duration = Duration::from_millis(2_500);
 

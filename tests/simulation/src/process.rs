@@ -1,6 +1,6 @@
 //! One process of the operator: everything but its flags, its logs and its port.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ impl Process {
             weather: site.weather.clone(),
             judge: site.judge.clone(),
             story: site.story.clone(),
+            limits: Mutex::default(),
         };
         let drawn = dice.fork();
         let clock = body.clock();

@@ -113,6 +113,7 @@ fn a_receipt_is_kept_with_all_that_it_says() {
     ] {
         let received = answered_by(Verdict::Accepted(Receipt::Committed {
             invoice: invoice.clone(),
+            charge: None,
         }));
         let expected = Outcome {
             invoice,
